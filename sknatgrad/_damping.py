@@ -1,0 +1,41 @@
+"""How damping follows the success of the steps (Levenberg 1944; Marquardt 1963)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sknatgrad._typing import Array, Measured
+
+GOOD_GAIN = 0.75
+POOR_GAIN = 0.25
+EASE = 0.1
+TIGHTEN = 4.0
+# Damping δ turns rounding along directions that the data do not determine into moves of eps/δ. Below this it does that
+# and little else, so it is dropped, and the solver can tell such directions by their eigenvalues.
+FADED = 1e-5
+# where damping has to begin once it is needed, if it was 0 or has faded away
+WAKE = 1e-4
+
+
+def shift_of(measured: Measured, prior: Array, damping: float) -> tuple[Array, Array]:
+    """Return (scale, prior + damping·scale), each ``(d,)``; the scale is the metric's own diagonal with the prior.
+
+    It is averaged over the classes, so that the damped metric stays symmetric in them (no gauge direction mixes in)
+    and a Kronecker product plus damping is still solved exactly. It has the units of the features, so the damped step
+    does not depend on how they are scaled.
+    """
+    scale = measured.information.diagonal().mean(axis=0) + prior
+    return scale, prior + damping * scale
+
+
+def ease(damping: float, gain: float) -> float:
+    """Return the damping after an accepted step that gained `gain` times what was predicted."""
+    if gain > GOOD_GAIN:
+        return damping * EASE if damping * EASE > FADED else 0.0
+    return damping * TIGHTEN if gain < POOR_GAIN else damping
+
+
+def tighten(damping: float, rejections: int) -> float:
+    """Return the damping after a rejected step, the `rejections`-th in a row: ever faster."""
+    return max(damping, WAKE) * TIGHTEN * 2.0**rejections

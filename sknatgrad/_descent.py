@@ -1,0 +1,215 @@
+"""The loop: natural gradient direction, step length, acceptance, damping, stop. Sees callables, never data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+from sknatgrad._damping import ease, shift_of, tighten
+from sknatgrad._stopping import MAX_REJECTIONS, is_accepted, is_finite, is_separated
+from sknatgrad._typing import Outcome, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sknatgrad._typing import Array, Measured
+
+# how far the promise must fall before a certificate that was refused is asked for again
+LATER = 0.1
+
+
+class Landscape(Protocol):
+    """What the loop may ask about the objective; `Objective` is one."""
+
+    @property
+    def prior(self) -> Array:
+        """λ, ``(d,)``."""
+        ...
+
+    def measure(self, theta: Array) -> Measured:
+        """Return loss, gradient and metric at θ."""
+        ...
+
+    def products(self, measured: Measured, moves: Array) -> Array:
+        """Return the true Fisher times each of `moves`, ``(j, q, d)``."""
+        ...
+
+    def natural_step(self, measured: Measured) -> Array | None:
+        """Return the undamped step of the true Fisher, or None where it could not be had."""
+        ...
+
+
+class Rule(NamedTuple):
+    """What the user asked for."""
+
+    damping: float = 1e-3
+    learning_rate: float | None = None  # None: chosen at each step
+    max_kl: float | None = None
+    max_iter: int = 100
+    tol: float = 1e-10
+    penalised: bool = True  # without a penalty, separable data have no optimum
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether step length and damping adapt."""
+        return self.learning_rate is None
+
+
+class State(NamedTuple):
+    """What one turn hands to the next."""
+
+    here: Measured
+    damping: float
+    momentum: Array | None = None  # the last accepted move
+    rejections: int = 0  # in a row
+    # a certificate is asked for once the model promises less than this share of the loss
+    certify_below: float = np.inf
+    decrement: float = np.nan  # certified last, per unit of weight
+
+
+class Move(NamedTuple):
+    """A step to try, with the quadratic model's word on it. Sums in nats."""
+
+    move: Array  # (q, d)
+    predicted: float  # decrease of the undamped model
+    kl: float  # ½ vᵀF v
+
+
+def descend(landscape: Landscape, theta: Array, rule: Rule) -> Iterator[tuple[State, Step]]:
+    """Yield after every turn, the first time before any; the last step says how it ended."""
+    state = State(landscape.measure(theta), rule.damping, certify_below=rule.tol)
+    loss = state.here.loss / state.here.weight
+    yield state, Step(loss, np.nan, np.nan, np.nan, 0.0, rule.damping, accepted=True, outcome=Outcome.running)
+    taken = 0
+    outcome = Outcome.running
+    while outcome is Outcome.running:
+        state, step = advance(state, landscape, rule)
+        taken += step.accepted
+        if step.outcome is Outcome.running and taken == rule.max_iter:
+            step = _ending(state.here, landscape, rule, step)
+        outcome = step.outcome
+        yield state, step
+
+
+def advance(state: State, landscape: Landscape, rule: Rule) -> tuple[State, Step]:
+    """Take one turn: propose, certify if it seems the end, try, then accept or tighten."""
+    here = state.here
+    scale, shift = shift_of(here, landscape.prior, state.damping)
+    proposal = _propose(state, landscape, rule, shift)
+    state, last = _certify(state, landscape, rule, proposal)
+    if last is not None and rule.adaptive:
+        proposal = last
+    trial = landscape.measure(here.theta + proposal.move)
+    accepted = is_accepted(here, trial, proposal.predicted, scale) if rule.adaptive else is_finite(trial)
+    if last is not None and rule.adaptive and not accepted:
+        # the certificate holds where we stand; rounding has nothing better to offer
+        trial, accepted, proposal = here, True, Move(np.zeros_like(here.theta), 0.0, 0.0)
+    step = Step(
+        # under 'auto' an increase that was accepted is rounding, and no change
+        loss=(min(trial.loss, here.loss) if rule.adaptive else trial.loss) / here.weight,
+        gain=(here.loss - trial.loss) / proposal.predicted if proposal.predicted > 0 else 1.0,
+        predicted=proposal.predicted / here.weight,
+        decrement=state.decrement,
+        kl=proposal.kl / here.weight,
+        damping=state.damping,
+        accepted=accepted,
+        outcome=Outcome.running if last is None else Outcome.converged,
+    )
+    return _accept(state, step, trial, proposal.move, rule) if accepted else _reject(state, step, rule)
+
+
+def _propose(state: State, landscape: Landscape, rule: Rule, shift: Array) -> Move:
+    here = state.here
+    direction = -here.information.precision(shift).solve(here.gradient)
+    direction = direction if direction.shape[0] == 1 else direction - direction.mean(axis=0)
+    moves = direction[None] if state.momentum is None or not rule.adaptive else np.stack([direction, state.momentum])
+    images = landscape.products(here, moves)
+    if rule.learning_rate is None:
+        lengths = _best_lengths(moves, images + shift * moves, here.gradient)
+    else:
+        lengths = np.array([rule.learning_rate])
+    move = np.tensordot(lengths, moves, axes=1)
+    image = np.tensordot(lengths, images, axes=1)
+    return _shorten(_modelled(here, move, image, landscape.prior), here, image, landscape.prior, rule.max_kl)
+
+
+def _best_lengths(moves: Array, images: Array, gradient: Array) -> Array:
+    """Minimise the damped quadratic model with the exact Fisher over the span of the moves.
+
+    Re-scaling and momentum of Martens and Grosse (2015), sections 6.4 and 7.
+    """
+    flat = moves.reshape(len(moves), -1)
+    curvature = flat @ images.reshape(len(moves), -1).T
+    slope = -flat @ gradient.ravel()
+    size = np.sqrt(curvature.diagonal().clip(min=0.0))
+    scale = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
+    # least squares, as the two moves may be parallel, or one of them zero
+    lengths = np.linalg.lstsq(scale[:, None] * curvature * scale, scale * slope, rcond=1e-12)[0]
+    return np.asarray(scale * lengths)
+
+
+def _modelled(here: Measured, move: Array, image: Array, prior: Array) -> Move:
+    curvature = float(np.vdot(move, image))
+    slope = float(np.vdot(here.gradient, move))
+    return Move(move, -slope - 0.5 * curvature - 0.5 * float((prior * move**2).sum()), 0.5 * max(curvature, 0.0))
+
+
+def _shorten(proposal: Move, here: Measured, image: Array, prior: Array, max_kl: float | None) -> Move:
+    """Bring the step's KL divergence under `max_kl` nats per unit of weight."""
+    if max_kl is None or proposal.kl <= max_kl * here.weight:
+        return proposal
+    factor = np.sqrt(max_kl * here.weight / proposal.kl)
+    return _modelled(here, factor * proposal.move, factor * image, prior)
+
+
+def _certify(state: State, landscape: Landscape, rule: Rule, proposal: Move) -> tuple[State, Move | None]:
+    """Return the step to the optimum if what is left to gain is within `tol`, else None.
+
+    The model's minimum over the span of two moves never promises more than its minimum over all moves, which is the
+    natural decrement ½ gᵀ(F+Λ)⁻¹g. So the dear question is asked only when the cheap promise has become small enough.
+    """
+    here = state.here
+    promise = proposal.predicted / here.loss if here.loss > 0 else 0.0
+    if promise > state.certify_below:
+        return state, None
+    move, decrement = _decrement(here, landscape)
+    if move is None:
+        return state._replace(certify_below=LATER * promise), None
+    state = state._replace(decrement=decrement / here.weight)
+    if decrement <= rule.tol * here.loss:
+        return state, _modelled(here, move, landscape.products(here, move[None])[0], landscape.prior)
+    return state._replace(certify_below=promise * min(rule.tol * here.loss / decrement, LATER)), None
+
+
+def _decrement(here: Measured, landscape: Landscape) -> tuple[Array | None, float]:
+    """Return the step to the model's optimum with the exact metric, and what it gains in nats."""
+    move = landscape.natural_step(here)
+    return move, np.nan if move is None else -0.5 * float(np.vdot(here.gradient, move))
+
+
+def _accept(state: State, step: Step, trial: Measured, move: Array, rule: Rule) -> tuple[State, Step]:
+    limitless = not rule.penalised and is_separated(trial) and trial.loss <= rule.tol * trial.weight
+    if limitless and step.outcome is Outcome.running:
+        step = step._replace(outcome=Outcome.separable)
+    damping = ease(state.damping, step.gain) if rule.adaptive else state.damping
+    return state._replace(here=trial, damping=damping, momentum=move, rejections=0), step
+
+
+def _reject(state: State, step: Step, rule: Rule) -> tuple[State, Step]:
+    step = step._replace(loss=state.here.loss / state.here.weight)
+    if not rule.adaptive:
+        return state, step._replace(outcome=Outcome.diverged)
+    if state.rejections == MAX_REJECTIONS:
+        return state, step._replace(outcome=Outcome.stalled)
+    damping = tighten(state.damping, state.rejections)
+    return state._replace(damping=damping, momentum=None, rejections=state.rejections + 1), step
+
+
+def _ending(here: Measured, landscape: Landscape, rule: Rule, step: Step) -> Step:
+    """Say what a descent that used up its iterations has come to: perhaps the optimum, unnoticed so far."""
+    if not rule.penalised and is_separated(here):
+        return step._replace(outcome=Outcome.separable)
+    _, decrement = _decrement(here, landscape)
+    outcome = Outcome.converged if decrement <= rule.tol * here.loss else Outcome.exhausted
+    return step._replace(outcome=outcome, decrement=decrement / here.weight)

@@ -1,0 +1,415 @@
+"""The scikit-learn face: validate, assemble, descend, publish."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from sknatgrad._categorical import predict
+from sknatgrad._descent import Rule, descend
+from sknatgrad._design import Design
+from sknatgrad._objective import Objective
+from sknatgrad._parameters import join, prior_precision, split, transfer
+from sknatgrad._reporting import History, advice
+from sknatgrad._sklearn import Interval, StrOptions, fit_context
+from sknatgrad._sources import MemorySource, cut
+from sknatgrad._stopping import is_finite
+from sknatgrad._strategy import FisherName, plan
+from sknatgrad._typing import Outcome
+from sknatgrad._validation import check_row_weights, check_rows, check_training_rows, unchanged_on_error
+from sknatgrad.exceptions import SeparationWarning
+
+if TYPE_CHECKING:
+    from sknatgrad._typing import Array, Matrix, Measured, Step
+
+
+class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
+    r"""Logistic regression, binary and multinomial, fitted by natural gradient descent.
+
+    Minimises the objective of :class:`sklearn.linear_model.LogisticRegression`,
+
+    .. math:: J(\theta) = \sum_i s_i\, \ell_i(\theta) + \frac{1}{2C} \sum_{kj} w_{kj}^2,
+
+    with :math:`\ell_i` the negative log-likelihood of row i in nats, :math:`s_i` its sample weight times its class
+    weight, and w the coefficients without the intercept, which is not penalised. Each step is
+    :math:`-M^{-1} \nabla J`, where M is a metric on distributions: the Fisher information F, the Hessian of the
+    Kullback-Leibler divergence between predictions, plus the prior and damping. So steps do not depend on how
+    features are scaled or mixed, and raw tables converge.
+
+    Parameters
+    ----------
+    fisher : {'true', 'empirical', 'diagonal', 'kronecker', 'monte_carlo', 'identity'}, default='true'
+        The metric. All reach the same optimum, by different paths. See Notes for the formulas.
+
+    C : float, default=1.0
+        Inverse of the strength of the L2 penalty, in (0, inf]. ``C=np.inf`` is no penalty at all.
+
+    damping : float, default=1e-3
+        Levenberg-Marquardt damping to start from, >= 0: this multiple of the metric's own diagonal (averaged over
+        classes) is added to it. Adapted by how well each step was predicted, unless `learning_rate` is a number.
+
+    learning_rate : 'auto' or float, default='auto'
+        Length of the steps. ``'auto'`` minimises the quadratic model with the exact Fisher information over the span
+        of the natural gradient and the previous step, and accepts a step only if the loss falls. A number is used as
+        it is, for every step, with constant damping: the textbook algorithm.
+
+    max_kl : float or None, default=None
+        Longest step allowed, in nats of :math:`\frac{1}{2} v^T F v / S` (mean KL divergence of the predictions to
+        second order); longer ones are shortened to it.
+
+    max_iter : int, default=100
+        Largest number of steps.
+
+    tol : float, default=1e-10
+        Stop when the natural decrement :math:`\frac{1}{2} g^T (F + \Lambda)^{-1} g`, which is what is still to be
+        gained, is at most this share of the loss. It is asked of the true Fisher information whatever the metric, so
+        a fit that says it has converged has converged. Under ``'auto'`` the step that closes the gap is then taken.
+
+    fit_intercept : bool, default=True
+        Whether to fit an intercept.
+
+    class_weight : dict, 'balanced' or None, default=None
+        Weight of each class by label, or ``'balanced'`` for weights inversely proportional to the class totals.
+
+    warm_start : bool, default=False
+        Start from the coefficients of the last fit, carried over by class label; a new class starts at zero.
+
+    random_state : int, RandomState instance or None, default=None
+        For the labels that ``fisher='monte_carlo'`` draws.
+
+    verbose : int, default=0
+        1 prints a line an iteration, 2 also the choice of method and the rejected trials.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Coefficients: the log-odds of ``classes_[1]`` for two classes, otherwise one row a class, which sum to zero
+        over classes. float32 if X was, otherwise float64.
+
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        Intercepts; zeros if `fit_intercept` is False.
+
+    classes_ : ndarray of shape (n_classes,)
+        The class labels, sorted.
+
+    n_iter_ : ndarray of shape (1,), int32
+        Number of steps taken.
+
+    loss_curve_ : list of float, n_iter_ + 1 of them
+        J/S in nats per unit of weight, before the first step and after each. Never increases under ``'auto'``, where a
+        change smaller than the rounding error of the sum is recorded as none.
+
+    kl_curve_ : list of float, n_iter_ of them
+        How far each step moved the predictions: :math:`\frac{1}{2} v^T F v / S`, in nats.
+
+    converged_ : bool
+        Whether the optimum was reached, by the rule of `tol`.
+
+    n_features_in_ : int
+        Number of features seen by fit.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X had string column names.
+
+    See Also
+    --------
+    fisher_information : The metrics as matrices.
+    kl_divergence : The distance that the natural gradient descends by.
+    sklearn.linear_model.LogisticRegression : The same objective with other solvers.
+
+    Notes
+    -----
+    With :math:`p_i` the predicted distribution, :math:`r_i = p_i - \mathrm{onehot}(y_i)` the score by the logits
+    ((q,), q = 1 for two classes, else n_classes) and x_i the features with a one for the intercept ((d,)), the metrics
+    are an expectation over labels times a structure that stores it:
+
+    ``'true'``
+        :math:`F = \sum_i s_i\, E_{y \sim p_i}[r r^T] \otimes x_i x_i^T`, with
+        :math:`E[r r^T] = \mathrm{diag}(p_i) - p_i p_i^T`; shape (qd, qd). Amari (1998) [1]_. Logits are canonical, so
+        this is also the Hessian of the loss.
+    ``'empirical'``
+        :math:`\sum_i s_i\, r_i r_i^T \otimes x_i x_i^T` at the observed labels, not centred; shape (qd, qd). Kunstner,
+        Balles and Hennig (2019) [3]_ on how it differs.
+    ``'monte_carlo'``
+        The same with one label a row drawn from the model, anew each step; shape (qd, qd). An unbiased estimate of
+        ``'true'``: Martens (2014) [2]_.
+    ``'diagonal'``
+        The diagonal of ``'true'``: :math:`\sum_i s_i\, p_{ik} (1 - p_{ik})\, x_{ij}^2`; shape (q, d).
+    ``'kronecker'``
+        :math:`B \otimes A / \mathrm{tr} B` with :math:`B = \sum_i s_i (\mathrm{diag}(p_i) - p_i p_i^T)`, (q, q), and
+        :math:`A = \sum_i s_i (1 - \|p_i\|^2) x_i x_i^T`, (d, d). After Martens and Grosse (2015) [4]_, but with the
+        features weighted by the variance of each row's score. For two classes B is a number and nothing is lost, so
+        there it equals ``'true'``.
+    ``'identity'``
+        S times the identity, S the sum of the weights: the Euclidean metric, that is plain gradient descent on the
+        mean loss. Sensitive to scale; here for comparison.
+
+    Where a (qd, qd) matrix would take more than 256 MiB, ``'true'``, ``'empirical'`` and ``'monte_carlo'`` are never
+    formed: their steps are solved by conjugate gradients on products with the data.
+
+    References
+    ----------
+    .. [1] S. Amari, "Natural gradient works efficiently in learning", Neural Computation 10(2), 1998.
+    .. [2] J. Martens, "New insights and perspectives on the natural gradient method", arXiv:1412.1193, 2014.
+    .. [3] F. Kunstner, L. Balles, P. Hennig, "Limitations of the empirical Fisher approximation for natural gradient
+       descent", NeurIPS 2019.
+    .. [4] J. Martens, R. Grosse, "Optimizing neural networks with Kronecker-factored approximate curvature", ICML 2015.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sknatgrad import NaturalGradientLogisticRegression
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = NaturalGradientLogisticRegression().fit(X, y)  # no scaling
+    >>> model.converged_
+    True
+    >>> round(model.score(X, y), 3)
+    0.958
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "fisher": [StrOptions(set(get_args(FisherName)))],
+        "C": [Interval(Real, 0, None, closed="right")],
+        "damping": [Interval(Real, 0, None, closed="left")],
+        "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "max_kl": [Interval(Real, 0, None, closed="neither"), None],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "fit_intercept": ["boolean"],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(  # noqa: PLR0913 - the face of scikit-learn's own
+        self,
+        *,
+        fisher: FisherName = "true",
+        C: float = 1.0,
+        damping: float = 1e-3,
+        learning_rate: float | Literal["auto"] = "auto",
+        max_kl: float | None = None,
+        max_iter: int = 100,
+        tol: float = 1e-10,
+        fit_intercept: bool = True,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.fisher = fisher
+        self.C = C
+        self.damping = damping
+        self.learning_rate = learning_rate
+        self.max_kl = max_kl
+        self.max_iter = max_iter
+        self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Matrix, y: Any, sample_weight: Any = None) -> Self:
+        """Fit the model to training data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+            Training data, dense in any order or sparse, of floats, integers or booleans; read a block of rows at a
+            time, without a converted copy of the whole.
+
+        y : array-like of shape (n_samples,)
+            Class labels of any kind that sorts.
+
+        sample_weight : array-like of shape (n_samples,), float or None, default=None
+            Weight of each row, >= 0; a weight of 2 is the same as the row twice.
+
+        Returns
+        -------
+        self : NaturalGradientLogisticRegression
+            The fitted estimator. If fitting fails or is interrupted, the estimator stays as it was.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, X, y or the weights are not what is allowed.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the optimum was not reached: with what is left to gain, and the remedy.
+        SeparationWarning
+            If there is no optimum: the classes are separable and ``C=np.inf``.
+        """
+        with unchanged_on_error(self):
+            start = self._warm_start_from()
+            X, classes, codes = check_training_rows(self, X, y)
+            weight = check_row_weights(sample_weight, self.class_weight, classes, codes)
+            objective = self._objective(X, codes, weight, len(classes))
+            theta = self._initial_theta(start, classes, objective.prior.size)
+            history = History(int(self.verbose), objective.plan.describe())
+            for state, step in descend(objective, theta, self._rule()):
+                _refuse_overflow(state.here)
+                history.append(step)
+            self._publish(state.here.theta, classes, np.float32 if X.dtype == np.float32 else np.float64)
+            self._record(history, step)
+        return self
+
+    def decision_function(self, X: Matrix) -> Any:
+        """Return the logits: log-odds of ``classes_[1]``, or one score a class that sum to zero.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Logits in nats.
+        """
+        logits, dtype = self._logits(X)
+        return (logits.ravel() if logits.shape[1] == 1 else logits).astype(dtype, copy=False)
+
+    def predict(self, X: Matrix) -> Any:
+        """Return the most probable class of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to classify.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Class labels.
+        """
+        scores = self.decision_function(X)
+        codes = (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes_[codes]
+
+    def predict_proba(self, X: Matrix) -> Any:
+        """Return the probability of each class, stable for any finite logit.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Probabilities, columns in the order of `classes_`; each row sums to 1.
+        """
+        logits, dtype = self._logits(X)
+        prediction = predict(logits)
+        two = logits.shape[1] == 1
+        proba = np.hstack([prediction.complement, prediction.proba]) if two else prediction.proba
+        return proba.astype(dtype, copy=False)
+
+    def predict_log_proba(self, X: Matrix) -> Any:
+        """Return the log-probability of each class: finite wherever the logits are, even where the probability is 0.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            Log-probabilities in nats, columns in the order of `classes_`.
+        """
+        logits, dtype = self._logits(X)
+        return predict(logits).log_proba_of.astype(dtype, copy=False)
+
+    def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's tags: sparse input is welcome; without an intercept, scores depend on the origin."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        # The tag's checks ask for one class to be predicted nearly everywhere on data around the origin. No hyperplane
+        # through the origin can, whatever its fit; scikit-learn's LogisticRegression(fit_intercept=False) fails them.
+        tags.classifier_tags.poor_score = not self.fit_intercept
+        return tags
+
+    def _objective(self, X: Matrix, codes: Any, weight: Array, n_classes: int) -> Objective:
+        n_logits = 1 if n_classes == 2 else n_classes  # noqa: PLR2004 - binary
+        prior = prior_precision(self.C, X.shape[1], intercept=self.fit_intercept)
+        seed = 0
+        if self.fisher == "monte_carlo":
+            # the global generator is not touched where nothing is drawn
+            seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        return Objective(MemorySource(X, codes, weight, n_logits), prior, plan(self.fisher, n_logits, prior.size), seed)
+
+    def _rule(self) -> Rule:
+        return Rule(
+            damping=float(self.damping),
+            learning_rate=None if self.learning_rate == "auto" else float(self.learning_rate),
+            max_kl=self.max_kl,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            penalised=np.isfinite(self.C),
+        )
+
+    def _warm_start_from(self) -> tuple[Array, Any] | None:
+        if not self.warm_start or not hasattr(self, "coef_"):
+            return None
+        return join(self.coef_, self.intercept_, with_intercept=self.fit_intercept), self.classes_
+
+    def _initial_theta(self, start: tuple[Array, Any] | None, classes: Any, n_columns: int) -> Array:
+        if start is None:
+            return np.zeros((1 if len(classes) == 2 else len(classes), n_columns))  # noqa: PLR2004 - binary
+        theta, old_classes = start
+        if theta.shape[1] != n_columns:
+            n_old = theta.shape[1] - self.fit_intercept
+            message = (
+                f"X has {n_columns - self.fit_intercept} features, but warm_start=True would start from coefficients "
+                f"of {n_old}; pass the same features, or set warm_start=False."
+            )
+            raise ValueError(message)
+        return transfer(theta, old_classes, classes)
+
+    def _publish(self, theta: Array, classes: Any, dtype: type) -> None:
+        coef, intercept = split(theta, intercept=self.fit_intercept)
+        self.classes_ = classes
+        self.coef_: Any = coef.astype(dtype)
+        self.intercept_: Any = intercept.astype(dtype)
+
+    def _record(self, history: History, step: Step) -> None:
+        self.n_iter_ = np.array([history.n_iter], dtype=np.int32)
+        self.loss_curve_ = history.loss_curve
+        self.kl_curve_ = history.kl_curve
+        self.converged_ = step.outcome is Outcome.converged
+        if not self.converged_:
+            category = SeparationWarning if step.outcome is Outcome.separable else ConvergenceWarning
+            warnings.warn(advice(step, self.fisher, self._rule(), history.n_iter), category, stacklevel=4)
+
+    def _logits(self, X: Matrix) -> tuple[Array, type]:
+        """Return logits in float64, ``(n, q)``, and the type that the answer is due in."""
+        check_is_fitted(self)
+        X = check_rows(self, X)
+        theta = join(self.coef_, self.intercept_, with_intercept=True)
+        logits = np.empty((X.shape[0], theta.shape[0]))
+        for start, stop, rows in cut(X, theta.shape[0]):
+            logits[start:stop] = Design.of(rows, theta).logits(theta)
+        single = X.dtype == np.float32 and self.coef_.dtype == np.float32
+        return logits, np.float32 if single else np.float64
+
+
+def _refuse_overflow(here: Measured) -> None:
+    if not is_finite(here) or not np.isfinite(here.information.diagonal()).all():
+        message = (
+            "X holds values so large that sums of their squares overflow float64; rescale the columns to magnitudes "
+            "below 1e150."
+        )
+        raise ValueError(message)

@@ -1,0 +1,75 @@
+"""The whole matrix, ``(qd, qd)``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sknatgrad._information._symmetric import factorise
+
+if TYPE_CHECKING:
+    from sknatgrad._design import Design
+    from sknatgrad._information._symmetric import Factor
+    from sknatgrad._typing import Array, Scores
+
+
+@dataclass(frozen=True)
+class DenseInformation:
+    """F = Σ s_i E[r_i r_iᵀ] ⊗ x_i x_iᵀ, kept whole."""
+
+    blocks: Array  # (q, d, q, d)
+
+    @classmethod
+    def of_block(cls, design: Design, scores: Scores, weight: Array) -> DenseInformation:
+        """Return the information of one block of rows."""
+        n_logits, n_columns = scores.diagonal().shape[1], design.n_columns
+        blocks = np.empty((n_logits, n_columns, n_logits, n_columns))
+        for k in range(n_logits):
+            for l in range(k + 1):
+                # both halves: the same (d, d) gram, which is symmetric
+                blocks[k, :, l, :] = blocks[l, :, k, :] = design.gram(weight * scores.pair(k, l))
+        return cls(blocks)
+
+    def merge(self, other: DenseInformation) -> DenseInformation:
+        """Pool with the information of other rows."""
+        return DenseInformation(self.blocks + other.blocks)
+
+    def dense(self) -> Array:
+        """Return F, ``(qd, qd)``."""
+        n_logits, n_columns = self.blocks.shape[:2]
+        return self.blocks.reshape(n_logits * n_columns, n_logits * n_columns)
+
+    def diagonal(self) -> Array:
+        """Return the diagonal, ``(q, d)``."""
+        return self.dense().diagonal().reshape(self.blocks.shape[:2]).copy()
+
+    def matvec(self, move: Array) -> Array:
+        """Return F v, ``(q, d)``."""
+        return (self.dense() @ move.ravel()).reshape(move.shape)
+
+    def precision(self, shift: Array) -> DensePrecision:
+        """Factorise F + I ⊗ diag(shift)."""
+        n_logits, n_columns = self.blocks.shape[:2]
+        shifted = self.blocks.copy()
+        columns = np.arange(n_columns)
+        # Equal moves of all classes are F's null space. Pinning them there, at F's own scale, leaves every move that
+        # sums to zero as it is and makes the matrix definite, so that Cholesky can do what else needs eigenvalues.
+        pin = self.diagonal().mean(axis=0) / n_logits if n_logits > 1 else np.zeros(n_columns)
+        for k in range(n_logits):
+            shifted[k, columns, k, columns] += shift
+            for l in range(n_logits):
+                shifted[k, columns, l, columns] += pin
+        return DensePrecision(factorise(shifted.reshape(n_logits * n_columns, -1)))
+
+
+@dataclass(frozen=True)
+class DensePrecision:
+    """A factorised dense metric."""
+
+    factor: Factor
+
+    def solve(self, gradient: Array) -> Array:
+        """Return M⁻¹ g, ``(q, d)``."""
+        return self.factor.solve(gradient.ravel()).reshape(gradient.shape)

@@ -1,0 +1,48 @@
+"""θ ↔ `coef_`, `intercept_`; the gauge; the prior. Each decided here, once.
+
+K > 2 free logits leave one direction for each column that changes no prediction: the same number added to all
+classes. θ is kept at the member of that family that sums to zero over classes, which also has the least norm.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sknatgrad._typing import Array
+
+
+def centre(theta: Array) -> Array:
+    """Return θ at zero sum over classes; a single logit has no gauge and comes back as it is."""
+    return theta if theta.shape[0] == 1 else theta - theta.mean(axis=0)
+
+
+def prior_precision(C: float, n_features: int, *, intercept: bool) -> Array:
+    """Return λ, ``(d,)``: 1/C for each feature, 0 for the intercept."""
+    return np.append(np.full(n_features, 1.0 / C), np.zeros(int(intercept)))
+
+
+def join(coef: Array, intercept: Array, *, with_intercept: bool) -> Array:
+    """Return θ ``(q, d)`` from `coef_` and `intercept_`."""
+    coef = np.asarray(coef, dtype=np.float64)
+    return np.column_stack([coef, intercept]) if with_intercept else coef
+
+
+def split(theta: Array, *, intercept: bool) -> tuple[Array, Array]:
+    """Return `coef_` ``(q, p)`` and `intercept_` ``(q,)``, zeros where there is none."""
+    if intercept:
+        return theta[:, :-1].copy(), theta[:, -1].copy()
+    return theta.copy(), np.zeros(theta.shape[0])
+
+
+def transfer(theta: Array, classes: Array, new_classes: Array) -> Array:
+    """Carry θ from one set of classes to another by label; a class not seen before starts at zero.
+
+    For two classes the single row is the logit of class 1 against class 0, so it is first split evenly.
+    """
+    rows = np.vstack([-0.5 * theta, 0.5 * theta]) if theta.shape[0] == 1 else theta
+    by_label = dict(zip(classes.tolist(), rows, strict=True))
+    carried = np.array([by_label.get(label, np.zeros(theta.shape[1])) for label in new_classes.tolist()])
+    return carried[1:] - carried[:1] if len(carried) == 2 else centre(carried)  # noqa: PLR2004 - binary

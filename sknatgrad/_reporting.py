@@ -1,0 +1,74 @@
+"""Reads the steps of a descent: histories, the printed line, the closing advice. The one place that prints."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from sknatgrad._typing import Outcome
+
+if TYPE_CHECKING:
+    from sknatgrad._descent import Rule
+    from sknatgrad._typing import Step
+
+REJECTIONS_TOO = 2
+
+
+class History:
+    """Collects the accepted steps; prints a line each at ``verbose=1``, rejected trials and choices too at 2."""
+
+    def __init__(self, verbose: int, choice: str) -> None:
+        self.verbose = verbose
+        self.loss_curve: list[float] = []
+        self.kl_curve: list[float] = []
+        self._say(choice, REJECTIONS_TOO)
+
+    @property
+    def n_iter(self) -> int:
+        """Number of accepted steps."""
+        return len(self.kl_curve)
+
+    def append(self, step: Step) -> None:
+        """Take note of a step; the first is the starting point."""
+        if not step.accepted:
+            self._say(f"iteration {self.n_iter + 1:4d}: rejected at damping {step.damping:.1e}", REJECTIONS_TOO)
+            return
+        if not self.loss_curve:
+            self.loss_curve.append(step.loss)
+            self._say(f"start         : loss {step.loss:.9g} nats", 1)
+            return
+        self.loss_curve.append(step.loss)
+        self.kl_curve.append(step.kl)
+        self._say(
+            f"iteration {self.n_iter:4d}: loss {step.loss:.9g} nats, moved {step.kl:.1e} nats, "
+            f"damping {step.damping:.1e}, gain {step.gain:.3f}",
+            1,
+        )
+
+    def _say(self, line: str, level: int) -> None:
+        if self.verbose >= level:
+            print(f"[sknatgrad] {line}", flush=True)  # noqa: T201 - the one place that prints
+
+
+def advice(step: Step, fisher: str, rule: Rule, n_iter: int) -> str:
+    """Say in numbers why a descent ended without reaching the optimum, and what to do."""
+    left = "unknown" if math.isnan(step.decrement) else f"{step.decrement:.1e}"
+    standing = (
+        f"after {n_iter} iterations of fisher={fisher!r} the loss is {step.loss:.6g} nats per unit of weight, "
+        f"and what is still to be gained, as the natural decrement estimates it, {left} (allowed: {rule.tol:g} of the loss)"
+    )
+    remedies = "raise max_iter" if fisher == "true" else "raise max_iter or use fisher='true'"
+    return {
+        Outcome.exhausted: f"max_iter={rule.max_iter} reached: {standing}; {remedies}.",
+        Outcome.stalled: f"No shorter step lowers the loss: {standing}; use fisher='true', or a larger tol.",
+        Outcome.diverged: (
+            f"learning_rate={rule.learning_rate} made the loss overflow after {n_iter} iterations, and the last finite "
+            "coefficients were kept; lower it, set max_kl, or use learning_rate='auto'."
+        ),
+        Outcome.separable: (
+            "The classes are perfectly separable: every training row has most of the probability on its own class, so "
+            f"with C=inf the likelihood has no maximum and the coefficients grow for ever; they were stopped after "
+            f"{n_iter} iterations at a loss of {step.loss:.1e} nats per unit of weight, and their sizes mean nothing; "
+            "set a finite C (the default is 1.0), or drop the columns that give the classes away."
+        ),
+    }[step.outcome]

@@ -1,0 +1,49 @@
+"""Predicates over what was measured: accept, converged, separable."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sknatgrad._typing import Array, Measured
+
+# a decrease below this share of what the quadratic model promised is no success
+SUFFICIENT = 1e-4
+ROUNDING = 64 * np.finfo(np.float64).eps
+MAX_REJECTIONS = 20
+
+
+def is_finite(measured: Measured) -> bool:
+    """Say whether a point can be stood on."""
+    return bool(np.isfinite(measured.loss)) and bool(np.isfinite(measured.gradient).all())
+
+
+def is_rounding(before: Measured, after: Measured) -> bool:
+    """Say whether the two losses differ by no more than the rounding of their sums."""
+    return bool(abs(after.loss - before.loss) <= ROUNDING * abs(before.loss))
+
+
+def is_accepted(before: Measured, after: Measured, predicted: float, scale: Array) -> bool:
+    """Say whether a trial point is progress; `predicted` in nats, `scale` ``(d,)`` the diagonal of the metric."""
+    if not is_finite(after):
+        return False
+    if is_rounding(before, after):
+        # Near the optimum the loss difference is rounding; trust the gradient, in the units of its own column.
+        return _size(after.gradient, scale) <= _size(before.gradient, scale)
+    return before.loss - after.loss >= SUFFICIENT * predicted
+
+
+def is_separated(measured: Measured) -> bool:
+    """Say whether every row's own class has more than half of the probability.
+
+    Then the current θ separates the classes strictly: twice θ fits better, and so on for ever. Without a penalty there
+    is no optimum (Albert and Anderson, 1984).
+    """
+    return measured.worst < math.log(2.0)
+
+
+def _size(gradient: Array, scale: Array) -> float:
+    return float(np.divide(gradient**2, scale, out=np.zeros_like(gradient), where=scale > 0).sum())

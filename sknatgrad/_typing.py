@@ -1,0 +1,134 @@
+"""The words the rooms share: array types, records and protocols.
+
+Shapes, everywhere: n rows, p features, K classes; q logits a row (1 for two classes, K otherwise); d columns
+(p, or p + 1 with the intercept last); m rows of one block. Parameters and gradients are ``(q, d)``.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Array: TypeAlias = npt.NDArray[np.float64]
+Codes: TypeAlias = npt.NDArray[np.intp]
+Matrix: TypeAlias = Any  # dense array or scipy sparse matrix: only `_array` and `_design` look inside
+
+Result = TypeVar("Result")
+
+
+class RowBlock(NamedTuple):
+    """A run of consecutive rows, ready for arithmetic: float64, C-contiguous or CSR."""
+
+    X: Matrix  # (m, p)
+    codes: Codes  # (m,) class of each row, as an index into the classes
+    weight: Array  # (m,)
+    start: int  # index of the first row in the whole data
+
+
+class Kernel(Protocol[Result]):
+    """What is computed of each block, and how the results of two blocks become one. Travels by pickle."""
+
+    def __call__(self, block: RowBlock) -> Result:
+        """Compute the result of one block."""
+        ...
+
+    def merge(self, left: Result, right: Result) -> Result:
+        """Pool the results of two neighbouring runs of rows."""
+        ...
+
+
+class RowSource(Protocol):
+    """Where rows come from. Knows no likelihood."""
+
+    def total(self, kernel: Kernel[Result]) -> Result:
+        """Apply `kernel` to every block and merge in block order, so that two runs give the same bits."""
+        ...
+
+    def blocks(self) -> Iterator[RowBlock]:
+        """Yield the rows, in order."""
+        ...
+
+
+class Scores(Protocol):
+    """E[r rᵀ] of each row of a block, r the (q,) derivative of the row's loss by its logits."""
+
+    def pair(self, k: int, l: int) -> Array:
+        """Return entry (k, l) for each row, ``(m,)``."""
+        ...
+
+    def diagonal(self) -> Array:
+        """Return the diagonal for each row, ``(m, q)``."""
+        ...
+
+    def total(self, weight: Array) -> Array:
+        """Return the weighted sum over rows, ``(q, q)``."""
+        ...
+
+    def apply(self, move: Array) -> Array:
+        """Multiply each row's matrix by that row of `move`, ``(m, q)``."""
+        ...
+
+
+class Precision(Protocol):
+    """A factorised metric: solves, never merges."""
+
+    def solve(self, gradient: Array) -> Array:
+        """Return M⁻¹ g, ``(q, d)``; the least-norm solution where M is singular."""
+        ...
+
+
+class Information(Protocol):
+    """Pooled Fisher information in one structure: merges and multiplies, is never inverted."""
+
+    def diagonal(self) -> Array:
+        """Return the diagonal, ``(q, d)``."""
+        ...
+
+    def matvec(self, move: Array) -> Array:
+        """Return F v for v of shape ``(q, d)``."""
+        ...
+
+    def precision(self, shift: Array) -> Precision:
+        """Factorise F + I ⊗ diag(shift), `shift` of shape ``(d,)``: prior and damping."""
+        ...
+
+
+class Measured(NamedTuple):
+    """Everything the descent needs to know of one point. The prior is already inside `loss` and `gradient`."""
+
+    theta: Array  # (q, d)
+    loss: float  # J, a sum in nats
+    gradient: Array  # (q, d)
+    information: Information  # of the chosen metric, without prior
+    weight: float  # S, the sum of the row weights
+    worst: float  # largest negative log-likelihood of a row with positive weight
+
+
+class Outcome(Enum):
+    """Why a descent stands where it stands."""
+
+    running = auto()
+    converged = auto()
+    exhausted = auto()
+    separable = auto()
+    stalled = auto()
+    diverged = auto()
+
+
+class Step(NamedTuple):
+    """One turn of the loop, for whoever watches: histories, printing, plots."""
+
+    loss: float  # J/S after the step; before it, if the step was rejected
+    gain: float  # actual over predicted decrease
+    predicted: float  # nats per unit of weight promised by the quadratic model
+    decrement: float  # nats per unit of weight still to be gained, certified; NaN where not yet asked
+    kl: float  # nats moved
+    damping: float
+    accepted: bool
+    outcome: Outcome

@@ -1,0 +1,178 @@
+"""What users pass in, checked before any work. Each error is one sentence: the argument, the value, what is allowed."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils import assert_all_finite
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from sknatgrad._array import canonical, stored_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sknatgrad._typing import Array, Codes, Matrix
+
+MIN_CLASSES = 2
+
+
+@contextmanager
+def unchanged_on_error(estimator: Any) -> Iterator[None]:
+    """Put every attribute of `estimator` back if the body fails or is interrupted."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def check_rows(estimator: Any, X: Matrix) -> Matrix:
+    """Return X for a fitted estimator, dense or CSR, in its own type and order."""
+    checked = validate_data(estimator, X, reset=False, **_ANY_ROWS)
+    _refuse_infinite(estimator, checked)
+    return checked
+
+
+def check_training_rows(estimator: Any, X: Matrix, y: Any) -> tuple[Matrix, Any, Codes]:
+    """Return X, the classes and the code of each label; sets the estimator's feature attributes."""
+    if y is not None:
+        _refuse_missing(y)
+    checked, labels = validate_data(estimator, X, y, **_ANY_ROWS)
+    _refuse_infinite(estimator, checked)
+    check_classification_targets(labels)
+    classes, codes = np.unique(labels, return_inverse=True)
+    if len(classes) < MIN_CLASSES:
+        message = f"y holds only one class, {classes.tolist()[0]!r}; a classifier needs rows of two classes or more."
+        raise ValueError(message)
+    return canonical(checked), classes, codes.astype(np.intp, copy=False)
+
+
+def check_row_weights(sample_weight: Any, class_weight: Any, classes: Any, codes: Codes) -> Array:
+    """Return the weight of each row, ``(n,)``: sample weight times class weight."""
+    weight = check_weights(sample_weight, codes.size)
+    present = np.bincount(codes, weights=weight, minlength=len(classes)) > 0
+    if present.sum() < MIN_CLASSES:
+        message = (
+            f"sample_weight leaves only one class with a positive weight, {classes[present].tolist()[0]!r}; "
+            "a classifier needs rows of two classes or more."
+        )
+        raise ValueError(message)
+    if class_weight is None:
+        return weight
+    factors = np.zeros(len(classes))
+    # a class without weight is as good as absent, and 'balanced' would divide by its total
+    used = present if class_weight == "balanced" else np.ones_like(present)
+    counted = used[codes]
+    factors[used] = compute_class_weight(
+        class_weight, classes=classes[used], y=classes[codes][counted], sample_weight=weight[counted]
+    )
+    if not np.isfinite(factors).all() or (factors < 0).any():
+        message = f"class_weight={class_weight!r} must give every class a finite weight of 0 or more."
+        raise ValueError(message)
+    weight = weight * factors[codes]
+    if np.count_nonzero(np.bincount(codes, weights=weight)) < MIN_CLASSES:
+        message = f"class_weight={class_weight!r} leaves fewer than two classes with a positive weight; two are needed."
+        raise ValueError(message)
+    return weight
+
+
+# integers, booleans and float32 pass as they are: blocks are converted one at a time
+_ANY_ROWS: dict[str, Any] = {
+    "accept_sparse": "csr",
+    "accept_large_sparse": True,
+    "dtype": "numeric",
+    "order": None,
+    "ensure_all_finite": False,
+}
+
+
+def check_weights(sample_weight: Any, n_rows: int) -> Array:
+    if sample_weight is None:
+        return np.ones(n_rows)
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    if weight.ndim == 0:
+        weight = np.full(n_rows, float(weight))
+    if weight.shape != (n_rows,):
+        message = (
+            f"sample_weight has shape {weight.shape}; it must be 1-dimensional with one weight a row, ({n_rows},)."
+        )
+        raise ValueError(message)
+    bad = ~np.isfinite(weight)
+    if bad.any():
+        message = (
+            f"sample_weight contains {weight[bad][0]} at row {int(bad.argmax())}; every weight must be finite and >= 0."
+        )
+        raise ValueError(message)
+    if (weight < 0).any():
+        row = int((weight < 0).argmax())
+        message = f"sample_weight contains the negative value {weight[row]} at row {row}; every weight must be >= 0."
+        raise ValueError(message)
+    if not weight.any():
+        message = "sample_weight is zero for every row; at least one weight must be positive."
+        raise ValueError(message)
+    return weight
+
+
+def _refuse_missing(y: Any) -> None:
+    labels = np.asarray(y).ravel()
+    if labels.dtype.kind == "f":
+        bad = ~np.isfinite(labels)
+    elif labels.dtype.kind == "O":
+        bad = np.array([_is_missing(label) for label in labels], dtype=bool)
+    else:
+        return
+    if bad.any():
+        row = int(bad.argmax())
+        missing = labels[row] if labels.dtype.kind == "f" and np.isinf(labels[row]) else f"NaN ({labels[row]!r})"
+        message = f"y contains {missing} at row {row}; every label must be present and finite: drop the rows without."
+        raise ValueError(message)
+
+
+def _is_missing(label: Any) -> bool:
+    # pandas' NA and NaT answer comparisons neither with True nor with False; NaN is the float that differs from itself
+    return (
+        label is None
+        or type(label).__name__ in {"NAType", "NaTType"}
+        or (isinstance(label, float) and math.isnan(label))
+    )
+
+
+def _refuse_infinite(estimator: Any, X: Matrix) -> None:
+    values = stored_values(X)
+    if values.dtype.kind != "f":
+        return
+    try:
+        assert_all_finite(values)
+    except ValueError:
+        raise ValueError(_where_infinite(estimator, X)) from None
+
+
+def _where_infinite(estimator: Any, X: Matrix) -> str:
+    names = getattr(estimator, "feature_names_in_", None)
+    rows, columns = (part.tolist() for part in _positions_of_infinite(X))
+    row, column = rows[0], columns[0]
+    value = X[row, column]
+    where = f"column {column}" if names is None else f"column {str(names[column])!r}"
+    found = "NaN" if np.isnan(value) else "infinity"
+    return (
+        f"Input X contains {found} at row {row}, {where} ({len(rows)} such in all); every value must be finite: "
+        "impute, clip or drop them first."
+    )
+
+
+def _positions_of_infinite(X: Matrix) -> tuple[Any, Any]:
+    values = stored_values(X)
+    if values is not X:
+        where = X.tocoo()
+        bad = ~np.isfinite(where.data)
+        return where.row[bad], where.col[bad]
+    rows, columns = np.nonzero(~np.isfinite(X))
+    return rows, columns
