@@ -78,16 +78,19 @@ class Move(NamedTuple):
 
 def descend(landscape: Landscape, theta: Array, rule: Rule) -> Iterator[tuple[State, Step]]:
     """Yield after every turn, the first time before any; the last step says how it ended."""
-    state = State(landscape.measure(theta), rule.damping, certify_below=rule.tol)
+    # an overflow leaves a point that is not finite, which is refused
+    with np.errstate(over="ignore", invalid="ignore"):
+        state = State(landscape.measure(theta), rule.damping, certify_below=rule.tol)
     loss = state.here.loss / state.here.weight
-    yield state, Step(loss, np.nan, np.nan, np.nan, 0.0, rule.damping, accepted=True, outcome=Outcome.running)
+    outcome = Outcome.running if is_finite(state.here) else Outcome.overflow
+    yield state, Step(loss, np.nan, np.nan, np.nan, 0.0, rule.damping, accepted=True, outcome=outcome)
     taken = 0
-    outcome = Outcome.running
     while outcome is Outcome.running:
-        state, step = advance(state, landscape, rule)
-        taken += step.accepted
-        if step.outcome is Outcome.running and taken == rule.max_iter:
-            step = _ending(state.here, landscape, rule, step)
+        with np.errstate(over="ignore", invalid="ignore"):
+            state, step = advance(state, landscape, rule)
+            taken += step.accepted
+            if step.outcome is Outcome.running and taken == rule.max_iter:
+                step = _ending(state.here, landscape, rule, step)
         outcome = step.outcome
         yield state, step
 

@@ -20,7 +20,6 @@ from sknatgrad._parameters import join, prior_precision, split, transfer
 from sknatgrad._reporting import History, advice
 from sknatgrad._sklearn import Interval, StrOptions, fit_context
 from sknatgrad._sources import MemorySource, cut
-from sknatgrad._stopping import is_finite
 from sknatgrad._strategy import FisherName, plan
 from sknatgrad._typing import Outcome
 from sknatgrad._validation import check_row_weights, check_rows, check_training_rows, unchanged_on_error
@@ -259,8 +258,9 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             theta = self._initial_theta(start, classes, objective.prior.size)
             history = History(int(self.verbose), objective.plan.describe())
             for state, step in descend(objective, theta, self._rule()):
-                _refuse_overflow(state.here)
                 history.append(step)
+            if step.outcome is Outcome.overflow:
+                raise ValueError(advice(step, self.fisher, self._rule(), 0))
             self._publish(state.here.theta, classes, np.float32 if X.dtype == np.float32 else np.float64)
             self._record(history, step)
         return self
@@ -404,12 +404,3 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             logits[start:stop] = Design.of(rows, theta).logits(theta)
         single = X.dtype == np.float32 and self.coef_.dtype == np.float32
         return logits, np.float32 if single else np.float64
-
-
-def _refuse_overflow(here: Measured) -> None:
-    if not is_finite(here) or not np.isfinite(here.information.diagonal()).all():
-        message = (
-            "X holds values so large that sums of their squares overflow float64; rescale the columns to magnitudes "
-            "below 1e150."
-        )
-        raise ValueError(message)

@@ -39,21 +39,19 @@ class Objective:
 
     def measure(self, theta: Array) -> Measured:
         """Return loss, gradient and metric at θ, in one pass; labels are drawn anew each time."""
-        # an overflow shows as a loss that is not finite, which the descent refuses
-        with np.errstate(over="ignore", invalid="ignore"):
-            expectation = self.plan.expectation(self.seed + next(self._draws))
-            sums = self.source.total(MeasureKernel(theta, expectation, self.plan.structure))
-            information: Information = sums.information
-            if self.plan.matrix_free:
-                information = self._matrix_free(theta, expectation, sums.information, STEP_TOLERANCE)
-            return Measured(
-                theta=theta,
-                loss=sums.loss + 0.5 * float((self.prior * theta**2).sum()),
-                gradient=sums.gradient + self.prior * theta,
-                information=information,
-                weight=sums.weight,
-                worst=sums.worst,
-            )
+        expectation = self.plan.expectation(self.seed + next(self._draws))
+        sums = self.source.total(MeasureKernel(theta, expectation, self.plan.structure))
+        information: Information = sums.information
+        if self.plan.matrix_free:
+            information = self._matrix_free(theta, expectation, sums.information, STEP_TOLERANCE)
+        return Measured(
+            theta=theta,
+            loss=sums.loss + 0.5 * float((self.prior * theta**2).sum()),
+            gradient=sums.gradient + self.prior * theta,
+            information=information,
+            weight=sums.weight,
+            worst=sums.worst,
+        )
 
     def products(self, measured: Measured, moves: Array) -> Array:
         """Return the true Fisher times each of `moves`, ``(j, q, d)``, without the prior."""

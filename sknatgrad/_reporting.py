@@ -55,7 +55,8 @@ def advice(step: Step, fisher: str, rule: Rule, n_iter: int) -> str:
     left = "unknown" if math.isnan(step.decrement) else f"{step.decrement:.1e}"
     standing = (
         f"after {n_iter} iterations of fisher={fisher!r} the loss is {step.loss:.6g} nats per unit of weight, "
-        f"and what is still to be gained, as the natural decrement estimates it, {left} (allowed: {rule.tol:g} of the loss)"
+        f"and what is still to be gained, as the natural decrement estimates it, {left} (allowed: {rule.tol:g} of the "
+        "loss)"
     )
     remedies = "raise max_iter" if fisher == "true" else "raise max_iter or use fisher='true'"
     return {
@@ -64,6 +65,10 @@ def advice(step: Step, fisher: str, rule: Rule, n_iter: int) -> str:
         Outcome.diverged: (
             f"learning_rate={rule.learning_rate} made the loss overflow after {n_iter} iterations, and the last finite "
             "coefficients were kept; lower it, set max_kl, or use learning_rate='auto'."
+        ),
+        Outcome.overflow: (
+            f"X holds values so large, up to 1e150 or more, that their squares overflow float64 (the first loss is "
+            f"{step.loss}); rescale the columns, or take logarithms."
         ),
         Outcome.separable: (
             "The classes are perfectly separable: every training row has most of the probability on its own class, so "

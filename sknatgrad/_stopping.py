@@ -17,8 +17,9 @@ MAX_REJECTIONS = 20
 
 
 def is_finite(measured: Measured) -> bool:
-    """Say whether a point can be stood on."""
-    return bool(np.isfinite(measured.loss)) and bool(np.isfinite(measured.gradient).all())
+    """Say whether a point can be stood on: nothing measured there has overflowed."""
+    parts = (measured.loss, measured.gradient, measured.information.diagonal())
+    return all(bool(np.isfinite(part).all()) for part in parts)
 
 
 def is_rounding(before: Measured, after: Measured) -> bool:
@@ -32,7 +33,8 @@ def is_accepted(before: Measured, after: Measured, predicted: float, scale: Arra
         return False
     if is_rounding(before, after):
         # Near the optimum the loss difference is rounding; trust the gradient, in the units of its own column.
-        return _size(after.gradient, scale) <= _size(before.gradient, scale)
+        size = _size(before.gradient, scale)
+        return size == 0.0 or _size(after.gradient, scale) < size
     return before.loss - after.loss >= SUFFICIENT * predicted
 
 

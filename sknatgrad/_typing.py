@@ -119,6 +119,7 @@ class Outcome(Enum):
     separable = auto()
     stalled = auto()
     diverged = auto()
+    overflow = auto()
 
 
 class Step(NamedTuple):

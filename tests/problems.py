@@ -1,0 +1,101 @@
+"""Small problems and plain references that the tests share."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+
+from sknatgrad._objective import Objective
+from sknatgrad._parameters import prior_precision
+from sknatgrad._sources import MemorySource
+from sknatgrad._strategy import plan
+
+FISHERS = ["true", "empirical", "diagonal", "kronecker", "monte_carlo", "identity"]
+DATASETS = {"breast_cancer": load_breast_cancer, "wine": load_wine, "digits": load_digits, "iris": load_iris}
+
+
+class Problem(NamedTuple):
+    X: np.ndarray  # (n, p)
+    codes: np.ndarray  # (n,)
+    weight: np.ndarray  # (n,)
+    theta: np.ndarray  # (q, d)
+
+    @property
+    def design(self):
+        """X with its column of ones, if theta has a place for it."""
+        if self.theta.shape[1] == self.X.shape[1]:
+            return self.X
+        return np.column_stack([self.X, np.ones(len(self.X))])
+
+    @property
+    def source(self):
+        return MemorySource(self.X, self.codes, self.weight, len(self.theta))
+
+    def objective(self, fisher, C=1.0, seed=0):
+        intercept = self.theta.shape[1] > self.X.shape[1]
+        prior = prior_precision(C, self.X.shape[1], intercept=intercept)
+        return Objective(self.source, prior, plan(fisher, *self.theta.shape), seed)
+
+
+def make_problem(n_classes, *, n_rows=40, n_features=3, intercept=True, seed=0, zero_weights=True):
+    """Overlapping classes, uneven weights (some zero), a random point to measure at."""
+    rng = np.random.default_rng(seed)
+    codes = rng.permutation(np.arange(n_rows) % n_classes)
+    X = rng.normal(size=(n_rows, n_features)) + 0.5 * rng.normal(size=(n_classes, n_features))[codes]
+    weight = rng.uniform(0.1, 3.0, size=n_rows)
+    if zero_weights:
+        weight[::7] = 0.0
+    n_logits = 1 if n_classes == 2 else n_classes
+    theta = 0.5 * rng.normal(size=(n_logits, n_features + intercept))
+    if n_logits > 1:
+        theta -= theta.mean(axis=0)
+    return Problem(X, codes, weight, theta)
+
+
+def probabilities(logits):
+    """(m, K) probabilities of (m, q) logits, the plain way."""
+    full = np.hstack([np.zeros_like(logits), logits]) if logits.shape[1] == 1 else logits
+    odds = np.exp(full - full.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+def score_of(logits, label):
+    """Derivative of -log p[label] of one row by its (q,) logits."""
+    p = probabilities(logits[None])[0]
+    if len(logits) == 1:
+        return np.array([p[1] - label])
+    return p - np.eye(len(logits))[label]
+
+
+def fisher_by_outer_products(design, codes, weight, theta, labels="model"):
+    """Sum over rows, and over labels, of the outer product of the whole parameter's score: (qd, qd)."""
+    n_classes = max(len(theta), 2)
+    total = np.zeros((theta.size, theta.size))
+    for x, code, s in zip(design, codes, weight, strict=True):
+        logits = theta @ x
+        p = probabilities(logits[None])[0]
+        chance = p if labels == "model" else np.eye(n_classes)[code]
+        for label in range(n_classes):
+            score = np.kron(score_of(logits, label), x)
+            total += s * chance[label] * np.outer(score, score)
+    return total
+
+
+def as_kinds(X):
+    """The same numbers in every layout and container of arrays that `fit` takes."""
+    rows, columns = X.shape
+    wide = sparse.csr_array(X)
+    wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
+    return {
+        "C": np.ascontiguousarray(X),
+        "F": np.asfortranarray(X),
+        "strided": np.repeat(np.repeat(X, 2, axis=0), 2, axis=1)[: 2 * rows : 2, : 2 * columns : 2],
+        "csr_matrix": sparse.csr_matrix(X),
+        "csr_array": sparse.csr_array(X),
+        "csr int64": wide,
+        "csc_matrix": sparse.csc_matrix(X),
+        "csc_array": sparse.csc_array(X),
+        "coo_matrix": sparse.coo_matrix(X),
+        "coo_array": sparse.coo_array(X),
+    }

@@ -1,0 +1,136 @@
+"""The likelihood in its logits: derivatives by finite differences, tails by exact arithmetic."""
+
+from fractions import Fraction
+from math import exp, log1p
+
+import numpy as np
+import pytest
+from problems import probabilities
+
+from sknatgrad._categorical import LabelScores, ModelScores, SampledExpectation, predict
+
+LOGITS = [1, 4]
+
+
+def random_logits(n_logits, n_rows=30, seed=0):
+    rng = np.random.default_rng(seed)
+    n_classes = max(n_logits, 2)
+    return 3 * rng.normal(size=(n_rows, n_logits)), rng.integers(0, n_classes, n_rows)
+
+
+def loss(logits, codes):
+    return predict(logits).loss(codes)
+
+
+@pytest.mark.parametrize("n_logits", LOGITS)
+def test_loss_is_minus_log_probability(n_logits):
+    logits, codes = random_logits(n_logits)
+    expected = -np.log(probabilities(logits)[np.arange(len(codes)), codes])
+    np.testing.assert_allclose(loss(logits, codes), expected, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("n_logits", LOGITS)
+def test_residual_is_derivative_of_loss(n_logits):
+    logits, codes = random_logits(n_logits)
+    step = 1e-6
+    for k in range(n_logits):
+        move = np.zeros(n_logits)
+        move[k] = step
+        slope = (loss(logits + move, codes) - loss(logits - move, codes)) / (2 * step)
+        np.testing.assert_allclose(predict(logits).residual(codes)[:, k], slope, atol=1e-9)
+
+
+@pytest.mark.parametrize("n_logits", LOGITS)
+def test_model_scores_are_derivative_of_residual(n_logits):
+    """With canonical logits the expected outer product is the second derivative, whatever the label."""
+    logits, codes = random_logits(n_logits)
+    prediction = predict(logits)
+    scores = ModelScores(prediction.proba, prediction.complement)
+    step = 1e-6
+    for k in range(n_logits):
+        move = np.zeros(n_logits)
+        move[k] = step
+        slope = (predict(logits + move).residual(codes) - predict(logits - move).residual(codes)) / (2 * step)
+        for l in range(n_logits):
+            np.testing.assert_allclose(scores.pair(k, l), slope[:, l], atol=1e-9)
+
+
+@pytest.mark.parametrize("n_logits", LOGITS)
+@pytest.mark.parametrize("kind", ["model", "label"])
+def test_views_of_scores_agree(n_logits, kind):
+    logits, codes = random_logits(n_logits)
+    prediction = predict(logits)
+    scores = (
+        ModelScores(prediction.proba, prediction.complement)
+        if kind == "model"
+        else LabelScores(prediction.residual(codes))
+    )
+    pairs = np.array([[scores.pair(k, l) for l in range(n_logits)] for k in range(n_logits)])  # (q, q, m)
+    weight = np.random.default_rng(1).uniform(size=len(codes))
+    move = np.random.default_rng(2).normal(size=logits.shape)
+    np.testing.assert_allclose(scores.diagonal(), np.einsum("kkm->mk", pairs), rtol=1e-14)
+    np.testing.assert_allclose(scores.total(weight), pairs @ weight, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(scores.apply(move), np.einsum("klm,ml->mk", pairs, move), rtol=1e-11, atol=1e-14)
+
+
+@pytest.mark.parametrize("logit", [30.0, 40.0, 300.0, 700.0])
+@pytest.mark.parametrize("n_logits", LOGITS)
+def test_small_quantities_keep_their_relative_accuracy(logit, n_logits):
+    """Fitted well, a row's loss, residual and variance are about exp(-logit): never 0, never rounded through 1."""
+    logits = np.zeros((1, n_logits))
+    logits[0, -1] = logit
+    code = np.array([max(n_logits, 2) - 1])
+    others = max(n_logits - 1, 1) * exp(-logit)
+    prediction = predict(logits)
+    assert prediction.loss(code)[0] == pytest.approx(log1p(others), rel=1e-13)
+    assert prediction.residual(code)[0, -1] == pytest.approx(-others / (1 + others), rel=1e-13)
+    variance = ModelScores(prediction.proba, prediction.complement).pair(n_logits - 1, n_logits - 1)[0]
+    assert variance == pytest.approx(others / (1 + others) ** 2, rel=1e-13)
+
+
+def test_residual_sums_to_zero_over_classes():
+    logits, codes = random_logits(4)
+    assert abs(predict(40 * logits).residual(codes).sum(axis=1)).max() < 4 * np.finfo(float).eps
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 10, 1000])
+def test_rows_sum_to_one_within_four_eps(n_classes):
+    rng = np.random.default_rng(0)
+    n_logits = 1 if n_classes == 2 else n_classes
+    for scale in [1e-3, 1.0, 30.0, 1e4, 1e300]:
+        prediction = predict(scale * rng.normal(size=(200, n_logits)))
+        proba = np.hstack([prediction.complement, prediction.proba]) if n_logits == 1 else prediction.proba
+        # the sum itself must not add rounding: exact fractions
+        off = [abs(float(sum(map(Fraction, row.tolist())) - 1)) for row in proba]
+        assert max(off) <= 4 * np.finfo(float).eps
+
+
+@pytest.mark.parametrize("n_logits", LOGITS)
+@pytest.mark.parametrize("size", [1e2, 1e4, 1e300, np.finfo(float).max])
+def test_log_probability_is_finite_for_finite_logits(n_logits, size):
+    logits = np.vstack([np.full((1, n_logits), -size), np.full((1, n_logits), size)])
+    logits[:, 0] *= -1
+    log_proba = predict(logits).log_proba_of
+    assert np.isfinite(log_proba).all()
+    assert (log_proba <= 0).all()
+    assert log_proba.min() <= -size * (1 - 1e-12)
+
+
+def test_drawn_labels_depend_on_the_row_not_on_the_block():
+    whole = SampledExpectation(3)._uniform(0, 1000)
+    pieces = [SampledExpectation(3)._uniform(start, stop - start) for start, stop in [(0, 7), (7, 500), (500, 1000)]]
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+    assert abs(whole.mean() - 0.5) < 0.05
+    assert not np.array_equal(whole, SampledExpectation(4)._uniform(0, 1000))
+
+
+@pytest.mark.parametrize("n_logits", LOGITS)
+def test_drawn_labels_follow_the_model(n_logits):
+    n_rows = 200_000
+    logits = np.tile(np.array([[0.7, -0.4, 1.1, 0.0][:n_logits]]), (n_rows, 1))
+    prediction = predict(logits)
+    scores = SampledExpectation(0).scores(prediction, np.zeros(n_rows, dtype=np.intp), 0)
+    # r = p - onehot, so the mean of -r + p is the share of each class
+    shares = (prediction.proba - scores.residual).mean(axis=0)
+    # five standard errors
+    np.testing.assert_allclose(shares, prediction.proba[0], atol=5 * 0.5 / np.sqrt(n_rows))

@@ -1,0 +1,275 @@
+"""Every metric against brute force; the laws of merging, multiplying and solving."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from problems import FISHERS, fisher_by_outer_products, make_problem, probabilities
+
+from sknatgrad import NaturalGradientLogisticRegression, fisher_information, kl_divergence
+from sknatgrad._measure import FisherProductKernel, MeasureKernel
+from sknatgrad._parameters import centre, split
+from sknatgrad._sources import memory
+from sknatgrad._strategy import STRUCTURES, expectation_of
+
+PROBLEMS = [(n_classes, intercept) for n_classes in (2, 4) for intercept in (True, False)]
+
+
+def drawn_labels(problem, seed):
+    """The labels that a seed stands for: one uniform number a row, from Philox, against the cumulated probabilities."""
+    draw = np.random.Generator(np.random.Philox(seed)).random(len(problem.X))
+    p = probabilities(problem.design @ problem.theta.T)
+    if len(problem.theta) == 1:
+        return (draw < p[:, 1]).astype(int)
+    return (draw[:, None] > p.cumsum(axis=1)).sum(axis=1)
+
+
+def by_brute_force(problem, fisher, seed=0):
+    design, codes, weight, theta = problem.design, problem.codes, problem.weight, problem.theta
+    exact = fisher_by_outer_products(design, codes, weight, theta)
+    if fisher == "true":
+        return exact
+    if fisher == "empirical":
+        return fisher_by_outer_products(design, codes, weight, theta, labels="observed")
+    if fisher == "monte_carlo":
+        return fisher_by_outer_products(design, drawn_labels(problem, seed), weight, theta, labels="observed")
+    if fisher == "diagonal":
+        return np.diag(np.diag(exact))
+    if fisher == "identity":
+        return weight.sum() * np.eye(theta.size)
+    q, d = theta.shape
+    blocks = exact.reshape(q, d, q, d)
+    features = np.einsum("kikj->ij", blocks)  # sum of the diagonal (d, d) blocks
+    scores = np.zeros((q, q))
+    for x, s in zip(design, weight, strict=True):
+        p = probabilities((theta @ x)[None])[0]
+        scores += s * (p[1] * (1 - p[1]) if q == 1 else np.diag(p) - np.outer(p, p))
+    return np.kron(scores, features) / np.trace(scores)
+
+
+def measured(problem, fisher, seed=0):
+    kernel = MeasureKernel(problem.theta, expectation_of(fisher, seed), STRUCTURES[fisher])
+    return problem.source.total(kernel)
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+@pytest.mark.parametrize(("n_classes", "intercept"), PROBLEMS)
+def test_metric_is_the_sum_of_outer_products(fisher, n_classes, intercept):
+    problem = make_problem(n_classes, intercept=intercept)
+    expected = by_brute_force(problem, fisher)
+    dense = measured(problem, fisher).information.dense()
+    np.testing.assert_allclose(dense, expected, rtol=0, atol=1e-12 * abs(expected).max())
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_no_metric_is_a_relabelled_other(n_classes):
+    problem = make_problem(n_classes)
+    matrices = {fisher: measured(problem, fisher).information.dense() for fisher in FISHERS}
+    for first in FISHERS:
+        for second in FISHERS:
+            if first == second or (n_classes == 2 and {first, second} == {"true", "kronecker"}):
+                continue
+            difference = abs(matrices[first] - matrices[second]).max() / abs(matrices["true"]).max()
+            assert difference > 1e-3, (first, second)
+
+
+def test_kronecker_is_exact_for_two_classes_and_not_for_more():
+    for n_classes, same in [(2, True), (4, False)]:
+        problem = make_problem(n_classes)
+        true, kronecker = (measured(problem, fisher).information.dense() for fisher in ("true", "kronecker"))
+        assert np.allclose(true, kronecker, rtol=1e-12) is same
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_merge_of_blocks_is_the_whole(fisher, n_classes, monkeypatch):
+    problem = make_problem(n_classes, n_rows=101)
+    whole = measured(problem, fisher)
+    monkeypatch.setattr(memory, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(memory, "MIN_BLOCK_ROWS", 9)
+    assert len(list(problem.source.blocks())) == 12
+    parts = measured(problem, fisher)
+    np.testing.assert_allclose(parts.loss, whole.loss, rtol=1e-13)
+    np.testing.assert_allclose(parts.gradient, whole.gradient, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(parts.information.dense(), whole.information.dense(), rtol=1e-11, atol=1e-12)
+    assert parts.worst == pytest.approx(whole.worst, rel=1e-14)
+    assert parts.weight == pytest.approx(whole.weight, rel=1e-14)
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_structured_form_is_its_dense_form(fisher, n_classes):
+    problem = make_problem(n_classes)
+    information = measured(problem, fisher).information
+    dense = information.dense()
+    move = np.random.default_rng(1).normal(size=problem.theta.shape)
+    np.testing.assert_allclose(information.matvec(move).ravel(), dense @ move.ravel(), rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(information.diagonal().ravel(), np.diag(dense), rtol=1e-13)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+@pytest.mark.parametrize("fisher", FISHERS)
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_solve_after_matvec_is_the_identity(fisher, n_classes, scale):
+    """On moves that sum to zero over classes, for prior and damping of any scale, one column without prior."""
+    problem = make_problem(n_classes)
+    columns = np.geomspace(1 / scale, scale, problem.X.shape[1])
+    problem = problem._replace(X=problem.X * columns, theta=problem.theta / np.append(columns, 1.0))
+    information = measured(problem, fisher).information
+    # relative to the diagonal, as the damping is; the intercept has none
+    shift = 1e-2 * information.diagonal().mean(axis=0) * np.append(np.ones(len(columns)), 0.0)
+    move = centre(np.random.default_rng(1).normal(size=problem.theta.shape)) / np.append(columns, 1.0)
+    solved = information.precision(shift).solve(information.matvec(move) + shift * move)
+    units = np.append(columns, 1.0)
+    np.testing.assert_allclose(centre(solved) * units, move * units, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("fisher", ["true", "empirical", "monte_carlo", "kronecker"])
+def test_singular_metric_gives_the_least_solution_in_range(fisher):
+    """More columns than rows and no damping: F x = g has solutions, and the one found is among them."""
+    problem = make_problem(4, n_rows=6, n_features=10, zero_weights=False)
+    information = measured(problem, fisher).information
+    move = np.random.default_rng(1).normal(size=problem.theta.shape)
+    right = information.matvec(move)
+    solved = information.precision(np.zeros(problem.theta.shape[1])).solve(right)
+    assert np.isfinite(solved).all()
+    np.testing.assert_allclose(information.matvec(solved), right, atol=1e-9 * abs(right).max())
+
+
+@pytest.mark.parametrize("fisher", ["true", "empirical", "monte_carlo"])
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_matrix_free_product_is_the_dense_product(fisher, n_classes):
+    problem = make_problem(n_classes)
+    moves = np.random.default_rng(1).normal(size=(3, *problem.theta.shape))
+    expectation = expectation_of(fisher, 0)
+    products = problem.source.total(FisherProductKernel(problem.theta, moves, expectation))
+    dense = measured(problem, fisher).information.dense()
+    np.testing.assert_allclose(products.reshape(3, -1), moves.reshape(3, -1) @ dense, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("fisher", ["true", "empirical"])
+@pytest.mark.parametrize(("n_classes", "intercept"), PROBLEMS)
+def test_gradient_and_hessian_by_finite_differences(fisher, n_classes, intercept):
+    problem = make_problem(n_classes, intercept=intercept)
+    objective = problem.objective(fisher, C=0.5)
+    here, step = objective.measure(problem.theta), 1e-5
+    gradient, hessian = np.empty(problem.theta.size), np.empty((problem.theta.size,) * 2)
+    for i in range(problem.theta.size):
+        move = np.zeros(problem.theta.size)
+        move[i] = step
+        ahead, behind = (objective.measure(problem.theta + sign * move.reshape(problem.theta.shape)) for sign in (1, -1))
+        gradient[i] = (ahead.loss - behind.loss) / (2 * step)
+        hessian[i] = (ahead.gradient - behind.gradient).ravel() / (2 * step)
+    np.testing.assert_allclose(here.gradient.ravel(), gradient, atol=1e-7)
+    if fisher == "true":
+        prior = np.diag(np.tile(objective.prior, len(problem.theta)))
+        np.testing.assert_allclose(here.information.dense() + prior, hessian, atol=1e-7)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_monte_carlo_tends_to_true_as_one_over_root_draws(n_classes):
+    problem = make_problem(n_classes)
+    model = fitted_at(problem)
+    exact = fisher_information(model, problem.X, sample_weight=problem.weight)
+    draws = [4, 16, 64, 256, 1024]
+    errors = []
+    for n_draws in draws:
+        repeats = [
+            fisher_information(
+                model,
+                problem.X,
+                kind="monte_carlo",
+                sample_weight=problem.weight,
+                n_draws=n_draws,
+                random_state=repeat,
+            )
+            for repeat in range(8)
+        ]
+        errors.append(np.sqrt(np.mean((np.array(repeats) - exact) ** 2)))
+    rate = np.polyfit(np.log(draws), np.log(errors), 1)[0]
+    assert -0.6 < rate < -0.4, rate
+    assert errors[-1] < 0.03 * abs(exact).max()
+
+
+def fitted_at(problem, theta=None):
+    """An estimator that stands at a given point, as if fitted there."""
+    n_classes = max(len(problem.theta), 2)
+    model = NaturalGradientLogisticRegression(max_iter=1, fit_intercept=problem.theta.shape[1] > problem.X.shape[1])
+    model.classes_ = np.arange(n_classes)
+    model.n_features_in_ = problem.X.shape[1]
+    model.coef_, model.intercept_ = split(problem.theta if theta is None else theta, intercept=model.fit_intercept)
+    return model
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+@pytest.mark.parametrize(("n_classes", "intercept"), PROBLEMS)
+def test_public_fisher_information(fisher, n_classes, intercept):
+    problem = make_problem(n_classes, intercept=intercept)
+    labels = np.array(["ash", "beech", "oak", "yew"])[problem.codes]
+    model = fitted_at(problem)
+    model.classes_ = np.unique(labels)
+    random_state = 5
+    seed = np.random.RandomState(random_state).randint(np.iinfo(np.int32).max, size=1)[0]
+    found = fisher_information(
+        model, problem.X, labels, kind=fisher, sample_weight=problem.weight, random_state=random_state
+    )
+    expected = by_brute_force(problem, fisher, int(seed))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * abs(expected).max())
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_fisher_is_the_hessian_of_kl(n_classes):
+    problem = make_problem(n_classes)
+    here, step = fitted_at(problem), 1e-3
+    size = problem.theta.size
+
+    def divergence(flat):
+        there = fitted_at(problem, problem.theta + flat.reshape(problem.theta.shape))
+        return kl_divergence(here, there, problem.X, sample_weight=problem.weight) * problem.weight.sum()
+
+    hessian = np.empty((size, size))
+    units = step * np.eye(size)
+    for i in range(size):
+        for j in range(size):
+            corners = [divergence(a * units[i] + b * units[j]) * a * b for a in (1, -1) for b in (1, -1)]
+            hessian[i, j] = sum(corners) / (4 * step**2)
+    exact = fisher_information(here, problem.X, sample_weight=problem.weight)
+    np.testing.assert_allclose(hessian, exact, atol=2e-6 * abs(exact).max())
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_kl_leaves_its_quadratic_as_the_third_power(n_classes):
+    problem = make_problem(n_classes)
+    here = fitted_at(problem)
+    exact = fisher_information(here, problem.X, sample_weight=problem.weight) / problem.weight.sum()
+    direction = np.random.default_rng(3).normal(size=problem.theta.shape)
+    # short enough for the fourth power not to show
+    sizes = np.geomspace(1e-2, 1e-5, 7)
+    rest = []
+    for size in sizes:
+        move = size * direction
+        there = fitted_at(problem, problem.theta + move)
+        divergence = kl_divergence(here, there, problem.X, sample_weight=problem.weight)
+        rest.append(abs(divergence - 0.5 * move.ravel() @ exact @ move.ravel()))
+    orders = [
+        np.log(near / far) / np.log(small / large)
+        for (far, near), (large, small) in zip(pairwise(rest), pairwise(sizes), strict=True)
+    ]
+    assert all(2.8 < order < 3.2 for order in orders), orders
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_kl_is_the_mean_of_p_log_p_over_q(n_classes):
+    problem = make_problem(n_classes)
+    here, there = fitted_at(problem), fitted_at(problem, 3 * problem.theta[:, ::-1])
+    p, q = here.predict_proba(problem.X), there.predict_proba(problem.X)
+    expected = np.average((p * np.log(p / q)).sum(axis=1), weights=problem.weight)
+    assert kl_divergence(here, there, problem.X, sample_weight=problem.weight) == pytest.approx(expected, rel=1e-12)
+    assert kl_divergence(here, there, problem.X) == pytest.approx((p * np.log(p / q)).sum(axis=1).mean(), rel=1e-12)
+
+
+def test_kl_of_sure_predictions_is_finite_where_logits_are():
+    problem = make_problem(2)
+    here, there = fitted_at(problem, 1e3 * problem.theta), fitted_at(problem, -1e3 * problem.theta)
+    assert np.isfinite(kl_divergence(here, there, problem.X))
+    assert kl_divergence(here, here, problem.X) == 0.0

@@ -1,0 +1,270 @@
+"""The step: the textbook algorithm to the letter, and what 'auto' promises."""
+
+import warnings
+
+import numpy as np
+import pytest
+from problems import DATASETS, FISHERS, make_problem, probabilities
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import StandardScaler
+
+from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._descent import Rule, descend
+from sknatgrad._typing import Outcome
+
+
+def fit(X, y, sample_weight=None, **parameters):
+    """Fit, with or without convergence."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return NaturalGradientLogisticRegression(**parameters).fit(X, y, sample_weight)
+
+
+def outer_sum(scores, X, weight):
+    """Sum of s (r ⊗ x)(r ⊗ x)ᵀ over the rows."""
+    whole = np.einsum("ik,ij->ikj", scores, X).reshape(len(X), -1)
+    return (whole.T * weight) @ whole
+
+
+def plain_metric(fisher, X, codes, weight, p, drawn):
+    """The metric at probabilities p ``(n, K)``, in numpy's plainest words."""
+    n_classes = p.shape[1]
+    q = 1 if n_classes == 2 else n_classes
+    score = [(p - np.eye(n_classes)[label])[:, -q:] for label in range(n_classes)]
+    if fisher in {"empirical", "monte_carlo"}:
+        labels = codes if fisher == "empirical" else drawn
+        return outer_sum(np.array([score[label][i] for i, label in enumerate(labels)]), X, weight)
+    if fisher == "identity":
+        return weight.sum() * np.eye(q * X.shape[1])
+    if fisher == "kronecker":
+        variance = sum(p[:, [k]] * score[k] ** 2 for k in range(n_classes)).sum(axis=1)
+        classes = sum((score[k].T * (weight * p[:, k])) @ score[k] for k in range(n_classes))
+        return np.kron(classes, (X.T * (weight * variance)) @ X) / np.trace(classes)
+    true = sum(outer_sum(score[k], X, weight * p[:, k]) for k in range(n_classes))
+    return true if fisher == "true" else np.diag(np.diag(true))
+
+
+def textbook(fisher, X, codes, weight, n_classes, learning_rate, n_steps, seed):
+    """θ ← θ − α F⁻¹∇L from θ = 0."""
+    q = 1 if n_classes == 2 else n_classes
+    theta = np.zeros((q, X.shape[1]))
+    for t in range(n_steps):
+        p = probabilities(X @ theta.T)
+        uniform = np.random.Generator(np.random.Philox(seed + t)).random(len(X))
+        drawn = uniform < p[:, 1] if q == 1 else (uniform[:, None] > p.cumsum(axis=1)).sum(axis=1)
+        gradient = ((p - np.eye(n_classes)[codes])[:, -q:] * weight[:, None]).T @ X
+        metric = plain_metric(fisher, X, codes, weight, p, drawn.astype(int))
+        theta = theta - learning_rate * (np.linalg.pinv(metric, rcond=1e-12) @ gradient.ravel()).reshape(q, -1)
+    return theta
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("learning_rate", [0.1, 0.5])
+def test_fixed_learning_rate_is_the_textbook_algorithm(fisher, n_classes, learning_rate):
+    problem = make_problem(n_classes, n_rows=60, intercept=False, zero_weights=False)
+    seed = np.random.RandomState(7).randint(np.iinfo(np.int32).max)
+    for n_steps in range(1, 6):
+        model = fit(
+            problem.X,
+            problem.codes,
+            problem.weight,
+            fisher=fisher,
+            learning_rate=learning_rate,
+            damping=0.0,
+            C=np.inf,
+            fit_intercept=False,
+            max_iter=n_steps,
+            tol=0.0,
+            random_state=7,
+        )
+        assert model.n_iter_ == n_steps
+        expected = textbook(
+            fisher, problem.X, problem.codes, problem.weight, n_classes, learning_rate, n_steps, seed
+        )
+        if n_classes > 2:
+            # the same member of the family of logits that predict alike
+            expected -= expected.mean(axis=0)
+        np.testing.assert_allclose(model.coef_, expected, rtol=1e-9, atol=1e-9 * abs(expected).max())
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+@pytest.mark.parametrize("name", ["iris", "breast_cancer"])
+@pytest.mark.parametrize("C", [0.01, 1.0, 100.0, np.inf])
+def test_auto_never_increases_the_loss(fisher, name, C):
+    X, y = DATASETS[name](return_X_y=True)
+    model = fit(X, y, fisher=fisher, C=C, random_state=0)
+    assert len(model.loss_curve_) == model.n_iter_[0] + 1
+    assert len(model.kl_curve_) == model.n_iter_[0]
+    assert (np.diff(model.loss_curve_) <= 0).all()
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+    assert (np.array(model.kl_curve_) >= 0).all()
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_curves_report_penalised_mean_loss_and_quadratic_kl(fisher, n_classes):
+    problem = make_problem(n_classes)
+    parameters = {"fisher": fisher, "C": 0.7, "random_state": 0}
+    model = fit(problem.X, problem.codes, problem.weight, **parameters, max_iter=3)
+    before = fit(problem.X, problem.codes, problem.weight, **parameters, max_iter=2)
+    p = model.predict_proba(problem.X)[np.arange(len(problem.X)), problem.codes]
+    expected = (-problem.weight @ np.log(p) + 0.5 / 0.7 * (model.coef_**2).sum()) / problem.weight.sum()
+    assert model.loss_curve_[-1] == pytest.approx(expected, rel=1e-12)
+    assert model.loss_curve_[0] == pytest.approx(np.log(n_classes), rel=1e-12)
+    objective = problem.objective("true", C=0.7)
+    last, previous = (np.column_stack([m.coef_, m.intercept_]) for m in (model, before))
+    move = last - previous
+    information = objective.measure(previous).information
+    kl = 0.5 * np.vdot(move, information.matvec(move)) / problem.weight.sum()
+    assert model.kl_curve_[-1] == pytest.approx(kl, rel=1e-6)
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+@pytest.mark.parametrize("learning_rate", ["auto", 0.7])
+def test_max_kl_bounds_every_step(fisher, learning_rate):
+    problem = make_problem(4)
+    free = fit(problem.X, problem.codes, fisher=fisher, max_iter=10, learning_rate=learning_rate, random_state=0)
+    bound = 0.1 * max(free.kl_curve_)
+    model = fit(
+        problem.X, problem.codes, fisher=fisher, max_iter=10, learning_rate=learning_rate, max_kl=bound, random_state=0
+    )
+    assert max(model.kl_curve_) <= bound * (1 + 1e-12)
+    # steepest descent at constant KL speed: the step that would be too long uses all that it may
+    assert max(model.kl_curve_) == pytest.approx(bound, rel=1e-9)
+
+
+def test_max_kl_does_not_keep_from_the_optimum():
+    problem = make_problem(4)
+    free = fit(problem.X, problem.codes)
+    model = fit(problem.X, problem.codes, max_kl=0.02)
+    assert model.converged_
+    assert model.n_iter_ > free.n_iter_
+    np.testing.assert_allclose(model.coef_, free.coef_, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("fisher", ["true", "empirical"])
+@pytest.mark.parametrize("transform", ["scale", "mix", "mix, then scale"])
+@pytest.mark.parametrize("name", ["breast_cancer", "wine"])
+def test_path_of_predictions_is_invariant(fisher, transform, name):
+    """Scales of 1e±6 and a random invertible mix of the columns: the same probabilities after each step.
+
+    In the order scale, then mix, no solver that reads the result in float64 could tell: each column is then a sum in
+    which the small features are 1e-12 of the large ones, and rounding the sum has changed them by a relative 1e-4.
+    """
+    X, y = DATASETS[name](return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    rng = np.random.default_rng(0)
+    changed = X
+    if "mix" in transform:
+        changed = changed @ rng.normal(size=(X.shape[1],) * 2)
+    if "scale" in transform:
+        changed = changed * 10.0 ** rng.uniform(-6, 6, size=X.shape[1])
+    for n_steps in range(1, 6):
+        parameters = {"fisher": fisher, "C": np.inf, "damping": 0.0, "max_iter": n_steps}
+        before = fit(X, y, **parameters).predict_proba(X)
+        after = fit(changed, y, **parameters).predict_proba(changed)
+        np.testing.assert_allclose(after, before, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("fisher", ["diagonal", "identity"])
+def test_other_metrics_are_not_invariant_to_mixing(fisher):
+    """What sets the natural gradient apart: the invariance above is not a property of every method."""
+    X, y = DATASETS["breast_cancer"](return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    mixed = X @ np.random.default_rng(0).normal(size=(X.shape[1],) * 2)
+    parameters = {"fisher": fisher, "C": np.inf, "damping": 0.0, "max_iter": 3}
+    gap = abs(fit(X, y, **parameters).predict_proba(X) - fit(mixed, y, **parameters).predict_proba(mixed)).max()
+    assert gap > 1e-2
+
+
+def test_damping_adapts_only_under_auto():
+    problem = make_problem(2)
+    for learning_rate, adapts in [(None, True), (0.5, False)]:
+        rule = Rule(damping=0.5, learning_rate=learning_rate, max_iter=6, tol=0.0)
+        steps = [step for _, step in descend(problem.objective("true"), np.zeros((1, 4)), rule)]
+        assert (len({step.damping for step in steps}) > 1) is adapts
+
+
+def test_rejected_trials_tighten_the_damping_and_leave_no_trace():
+    """A landscape that lies about its curvature makes every long step fail."""
+
+    class Optimist:
+        def __init__(self, objective):
+            self.objective, self.prior = objective, objective.prior
+            self.measure, self.natural_step = objective.measure, objective.natural_step
+
+        def products(self, measured, moves):
+            return 1e-3 * self.objective.products(measured, moves)
+
+    problem = make_problem(4)
+    landscape = Optimist(problem.objective("true", C=1e3))
+    turns = list(descend(landscape, np.zeros(problem.theta.shape), Rule(max_iter=5)))
+    rejected = [step for _, step in turns if not step.accepted]
+    assert rejected
+    for (before, _), (after, step) in zip(turns, turns[1:], strict=False):
+        if not step.accepted:
+            assert after.here is before.here
+            assert after.damping > before.damping
+            assert step.loss == before.here.loss / before.here.weight
+
+
+def test_no_way_down_is_said():
+    """A landscape whose gradient points uphill: every trial fails, and the descent ends."""
+
+    class Uphill:
+        def __init__(self, objective):
+            self.objective, self.prior = objective, objective.prior
+            self.products = objective.products
+
+        def measure(self, theta):
+            measured = self.objective.measure(theta)
+            return measured._replace(gradient=-measured.gradient)
+
+        def natural_step(self, measured):
+            return None
+
+    problem = make_problem(2)
+    steps = [step for _, step in descend(Uphill(problem.objective("true")), np.zeros((1, 4)), Rule())]
+    assert steps[-1].outcome is Outcome.stalled
+    assert sum(step.accepted for step in steps) == 1  # the start
+
+
+def test_too_long_a_fixed_step_diverges_with_the_last_finite_iterate():
+    X, y = DATASETS["breast_cancer"](return_X_y=True)
+    model = NaturalGradientLogisticRegression(fisher="identity", learning_rate=1e306)
+    with pytest.warns(ConvergenceWarning, match=r"learning_rate=1e\+306 made the loss overflow"):
+        model.fit(X, y)
+    assert np.isfinite(model.coef_).all()
+    assert np.isfinite(model.loss_curve_).all()
+    assert not model.converged_
+
+
+def test_fixed_step_stops_at_the_optimum_too():
+    problem = make_problem(4)
+    model = fit(problem.X, problem.codes, learning_rate=0.5, damping=0.0)
+    best = fit(problem.X, problem.codes)
+    assert model.converged_
+    assert model.n_iter_ < 100
+    assert model.loss_curve_[-1] == pytest.approx(best.loss_curve_[-1], rel=1e-8)
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+def test_two_fits_give_the_same_bits(fisher):
+    problem = make_problem(4)
+    first, second = (
+        fit(problem.X, problem.codes, problem.weight, fisher=fisher, random_state=3, max_iter=20) for _ in range(2)
+    )
+    np.testing.assert_array_equal(first.coef_, second.coef_)
+    assert first.loss_curve_ == second.loss_curve_
+
+
+def test_global_generator_is_left_alone_unless_labels_are_drawn():
+    problem = make_problem(2)
+    for fisher in FISHERS:
+        np.random.seed(0)  # noqa: NPY002 - the generator in question
+        before = np.random.get_state()[1].copy()  # noqa: NPY002 - the generator in question
+        fit(problem.X, problem.codes, fisher=fisher, max_iter=2)
+        untouched = np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002 - the generator in question
+        position = np.random.get_state()[2]  # noqa: NPY002 - the generator in question
+        assert (untouched and position == 624) is (fisher != "monte_carlo")
