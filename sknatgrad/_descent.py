@@ -13,7 +13,7 @@ from sknatgrad._typing import Outcome, Step
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sknatgrad._typing import Array, Measured
+    from sknatgrad._typing import Array, Certificate, Measured
 
 # how far the promise must fall before a certificate that was refused is asked for again
 LATER = 0.1
@@ -35,8 +35,8 @@ class Landscape(Protocol):
         """Return the true Fisher times each of `moves`, ``(j, q, d)``."""
         ...
 
-    def natural_step(self, measured: Measured) -> Array | None:
-        """Return the undamped step of the true Fisher, or None where it could not be had."""
+    def certificate(self, measured: Measured) -> Certificate:
+        """Return the undamped step of the true Fisher, and what is still to be gained."""
         ...
 
 
@@ -108,9 +108,11 @@ def advance(state: State, landscape: Landscape, rule: Rule) -> tuple[State, Step
     if last is not None and rule.adaptive and not accepted:
         # the certificate holds where we stand; rounding has nothing better to offer
         trial, accepted, proposal = here, True, Move(np.zeros_like(here.theta), 0.0, 0.0)
+    if accepted and rule.adaptive:
+        # an increase that was accepted is rounding, and no change
+        trial = trial._replace(loss=min(trial.loss, here.loss))
     step = Step(
-        # under 'auto' an increase that was accepted is rounding, and no change
-        loss=(min(trial.loss, here.loss) if rule.adaptive else trial.loss) / here.weight,
+        loss=trial.loss / here.weight,
         gain=(here.loss - trial.loss) / proposal.predicted if proposal.predicted > 0 else 1.0,
         predicted=proposal.predicted / here.weight,
         decrement=state.decrement,
@@ -176,25 +178,18 @@ def _certify(state: State, landscape: Landscape, rule: Rule, proposal: Move) -> 
     promise = proposal.predicted / here.loss if here.loss > 0 else 0.0
     if promise > state.certify_below:
         return state, None
-    move, decrement = _decrement(here, landscape)
-    if move is None:
-        return state._replace(certify_below=LATER * promise), None
+    move, decrement = landscape.certificate(here)
     state = state._replace(decrement=decrement / here.weight)
     if decrement <= rule.tol * here.loss:
         return state, _modelled(here, move, landscape.products(here, move[None])[0], landscape.prior)
     return state._replace(certify_below=promise * min(rule.tol * here.loss / decrement, LATER)), None
 
 
-def _decrement(here: Measured, landscape: Landscape) -> tuple[Array | None, float]:
-    """Return the step to the model's optimum with the exact metric, and what it gains in nats."""
-    move = landscape.natural_step(here)
-    return move, np.nan if move is None else -0.5 * float(np.vdot(here.gradient, move))
-
-
 def _accept(state: State, step: Step, trial: Measured, move: Array, rule: Rule) -> tuple[State, Step]:
-    limitless = not rule.penalised and is_separated(trial) and trial.loss <= rule.tol * trial.weight
-    if limitless and step.outcome is Outcome.running:
-        step = step._replace(outcome=Outcome.separable)
+    if not rule.penalised and is_separated(trial):
+        # no optimum, so none was reached; as good as perfect is where to stop
+        near = step.outcome is Outcome.converged or trial.loss <= rule.tol * trial.weight
+        step = step._replace(outcome=Outcome.separable if near else Outcome.running)
     damping = ease(state.damping, step.gain) if rule.adaptive else state.damping
     return state._replace(here=trial, damping=damping, momentum=move, rejections=0), step
 
@@ -213,6 +208,6 @@ def _ending(here: Measured, landscape: Landscape, rule: Rule, step: Step) -> Ste
     """Say what a descent that used up its iterations has come to: perhaps the optimum, unnoticed so far."""
     if not rule.penalised and is_separated(here):
         return step._replace(outcome=Outcome.separable)
-    _, decrement = _decrement(here, landscape)
+    decrement = landscape.certificate(here).decrement
     outcome = Outcome.converged if decrement <= rule.tol * here.loss else Outcome.exhausted
     return step._replace(outcome=outcome, decrement=decrement / here.weight)

@@ -26,7 +26,7 @@ from sknatgrad._validation import check_row_weights, check_rows, check_training_
 from sknatgrad.exceptions import SeparationWarning
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Matrix, Measured, Step
+    from sknatgrad._typing import Array, Matrix, Step
 
 
 class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
@@ -257,11 +257,10 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             objective = self._objective(X, codes, weight, len(classes))
             theta = self._initial_theta(start, classes, objective.prior.size)
             history = History(int(self.verbose), objective.plan.describe())
-            for state, step in descend(objective, theta, self._rule()):
-                history.append(step)
+            end, step = history.follow(descend(objective, theta, self._rule()))
             if step.outcome is Outcome.overflow:
                 raise ValueError(advice(step, self.fisher, self._rule(), 0))
-            self._publish(state.here.theta, classes, np.float32 if X.dtype == np.float32 else np.float64)
+            self._publish(end.here.theta, classes, np.float32 if X.dtype == np.float32 else np.float64)
             self._record(history, step)
         return self
 

@@ -133,11 +133,9 @@ def kl_divergence(estimator: Any, other: Any, X: Matrix, *, sample_weight: Any =
     >>> kl_divergence(model, model, X)
     0.0
     """
-    if list(estimator.classes_) != list(other.classes_):
-        message = (
-            f"estimator has classes_ {list(estimator.classes_)} and other {list(other.classes_)}; a divergence needs "
-            "the same classes in both."
-        )
+    classes, others = np.asarray(estimator.classes_).tolist(), np.asarray(other.classes_).tolist()
+    if classes != others:
+        message = f"estimator has classes_ {classes} and other {others}; a divergence needs the same classes in both."
         raise ValueError(message)
     log_p = np.asarray(estimator.predict_log_proba(X), dtype=np.float64)
     log_q = np.asarray(other.predict_log_proba(X), dtype=np.float64)

@@ -13,14 +13,14 @@ from sknatgrad._information import DenseInformation
 from sknatgrad._measure import FisherProductKernel, MeasureKernel
 from sknatgrad._parameters import centre
 from sknatgrad._refine import MatrixFreeInformation, conjugate_gradients
-from sknatgrad._typing import Measured
+from sknatgrad._typing import Certificate, Measured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sknatgrad._categorical import Expectation
     from sknatgrad._strategy import Plan
-    from sknatgrad._typing import Array, Information, Precision, RowSource
+    from sknatgrad._typing import Array, Information, RowSource
 
 # An inexact step is corrected by the next one; a certificate is the last.
 STEP_TOLERANCE = 1e-2
@@ -59,31 +59,37 @@ class Objective:
             return np.stack([measured.information.matvec(move) for move in moves])
         return self.source.total(FisherProductKernel(measured.theta, moves, TrueExpectation()))
 
-    def natural_step(self, measured: Measured) -> Array | None:
-        """Return −(F+Λ)⁻¹g with the true Fisher and no damping: the certificate; None where it could not be had."""
-        if self.plan.exact and self.plan.dense_fits:
-            solved = measured.information.precision(self.prior).solve(measured.gradient)
-        elif self.plan.dense_fits:
+    def certificate(self, measured: Measured) -> Certificate:
+        """Return −(F+Λ)⁻¹g with the true Fisher and no damping, and ½ gᵀ(F+Λ)⁻¹g.
+
+        A solve leaves out what lies outside the range of F+Λ: rounding, or, where all probabilities have saturated and
+        F has vanished, everything. What is left out is counted as still to be gained, at the scale of the diagonal.
+        """
+        gradient = measured.gradient
+        if self.plan.exact and not self.plan.matrix_free:
+            information: Information = measured.information
+        elif self.plan.dense_certificate:
             kernel = MeasureKernel(measured.theta, TrueExpectation(), DenseInformation)
             information = self.source.total(kernel).information
-            solved = information.precision(self.prior).solve(measured.gradient)
         else:
-            solution = conjugate_gradients(
-                lambda move: self.products(measured, move[None])[0] + self.prior * move,
-                measured.gradient,
-                self._preconditioner(measured),
-                tolerance=CERTIFICATE_TOLERANCE,
-            )
-            if not solution.solved:
-                return None
-            solved = solution.move
-        return -centre(solved)
+            return self._iterated_certificate(measured)
+        move = -centre(information.precision(self.prior).solve(gradient))
+        rest = gradient + information.matvec(move) + self.prior * move
+        return Certificate(move, -0.5 * float(np.vdot(gradient, move)) + _energy(rest, information, self.prior))
 
-    def _preconditioner(self, measured: Measured) -> Precision:
-        information: Information = measured.information
-        if isinstance(information, MatrixFreeInformation):
-            information = information.diagonal_part
-        return information.precision(self.prior)
+    def _iterated_certificate(self, measured: Measured) -> Certificate:
+        metric = measured.information
+        if isinstance(metric, MatrixFreeInformation):
+            metric = metric.diagonal_part
+        solution = conjugate_gradients(
+            lambda move: self.products(measured, move[None])[0] + self.prior * move,
+            measured.gradient,
+            metric.precision(self.prior),
+            tolerance=CERTIFICATE_TOLERANCE,
+        )
+        move = -centre(solution.move)
+        gained = -0.5 * float(np.vdot(measured.gradient, move))
+        return Certificate(move, gained if solution.solved else np.inf)
 
     def _matrix_free(
         self, theta: Array, expectation: Expectation, diagonal: Information, tolerance: float
@@ -93,3 +99,10 @@ class Objective:
             return np.ascontiguousarray(self.source.total(kernel)[0])
 
         return MatrixFreeInformation(diagonal, product, tolerance)
+
+
+def _energy(rest: Array, information: Information, prior: Array) -> float:
+    """Return ½ Σ rest² / diagonal in nats: infinite where there is something and the diagonal is zero."""
+    diagonal = information.diagonal() + prior
+    known = diagonal > 0
+    return 0.5 * float((rest[known] ** 2 / diagonal[known]).sum()) if not rest[~known].any() else np.inf

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from sknatgrad._typing import Outcome
 
 if TYPE_CHECKING:
-    from sknatgrad._descent import Rule
+    from collections.abc import Iterator
+
+    from sknatgrad._descent import Rule, State
     from sknatgrad._typing import Step
 
 REJECTIONS_TOO = 2
@@ -28,8 +30,13 @@ class History:
         """Number of accepted steps."""
         return len(self.kl_curve)
 
-    def append(self, step: Step) -> None:
-        """Take note of a step; the first is the starting point."""
+    def follow(self, turns: Iterator[tuple[State, Step]]) -> tuple[State, Step]:
+        """Take note of every turn of a descent, and return the last."""
+        for turn in turns:
+            self._note(turn[1])
+        return turn
+
+    def _note(self, step: Step) -> None:
         if not step.accepted:
             self._say(f"iteration {self.n_iter + 1:4d}: rejected at damping {step.damping:.1e}", REJECTIONS_TOO)
             return
@@ -52,7 +59,7 @@ class History:
 
 def advice(step: Step, fisher: str, rule: Rule, n_iter: int) -> str:
     """Say in numbers why a descent ended without reaching the optimum, and what to do."""
-    left = "unknown" if math.isnan(step.decrement) else f"{step.decrement:.1e}"
+    left = f"{step.decrement:.1e}" if math.isfinite(step.decrement) else "unknown"
     standing = (
         f"after {n_iter} iterations of fisher={fisher!r} the loss is {step.loss:.6g} nats per unit of weight, "
         f"and what is still to be gained, as the natural decrement estimates it, {left} (allowed: {rule.tol:g} of the "

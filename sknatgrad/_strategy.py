@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 FisherName = Literal["true", "empirical", "diagonal", "kronecker", "monte_carlo", "identity"]
 
-# one (qd)² matrix of float64; a direct solve holds up to four at a time
+# one (qd)² matrix of float64; a direct solve holds a handful of them at a time
 DENSE_BUDGET_BYTES = 2**28
+# the same for the certificate of a metric whose user did not ask for a (qd)² matrix
+CERTIFICATE_BUDGET_BYTES = 2**23
 
 STRUCTURES: dict[str, Structure] = {
     "true": DenseInformation,
@@ -46,7 +48,7 @@ class Plan(NamedTuple):
     fisher: str
     structure: Structure
     matrix_free: bool  # the metric is dense by name but known only by its products
-    dense_fits: bool  # a (qd)² matrix is within the budget
+    dense_certificate: bool  # whether the exact decrement is had by factorising, rather than by conjugate gradients
 
     def expectation(self, seed: int) -> Expectation:
         """Return how the expectation over labels is taken."""
@@ -65,7 +67,7 @@ class Plan(NamedTuple):
 
 def plan(fisher: FisherName, n_logits: int, n_columns: int) -> Plan:
     """Choose dense or matrix-free; a Kronecker factor that outgrows the budget has no matrix-free form."""
-    dense_fits = 8 * (n_logits * n_columns) ** 2 <= DENSE_BUDGET_BYTES
+    dense_bytes = 8 * (n_logits * n_columns) ** 2
     structure = STRUCTURES[fisher]
     if structure is KroneckerInformation and 8 * max(n_columns, n_logits) ** 2 > DENSE_BUDGET_BYTES:
         message = (
@@ -73,5 +75,6 @@ def plan(fisher: FisherName, n_logits: int, n_columns: int) -> Plan:
             f"{DENSE_BUDGET_BYTES // 2**20} MiB; use fisher='true' (matrix-free at this size) or 'diagonal'."
         )
         raise ValueError(message)
-    matrix_free = structure is DenseInformation and not dense_fits
-    return Plan(fisher, DiagonalInformation if matrix_free else structure, matrix_free, dense_fits)
+    matrix_free = structure is DenseInformation and dense_bytes > DENSE_BUDGET_BYTES
+    dense_certificate = dense_bytes <= CERTIFICATE_BUDGET_BYTES or (structure is DenseInformation and not matrix_free)
+    return Plan(fisher, DiagonalInformation if matrix_free else structure, matrix_free, dense_certificate)

@@ -110,6 +110,13 @@ class Measured(NamedTuple):
     worst: float  # largest negative log-likelihood of a row with positive weight
 
 
+class Certificate(NamedTuple):
+    """The optimum of the undamped quadratic model with the true Fisher information; decides when to stop."""
+
+    move: Array  # (q, d), the step to it
+    decrement: float  # nats still to be gained; infinite where the question could not be answered
+
+
 class Outcome(Enum):
     """Why a descent stands where it stands."""
 

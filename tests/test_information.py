@@ -157,7 +157,9 @@ def test_gradient_and_hessian_by_finite_differences(fisher, n_classes, intercept
     for i in range(problem.theta.size):
         move = np.zeros(problem.theta.size)
         move[i] = step
-        ahead, behind = (objective.measure(problem.theta + sign * move.reshape(problem.theta.shape)) for sign in (1, -1))
+        ahead, behind = (
+            objective.measure(problem.theta + sign * move.reshape(problem.theta.shape)) for sign in (1, -1)
+        )
         gradient[i] = (ahead.loss - behind.loss) / (2 * step)
         hessian[i] = (ahead.gradient - behind.gradient).ravel() / (2 * step)
     np.testing.assert_allclose(here.gradient.ravel(), gradient, atol=1e-7)

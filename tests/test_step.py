@@ -1,6 +1,7 @@
 """The step: the textbook algorithm to the letter, and what 'auto' promises."""
 
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._descent import Rule, descend
-from sknatgrad._typing import Outcome
+from sknatgrad._typing import Certificate, Outcome
 
 
 def fit(X, y, sample_weight=None, **parameters):
@@ -79,9 +80,7 @@ def test_fixed_learning_rate_is_the_textbook_algorithm(fisher, n_classes, learni
             random_state=7,
         )
         assert model.n_iter_ == n_steps
-        expected = textbook(
-            fisher, problem.X, problem.codes, problem.weight, n_classes, learning_rate, n_steps, seed
-        )
+        expected = textbook(fisher, problem.X, problem.codes, problem.weight, n_classes, learning_rate, n_steps, seed)
         if n_classes > 2:
             # the same member of the family of logits that predict alike
             expected -= expected.mean(axis=0)
@@ -192,7 +191,7 @@ def test_rejected_trials_tighten_the_damping_and_leave_no_trace():
     class Optimist:
         def __init__(self, objective):
             self.objective, self.prior = objective, objective.prior
-            self.measure, self.natural_step = objective.measure, objective.natural_step
+            self.measure, self.certificate = objective.measure, objective.certificate
 
         def products(self, measured, moves):
             return 1e-3 * self.objective.products(measured, moves)
@@ -202,7 +201,7 @@ def test_rejected_trials_tighten_the_damping_and_leave_no_trace():
     turns = list(descend(landscape, np.zeros(problem.theta.shape), Rule(max_iter=5)))
     rejected = [step for _, step in turns if not step.accepted]
     assert rejected
-    for (before, _), (after, step) in zip(turns, turns[1:], strict=False):
+    for (before, _), (after, step) in pairwise(turns):
         if not step.accepted:
             assert after.here is before.here
             assert after.damping > before.damping
@@ -221,8 +220,8 @@ def test_no_way_down_is_said():
             measured = self.objective.measure(theta)
             return measured._replace(gradient=-measured.gradient)
 
-        def natural_step(self, measured):
-            return None
+        def certificate(self, measured):
+            return Certificate(measured.gradient, np.inf)
 
     problem = make_problem(2)
     steps = [step for _, step in descend(Uphill(problem.objective("true")), np.zeros((1, 4)), Rule())]

@@ -1,0 +1,10 @@
+"""Print a constraint `name==version` for each lower bound that pyproject.toml puts on what the tests need."""
+
+import re
+import tomllib
+from pathlib import Path
+
+project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+for requirement in project["dependencies"] + project["optional-dependencies"]["test"]:
+    name, version = re.fullmatch(r"([\w.-]+)>=([\w.]+)", requirement).groups()
+    print(f"{name}=={version}")

@@ -1,0 +1,332 @@
+"""Kinds of data, weights, class weights, labels and warm starts."""
+
+import tracemalloc
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from problems import DATASETS, FISHERS, as_kinds
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning, _strategy
+from sknatgrad._sources import memory
+
+KINDS = list(as_kinds(np.eye(2)))
+
+
+def counts(n_classes=3, n_rows=90, seed=0):
+    """Small whole numbers, half of them zero, that every type of array can hold."""
+    rng = np.random.default_rng(seed)
+    X = rng.poisson(0.8, size=(n_rows, 5)).astype(np.float64)
+    return X, (X[:, 0] + X[:, 1] + rng.integers(0, 3, n_rows)).astype(int) % n_classes
+
+
+def fit(X, y, sample_weight=None, **parameters):
+    parameters = {"random_state": 0, "max_iter": 2000, **parameters}
+    return NaturalGradientLogisticRegression(**parameters).fit(X, y, sample_weight)
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_layout_and_container_change_nothing(fisher, kind, n_classes):
+    X, y = counts(n_classes)
+    plain = fit(X, y, fisher=fisher)
+    given = as_kinds(X)[kind]
+    model = fit(given, y, fisher=fisher)
+    np.testing.assert_allclose(model.coef_, plain.coef_, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(model.predict_proba(given), plain.predict_proba(X), atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.int32, np.int64, np.float16, np.float32, np.longdouble])
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_type_changes_nothing_but_the_type_of_coefficients(dtype, container):
+    if container is sparse.csr_array and dtype is np.float16:
+        # scipy has no sparse arrays of half precision
+        with pytest.raises(ValueError, match="float16"):
+            container(np.eye(2, dtype=dtype)).astype(dtype)
+        return
+    X, y = counts()
+    if dtype is bool:
+        X = np.minimum(X, 1)
+    plain = fit(X, y)
+    given = container(X.astype(dtype))
+    model = fit(given, y)
+    expected = np.float32 if dtype is np.float32 else np.float64
+    assert model.coef_.dtype == model.intercept_.dtype == expected
+    assert model.decision_function(given).dtype == expected
+    assert model.predict_proba(given).dtype == expected
+    assert model.predict_log_proba(given).dtype == expected
+    np.testing.assert_allclose(model.coef_, plain.coef_, rtol=1e-6 if expected is np.float32 else 1e-9)
+    np.testing.assert_allclose(model.predict_proba(given).sum(axis=1), 1, rtol=4 * np.finfo(expected).eps)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, bool])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_no_converted_copy_of_the_whole(dtype, order):
+    rng = np.random.default_rng(0)
+    X = np.asarray(rng.integers(0, 2, size=(200_000, 40)), dtype=dtype, order=order)
+    y = rng.integers(0, 2, 200_000)
+    tracemalloc.start()
+    model = fit(X, y)
+    model.predict(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # weights, codes and labels of n rows, and blocks; X in float64 would be 64 MB
+    assert peak < 24e6
+
+
+def test_float64_is_not_copied_in_either_order():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 200_000)
+    for order in ("C", "F"):
+        X = np.asarray(rng.normal(size=(200_000, 40)), order=order)
+        tracemalloc.start()
+        fit(X, y)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 24e6, order
+
+
+def test_sparse_is_never_densified():
+    rng = np.random.default_rng(0)
+    X = sparse.random_array((20_000, 3_000), density=1e-3, format="csr", rng=rng)
+    y = rng.integers(0, 2, 20_000)
+    tracemalloc.start()
+    fit(X, y, fisher="diagonal", max_iter=200)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000 * 3_000 * 8 / 40
+
+
+def test_duplicate_sparse_entries_count_as_their_sum():
+    X, y = counts()
+    rows, columns = np.nonzero(X)
+    values = X[rows, columns]
+    data = np.concatenate([0.25 * values, 0.75 * values])
+    order = np.lexsort((np.tile(columns, 2), np.tile(rows, 2)))
+    indptr = np.concatenate([[0], np.cumsum(2 * np.bincount(rows, minlength=len(X)))])
+    doubled = sparse.csr_array((data[order], np.tile(columns, 2)[order], indptr), shape=X.shape)
+    assert doubled.nnz == 2 * np.count_nonzero(X)
+    for fisher in ("true", "diagonal", "kronecker"):
+        np.testing.assert_allclose(fit(doubled, y, fisher=fisher).coef_, fit(X, y, fisher=fisher).coef_, rtol=1e-8)
+    assert doubled.nnz == 2 * np.count_nonzero(X)  # the user's matrix is as it was
+
+
+def test_read_only_memory_map(tmp_path):
+    X, y = counts()
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    assert not mapped.flags.writeable
+    np.testing.assert_array_equal(fit(mapped, y).coef_, fit(X, y).coef_)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_data_frames_give_feature_names(frame):
+    X, y = counts()
+    table = frame({f"column {j}": X[:, j] for j in range(X.shape[1])})
+    model = fit(table, y)
+    assert list(model.feature_names_in_) == [f"column {j}" for j in range(X.shape[1])]
+    np.testing.assert_allclose(model.coef_, fit(X, y).coef_, rtol=1e-10)
+    np.testing.assert_allclose(model.predict_proba(table), model.predict_proba(table), rtol=0)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        model.predict(X)
+
+
+def test_mixed_frame_of_numbers_and_booleans():
+    X, y = counts()
+    table = pd.DataFrame({"float": X[:, 0], "int": X[:, 1].astype(np.int8), "bool": X[:, 2] > 0})
+    plain = np.column_stack([X[:, 0], X[:, 1], X[:, 2] > 0])
+    np.testing.assert_allclose(fit(table, y).coef_, fit(plain, y).coef_, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(["no", "yes", "perhaps"]),
+        np.array(["no", "yes", "perhaps"], dtype=object),
+        np.array([-7, 3, 0]),
+        np.array([2.0, -1.0, 5.0]),
+        np.array([False, True]),
+    ],
+    ids=["strings", "objects", "negative ints", "floats", "bools"],
+)
+@pytest.mark.parametrize("container", [np.asarray, list, pd.Series])
+def test_labels_of_any_kind(labels, container):
+    X, y = counts(len(labels))
+    named = labels[y]
+    model = fit(X, container(named))
+    np.testing.assert_array_equal(model.classes_, np.unique(named))
+    order = [list(model.classes_).index(label) for label in labels]
+    np.testing.assert_allclose(model.predict_proba(X)[:, order], fit(X, y).predict_proba(X), atol=1e-9)
+    assert set(model.predict(X)) <= set(labels)
+    assert model.predict(X).dtype == model.classes_.dtype
+
+
+@pytest.mark.parametrize("fisher", [fisher for fisher in FISHERS if fisher != "monte_carlo"])
+@pytest.mark.parametrize("C", [1.0, np.inf])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_weight_is_repetition(fisher, C, n_classes):
+    X, y = counts(n_classes)
+    weight = np.random.default_rng(3).integers(0, 4, len(y))
+    weighted = fit(X, y, weight, fisher=fisher, C=C)
+    repeated = fit(np.repeat(X, weight, axis=0), np.repeat(y, weight), fisher=fisher, C=C)
+    np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-7, atol=1e-9)
+    scalar = fit(X, y, 2.0, fisher=fisher, C=C)
+    twice = fit(np.vstack([X, X]), np.tile(y, 2), fisher=fisher, C=C)
+    np.testing.assert_allclose(scalar.predict_proba(X), twice.predict_proba(X), rtol=1e-7, atol=1e-9)
+
+
+def test_drawn_labels_find_the_same_optimum_for_weights_and_repetition():
+    X, y = counts(3)
+    weight = np.random.default_rng(3).integers(0, 4, len(y))
+    weighted = fit(X, y, weight, fisher="monte_carlo")
+    repeated = fit(np.repeat(X, weight, axis=0), np.repeat(y, weight), fisher="monte_carlo")
+    np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-7, atol=1e-9)
+
+
+def test_class_weight_is_sample_weight():
+    X, y = counts(3)
+    by_class = {0: 0.5, 1: 2.0, 2: 1.0}
+    weight = np.array([by_class[label] for label in y])
+    extra = np.random.default_rng(0).uniform(size=len(y))
+    for sample_weight in (None, extra):
+        total = weight if sample_weight is None else weight * sample_weight
+        model = fit(X, y, sample_weight, class_weight=by_class)
+        np.testing.assert_allclose(model.coef_, fit(X, y, total).coef_, rtol=1e-9)
+
+
+def test_balanced_follows_scikit_learn():
+    X, y = counts(3)
+    weight = np.random.default_rng(0).integers(0, 3, len(y)).astype(float)
+    for sample_weight in (None, weight):
+        model = fit(X, y, sample_weight, class_weight="balanced")
+        kept = slice(None) if sample_weight is None else sample_weight > 0
+        reference = LogisticRegression(class_weight="balanced", tol=1e-12, max_iter=10_000)
+        # what is not weighted is as if it were not there
+        reference.fit(X[kept], y[kept], None if sample_weight is None else sample_weight[kept])
+        repeated = X, y
+        if sample_weight is not None:
+            repeated = (np.repeat(X, weight.astype(int), axis=0), np.repeat(y, weight.astype(int)))
+        np.testing.assert_allclose(
+            model.predict_proba(X), fit(*repeated, class_weight="balanced").predict_proba(X), rtol=1e-7
+        )
+        if sample_weight is None:
+            np.testing.assert_allclose(model.predict_proba(X), reference.predict_proba(X), atol=1e-5)
+
+
+def test_balanced_with_a_class_that_has_no_weight():
+    X, y = counts(3)
+    model = NaturalGradientLogisticRegression(class_weight="balanced", C=0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y, sample_weight=(y != 1).astype(float))
+    assert np.isfinite(model.coef_).all()
+    assert 1 not in model.predict(X)
+
+
+def test_users_arrays_are_not_written_to():
+    X, y = counts()
+    weight = np.ones(len(y))
+    for array in (X, y, weight):
+        array.flags.writeable = False
+    fit(X, y, weight, class_weight="balanced")
+    fit(as_kinds(X)["csr_array"], y, weight)
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+def test_warm_start_at_the_optimum_stays_there(fisher):
+    X, y = counts(3)
+    model = fit(X, y, fisher=fisher, warm_start=True)
+    coef, n_iter = model.coef_.copy(), model.n_iter_[0]
+    model.fit(X, y)
+    assert model.n_iter_[0] == 1
+    assert n_iter > 1
+    np.testing.assert_allclose(model.coef_, coef, rtol=1e-7, atol=1e-9)
+
+
+def test_warm_start_maps_coefficients_by_label():
+    X, y = counts(3)
+    names = np.array(["ash", "beech", "oak"])[y]
+    whole = fit(X, names, warm_start=True)
+    start = dict(zip(whole.classes_, whole.coef_, strict=True))
+    whole.set_params(learning_rate=1e-12, max_iter=1, tol=0.0)
+    # three classes to two: beech is gone
+    kept = names != "beech"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        whole.fit(X[kept], names[kept])
+        np.testing.assert_allclose(whole.coef_[0], start["oak"] - start["ash"], atol=1e-9)
+        # two classes to three, one of them new: it starts in the middle
+        renamed = np.where(names == "beech", "yew", names)
+        whole.fit(X, renamed)
+    half = 0.5 * (start["oak"] - start["ash"])
+    np.testing.assert_allclose(whole.coef_, [-half, half, 0 * half], atol=1e-9)
+
+
+def test_warm_start_saves_iterations_along_a_path():
+    X, y = DATASETS["breast_cancer"](return_X_y=True)
+    model = NaturalGradientLogisticRegression(warm_start=True).fit(X, y)
+    cold = NaturalGradientLogisticRegression(C=1.2).fit(X, y)
+    model.set_params(C=1.2).fit(X, y)
+    assert model.n_iter_ < cold.n_iter_
+    np.testing.assert_allclose(model.coef_, cold.coef_, rtol=1e-5)
+
+
+def test_warm_start_without_earlier_fit():
+    X, y = counts()
+    np.testing.assert_array_equal(fit(X, y, warm_start=True).coef_, fit(X, y).coef_)
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+def test_blocks_change_nothing(fisher, monkeypatch):
+    X, y = counts(3, n_rows=300)
+    whole = fit(X, y, fisher=fisher)
+    monkeypatch.setattr(memory, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(memory, "MIN_BLOCK_ROWS", 17)
+    for kind in ("C", "F", "csr_array"):
+        model = fit(as_kinds(X)[kind], y, fisher=fisher)
+        np.testing.assert_allclose(model.coef_, whole.coef_, rtol=1e-8, atol=1e-9)
+        np.testing.assert_allclose(model.predict_proba(X), whole.predict_proba(X), rtol=1e-8)
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("C", [1.0, np.inf])
+def test_matrix_free_reaches_the_same_coefficients(fisher, n_classes, C, monkeypatch):
+    X, y = counts(n_classes)
+    direct = fit(X, y, fisher=fisher, C=C)
+    # a Kronecker factor may still fit where the whole matrix does not
+    q, d = (1 if n_classes == 2 else n_classes), X.shape[1] + 1
+    monkeypatch.setattr(_strategy, "DENSE_BUDGET_BYTES", 8 * max(q, d) ** 2 + (0 if q > 1 else -1))
+    if fisher == "kronecker" and q == 1:
+        with pytest.raises(ValueError, match="fisher='kronecker' would need a 6 x 6 factor"):
+            fit(X, y, fisher=fisher, C=C)
+        return
+    free = fit(X, y, fisher=fisher, C=C)
+    assert free.converged_
+    np.testing.assert_allclose(free.coef_, direct.coef_, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("fisher", ["true", "empirical", "monte_carlo", "diagonal"])
+@pytest.mark.parametrize("C", [1.0, np.inf])
+def test_wide_text_fits_in_memory_proportional_to_its_entries(fisher, C):
+    """2,000 x 140,000: the dense metric would take 157 GB."""
+    rng = np.random.default_rng(0)
+    X = sparse.random_array((2_000, 140_000), density=50 / 140_000, format="csr", rng=rng)
+    y = (X @ rng.normal(size=140_000) + 0.3 * rng.normal(size=2_000) > 0).astype(int)
+    stored = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
+    vector = 8 * 140_001
+    tracemalloc.start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SeparationWarning)
+        model = NaturalGradientLogisticRegression(fisher=fisher, C=C, random_state=0).fit(X, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert model.converged_ or np.isinf(C)
+    assert model.score(X, y) > 0.95
+    assert peak < 4 * stored + 20 * vector

@@ -1,0 +1,169 @@
+"""Data without full rank, without an optimum, or hardly any data at all: finite answers and plain words."""
+
+import warnings
+
+import numpy as np
+import pytest
+from problems import FISHERS, make_problem
+from sklearn.exceptions import ConvergenceWarning
+
+from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning
+
+
+def overlapping(n_classes, n_rows=120, seed=0):
+    problem = make_problem(n_classes, n_rows=n_rows, seed=seed)
+    return problem.X, problem.codes
+
+
+def quiet_fit(X, y, **parameters):
+    """Fit; only the two warnings that say the optimum was not reached may come."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return NaturalGradientLogisticRegression(random_state=0, **parameters).fit(X, y)
+
+
+def spoilt(X, kind, rng):
+    if kind == "duplicated":
+        return np.hstack([X, X])
+    if kind == "collinear":
+        return np.hstack([X, X @ rng.normal(size=(X.shape[1], 2))])
+    if kind == "constant":
+        return np.hstack([X, np.full((len(X), 1), 7.0)])
+    if kind == "zero column":
+        return np.hstack([X, np.zeros((len(X), 1))])
+    return np.hstack([X, 1e8 * X[:, :1], 1e-8 * X[:, 1:2]])  # collinear at other scales
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("kind", ["duplicated", "collinear", "constant", "zero column", "rescaled copies"])
+def test_redundant_columns_change_no_prediction_without_penalty(fisher, n_classes, kind):
+    X, y = overlapping(n_classes)
+    redundant = spoilt(X, kind, np.random.default_rng(0))
+    model = quiet_fit(redundant, y, C=np.inf, fisher=fisher, max_iter=300)
+    assert np.isfinite(model.coef_).all()
+    assert (np.diff(model.loss_curve_) <= 0).all()
+    assert model.converged_ or fisher == "identity"
+    if model.converged_:
+        plain = quiet_fit(X, y, C=np.inf)
+        np.testing.assert_allclose(model.predict_proba(redundant), plain.predict_proba(X), atol=1e-6)
+
+
+def test_copies_share_the_coefficient_evenly():
+    X, y = overlapping(2)
+    doubled = quiet_fit(np.hstack([X, X]), y, C=np.inf).coef_[0]
+    single = quiet_fit(X, y, C=np.inf).coef_[0]
+    np.testing.assert_allclose(doubled, np.tile(single / 2, 2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("C", [1.0, np.inf])
+@pytest.mark.parametrize("fisher", FISHERS)
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_fewer_rows_than_columns(fisher, n_classes, C):
+    problem = make_problem(n_classes, n_rows=12, n_features=30, zero_weights=False)
+    model = quiet_fit(problem.X, problem.codes, C=C, fisher=fisher)
+    assert np.isfinite(model.coef_).all()
+    assert model.score(problem.X, problem.codes) == 1.0
+
+
+@pytest.mark.parametrize("C", [1.0, np.inf])
+@pytest.mark.parametrize("fisher", FISHERS)
+@pytest.mark.parametrize("n_classes", [2, 5])
+@pytest.mark.parametrize("n_features", [1, 4])
+def test_one_row_a_class(fisher, n_classes, n_features, C):
+    X = np.random.default_rng(0).normal(size=(n_classes, n_features))
+    model = quiet_fit(X, np.arange(n_classes), C=C, fisher=fisher)
+    assert np.isfinite(model.coef_).all()
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize(
+    ("fisher", "learning_rate"), [(fisher, "auto") for fisher in FISHERS] + [("true", 0.5), ("identity", 0.5)]
+)
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_separable_data_without_penalty_are_named(fisher, n_classes, learning_rate):
+    centres = 10 * np.random.default_rng(0).normal(size=(n_classes, 3))
+    y = np.arange(60) % n_classes
+    X = centres[y] + np.random.default_rng(1).normal(size=(60, 3))
+    model = NaturalGradientLogisticRegression(C=np.inf, fisher=fisher, learning_rate=learning_rate, random_state=0)
+    with pytest.warns(SeparationWarning, match=r"perfectly separable.*set a finite C"):
+        model.fit(X, y)
+    assert issubclass(SeparationWarning, ConvergenceWarning)
+    assert not model.converged_
+    assert np.isfinite(model.coef_).all()
+    assert model.score(X, y) == 1.0
+
+
+def test_separable_data_stop_before_the_iterations_do():
+    X, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
+    model = NaturalGradientLogisticRegression(C=np.inf)
+    with pytest.warns(SeparationWarning):
+        model.fit(X, y)
+    assert model.n_iter_ < 30
+    assert model.loss_curve_[-1] <= 1e-10
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # with a penalty there is an optimum
+        assert NaturalGradientLogisticRegression(C=1e6).fit(X, y).converged_
+
+
+def test_rows_without_weight_do_not_hide_separation():
+    X, y = np.array([[-2.0], [-1.0], [1.0], [2.0], [-3.0]]), np.array([0, 0, 1, 1, 1])
+    with pytest.warns(SeparationWarning):
+        NaturalGradientLogisticRegression(C=np.inf).fit(X, y, sample_weight=[1, 1, 1, 1, 0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert NaturalGradientLogisticRegression(C=np.inf).fit(X, y).converged_
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+def test_balanced_noise_has_its_optimum_at_zero(fisher):
+    """The gradient is zero at the start: one step of length zero, converged."""
+    X = np.array([[1.0, 2.0], [1.0, 2.0], [-1.0, 3.0], [-1.0, 3.0]])
+    model = NaturalGradientLogisticRegression(fisher=fisher, random_state=0).fit(X, [0, 1, 0, 1])
+    np.testing.assert_array_equal(model.coef_, 0.0)
+    assert model.converged_
+    assert model.n_iter_ == 1
+    assert model.loss_curve_ == [np.log(2)] * 2
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-30, 1e-8, 1e8, 1e30, 1e140])
+def test_scales_of_all_columns(scale):
+    X, y = overlapping(2)
+    model = quiet_fit(scale * X, y, C=np.inf)
+    assert model.converged_
+    np.testing.assert_allclose(model.coef_ * scale, quiet_fit(X, y, C=np.inf).coef_, rtol=1e-6)
+
+
+def test_a_class_whose_rows_have_no_weight():
+    X, y = overlapping(3)
+    weight = (y != 2).astype(float)
+    model = quiet_fit(X, y, C=1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y, sample_weight=weight)
+    assert list(model.classes_) == [0, 1, 2]
+    assert np.isfinite(model.coef_).all()
+    assert model.predict_proba(X)[:, 2].max() < 1e-6
+
+
+@pytest.mark.parametrize("fisher", ["diagonal", "monte_carlo"])
+def test_saturated_probabilities_are_not_an_optimum(fisher):
+    """Fixed steps that overshoot by far: every p is 0 or 1, so F and its step are 0 while rows are still wrong."""
+    centres = 10 * np.random.default_rng(0).normal(size=(4, 3))
+    y = np.arange(60) % 4
+    X = centres[y] + np.random.default_rng(1).normal(size=(60, 3))
+    model = NaturalGradientLogisticRegression(C=np.inf, fisher=fisher, learning_rate=0.5, random_state=0)
+    with pytest.warns(ConvergenceWarning, match=r"max_iter=100 reached.*estimates it, unknown"):
+        model.fit(X, y)
+    assert model.loss_curve_[-1] > 1e3
+    assert not model.converged_
+
+
+def test_a_loss_of_zero_is_not_called_an_optimum():
+    X, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
+    model = NaturalGradientLogisticRegression(C=np.inf, fisher="identity", learning_rate=1e4)
+    with pytest.warns(SeparationWarning):
+        model.fit(X, y)
+    assert model.loss_curve_[-1] == 0.0
+    assert not model.converged_

@@ -1,0 +1,223 @@
+"""Bad input gets one sentence: the argument, the value, what is allowed. Nothing is half done."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from sknatgrad import NaturalGradientLogisticRegression, _estimator, fisher_information, kl_divergence
+
+X = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.5], [3.0, 0.5], [1.0, 2.0], [0.5, 0.5]])
+Y = np.array([0, 1, 0, 1, 1, 0])
+
+
+def with_value(array, value):
+    array = np.array(array, dtype=float)
+    array.flat[3] = value
+    return array
+
+
+CASES = {
+    "NaN in X": (
+        {},
+        with_value(X, np.nan),
+        Y,
+        None,
+        r"X contains NaN at row 1, column 1 \(1 such in all\); every value",
+    ),
+    "inf in X": ({}, with_value(X, np.inf), Y, None, r"X contains infinity at row 1, column 1 .*finite"),
+    "NaN in sparse X": ({}, sparse.csr_array(with_value(X, np.nan)), Y, None, r"X contains NaN at row 1, column 1"),
+    "NaN in a frame": (
+        {},
+        pd.DataFrame(with_value(X, np.nan), columns=["age", "pay"]),
+        Y,
+        None,
+        r"row 1, column 'pay'",
+    ),
+    "NaN in y": ({}, X, with_value(Y, np.nan), None, r"y contains NaN .*at row 3; every label must be"),
+    "inf in y": ({}, X, with_value(Y, np.inf), None, r"y contains inf at row 3; every label must be"),
+    "None in y": (
+        {},
+        X,
+        np.array(["a", "b", None, "a", "b", "a"], dtype=object),
+        None,
+        r"y contains NaN \(None\) at row 2",
+    ),
+    "NA in y": (
+        {},
+        X,
+        pd.Series(["a", "b", pd.NA, "a", "b", "a"], dtype=object),
+        None,
+        r"y contains NaN \(<NA>\) at row 2",
+    ),
+    "one class": ({}, X, np.ones(6), None, r"y holds only one class, 1.0; a classifier needs .*two classes or more"),
+    "continuous y": ({}, X, Y + 0.5 * np.arange(6), None, "Unknown label type: continuous"),
+    "lengths": ({}, X, Y[:4], None, r"inconsistent numbers of samples: \[6, 4\]"),
+    "1-d X": ({}, X[:, 0], Y, None, "Expected 2D array, got 1D array instead"),
+    "no rows": ({}, X[:0], Y[:0], None, "Found array with 0 sample"),
+    "text in X": ({}, np.array([["a", "b"]] * 6), Y, None, "dtype='numeric' is not compatible"),
+    "complex X": ({}, X + 1j, Y, None, "Complex data not supported"),
+    "negative weight": (
+        {},
+        X,
+        Y,
+        [1, 1, -2, 1, 1, 1],
+        r"sample_weight contains the negative value -2.0 at row 2; every",
+    ),
+    "NaN weight": (
+        {},
+        X,
+        Y,
+        [1, np.nan, 1, 1, 1, 1],
+        r"sample_weight contains nan at row 1; every weight must be finite",
+    ),
+    "inf weight": (
+        {},
+        X,
+        Y,
+        [1, np.inf, 1, 1, 1, 1],
+        r"sample_weight contains inf at row 1; every weight must be finite",
+    ),
+    "all weights zero": ({}, X, Y, np.zeros(6), r"sample_weight is zero for every row; at least one"),
+    "weight shape": ({}, X, Y, np.ones((6, 1)), r"sample_weight has shape \(6, 1\); it must be 1-dimensional.*\(6,\)"),
+    "weight length": ({}, X, Y, np.ones(5), r"sample_weight has shape \(5,\); it must be 1-dimensional.*\(6,\)"),
+    "weight of one class": (
+        {},
+        X,
+        Y,
+        Y.astype(float),
+        r"sample_weight leaves only one class with a positive weight, 1",
+    ),
+    "class weight NaN": (
+        {"class_weight": {0: 1.0, 1: np.nan}},
+        X,
+        Y,
+        None,
+        r"class_weight=\{0: 1.0, 1: nan\} must give",
+    ),
+    "class weight < 0": ({"class_weight": {0: 1.0, 1: -1.0}}, X, Y, None, r"class_weight=.*finite weight of 0 or more"),
+    "class weight 0": ({"class_weight": {0: 1.0, 1: 0.0}}, X, Y, None, r"class_weight=.*leaves fewer than two classes"),
+    "fisher": (
+        {"fisher": "exact"},
+        X,
+        Y,
+        None,
+        r"'fisher' parameter .*must be a str among .*'true'.*Got 'exact' instead",
+    ),
+    "C = 0": ({"C": 0.0}, X, Y, None, r"'C' parameter .*in the range \(0.0, inf\]. Got 0.0 instead"),
+    "C < 0": ({"C": -1.0}, X, Y, None, r"'C' parameter .*in the range \(0.0, inf\]. Got -1.0 instead"),
+    "C NaN": ({"C": np.nan}, X, Y, None, r"'C' parameter .*in the range \(0.0, inf\]. Got nan instead"),
+    "damping inf": ({"damping": np.inf}, X, Y, None, r"'damping' parameter .*range \[0.0, inf\). Got inf instead"),
+    "damping NaN": ({"damping": np.nan}, X, Y, None, r"'damping' parameter .*range \[0.0, inf\). Got nan instead"),
+    "damping < 0": ({"damping": -1e-3}, X, Y, None, r"'damping' parameter .*range \[0.0, inf\). Got -0.001 instead"),
+    "learning_rate": ({"learning_rate": "fast"}, X, Y, None, r"'learning_rate' parameter .*'auto'.*Got 'fast' instead"),
+    "learning_rate 0": (
+        {"learning_rate": 0.0},
+        X,
+        Y,
+        None,
+        r"'learning_rate' parameter .*\(0.0, inf\). Got 0.0 instead",
+    ),
+    "max_kl": ({"max_kl": 0.0}, X, Y, None, r"'max_kl' parameter .*\(0.0, inf\) or None. Got 0.0 instead"),
+    "max_iter": ({"max_iter": 0}, X, Y, None, r"'max_iter' parameter .*\[1, inf\). Got 0 instead"),
+    "tol": ({"tol": -1.0}, X, Y, None, r"'tol' parameter .*\[0.0, inf\). Got -1.0 instead"),
+    "huge X": ({}, 1e200 * X, Y, None, r"X holds values so large.*rescale the columns"),
+}
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_bad_input_is_named_and_leaves_the_earlier_fit(case):
+    parameters, rows, labels, weight, message = CASES[case]
+    for fitted_before in (False, True):
+        model = NaturalGradientLogisticRegression()
+        if fitted_before:
+            model.fit(np.column_stack([X, X[:, 0] ** 2]), Y)
+        model.set_params(**parameters)
+        before = vars(model).copy()
+        with pytest.raises(ValueError, match=message):
+            model.fit(rows, labels, sample_weight=weight)
+        assert vars(model).keys() == before.keys()
+        assert all(vars(model)[name] is value for name, value in before.items())
+
+
+OWN = [case for case in CASES if re.match(r"X holds|X contains|y |sample_weight|class_weight|row", CASES[case][-1])]
+
+
+@pytest.mark.parametrize("case", OWN)
+def test_own_messages_are_one_sentence(case):
+    parameters, rows, labels, weight, _ = CASES[case]
+    with pytest.raises(ValueError, match=r"^[^\n]+\.$") as caught:
+        NaturalGradientLogisticRegression(**parameters).fit(rows, labels, sample_weight=weight)
+    assert not re.search(r"[.!?] [A-Z]", str(caught.value))
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, MemoryError])
+def test_interrupted_fit_leaves_the_earlier_fit(interruption, monkeypatch):
+    model = NaturalGradientLogisticRegression().fit(X, Y)
+    before = vars(model).copy()
+    real = _estimator.descend
+
+    def interrupted(*arguments):
+        turns = real(*arguments)
+        yield next(turns)
+        yield next(turns)
+        raise interruption
+
+    monkeypatch.setattr(_estimator, "descend", interrupted)
+    with pytest.raises(interruption):
+        model.fit(np.column_stack([X, X]), np.array(["a", "b"])[Y])
+    assert vars(model) == before
+
+
+def test_warning_turned_into_error_leaves_the_earlier_fit():
+    model = NaturalGradientLogisticRegression().fit(X, Y)
+    before = vars(model).copy()
+    model.set_params(max_iter=1)
+    # warnings are errors in this suite
+    with pytest.raises(Warning, match="max_iter=1 reached"):
+        model.fit(X[:, ::-1], Y)
+    assert vars(model)["coef_"] is before["coef_"]
+    assert vars(model)["loss_curve_"] is before["loss_curve_"]
+
+
+def test_warning_points_at_the_callers_line():
+    with pytest.warns(match="max_iter=1 reached") as caught:
+        NaturalGradientLogisticRegression(max_iter=1).fit(X, Y)
+    assert caught[0].filename == __file__
+
+
+def test_warm_start_with_other_features():
+    model = NaturalGradientLogisticRegression(warm_start=True).fit(X, Y)
+    with pytest.raises(ValueError, match=r"X has 3 features, but warm_start=True would start from coefficients of 2;"):
+        model.fit(np.column_stack([X, X[:, 0]]), Y)
+    assert model.n_features_in_ == 2
+
+
+def test_prediction_refuses_what_was_not_fitted():
+    model = NaturalGradientLogisticRegression()
+    with pytest.raises(ValueError, match="not fitted yet"):
+        model.predict(X)
+    model.fit(X, Y)
+    with pytest.raises(ValueError, match=r"X has 1 features, but .* is expecting 2 features"):
+        model.predict(X[:, :1])
+    with pytest.raises(ValueError, match="X contains NaN at row 1, column 1"):
+        model.predict_proba(with_value(X, np.nan))
+
+
+def test_geometry_names_what_is_wrong():
+    model = NaturalGradientLogisticRegression().fit(X, Y)
+    with pytest.raises(ValueError, match=r"kind='exact' is not a Fisher information; it must be one of"):
+        fisher_information(model, X, kind="exact")
+    with pytest.raises(ValueError, match=r"y=None, but kind='empirical' needs the observed labels"):
+        fisher_information(model, X, kind="empirical")
+    with pytest.raises(ValueError, match=r"y has shape \(4,\); it must hold one label a row of X, \(6,\)"):
+        fisher_information(model, X, Y[:4], kind="empirical")
+    with pytest.raises(ValueError, match=r"y holds 6, which is not among the estimator's classes \[0, 1\]"):
+        fisher_information(model, X, Y + 6, kind="empirical")
+    with pytest.raises(ValueError, match=r"n_draws=0 must be an integer of 1 or more"):
+        fisher_information(model, X, kind="monte_carlo", n_draws=0)
+    other = NaturalGradientLogisticRegression().fit(X, np.array(["a", "b"])[Y])
+    with pytest.raises(ValueError, match=r"classes_ \[0, 1\] and other \['a', 'b'\]; a divergence needs the same"):
+        kl_divergence(model, other, X)

@@ -1,0 +1,70 @@
+"""scikit-learn's own contract, for every metric, without an expected failure."""
+
+import warnings
+
+import numpy as np
+import pytest
+from problems import FISHERS
+from sklearn.exceptions import ConvergenceWarning, SkipTestWarning
+from sklearn.utils.estimator_checks import (
+    check_all_zero_sample_weights_error,
+    check_dataframe_column_names_consistency,
+    check_inplace_ensure_writeable,
+    check_param_validation,
+    parametrize_with_checks,
+)
+
+from sknatgrad import NaturalGradientLogisticRegression
+
+# monte_carlo draws other labels where rows are repeated; without a penalty those checks' data have no optimum that
+# the two fits could meet at
+ESTIMATORS = [
+    NaturalGradientLogisticRegression(fisher=fisher, fit_intercept=fit_intercept, C=C)
+    for fisher in FISHERS
+    for fit_intercept in (True, False)
+    for C in (1.0, np.inf)
+    if not (fisher == "monte_carlo" and np.isinf(C))
+]
+
+
+@pytest.fixture(autouse=True)
+def _unconverged_is_no_error():
+    # the checks' separable data and low max_iter are meant to warn
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        # array API checks skip themselves where array-api-strict is absent; this estimator does not claim support
+        warnings.simplefilter("ignore", SkipTestWarning)
+        yield
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+@pytest.mark.parametrize(
+    "check",
+    [
+        check_param_validation,
+        check_dataframe_column_names_consistency,
+        check_all_zero_sample_weights_error,
+        check_inplace_ensure_writeable,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_checks_that_scikit_learn_runs_on_itself(estimator, check):
+    check("NaturalGradientLogisticRegression", estimator)
+
+
+def test_tags():
+    tags = NaturalGradientLogisticRegression().__sklearn_tags__()
+    assert tags.input_tags.sparse
+    assert tags.classifier_tags.multi_class
+    assert not tags.classifier_tags.poor_score
+    assert not tags.non_deterministic
+
+
+def test_constraints_cover_every_parameter():
+    model = NaturalGradientLogisticRegression()
+    assert set(model._parameter_constraints) == set(model.get_params())
