@@ -58,30 +58,33 @@ def check_training_rows(estimator: Any, X: Matrix, y: Any) -> tuple[Matrix, Any,
 def check_row_weights(sample_weight: Any, class_weight: Any, classes: Any, codes: Codes) -> Array:
     """Return the weight of each row, ``(n,)``: sample weight times class weight."""
     weight = check_weights(sample_weight, codes.size)
-    present = np.bincount(codes, weights=weight, minlength=len(classes)) > 0
-    if present.sum() < MIN_CLASSES:
+    totals = np.bincount(codes, weights=weight, minlength=len(classes))
+    if np.count_nonzero(totals) < MIN_CLASSES:
         message = (
-            f"sample_weight leaves only one class with a positive weight, {classes[present].tolist()[0]!r}; "
+            f"sample_weight leaves only one class with a positive weight, {classes[totals > 0].tolist()[0]!r}; "
             "a classifier needs rows of two classes or more."
         )
         raise ValueError(message)
-    if class_weight is None:
-        return weight
-    factors = np.zeros(len(classes))
-    # a class without weight is as good as absent, and 'balanced' would divide by its total
-    used = present if class_weight == "balanced" else np.ones_like(present)
-    counted = used[codes]
-    factors[used] = compute_class_weight(
-        class_weight, classes=classes[used], y=classes[codes][counted], sample_weight=weight[counted]
-    )
+    factors = _class_factors(class_weight, classes, codes, totals)
     if not np.isfinite(factors).all() or (factors < 0).any():
         message = f"class_weight={class_weight!r} must give every class a finite weight of 0 or more."
         raise ValueError(message)
-    weight = weight * factors[codes]
-    if np.count_nonzero(np.bincount(codes, weights=weight)) < MIN_CLASSES:
+    if np.count_nonzero(factors * totals) < MIN_CLASSES:
         message = f"class_weight={class_weight!r} leaves fewer than two classes with a positive weight; two are needed."
         raise ValueError(message)
-    return weight
+    return weight * factors[codes]
+
+
+def _class_factors(class_weight: Any, classes: Any, codes: Codes, totals: Array) -> Array:
+    """Return the weight of each class, ``(K,)``, from `totals`, the sum of its rows' sample weights."""
+    if class_weight is None:
+        return np.ones(len(classes))
+    if class_weight == "balanced":
+        # scikit-learn's formula, by weight; a class without weight is as good as absent
+        present = totals > 0
+        return np.divide(totals.sum(), present.sum() * totals, out=np.zeros(len(classes)), where=present)
+    factors: Array = compute_class_weight(class_weight, classes=classes, y=classes[codes])
+    return factors
 
 
 # integers, booleans and float32 pass as they are: blocks are converted one at a time
