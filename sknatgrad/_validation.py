@@ -75,14 +75,15 @@ def check_row_weights(sample_weight: Any, class_weight: Any, classes: Any, codes
     return weight * factors[codes]
 
 
-def _class_factors(class_weight: Any, classes: Any, codes: Codes, totals: Array) -> Array:
+def _class_factors(class_weight: Any, classes: Any, codes: Codes, totals: Any) -> Array:
     """Return the weight of each class, ``(K,)``, from `totals`, the sum of its rows' sample weights."""
     if class_weight is None:
         return np.ones(len(classes))
     if class_weight == "balanced":
         # scikit-learn's formula, by weight; a class without weight is as good as absent
         present = totals > 0
-        return np.divide(totals.sum(), present.sum() * totals, out=np.zeros(len(classes)), where=present)
+        balanced: Array = np.divide(totals.sum(), present.sum() * totals, out=np.zeros(len(classes)), where=present)
+        return balanced
     factors: Array = compute_class_weight(class_weight, classes=classes, y=classes[codes])
     return factors
 
