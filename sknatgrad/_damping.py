@@ -12,10 +12,12 @@ POOR_GAIN = 0.25
 EASE = 0.1
 TIGHTEN = 4.0
 # Damping δ turns rounding along directions that the data do not determine into moves of eps/δ. Below this it does that
-# and little else, so it is dropped, and the solver can tell such directions by their eigenvalues.
+# and little else, so it is dropped, and the solver can tell such directions by their pivots.
 FADED = 1e-5
+# unless a step without damping has failed: then small damping is what is needed
+FADED_AFTER_FAILURE = 1e-9
 # where damping has to begin once it is needed, if it was 0 or has faded away
-WAKE = 1e-4
+WAKE = 1e-8
 
 
 def shift_of(measured: Measured, prior: Array, damping: float) -> tuple[Array, Array]:
@@ -29,10 +31,10 @@ def shift_of(measured: Measured, prior: Array, damping: float) -> tuple[Array, A
     return scale, prior + damping * scale
 
 
-def ease(damping: float, gain: float) -> float:
-    """Return the damping after an accepted step that gained `gain` times what was predicted."""
+def ease(damping: float, gain: float, faded: float) -> float:
+    """Return the damping after an accepted step that gained `gain` times what was predicted; 0 below `faded`."""
     if gain > GOOD_GAIN:
-        return damping * EASE if damping * EASE > FADED else 0.0
+        return damping * EASE if damping * EASE > faded else 0.0
     return damping * TIGHTEN if gain < POOR_GAIN else damping
 
 

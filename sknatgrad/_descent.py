@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from sknatgrad._damping import ease, shift_of, tighten
+from sknatgrad._damping import FADED, FADED_AFTER_FAILURE, ease, shift_of, tighten
+from sknatgrad._parameters import centre
 from sknatgrad._stopping import MAX_REJECTIONS, is_accepted, is_finite, is_separated
 from sknatgrad._typing import Outcome, Step
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
     from sknatgrad._typing import Array, Certificate, Measured
 
-# how far the promise must fall before a certificate that was refused is asked for again
-LATER = 0.1
+# how far, at most and at least, the promise must fall before a certificate that was refused is asked for again
+LATER = (1e-3, 0.1)
 
 
 class Landscape(Protocol):
@@ -63,6 +64,7 @@ class State(NamedTuple):
     damping: float
     momentum: Array | None = None  # the last accepted move
     rejections: int = 0  # in a row
+    faded: float = FADED  # damping below this is dropped
     # a certificate is asked for once the model promises less than this share of the loss
     certify_below: float = np.inf
     decrement: float = np.nan  # certified last, per unit of weight
@@ -74,6 +76,7 @@ class Move(NamedTuple):
     move: Array  # (q, d)
     predicted: float  # decrease of the undamped model
     kl: float  # ½ vᵀF v
+    promise: float  # decrease of the undamped model at the best length of this direction
 
 
 def descend(landscape: Landscape, theta: Array, rule: Rule) -> Iterator[tuple[State, Step]]:
@@ -89,8 +92,9 @@ def descend(landscape: Landscape, theta: Array, rule: Rule) -> Iterator[tuple[St
         with np.errstate(over="ignore", invalid="ignore"):
             state, step = advance(state, landscape, rule)
             taken += step.accepted
-            if step.outcome is Outcome.running and taken == rule.max_iter:
-                step = _ending(state.here, landscape, rule, step)
+            used_up = step.outcome is Outcome.running and taken == rule.max_iter
+            if used_up or step.outcome is Outcome.stalled:
+                step = _ending(state.here, landscape, rule, step, rose=step.loss > loss)
         outcome = step.outcome
         yield state, step
 
@@ -101,39 +105,51 @@ def advance(state: State, landscape: Landscape, rule: Rule) -> tuple[State, Step
     scale, shift = shift_of(here, landscape.prior, state.damping)
     proposal = _propose(state, landscape, rule, shift)
     state, last = _certify(state, landscape, rule, proposal)
+    if last is None and not proposal.move.any():
+        return state, _step(state, here, proposal, accepted=False, outcome=Outcome.stalled)
     if last is not None and rule.adaptive:
         proposal = last
     trial = landscape.measure(here.theta + proposal.move)
-    accepted = is_accepted(here, trial, proposal.predicted, scale) if rule.adaptive else is_finite(trial)
-    if last is not None and rule.adaptive and not accepted:
-        # the certificate holds where we stand; rounding has nothing better to offer
-        trial, accepted, proposal = here, True, Move(np.zeros_like(here.theta), 0.0, 0.0)
-    if accepted and rule.adaptive:
+    judged = rule.adaptive or last is not None
+    accepted = is_accepted(here, trial, proposal.predicted, scale) if judged else is_finite(trial)
+    if last is not None and not accepted:
+        # the certificate holds where we stand, and the step, or rounding, has nothing better to offer
+        trial, accepted, proposal = here, True, Move(np.zeros_like(here.theta), 0.0, 0.0, 0.0)
+    if accepted and judged:
         # an increase that was accepted is rounding, and no change
         trial = trial._replace(loss=min(trial.loss, here.loss))
-    step = Step(
-        loss=trial.loss / here.weight,
+    outcome = Outcome.running if last is None else Outcome.converged
+    step = _step(state, trial, proposal, accepted=accepted, outcome=outcome)
+    return _accept(state, step, trial, proposal.move, rule) if accepted else _reject(state, step, rule)
+
+
+def _step(state: State, trial: Measured, proposal: Move, *, accepted: bool, outcome: Outcome) -> Step:
+    here, weight = state.here, state.here.weight
+    return Step(
+        loss=(trial if accepted else here).loss / weight,
         gain=(here.loss - trial.loss) / proposal.predicted if proposal.predicted > 0 else 1.0,
-        predicted=proposal.predicted / here.weight,
+        predicted=proposal.predicted / weight,
         decrement=state.decrement,
-        kl=proposal.kl / here.weight,
+        kl=proposal.kl / weight,
         damping=state.damping,
         accepted=accepted,
-        outcome=Outcome.running if last is None else Outcome.converged,
+        outcome=outcome,
     )
-    return _accept(state, step, trial, proposal.move, rule) if accepted else _reject(state, step, rule)
 
 
 def _propose(state: State, landscape: Landscape, rule: Rule, shift: Array) -> Move:
     here = state.here
-    direction = -here.information.precision(shift).solve(here.gradient)
-    direction = direction if direction.shape[0] == 1 else direction - direction.mean(axis=0)
-    moves = direction[None] if state.momentum is None or not rule.adaptive else np.stack([direction, state.momentum])
+    direction = -centre(here.information.precision(shift).solve(here.gradient))
+    momentum = state.momentum if rule.adaptive else None
+    moves = direction[None] if momentum is None else np.stack([direction, momentum])
+    # brought to size one, so that columns of 1e100 can be multiplied twice
+    sizes = abs(moves).max(axis=(1, 2))
+    moves = moves / np.where(sizes > 0, sizes, 1.0)[:, None, None]
     images = landscape.products(here, moves)
     if rule.learning_rate is None:
         lengths = _best_lengths(moves, images + shift * moves, here.gradient)
     else:
-        lengths = np.array([rule.learning_rate])
+        lengths = rule.learning_rate * sizes
     move = np.tensordot(lengths, moves, axes=1)
     image = np.tensordot(lengths, images, axes=1)
     return _shorten(_modelled(here, move, image, landscape.prior), here, image, landscape.prior, rule.max_kl)
@@ -147,6 +163,8 @@ def _best_lengths(moves: Array, images: Array, gradient: Array) -> Array:
     flat = moves.reshape(len(moves), -1)
     curvature = flat @ images.reshape(len(moves), -1).T
     slope = -flat @ gradient.ravel()
+    if not (np.isfinite(curvature).all() and np.isfinite(slope).all()):
+        return np.zeros(len(moves))
     size = np.sqrt(curvature.diagonal().clip(min=0.0))
     scale = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
     # least squares, as the two moves may be parallel, or one of them zero
@@ -155,9 +173,11 @@ def _best_lengths(moves: Array, images: Array, gradient: Array) -> Array:
 
 
 def _modelled(here: Measured, move: Array, image: Array, prior: Array) -> Move:
-    curvature = float(np.vdot(move, image))
-    slope = float(np.vdot(here.gradient, move))
-    return Move(move, -slope - 0.5 * curvature - 0.5 * float((prior * move**2).sum()), 0.5 * max(curvature, 0.0))
+    slope = -float(np.vdot(here.gradient, move))
+    bend = float(np.vdot(move, image))
+    curvature = bend + float((prior * move**2).sum())
+    promise = 0.5 * slope * (slope / curvature) if curvature > 0 else 0.0
+    return Move(move, slope - 0.5 * curvature, 0.5 * max(bend, 0.0), promise)
 
 
 def _shorten(proposal: Move, here: Measured, image: Array, prior: Array, max_kl: float | None) -> Move:
@@ -171,43 +191,51 @@ def _shorten(proposal: Move, here: Measured, image: Array, prior: Array, max_kl:
 def _certify(state: State, landscape: Landscape, rule: Rule, proposal: Move) -> tuple[State, Move | None]:
     """Return the step to the optimum if what is left to gain is within `tol`, else None.
 
-    The model's minimum over the span of two moves never promises more than its minimum over all moves, which is the
-    natural decrement ½ gᵀ(F+Λ)⁻¹g. So the dear question is asked only when the cheap promise has become small enough.
+    What the model promises along one direction is never more than what it promises over all, which is the natural
+    decrement ½ gᵀ(F+Λ)⁻¹g. So the dear question is asked only when the cheap promise has become small enough.
     """
     here = state.here
-    promise = proposal.predicted / here.loss if here.loss > 0 else 0.0
+    promise = proposal.promise / here.loss if here.loss > 0 else 0.0
     if promise > state.certify_below:
         return state, None
     move, decrement = landscape.certificate(here)
     state = state._replace(decrement=decrement / here.weight)
-    if decrement <= rule.tol * here.loss:
-        return state, _modelled(here, move, landscape.products(here, move[None])[0], landscape.prior)
-    return state._replace(certify_below=promise * min(rule.tol * here.loss / decrement, LATER)), None
+    if decrement > rule.tol * here.loss:
+        ratio = rule.tol * here.loss / decrement
+        return state._replace(certify_below=promise * np.clip(ratio, *LATER)), None
+    last = _modelled(here, move, landscape.products(here, move[None])[0], landscape.prior)
+    too_long = rule.max_kl is not None and last.kl > rule.max_kl * here.weight
+    return state, None if too_long else last
 
 
 def _accept(state: State, step: Step, trial: Measured, move: Array, rule: Rule) -> tuple[State, Step]:
     if not rule.penalised and is_separated(trial):
-        # no optimum, so none was reached; as good as perfect is where to stop
-        near = step.outcome is Outcome.converged or trial.loss <= rule.tol * trial.weight
+        # No optimum, so none was reached. Further on, rows differ in information by more than float64 can tell.
+        near = step.outcome is Outcome.converged or trial.loss <= np.sqrt(rule.tol) * trial.weight
         step = step._replace(outcome=Outcome.separable if near else Outcome.running)
-    damping = ease(state.damping, step.gain) if rule.adaptive else state.damping
+    damping = ease(state.damping, step.gain, state.faded) if rule.adaptive else state.damping
     return state._replace(here=trial, damping=damping, momentum=move, rejections=0), step
 
 
 def _reject(state: State, step: Step, rule: Rule) -> tuple[State, Step]:
-    step = step._replace(loss=state.here.loss / state.here.weight)
     if not rule.adaptive:
         return state, step._replace(outcome=Outcome.diverged)
     if state.rejections == MAX_REJECTIONS:
         return state, step._replace(outcome=Outcome.stalled)
     damping = tighten(state.damping, state.rejections)
-    return state._replace(damping=damping, momentum=None, rejections=state.rejections + 1), step
+    faded = state.faded if state.damping > 0 else FADED_AFTER_FAILURE
+    return state._replace(damping=damping, momentum=None, rejections=state.rejections + 1, faded=faded), step
 
 
-def _ending(here: Measured, landscape: Landscape, rule: Rule, step: Step) -> Step:
-    """Say what a descent that used up its iterations has come to: perhaps the optimum, unnoticed so far."""
+def _ending(here: Measured, landscape: Landscape, rule: Rule, step: Step, *, rose: bool) -> Step:
+    """Say what a descent that can or may not go on has come to: perhaps the optimum, unnoticed so far."""
     if not rule.penalised and is_separated(here):
         return step._replace(outcome=Outcome.separable)
+    if rose:
+        return step._replace(outcome=Outcome.diverged)
     decrement = landscape.certificate(here).decrement
-    outcome = Outcome.converged if decrement <= rule.tol * here.loss else Outcome.exhausted
+    if decrement <= rule.tol * here.loss:
+        outcome = Outcome.converged
+    else:
+        outcome = Outcome.exhausted if step.outcome is Outcome.running else step.outcome
     return step._replace(outcome=outcome, decrement=decrement / here.weight)

@@ -22,7 +22,13 @@ from sknatgrad._sklearn import Interval, StrOptions, fit_context
 from sknatgrad._sources import MemorySource, cut
 from sknatgrad._strategy import FisherName, plan
 from sknatgrad._typing import Outcome
-from sknatgrad._validation import check_row_weights, check_rows, check_training_rows, unchanged_on_error
+from sknatgrad._validation import (
+    check_row_weights,
+    check_rows,
+    check_training_rows,
+    overflow_advice,
+    unchanged_on_error,
+)
 from sknatgrad.exceptions import SeparationWarning
 
 if TYPE_CHECKING:
@@ -78,7 +84,8 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         Weight of each class by label, or ``'balanced'`` for weights inversely proportional to the class totals.
 
     warm_start : bool, default=False
-        Start from the coefficients of the last fit, carried over by class label; a new class starts at zero.
+        Start from the coefficients of the last fit, carried over by class label; a new class starts at zero. If the
+        loss there is higher than at zero, start at zero.
 
     random_state : int, RandomState instance or None, default=None
         For the labels that ``fisher='monte_carlo'`` draws.
@@ -140,7 +147,8 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         The same with one label a row drawn from the model, anew each step; shape (qd, qd). An unbiased estimate of
         ``'true'``: Martens (2014) [2]_.
     ``'diagonal'``
-        The diagonal of ``'true'``: :math:`\sum_i s_i\, p_{ik} (1 - p_{ik})\, x_{ij}^2`; shape (q, d).
+        The diagonal of ``'true'``: :math:`\sum_i s_i\, p_{ik} (1 - p_{ik})\, x_{ij}^2`; shape (q, d). See Martens
+        (2014) [2]_ on what it loses.
     ``'kronecker'``
         :math:`B \otimes A / \mathrm{tr} B` with :math:`B = \sum_i s_i (\mathrm{diag}(p_i) - p_i p_i^T)`, (q, q), and
         :math:`A = \sum_i s_i (1 - \|p_i\|^2) x_i x_i^T`, (d, d). After Martens and Grosse (2015) [4]_, but with the
@@ -148,10 +156,11 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         there it equals ``'true'``.
     ``'identity'``
         S times the identity, S the sum of the weights: the Euclidean metric, that is plain gradient descent on the
-        mean loss. Sensitive to scale; here for comparison.
+        mean loss; one number. Sensitive to scale; here for comparison. Cauchy (1847) [5]_.
 
     Where a (qd, qd) matrix would take more than 256 MiB, ``'true'``, ``'empirical'`` and ``'monte_carlo'`` are never
-    formed: their steps are solved by conjugate gradients on products with the data.
+    formed: their steps are solved by conjugate gradients on products with the data. Where it is formed, up to eight of
+    its size are held at a time.
 
     References
     ----------
@@ -160,6 +169,8 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
     .. [3] F. Kunstner, L. Balles, P. Hennig, "Limitations of the empirical Fisher approximation for natural gradient
        descent", NeurIPS 2019.
     .. [4] J. Martens, R. Grosse, "Optimizing neural networks with Kronecker-factored approximate curvature", ICML 2015.
+    .. [5] A. Cauchy, "Méthode générale pour la résolution des systèmes d'équations simultanées", Comptes rendus 25,
+       1847.
 
     Examples
     --------
@@ -255,11 +266,11 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             X, classes, codes = check_training_rows(self, X, y)
             weight = check_row_weights(sample_weight, self.class_weight, classes, codes)
             objective = self._objective(X, codes, weight, len(classes))
-            theta = self._initial_theta(start, classes, objective.prior.size)
+            theta = self._initial_theta(start, classes, objective)
             history = History(int(self.verbose), objective.plan.describe())
             end, step = history.follow(descend(objective, theta, self._rule()))
             if step.outcome is Outcome.overflow:
-                raise ValueError(advice(step, self.fisher, self._rule(), 0))
+                raise ValueError(overflow_advice(X, weight, self.C))
             self._publish(end.here.theta, classes, np.float32 if X.dtype == np.float32 else np.float64)
             self._record(history, step)
         return self
@@ -278,7 +289,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             Logits in nats.
         """
         logits, dtype = self._logits(X)
-        return (logits.ravel() if logits.shape[1] == 1 else logits).astype(dtype, copy=False)
+        return _as_type(logits.ravel() if logits.shape[1] == 1 else logits, dtype)
 
     def predict(self, X: Matrix) -> Any:
         """Return the most probable class of each row.
@@ -314,7 +325,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         prediction = predict(logits)
         two = logits.shape[1] == 1
         proba = np.hstack([prediction.complement, prediction.proba]) if two else prediction.proba
-        return proba.astype(dtype, copy=False)
+        return _as_type(proba, dtype)
 
     def predict_log_proba(self, X: Matrix) -> Any:
         """Return the log-probability of each class: finite wherever the logits are, even where the probability is 0.
@@ -330,7 +341,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             Log-probabilities in nats, columns in the order of `classes_`.
         """
         logits, dtype = self._logits(X)
-        return predict(logits).log_proba_of.astype(dtype, copy=False)
+        return _as_type(predict(logits).log_proba_of, dtype)
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: sparse input is welcome; without an intercept, scores depend on the origin."""
@@ -365,7 +376,8 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             return None
         return join(self.coef_, self.intercept_, with_intercept=self.fit_intercept), self.classes_
 
-    def _initial_theta(self, start: tuple[Array, Any] | None, classes: Any, n_columns: int) -> Array:
+    def _initial_theta(self, start: tuple[Array, Any] | None, classes: Any, objective: Objective) -> Array:
+        n_columns = objective.prior.size
         if start is None:
             return np.zeros((1 if len(classes) == 2 else len(classes), n_columns))  # noqa: PLR2004 - binary
         theta, old_classes = start
@@ -376,10 +388,13 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
                 f"of {n_old}; pass the same features, or set warm_start=False."
             )
             raise ValueError(message)
-        return transfer(theta, old_classes, classes)
+        return objective.better_start(transfer(theta, old_classes, classes))
 
     def _publish(self, theta: Array, classes: Any, dtype: type) -> None:
         coef, intercept = split(theta, intercept=self.fit_intercept)
+        if max(abs(coef).max(initial=0.0), abs(intercept).max()) > np.finfo(dtype).max:
+            # columns of 1e-42 have coefficients that float32 cannot hold
+            dtype = np.float64
         self.classes_ = classes
         self.coef_: Any = coef.astype(dtype)
         self.intercept_: Any = intercept.astype(dtype)
@@ -391,7 +406,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         self.converged_ = step.outcome is Outcome.converged
         if not self.converged_:
             category = SeparationWarning if step.outcome is Outcome.separable else ConvergenceWarning
-            warnings.warn(advice(step, self.fisher, self._rule(), history.n_iter), category, stacklevel=4)
+            warnings.warn(advice(step, self.fisher, self._rule(), history), category, stacklevel=4)
 
     def _logits(self, X: Matrix) -> tuple[Array, type]:
         """Return logits in float64, ``(n, q)``, and the type that the answer is due in."""
@@ -403,3 +418,11 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             logits[start:stop] = Design.of(rows, theta).logits(theta)
         single = X.dtype == np.float32 and self.coef_.dtype == np.float32
         return logits, np.float32 if single else np.float64
+
+
+def _as_type(values: Array, dtype: type) -> Any:
+    """Return finite values in a narrower type, clipped to it: a finite logit stays finite."""
+    if dtype == values.dtype:
+        return values
+    limits = np.finfo(dtype)
+    return values.clip(limits.min, limits.max).astype(dtype)

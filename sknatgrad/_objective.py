@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sknatgrad._categorical import TrueExpectation
-from sknatgrad._information import DenseInformation
+from sknatgrad._information import DenseInformation, DiagonalInformation
 from sknatgrad._measure import FisherProductKernel, MeasureKernel
 from sknatgrad._parameters import centre
 from sknatgrad._refine import MatrixFreeInformation, conjugate_gradients
+from sknatgrad._stopping import ROUNDING
 from sknatgrad._typing import Certificate, Measured
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 # An inexact step is corrected by the next one; a certificate is the last.
 STEP_TOLERANCE = 1e-2
-CERTIFICATE_TOLERANCE = 1e-5
+CERTIFICATE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,12 @@ class Objective:
             worst=sums.worst,
         )
 
+    def better_start(self, theta: Array) -> Array:
+        """Return θ, or zero if that has the lower loss: far out, where F has vanished, no step leads back."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            given, zero = (self.measure(start).loss for start in (theta, np.zeros_like(theta)))
+        return theta if given <= zero else np.zeros_like(theta)
+
     def products(self, measured: Measured, moves: Array) -> Array:
         """Return the true Fisher times each of `moves`, ``(j, q, d)``, without the prior."""
         if self.plan.exact and not self.plan.matrix_free:
@@ -62,29 +69,32 @@ class Objective:
     def certificate(self, measured: Measured) -> Certificate:
         """Return −(F+Λ)⁻¹g with the true Fisher and no damping, and ½ gᵀ(F+Λ)⁻¹g.
 
-        A solve leaves out what lies outside the range of F+Λ: rounding, or, where all probabilities have saturated and
-        F has vanished, everything. What is left out is counted as still to be gained, at the scale of the diagonal.
+        A solve leaves out what lies outside the numerical range of F+Λ: nothing but rounding, as a rule, but also
+        directions too nearly collinear to be told from rounding; or everything, where all probabilities have saturated
+        and F has vanished. If the gradient has more there than rounding, what it could gain is not known.
         """
         gradient = measured.gradient
-        if self.plan.exact and not self.plan.matrix_free:
-            information: Information = measured.information
-        elif self.plan.dense_certificate:
+        information: Any = measured.information
+        if not self.plan.dense_certificate:
+            return self._iterated_certificate(measured)
+        if not self.plan.exact:
             kernel = MeasureKernel(measured.theta, TrueExpectation(), DenseInformation)
             information = self.source.total(kernel).information
-        else:
-            return self._iterated_certificate(measured)
-        move = -centre(information.precision(self.prior).solve(gradient))
-        rest = gradient + information.matvec(move) + self.prior * move
-        return Certificate(move, -0.5 * float(np.vdot(gradient, move)) + _energy(rest, information, self.prior))
+        precision = information.precision(self.prior)
+        move = -centre(precision.solve(gradient))
+        # Σ s|r x| ≤ √(Σ s r²/v) √(Σ s v x²) with v the variance of the score, and r²/v = e^ℓ − 1 is about the loss ℓ; so
+        # this, in the units of `outside`, is the rounding of the sum that makes the gradient
+        rounding = ROUNDING * np.sqrt(measured.loss)
+        known = precision.outside(gradient) <= rounding
+        return Certificate(move, -0.5 * float(np.vdot(gradient, move)) if known else np.inf)
 
     def _iterated_certificate(self, measured: Measured) -> Certificate:
-        metric = measured.information
-        if isinstance(metric, MatrixFreeInformation):
-            metric = metric.diagonal_part
+        # by the true diagonal, whatever the metric: in other units than each column's own, "solved" would mean little
+        kernel = MeasureKernel(measured.theta, TrueExpectation(), DiagonalInformation)
         solution = conjugate_gradients(
             lambda move: self.products(measured, move[None])[0] + self.prior * move,
             measured.gradient,
-            metric.precision(self.prior),
+            self.source.total(kernel).information.precision(self.prior),
             tolerance=CERTIFICATE_TOLERANCE,
         )
         move = -centre(solution.move)
@@ -99,10 +109,3 @@ class Objective:
             return np.ascontiguousarray(self.source.total(kernel)[0])
 
         return MatrixFreeInformation(diagonal, product, tolerance)
-
-
-def _energy(rest: Array, information: Information, prior: Array) -> float:
-    """Return ½ Σ rest² / diagonal in nats: infinite where there is something and the diagonal is zero."""
-    diagonal = information.diagonal() + prior
-    known = diagonal > 0
-    return 0.5 * float((rest[known] ** 2 / diagonal[known]).sum()) if not rest[~known].any() else np.inf

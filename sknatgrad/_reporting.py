@@ -57,30 +57,30 @@ class History:
             print(f"[sknatgrad] {line}", flush=True)  # noqa: T201 - the one place that prints
 
 
-def advice(step: Step, fisher: str, rule: Rule, n_iter: int) -> str:
+def advice(step: Step, fisher: str, rule: Rule, history: History) -> str:
     """Say in numbers why a descent ended without reaching the optimum, and what to do."""
     left = f"{step.decrement:.1e}" if math.isfinite(step.decrement) else "unknown"
+    n_iter, start = history.n_iter, history.loss_curve[0]
     standing = (
         f"after {n_iter} iterations of fisher={fisher!r} the loss is {step.loss:.6g} nats per unit of weight, "
         f"and what is still to be gained, as the natural decrement estimates it, {left} (allowed: {rule.tol:g} of the "
         "loss)"
     )
-    remedies = "raise max_iter" if fisher == "true" else "raise max_iter or use fisher='true'"
+    reason = "" if step.accepted else ", and the next would overflow"
+    exact = fisher == "true"
+    remedies = "raise max_iter" if exact else "raise max_iter or use fisher='true'"
+    stalled = "look for columns that are nearly collinear or constant" if exact else "use fisher='true'"
     return {
         Outcome.exhausted: f"max_iter={rule.max_iter} reached: {standing}; {remedies}.",
-        Outcome.stalled: f"No shorter step lowers the loss: {standing}; use fisher='true', or a larger tol.",
+        Outcome.stalled: f"No step makes progress beyond rounding: {standing}; {stalled}, or raise tol.",
         Outcome.diverged: (
-            f"learning_rate={rule.learning_rate} made the loss overflow after {n_iter} iterations, and the last finite "
-            "coefficients were kept; lower it, set max_kl, or use learning_rate='auto'."
-        ),
-        Outcome.overflow: (
-            f"X holds values so large, up to 1e150 or more, that their squares overflow float64 (the first loss is "
-            f"{step.loss}); rescale the columns, or take logarithms."
+            f"learning_rate={rule.learning_rate} overshoots: the loss went from {start:.6g} to {step.loss:.6g} nats per "
+            f"unit of weight in {n_iter} iterations{reason}; lower it, set max_kl, or use learning_rate='auto'."
         ),
         Outcome.separable: (
-            "The classes are perfectly separable: every training row has most of the probability on its own class, so "
-            f"with C=inf the likelihood has no maximum and the coefficients grow for ever; they were stopped after "
-            f"{n_iter} iterations at a loss of {step.loss:.1e} nats per unit of weight, and their sizes mean nothing; "
-            "set a finite C (the default is 1.0), or drop the columns that give the classes away."
+            "The classes are perfectly separable, with most of the probability of each training row on its own class: "
+            "at C=inf the likelihood has no maximum and the coefficients grow for ever; stopped after "
+            f"{n_iter} iterations at a loss of {step.loss:.1e} nats per unit of weight, their sizes mean nothing; set "
+            "a finite C (the default is 1.0), or drop the columns that give the classes away."
         ),
     }[step.outcome]

@@ -33,8 +33,7 @@ def is_accepted(before: Measured, after: Measured, predicted: float, scale: Arra
         return False
     if is_rounding(before, after):
         # Near the optimum the loss difference is rounding; trust the gradient, in the units of its own column.
-        size = _size(before.gradient, scale)
-        return size == 0.0 or _size(after.gradient, scale) < size
+        return _size(after.gradient, scale) < _size(before.gradient, scale)
     return before.loss - after.loss >= SUFFICIENT * predicted
 
 

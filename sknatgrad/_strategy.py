@@ -76,5 +76,6 @@ def plan(fisher: FisherName, n_logits: int, n_columns: int) -> Plan:
         )
         raise ValueError(message)
     matrix_free = structure is DenseInformation and dense_bytes > DENSE_BUDGET_BYTES
-    dense_certificate = dense_bytes <= CERTIFICATE_BUDGET_BYTES or (structure is DenseInformation and not matrix_free)
+    small = dense_bytes <= min(CERTIFICATE_BUDGET_BYTES, DENSE_BUDGET_BYTES)
+    dense_certificate = small or (structure is DenseInformation and not matrix_free)
     return Plan(fisher, DiagonalInformation if matrix_free else structure, matrix_free, dense_certificate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def check_rows(estimator: Any, X: Matrix) -> Matrix:
     """Return X for a fitted estimator, dense or CSR, in its own type and order."""
     checked = validate_data(estimator, X, reset=False, **_ANY_ROWS)
     _refuse_infinite(estimator, checked)
-    return checked
+    return canonical(checked)
 
 
 def check_training_rows(estimator: Any, X: Matrix, y: Any) -> tuple[Matrix, Any, Codes]:
@@ -84,8 +85,25 @@ def _class_factors(class_weight: Any, classes: Any, codes: Codes, totals: Any) -
         present = totals > 0
         balanced: Array = np.divide(totals.sum(), present.sum() * totals, out=np.zeros(len(classes)), where=present)
         return balanced
+    if not all(isinstance(value, Real) for value in class_weight.values()):
+        return np.full(len(classes), np.nan)
     factors: Array = compute_class_weight(class_weight, classes=classes, y=classes[codes])
     return factors
+
+
+def overflow_advice(X: Matrix, weight: Array, C: float) -> str:
+    """Say which input is so large that the sums at the start are not finite."""
+    largest = float(max(abs(stored_values(X)).max(initial=0.0), 1.0))
+    heaviest = float(weight.max())
+    if largest**0.5 >= heaviest:
+        return (
+            f"X holds values so large, up to {largest:.1e}, that sums of their squares overflow float64; rescale the "
+            "columns, or take logarithms."
+        )
+    return (
+        f"sample_weight times class_weight is so large, up to {heaviest:.1e}, that weighted sums overflow float64 "
+        f"(with C={C}); divide the weights, which is the same as multiplying 1/C."
+    )
 
 
 # integers, booleans and float32 pass as they are: blocks are converted one at a time
@@ -101,7 +119,12 @@ _ANY_ROWS: dict[str, Any] = {
 def check_weights(sample_weight: Any, n_rows: int) -> Array:
     if sample_weight is None:
         return np.ones(n_rows)
-    weight = np.asarray(sample_weight, dtype=np.float64)
+    try:
+        given = np.asarray(sample_weight)
+        weight = given.astype(np.float64, casting="unsafe" if given.dtype == object else "same_kind")
+    except (TypeError, ValueError):
+        message = "sample_weight holds values that are not real numbers; every weight must be finite and >= 0."
+        raise ValueError(message) from None
     if weight.ndim == 0:
         weight = np.full(n_rows, float(weight))
     if weight.shape != (n_rows,):
@@ -126,7 +149,11 @@ def check_weights(sample_weight: Any, n_rows: int) -> Array:
 
 
 def _refuse_missing(y: Any) -> None:
-    labels = np.asarray(y).ravel()
+    try:
+        labels = np.asarray(y).ravel()
+    except ValueError:
+        message = "y is ragged, with rows of different lengths; it must hold one label a row of X."
+        raise ValueError(message) from None
     if labels.dtype.kind == "f":
         bad = ~np.isfinite(labels)
     elif labels.dtype.kind == "O":

@@ -99,3 +99,60 @@ def as_kinds(X):
         "coo_matrix": sparse.coo_matrix(X),
         "coo_array": sparse.coo_array(X),
     }
+
+
+def gain_left(X, y, model, C, sample_weight=None, n_steps=8):
+    """What Newton steps by orthogonal least squares can still gain on a fitted model, relative to its objective.
+
+    The steps are solved on the square root of F + Λ, (n K + p) rows, so they see columns that are collinear to 1e-8
+    of their size, of which the matrix F itself knows nothing any more.
+    """
+    codes = np.searchsorted(model.classes_, y)
+    weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight)
+    design = np.column_stack([X, np.ones(len(X))]) if model.fit_intercept else X
+    theta = np.column_stack([model.coef_, model.intercept_]) if model.fit_intercept else model.coef_
+    prior = np.full(design.shape[1], 1 / C)
+    if model.fit_intercept:
+        prior[-1] = 0.0
+
+    def objective(theta):
+        logits = design @ theta.T
+        full = np.hstack([np.zeros_like(logits), logits]) if len(theta) == 1 else logits
+        # against the row's own class, so that small losses keep their digits
+        odds = np.exp(np.minimum(full - full[np.arange(len(y)), codes, None], 700.0))
+        odds[np.arange(len(y)), codes] = 0.0
+        loss = np.log1p(odds.sum(axis=1))
+        return weight @ loss + 0.5 * (prior * theta**2).sum()
+
+    first = best = objective(theta)
+    for _ in range(n_steps):
+        move = _least_squares_step(design, codes, weight, theta, prior)
+        for length in 0.5 ** np.arange(30):
+            trial = objective(theta + length * move)
+            if trial < best:
+                theta, best = theta + length * move, trial
+                break
+    return (first - best) / first
+
+
+def _least_squares_step(design, codes, weight, theta, prior):
+    q, d = theta.shape
+    p = probabilities(design @ theta.T)
+    rows, right = [], []
+    for x, pi, code, s in zip(design, p, codes, weight, strict=True):
+        if q == 1:
+            root = np.array([[np.sqrt(pi[0] * pi[1])]])
+            score = np.array([pi[1] - code])
+        else:
+            root = np.diag(np.sqrt(pi)) - np.outer(pi, np.sqrt(pi))  # root rootᵀ = diag(p) - p pᵀ
+            score = pi - np.eye(q)[code]
+        rows.append(np.sqrt(s) * np.kron(root.T, x))
+        right.append(np.sqrt(s) * np.linalg.lstsq(root, score, rcond=None)[0])
+    rows.append(np.diag(np.sqrt(np.tile(prior, q))))
+    right.append(np.sqrt(np.tile(prior, q)) * theta.ravel())
+    system, target = np.vstack(rows), np.concatenate(right)
+    scale = np.linalg.norm(system, axis=0)
+    scale[scale == 0] = 1.0
+    move = -(np.linalg.lstsq(system / scale, target, rcond=1e-14)[0] / scale).reshape(q, d)
+    # a large constant common to all classes would only add rounding, and rounding can look like a gain
+    return move if q == 1 else move - move.mean(axis=0)

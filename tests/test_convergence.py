@@ -6,11 +6,12 @@ from functools import cache
 
 import numpy as np
 import pytest
-from problems import DATASETS, FISHERS
+from problems import DATASETS, FISHERS, gain_left, make_problem
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import PolynomialFeatures
 
-from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad import NaturalGradientLogisticRegression, _strategy
 
 
 def objective(X, y, model, C):
@@ -46,6 +47,7 @@ def test_optimum_on_unscaled_data(fisher, name, C):
         model.fit(X, y)
     gap = objective(X, y, model, C) / oracle(name, C) - 1
     assert gap > -1e-12
+    assert (np.diff(model.loss_curve_) <= 0).all()
     assert model.loss_curve_[-1] == pytest.approx(objective(X, y, model, C), rel=1e-10)
     if fisher == "true":
         assert model.converged_
@@ -93,3 +95,92 @@ def test_coefficients_are_those_of_scikit_learn(fisher, C):
     reference = LogisticRegression(C=C, solver="lbfgs", tol=1e-12, max_iter=100_000).fit(X, y)
     np.testing.assert_allclose(model.predict_proba(X), reference.predict_proba(X), atol=1e-6)
     np.testing.assert_allclose(model.coef_, reference.coef_ - reference.coef_.mean(axis=0), atol=1e-5)
+
+
+def quiet_fit(X, y, sample_weight=None, **parameters):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return NaturalGradientLogisticRegression(random_state=0, **parameters).fit(X, y, sample_weight)
+
+
+def nearly_singular(kind):
+    """Tables at the edge of what a Gram matrix in float64 can tell apart."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(200, 3))
+    y = (z[:, 0] + 0.5 * z[:, 1] + 0.5 * rng.logistic(size=200) > 0).astype(int)
+    name, eps = kind
+    if name == "offset":
+        return 1.7e12 * (1 + eps * z), y
+    if name == "collinear":
+        return np.column_stack([z[:, 1], z[:, 1] + eps * z[:, 0]]), y
+    return np.column_stack([z, z @ rng.normal(size=(3, 2)) + eps * rng.normal(size=(200, 2))]), y
+
+
+@pytest.mark.parametrize("C", [1.0, 1e8, np.inf])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        (name, eps)
+        for name in ("offset", "collinear", "redundant")
+        for eps in (1e-4, 1e-6, 3e-7, 1e-7, 3e-8, 1e-8, 1e-10)
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("fisher", ["true", "empirical", "kronecker"])
+def test_a_claim_of_convergence_holds_for_nearly_singular_data(fisher, kind, C):
+    X, y = nearly_singular(kind)
+    model = quiet_fit(X, y, fisher=fisher, C=C)
+    if model.converged_:
+        assert gain_left(X, y, model, C) <= 1e-8
+    else:
+        assert kind[1] <= 1e-6 or fisher != "true"
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+@pytest.mark.parametrize("C", [1e-4, 1.0, 1e6])
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_a_claim_of_convergence_holds_for_ordinary_and_wild_data(fisher, C, n_classes):
+    rng = np.random.default_rng(0)
+    problem = make_problem(n_classes, n_rows=80, zero_weights=False)
+    X = PolynomialFeatures(2, include_bias=False).fit_transform(problem.X)
+    weight = 10.0 ** rng.uniform(-6, 6, len(X))
+    for columns, weights in [(X, None), (X * 10.0 ** rng.uniform(-6, 6, X.shape[1]), None), (X, weight)]:
+        model = quiet_fit(columns, problem.codes, weights, fisher=fisher, C=C)
+        if model.converged_:
+            assert gain_left(columns, problem.codes, model, C, weights) <= 1e-8
+        else:
+            assert fisher != "true"
+
+
+def test_the_referee_knows_a_false_claim():
+    X, y = nearly_singular(("collinear", 1e-4))
+    model = quiet_fit(X, y)
+    assert gain_left(X, y, model, 1.0) < 1e-12
+    model.coef_ *= 1 + 1e-3
+    assert gain_left(X, y, model, 1.0) > 1e-8
+
+
+@pytest.mark.parametrize("C", [1e3, 1e6, 1e9, 1e12])
+@pytest.mark.parametrize("degree", [1, 2])
+@pytest.mark.parametrize("name", ["iris", "breast_cancer"])
+def test_true_converges_for_hardly_any_penalty(name, degree, C):
+    X, y = DATASETS[name](return_X_y=True)
+    X = PolynomialFeatures(degree, include_bias=False).fit_transform(X[:, :5])
+    model = NaturalGradientLogisticRegression(C=C).fit(X, y)
+    assert model.converged_
+    assert gain_left(X, y, model, C) <= 1e-8
+
+
+@pytest.mark.parametrize("fisher", ["diagonal", "identity", "true", "kronecker"])
+@pytest.mark.parametrize("C", [1.0, np.inf])
+def test_certificate_by_conjugate_gradients(fisher, C, monkeypatch):
+    """A column of scale 1e-12, which the identity metric never moves and may not declare done."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4))
+    y = (X[:, 0] + X[:, 3] + 2 * rng.logistic(size=300) > 0).astype(int)
+    X[:, 3] *= 1e-12
+    monkeypatch.setattr(_strategy, "CERTIFICATE_BUDGET_BYTES", 0)
+    model = quiet_fit(X, y, fisher=fisher, C=C, max_iter=200)
+    assert model.converged_ is (C == 1.0 or fisher != "identity")
+    if model.converged_:
+        assert gain_left(X, y, model, C) <= 1e-8

@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning, _strategy
+from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning, _strategy, fisher_information
 from sknatgrad._sources import memory
 
 KINDS = list(as_kinds(np.eye(2)))
@@ -116,6 +116,10 @@ def test_duplicate_sparse_entries_count_as_their_sum():
     assert doubled.nnz == 2 * np.count_nonzero(X)
     for fisher in ("true", "diagonal", "kronecker"):
         np.testing.assert_allclose(fit(doubled, y, fisher=fisher).coef_, fit(X, y, fisher=fisher).coef_, rtol=1e-8)
+    model = fit(X, y)
+    for kind in ("true", "diagonal"):
+        information = fisher_information(model, doubled, kind=kind)
+        np.testing.assert_allclose(information, fisher_information(model, X, kind=kind), rtol=1e-12, atol=1e-12)
     assert doubled.nnz == 2 * np.count_nonzero(X)  # the user's matrix is as it was
 
 
@@ -134,7 +138,7 @@ def test_data_frames_give_feature_names(frame):
     model = fit(table, y)
     assert list(model.feature_names_in_) == [f"column {j}" for j in range(X.shape[1])]
     np.testing.assert_allclose(model.coef_, fit(X, y).coef_, rtol=1e-10)
-    np.testing.assert_allclose(model.predict_proba(table), model.predict_proba(table), rtol=0)
+    np.testing.assert_allclose(model.predict_proba(table), fit(X, y).predict_proba(X), rtol=1e-9)
     with pytest.warns(UserWarning, match="does not have valid feature names"):
         model.predict(X)
 
@@ -332,3 +336,14 @@ def test_wide_text_fits_in_memory_proportional_to_its_entries(fisher, C):
     assert model.converged_ or np.isinf(C)
     assert model.score(X, y) > 0.95
     assert peak < 4 * stored + 20 * vector
+
+
+def test_float32_answers_stay_finite():
+    X, y = counts(3)
+    model = fit(X.astype(np.float32), y)
+    far = np.full((1, 5), 3e38, dtype=np.float32)
+    assert np.isfinite(model.decision_function(far)).all()
+    assert np.isfinite(model.predict_log_proba(far)).all()
+    # coefficients of columns this small are beyond float32
+    tiny = fit((X * 1e-42).astype(np.float32), y, C=np.inf)
+    assert np.isfinite(tiny.coef_).all()

@@ -123,6 +123,11 @@ CASES = {
     "max_kl": ({"max_kl": 0.0}, X, Y, None, r"'max_kl' parameter .*\(0.0, inf\) or None. Got 0.0 instead"),
     "max_iter": ({"max_iter": 0}, X, Y, None, r"'max_iter' parameter .*\[1, inf\). Got 0 instead"),
     "tol": ({"tol": -1.0}, X, Y, None, r"'tol' parameter .*\[0.0, inf\). Got -1.0 instead"),
+    "text weights": ({}, X, Y, ["a"] * 6, r"sample_weight holds values that are not real numbers; every"),
+    "complex weights": ({}, X, Y, np.ones(6) + 1j, r"sample_weight holds values that are not real numbers; every"),
+    "class weight text": ({"class_weight": {0: "a", 1: 1.0}}, X, Y, None, r"class_weight=.*finite weight of 0 or more"),
+    "ragged y": ({}, X, [[0], [1, 2], [0], [1], [1], [0]], None, r"y is ragged.*one label a row of X"),
+    "huge weights": ({}, X, Y, np.full(6, 1e308), r"sample_weight times class_weight is so large, up to 1.0e\+308"),
     "huge X": ({}, 1e200 * X, Y, None, r"X holds values so large.*rescale the columns"),
 }
 

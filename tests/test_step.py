@@ -232,7 +232,7 @@ def test_no_way_down_is_said():
 def test_too_long_a_fixed_step_diverges_with_the_last_finite_iterate():
     X, y = DATASETS["breast_cancer"](return_X_y=True)
     model = NaturalGradientLogisticRegression(fisher="identity", learning_rate=1e306)
-    with pytest.warns(ConvergenceWarning, match=r"learning_rate=1e\+306 made the loss overflow"):
+    with pytest.warns(ConvergenceWarning, match=r"learning_rate=1e\+306 overshoots.*the next would overflow"):
         model.fit(X, y)
     assert np.isfinite(model.coef_).all()
     assert np.isfinite(model.loss_curve_).all()
@@ -267,3 +267,55 @@ def test_global_generator_is_left_alone_unless_labels_are_drawn():
         untouched = np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002 - the generator in question
         position = np.random.get_state()[2]  # noqa: NPY002 - the generator in question
         assert (untouched and position == 624) is (fisher != "monte_carlo")
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+def test_max_kl_bounds_the_last_step_too(fisher):
+    problem = make_problem(4)
+    model = fit(problem.X, problem.codes, fisher=fisher, tol=1e-2, max_kl=1e-5, max_iter=1000, random_state=0)
+    assert max(model.kl_curve_) <= 1e-5 * (1 + 1e-9)
+
+
+def test_overshooting_fixed_steps_are_named():
+    problem = make_problem(2, zero_weights=False)
+    model = NaturalGradientLogisticRegression(learning_rate=5.0, damping=0.0, C=np.inf, max_iter=5)
+    with pytest.warns(
+        ConvergenceWarning, match=r"learning_rate=5.0 overshoots: the loss went from 0.693147 to .*lower"
+    ):
+        model.fit(problem.X, problem.codes)
+
+
+def test_fixed_step_from_the_optimum_cannot_leave_it():
+    problem = make_problem(2)
+    model = NaturalGradientLogisticRegression(warm_start=True).fit(problem.X, problem.codes)
+    best = model.loss_curve_[-1]
+    model.set_params(learning_rate=1e4).fit(problem.X, problem.codes)
+    assert model.converged_
+    assert model.loss_curve_[-1] <= best * (1 + 1e-12)
+
+
+def test_fixed_step_near_the_optimum_is_noticed():
+    """Overshooting steps promise a rise; the question whether it is done is still asked, and not at every step."""
+    problem = make_problem(2, n_rows=200)
+    objective, asked = problem.objective("identity", C=np.inf), []
+
+    class Counting:
+        prior = objective.prior
+        measure, products = staticmethod(objective.measure), staticmethod(objective.products)
+
+        def certificate(self, measured):
+            asked.append(measured)
+            return objective.certificate(measured)
+
+    rule = Rule(damping=0.0, learning_rate=5.3, max_iter=5000, penalised=False)
+    steps = [step for _, step in descend(Counting(), np.zeros((1, 4)), rule)]
+    assert steps[-1].outcome is Outcome.converged
+    assert len(steps) < 1000
+    assert len(asked) < 0.1 * len(steps)
+
+
+def test_a_rejected_step_leaves_memory_of_how_little_damping_was_needed():
+    X, y = DATASETS["breast_cancer"](return_X_y=True)
+    model = fit(X, y, C=1e10)
+    assert model.converged_
+    assert model.n_iter_ <= 60

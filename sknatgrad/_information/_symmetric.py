@@ -25,22 +25,40 @@ class CholeskyFactor:
         solution: Array = linalg.cho_solve((self.lower, True), self.scale * right, check_finite=False)
         return self.scale * solution
 
+    def outside(self, right: Array) -> float:  # noqa: ARG002 - as its sibling
+        """Return 0: every b is in the range."""
+        return 0.0
+
 
 @dataclass(frozen=True)
-class SpectralFactor:
-    """Inverse on the numerical range of E M E: zero along directions the data do not determine."""
+class RangeFactor:
+    """Q R Rᵀ Qᵀ = E M E on the numerical range of E M E: zero along directions the data do not determine."""
 
-    vectors: Array  # (k, rank)
-    values: Array  # (rank,)
+    basis: Array  # (k, rank), Q
+    upper: Array  # (rank, rank), R
     scale: Array  # (k,)
 
     def solve(self, right: Array) -> Array:
         """Return the solution of least norm in the equilibrated coordinates."""
-        solution: Array = self.vectors @ ((self.vectors.T @ (self.scale * right)) / self.values)
+        inner = linalg.solve_triangular(self.upper, self.basis.T @ (self.scale * right), check_finite=False)
+        inner = linalg.solve_triangular(self.upper, inner, trans="T", check_finite=False)
+        solution: Array = self.basis @ inner
         return self.scale * solution
 
+    def outside(self, right: Array) -> float:
+        """Return the size of the part of E b outside the range, which `solve` leaves out; infinite in a zero row."""
+        if right[self.scale == 0].any():
+            return np.inf
+        scaled = self.scale * right
+        return float(np.linalg.norm(scaled - self.basis @ (self.basis.T @ scaled)))
 
-Factor = CholeskyFactor | SpectralFactor
+
+Factor = CholeskyFactor | RangeFactor
+
+
+def noise_floor(size: int) -> float:
+    """Return the share of a unit diagonal below which a direction of a `size` x `size` Gram matrix is rounding."""
+    return float(8 * size * np.finfo(np.float64).eps)
 
 
 def equilibrate(matrix: Array) -> Array:
@@ -50,16 +68,17 @@ def equilibrate(matrix: Array) -> Array:
 
 
 def factorise(matrix: Array) -> Factor:
-    """Factorise by Cholesky, or by eigenvalues where the matrix has no full numerical rank."""
+    """Factorise by Cholesky; where the matrix has no full numerical rank, by Cholesky with pivots, cut off there."""
     scale = equilibrate(matrix)
     scaled = scale[:, None] * matrix * scale
-    # n eps bounds the rounding of a Gram matrix whose diagonal is one: below it a direction is noise
-    noise = 8 * len(matrix) * np.finfo(np.float64).eps
+    noise = noise_floor(len(matrix))
     lower, failed = lapack.dpotrf(scaled, lower=True, clean=True)
     if not failed:
         reciprocal_condition, _ = lapack.dpocon(lower, np.abs(scaled).sum(axis=0).max(), uplo="L")
         if reciprocal_condition > noise:
             return CholeskyFactor(lower, scale)
-    values, vectors = linalg.eigh(scaled, check_finite=False)
-    kept = values > noise * max(values[-1], 1.0)
-    return SpectralFactor(vectors[:, kept], values[kept], scale)
+    pivoted, order, rank, _ = lapack.dpstrf(scaled, tol=noise, lower=True)
+    factor = np.empty((len(matrix), rank))
+    factor[order - 1] = np.tril(pivoted)[:, :rank]
+    basis, upper = linalg.qr(factor, mode="economic", check_finite=False)
+    return RangeFactor(np.asarray(basis, dtype=np.float64), np.asarray(upper, dtype=np.float64), scale)

@@ -73,3 +73,7 @@ class DensePrecision:
     def solve(self, gradient: Array) -> Array:
         """Return M⁻¹ g, ``(q, d)``."""
         return self.factor.solve(gradient.ravel()).reshape(gradient.shape)
+
+    def outside(self, gradient: Array) -> float:
+        """Return the size of what `solve` leaves out, each column in units of its own metric: √nats."""
+        return self.factor.outside(gradient.ravel())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import linalg
 
-from sknatgrad._information._symmetric import equilibrate
+from sknatgrad._information._symmetric import equilibrate, noise_floor
 
 if TYPE_CHECKING:
     from sknatgrad._design import Design
@@ -61,12 +61,12 @@ class KroneckerInformation:
         mixed = self.features + mixing * np.diag(shift)
         scale = equilibrate(mixed)
         values, vectors = linalg.eigh(scale[:, None] * mixed * scale, check_finite=False)
-        kept = values > 8 * len(mixed) * np.finfo(np.float64).eps * max(values[-1], 1.0)
+        kept = values > noise_floor(len(mixed)) * max(values[-1], 1.0)
         whiten = scale[:, None] * vectors[:, kept] / np.sqrt(values[kept])
         prior_part, rotation = linalg.eigh(whiten.T @ (shift[:, None] * whiten), check_finite=False)
         prior_part = np.clip(prior_part, 0.0, 1.0 / mixing)
         feature_part = 1.0 - mixing * prior_part
-        shares = np.where(shares > 8 * len(shares) * np.finfo(np.float64).eps * shares[-1], shares, 0.0)
+        shares = np.where(shares > noise_floor(len(shares)) * shares[-1], shares, 0.0)
         return KroneckerPrecision(
             class_basis, whiten @ rotation, shares[:, None] * np.clip(feature_part, 0.0, None) + prior_part
         )
