@@ -82,8 +82,8 @@ class Objective:
             information = self.source.total(kernel).information
         precision = information.precision(self.prior)
         move = -centre(precision.solve(gradient))
-        # Σ s|r x| ≤ √(Σ s r²/v) √(Σ s v x²) with v the variance of the score, and r²/v = e^ℓ − 1 is about the loss ℓ; so
-        # this, in the units of `outside`, is the rounding of the sum that makes the gradient
+        # Σ s|r x| ≤ √(Σ s r²/v) √(Σ s v x²), with v the variance of the score, and r²/v = e^ℓ − 1 is about the loss ℓ:
+        # so this, in the units of `outside`, is the rounding of the sum that makes the gradient
         rounding = ROUNDING * np.sqrt(measured.loss)
         known = precision.outside(gradient) <= rounding
         return Certificate(move, -0.5 * float(np.vdot(gradient, move)) if known else np.inf)

@@ -74,8 +74,8 @@ def advice(step: Step, fisher: str, rule: Rule, history: History) -> str:
         Outcome.exhausted: f"max_iter={rule.max_iter} reached: {standing}; {remedies}.",
         Outcome.stalled: f"No step makes progress beyond rounding: {standing}; {stalled}, or raise tol.",
         Outcome.diverged: (
-            f"learning_rate={rule.learning_rate} overshoots: the loss went from {start:.6g} to {step.loss:.6g} nats per "
-            f"unit of weight in {n_iter} iterations{reason}; lower it, set max_kl, or use learning_rate='auto'."
+            f"learning_rate={rule.learning_rate} overshoots: the loss went from {start:.6g} to {step.loss:.6g} nats "
+            f"per unit of weight in {n_iter} iterations{reason}; lower it, set max_kl, or use learning_rate='auto'."
         ),
         Outcome.separable: (
             "The classes are perfectly separable, with most of the probability of each training row on its own class: "

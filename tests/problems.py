@@ -156,3 +156,14 @@ def _least_squares_step(design, codes, weight, theta, prior):
     move = -(np.linalg.lstsq(system / scale, target, rcond=1e-14)[0] / scale).reshape(q, d)
     # a large constant common to all classes would only add rounding, and rounding can look like a gain
     return move if q == 1 else move - move.mean(axis=0)
+
+
+def random_text(n_rows, n_words, words_a_row, seed=0):
+    """A CSR matrix of a few random words a row, and weights of the words; costs what it stores."""
+    rng = np.random.default_rng(seed)
+    words = rng.integers(0, n_words, size=n_rows * words_a_row)
+    X = sparse.csr_matrix(
+        (rng.uniform(size=words.size), words, np.arange(0, words.size + 1, words_a_row)), shape=(n_rows, n_words)
+    )
+    X.sum_duplicates()
+    return X, rng.normal(size=n_words)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from problems import DATASETS, FISHERS, as_kinds
+from problems import DATASETS, FISHERS, as_kinds, random_text
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -95,9 +95,8 @@ def test_float64_is_not_copied_in_either_order():
 
 
 def test_sparse_is_never_densified():
-    rng = np.random.default_rng(0)
-    X = sparse.random(20_000, 3_000, density=1e-3, format="csr", random_state=0)
-    y = rng.integers(0, 2, 20_000)
+    X, _ = random_text(20_000, 3_000, 3)
+    y = np.random.default_rng(0).integers(0, 2, 20_000)
     tracemalloc.start()
     fit(X, y, fisher="diagonal", max_iter=200)
     peak = tracemalloc.get_traced_memory()[1]
@@ -322,9 +321,9 @@ def test_matrix_free_reaches_the_same_coefficients(fisher, n_classes, C, monkeyp
 @pytest.mark.parametrize("C", [1.0, np.inf])
 def test_wide_text_fits_in_memory_proportional_to_its_entries(fisher, C):
     """2,000 x 140,000: the dense metric would take 157 GB."""
-    rng = np.random.default_rng(0)
-    X = sparse.random(2_000, 140_000, density=50 / 140_000, format="csr", random_state=0)
-    y = (X @ rng.normal(size=140_000) + 0.3 * rng.normal(size=2_000) > 0).astype(int)
+    X, word_weight = random_text(2_000, 140_000, 50)
+    noise = np.random.default_rng(1).normal(size=2_000)
+    y = (X @ word_weight + 0.3 * noise > 0).astype(int)
     stored = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
     vector = 8 * 140_001
     tracemalloc.start()
