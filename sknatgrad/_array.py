@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Matrix
+    from sknatgrad._typing import Array, Matrix
 
 
 def is_sparse(X: Matrix) -> bool:
@@ -50,3 +50,11 @@ def canonical(X: Matrix) -> Matrix:
     X = X.copy()
     X.sum_duplicates()
     return X
+
+
+def narrow(values: Array, dtype: type) -> Any:
+    """Return finite values in a type as wide or narrower, clipped to what it can hold: they stay finite."""
+    if dtype == values.dtype:
+        return values
+    limits = np.finfo(dtype)
+    return values.clip(limits.min, limits.max).astype(dtype)

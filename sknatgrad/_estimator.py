@@ -12,11 +12,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from sknatgrad._array import narrow
 from sknatgrad._categorical import predict
 from sknatgrad._descent import Rule, descend
 from sknatgrad._design import Design
 from sknatgrad._objective import Objective
-from sknatgrad._parameters import join, prior_precision, split, transfer
+from sknatgrad._parameters import join, logits_for, prior_precision, split, transfer
 from sknatgrad._reporting import History, advice
 from sknatgrad._sklearn import Interval, StrOptions, fit_context
 from sknatgrad._sources import MemorySource, cut
@@ -289,7 +290,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             Logits in nats.
         """
         logits, dtype = self._logits(X)
-        return _as_type(logits.ravel() if logits.shape[1] == 1 else logits, dtype)
+        return narrow(logits.ravel() if logits.shape[1] == 1 else logits, dtype)
 
     def predict(self, X: Matrix) -> Any:
         """Return the most probable class of each row.
@@ -325,7 +326,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         prediction = predict(logits)
         two = logits.shape[1] == 1
         proba = np.hstack([prediction.complement, prediction.proba]) if two else prediction.proba
-        return _as_type(proba, dtype)
+        return narrow(proba, dtype)
 
     def predict_log_proba(self, X: Matrix) -> Any:
         """Return the log-probability of each class: finite wherever the logits are, even where the probability is 0.
@@ -341,7 +342,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             Log-probabilities in nats, columns in the order of `classes_`.
         """
         logits, dtype = self._logits(X)
-        return _as_type(predict(logits).log_proba_of, dtype)
+        return narrow(predict(logits).log_proba_of, dtype)
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: sparse input is welcome; without an intercept, scores depend on the origin."""
@@ -353,12 +354,11 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         return tags
 
     def _objective(self, X: Matrix, codes: Any, weight: Array, n_classes: int) -> Objective:
-        n_logits = 1 if n_classes == 2 else n_classes  # noqa: PLR2004 - binary
+        n_logits = logits_for(n_classes)
         prior = prior_precision(self.C, X.shape[1], intercept=self.fit_intercept)
-        seed = 0
-        if self.fisher == "monte_carlo":
-            # the global generator is not touched where nothing is drawn
-            seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        # the global generator is not touched where nothing is drawn
+        drawn = self.fisher == "monte_carlo"
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)) if drawn else 0
         return Objective(MemorySource(X, codes, weight, n_logits), prior, plan(self.fisher, n_logits, prior.size), seed)
 
     def _rule(self) -> Rule:
@@ -379,7 +379,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
     def _initial_theta(self, start: tuple[Array, Any] | None, classes: Any, objective: Objective) -> Array:
         n_columns = objective.prior.size
         if start is None:
-            return np.zeros((1 if len(classes) == 2 else len(classes), n_columns))  # noqa: PLR2004 - binary
+            return np.zeros((logits_for(len(classes)), n_columns))
         theta, old_classes = start
         if theta.shape[1] != n_columns:
             n_old = theta.shape[1] - self.fit_intercept
@@ -418,11 +418,3 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             logits[start:stop] = Design.of(rows, theta).logits(theta)
         single = X.dtype == np.float32 and self.coef_.dtype == np.float32
         return logits, np.float32 if single else np.float64
-
-
-def _as_type(values: Array, dtype: type) -> Any:
-    """Return finite values in a narrower type, clipped to it: a finite logit stays finite."""
-    if dtype == values.dtype:
-        return values
-    limits = np.finfo(dtype)
-    return values.clip(limits.min, limits.max).astype(dtype)

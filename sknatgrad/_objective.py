@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sknatgrad._categorical import Expectation
+    from sknatgrad._information import Structure
     from sknatgrad._strategy import Plan
     from sknatgrad._typing import Array, Information, RowSource
 
@@ -73,33 +74,33 @@ class Objective:
         directions too nearly collinear to be told from rounding; or everything, where all probabilities have saturated
         and F has vanished. If the gradient has more there than rounding, what it could gain is not known.
         """
-        gradient = measured.gradient
-        information: Any = measured.information
         if not self.plan.dense_certificate:
             return self._iterated_certificate(measured)
+        information: Any = measured.information
         if not self.plan.exact:
-            kernel = MeasureKernel(measured.theta, TrueExpectation(), DenseInformation)
-            information = self.source.total(kernel).information
+            information = self._information(measured.theta, DenseInformation)
         precision = information.precision(self.prior)
-        move = -centre(precision.solve(gradient))
+        move = -centre(precision.solve(measured.gradient))
         # Σ s|r x| ≤ √(Σ s r²/v) √(Σ s v x²), with v the variance of the score, and r²/v = e^ℓ − 1 is about the loss ℓ:
         # so this, in the units of `outside`, is the rounding of the sum that makes the gradient
         rounding = ROUNDING * np.sqrt(measured.loss)
-        known = precision.outside(gradient) <= rounding
-        return Certificate(move, -0.5 * float(np.vdot(gradient, move)) if known else np.inf)
+        return _certificate(measured, move, known=precision.outside(measured.gradient) <= rounding)
 
     def _iterated_certificate(self, measured: Measured) -> Certificate:
         # by the true diagonal, whatever the metric: in other units than each column's own, "solved" would mean little
-        kernel = MeasureKernel(measured.theta, TrueExpectation(), DiagonalInformation)
+        precision = self._information(measured.theta, DiagonalInformation).precision(self.prior)
         solution = conjugate_gradients(
             lambda move: self.products(measured, move[None])[0] + self.prior * move,
             measured.gradient,
-            self.source.total(kernel).information.precision(self.prior),
+            precision,
             tolerance=CERTIFICATE_TOLERANCE,
         )
-        move = -centre(solution.move)
-        gained = -0.5 * float(np.vdot(measured.gradient, move))
-        return Certificate(move, gained if solution.solved else np.inf)
+        known = solution.solved and precision.outside(measured.gradient) == 0.0
+        return _certificate(measured, -centre(solution.move), known=known)
+
+    def _information(self, theta: Array, structure: Structure) -> Any:
+        """Return the true Fisher information at θ in another structure than the plan's, by a pass of its own."""
+        return self.source.total(MeasureKernel(theta, TrueExpectation(), structure)).information
 
     def _matrix_free(
         self, theta: Array, expectation: Expectation, diagonal: Information, tolerance: float
@@ -109,3 +110,7 @@ class Objective:
             return np.ascontiguousarray(self.source.total(kernel)[0])
 
         return MatrixFreeInformation(diagonal, product, tolerance)
+
+
+def _certificate(measured: Measured, move: Array, *, known: bool) -> Certificate:
+    return Certificate(move, -0.5 * float(np.vdot(measured.gradient, move)) if known else np.inf)

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array
 
 
+BINARY = 2
+
+
+def logits_for(n_classes: int) -> int:
+    """Return q: one logit for two classes, otherwise one a class."""
+    return 1 if n_classes == BINARY else n_classes
+
+
 def centre(theta: Array) -> Array:
     """Return θ at zero sum over classes; a single logit has no gauge and comes back as it is."""
     return theta if theta.shape[0] == 1 else theta - theta.mean(axis=0)
@@ -45,4 +53,4 @@ def transfer(theta: Array, classes: Array, new_classes: Array) -> Array:
     rows = np.vstack([-0.5 * theta, 0.5 * theta]) if theta.shape[0] == 1 else theta
     by_label = dict(zip(classes.tolist(), rows, strict=True))
     carried = np.array([by_label.get(label, np.zeros(theta.shape[1])) for label in new_classes.tolist()])
-    return carried[1:] - carried[:1] if len(carried) == 2 else centre(carried)  # noqa: PLR2004 - binary
+    return carried[1:] - carried[:1] if len(carried) == BINARY else centre(carried)

@@ -7,7 +7,9 @@ import pytest
 from problems import FISHERS, make_problem
 from sklearn.exceptions import ConvergenceWarning
 
-from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning
+from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning, _strategy
+from sknatgrad._descent import Rule, descend
+from sknatgrad._typing import Outcome
 
 
 def overlapping(n_classes, n_rows=120, seed=0):
@@ -219,3 +221,25 @@ def test_a_loss_of_zero_is_not_called_an_optimum():
         model.fit(X, y)
     assert model.loss_curve_[-1] == 0.0
     assert not model.converged_
+
+
+@pytest.mark.parametrize("budget", [0, 2**23])
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_no_certificate_where_the_information_has_vanished(n_classes, budget, monkeypatch):
+    monkeypatch.setattr(_strategy, "CERTIFICATE_BUDGET_BYTES", budget)
+    problem = make_problem(n_classes)
+    objective = problem.objective("diagonal", C=np.inf)
+    saturated = objective.measure(1e6 * problem.theta)
+    assert abs(saturated.gradient).max() > 0.1
+    assert not saturated.information.diagonal().any()
+    assert objective.certificate(saturated).decrement == np.inf
+    ordinary = objective.certificate(objective.measure(problem.theta)).decrement
+    assert 0 < ordinary < np.inf
+
+
+def test_saturated_start_is_stalled_and_said():
+    """No step leads away from where the information has vanished, and the descent does not pretend."""
+    problem = make_problem(2)
+    steps = [step for _, step in descend(problem.objective("true", C=np.inf), 1e6 * problem.theta, Rule())]
+    assert steps[-1].outcome is Outcome.stalled
+    assert len(steps) == 2

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._descent import Rule, descend
+from sknatgrad._stopping import is_accepted
 from sknatgrad._typing import Certificate, Outcome
 
 
@@ -319,3 +320,14 @@ def test_a_rejected_step_leaves_memory_of_how_little_damping_was_needed():
     model = fit(X, y, C=1e10)
     assert model.converged_
     assert model.n_iter_ <= 60
+
+
+def test_trial_point_that_overflows_is_rejected():
+    problem = make_problem(2)
+    objective = problem.objective("true")
+    here = objective.measure(problem.theta)
+    lower = here._replace(loss=0.5 * here.loss)
+    scale = np.ones(problem.theta.shape[1])
+    assert is_accepted(here, lower, 1.0, scale)
+    assert not is_accepted(here, lower._replace(gradient=np.full_like(here.gradient, np.nan)), 1.0, scale)
+    assert not is_accepted(here, here._replace(loss=np.inf), 1.0, scale)

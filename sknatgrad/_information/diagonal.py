@@ -53,3 +53,7 @@ class DiagonalPrecision:
     def solve(self, gradient: Array) -> Array:
         """Return M⁻¹ g, ``(q, d)``."""
         return np.divide(gradient, self.entries, out=np.zeros_like(gradient), where=self.entries > 0)
+
+    def outside(self, gradient: Array) -> float:
+        """Return the size of what `solve` leaves out: infinite for any gradient where the metric is zero."""
+        return np.inf if gradient[self.entries <= 0].any() else 0.0

@@ -1,0 +1,65 @@
+"""Conjugate gradients, on matrices whose answer is known."""
+
+import numpy as np
+import pytest
+
+from sknatgrad._information import DiagonalInformation
+from sknatgrad._refine import conjugate_gradients
+
+
+def problem(values, shape=(2, 3), seed=0):
+    """A symmetric matrix of given eigenvalues, as a product on (q, d) arrays, and a right side."""
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(rng.normal(size=(len(values),) * 2))[0]
+    matrix = (basis * values) @ basis.T
+    return matrix, lambda move: (matrix @ move.ravel()).reshape(shape), rng.normal(size=shape)
+
+
+IDENTITY = DiagonalInformation(np.ones((2, 3))).precision(np.zeros(3))
+
+
+def test_solves_in_as_many_products_as_there_are_eigenvalues():
+    matrix, product, right = problem([1.0, 1.0, 10.0, 10.0, 10.0, 100.0])
+    solution = conjugate_gradients(product, right, IDENTITY, tolerance=1e-10)
+    assert solution.solved
+    assert solution.products == 3
+    np.testing.assert_allclose(solution.move.ravel(), np.linalg.solve(matrix, right.ravel()), rtol=1e-9)
+
+
+def test_exact_preconditioner_needs_one_product():
+    scales = np.array([[1e-6, 1.0, 1e6], [2.0, 3.0, 4.0]])
+    right = np.random.default_rng(0).normal(size=(2, 3))
+    metric = DiagonalInformation(scales).precision(np.zeros(3))
+    solution = conjugate_gradients(lambda move: scales * move, right, metric, tolerance=1e-10)
+    assert solution.solved
+    assert solution.products == 1
+
+
+def test_consistent_singular_system_is_solved_in_its_range():
+    _, product, move = problem([0.0, 0.0, 1.0, 2.0, 3.0, 4.0])
+    right = product(move)
+    solution = conjugate_gradients(product, right, IDENTITY, tolerance=1e-10)
+    assert solution.solved
+    np.testing.assert_allclose(product(solution.move), right, atol=1e-9)
+
+
+def test_inconsistent_system_is_not_called_solved():
+    _, product, right = problem([0.0, 0.0, 1.0, 2.0, 3.0, 4.0])
+    solution = conjugate_gradients(product, right, IDENTITY, tolerance=1e-10, max_products=50)
+    assert not solution.solved
+
+
+def test_zero_matrix_is_not_called_solved():
+    solution = conjugate_gradients(lambda move: 0.0 * move, np.ones((2, 3)), IDENTITY, tolerance=1e-2)
+    assert not solution.solved
+    assert solution.products == 1
+    np.testing.assert_array_equal(solution.move, 0.0)
+
+
+@pytest.mark.parametrize("max_products", [1, 2, 3])
+def test_stops_when_told_with_a_direction_of_descent(max_products):
+    _, product, right = problem(np.geomspace(1e-6, 1e6, 6))
+    solution = conjugate_gradients(product, right, IDENTITY, tolerance=1e-12, max_products=max_products)
+    assert not solution.solved
+    assert solution.products == max_products
+    assert np.vdot(right, solution.move) > 0
