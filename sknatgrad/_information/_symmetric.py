@@ -40,7 +40,13 @@ class RangeFactor:
 
     def solve(self, right: Array) -> Array:
         """Return the solution of least norm in the equilibrated coordinates."""
+        if not self.upper.size:
+            # rank 0, which LAPACK does not take
+            return np.zeros_like(right)
         inner = linalg.solve_triangular(self.upper, self.basis.T @ (self.scale * right), check_finite=False)
+        if not self.upper.size:
+            # rank 0, which LAPACK does not take
+            return np.zeros_like(right)
         inner = linalg.solve_triangular(self.upper, inner, trans="T", check_finite=False)
         solution: Array = self.basis @ inner
         return self.scale * solution
@@ -80,5 +86,5 @@ def factorise(matrix: Array) -> Factor:
     pivoted, order, rank, _ = lapack.dpstrf(scaled, tol=noise, lower=True)
     factor = np.empty((len(matrix), rank))
     factor[order - 1] = np.tril(pivoted)[:, :rank]
-    basis, upper = linalg.qr(factor, mode="economic", check_finite=False)
-    return RangeFactor(np.asarray(basis, dtype=np.float64), np.asarray(upper, dtype=np.float64), scale)
+    basis, upper = np.linalg.qr(factor)
+    return RangeFactor(basis, upper, scale)

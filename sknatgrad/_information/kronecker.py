@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import linalg
 
 from sknatgrad._information._symmetric import equilibrate, noise_floor
 
@@ -55,15 +54,15 @@ class KroneckerInformation:
 
     def precision(self, shift: Array) -> KroneckerPrecision:
         """Diagonalise both factors, and `shift` together with A, so that the sum is solved exactly."""
-        shares, class_basis = linalg.eigh(self._class_shares(), check_finite=False)
+        shares, class_basis = np.linalg.eigh(self._class_shares())
         # A and diag(shift) become diagonal together in the basis W of A + c diag(shift), which has their sum's rank
         mixing = max(len(shares), 1)
         mixed = self.features + mixing * np.diag(shift)
         scale = equilibrate(mixed)
-        values, vectors = linalg.eigh(scale[:, None] * mixed * scale, check_finite=False)
+        values, vectors = np.linalg.eigh(scale[:, None] * mixed * scale)
         kept = values > noise_floor(len(mixed)) * max(values[-1], 1.0)
         whiten = scale[:, None] * vectors[:, kept] / np.sqrt(values[kept])
-        prior_part, rotation = linalg.eigh(whiten.T @ (shift[:, None] * whiten), check_finite=False)
+        prior_part, rotation = np.linalg.eigh(whiten.T @ (shift[:, None] * whiten))
         prior_part = np.clip(prior_part, 0.0, 1.0 / mixing)
         feature_part = 1.0 - mixing * prior_part
         shares = np.where(shares > noise_floor(len(shares)) * shares[-1], shares, 0.0)
