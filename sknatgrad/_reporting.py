@@ -69,6 +69,7 @@ def advice(step: Step, fisher: str, rule: Rule, history: History) -> str:
     reason = "" if step.accepted else ", and the next would overflow"
     exact = fisher == "true"
     remedies = "raise max_iter" if exact else "raise max_iter or use fisher='true'"
+    remedies += "" if rule.adaptive else ", or learning_rate='auto'"
     stalled = "look for columns that are nearly collinear or constant" if exact else "use fisher='true'"
     return {
         Outcome.exhausted: f"max_iter={rule.max_iter} reached: {standing}; {remedies}.",

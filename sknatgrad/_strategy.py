@@ -61,8 +61,8 @@ class Plan(NamedTuple):
 
     def describe(self) -> str:
         """Say in one line what was chosen."""
-        solver = "matrix-free, conjugate gradients" if self.matrix_free else self.structure.__name__
-        return f"metric {self.fisher!r}: {solver}"
+        kept = self.structure.__name__.removesuffix("Information").lower()
+        return f"metric {self.fisher!r}: {'matrix-free, solved by conjugate gradients' if self.matrix_free else kept}"
 
 
 def plan(fisher: FisherName, n_logits: int, n_columns: int) -> Plan:

@@ -82,10 +82,10 @@ def test_small_quantities_keep_their_relative_accuracy(logit, n_logits):
     code = np.array([max(n_logits, 2) - 1])
     others = max(n_logits - 1, 1) * exp(-logit)
     prediction = predict(logits)
-    assert prediction.loss(code)[0] == pytest.approx(log1p(others), rel=1e-13)
-    assert prediction.residual(code)[0, -1] == pytest.approx(-others / (1 + others), rel=1e-13)
+    assert prediction.loss(code)[0] == pytest.approx(log1p(others), rel=1e-13, abs=0)
+    assert prediction.residual(code)[0, -1] == pytest.approx(-others / (1 + others), rel=1e-13, abs=0)
     variance = ModelScores(prediction.proba, prediction.complement).pair(n_logits - 1, n_logits - 1)[0]
-    assert variance == pytest.approx(others / (1 + others) ** 2, rel=1e-13)
+    assert variance == pytest.approx(others / (1 + others) ** 2, rel=1e-13, abs=0)
 
 
 def test_residual_sums_to_zero_over_classes():

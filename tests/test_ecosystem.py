@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import sknatgrad
-from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad import NaturalGradientLogisticRegression, _strategy
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +128,15 @@ def test_verbose_prints_a_line_an_iteration(iris, capsys):
     assert all(line.startswith("[sknatgrad] ") for line in lines)
     assert f"loss {model.loss_curve_[-1]:.9g} nats" in lines[-1]
     NaturalGradientLogisticRegression(verbose=2).fit(X, y)
-    assert "metric 'true': DenseInformation" in capsys.readouterr().out
+    assert "[sknatgrad] metric 'true': dense\n" in capsys.readouterr().out
     NaturalGradientLogisticRegression().fit(X, y)
     assert not capsys.readouterr().out
+
+
+def test_verbose_says_matrix_free(iris, capsys, monkeypatch):
+    monkeypatch.setattr(_strategy, "DENSE_BUDGET_BYTES", 0)
+    NaturalGradientLogisticRegression(verbose=2).fit(*iris)
+    assert "metric 'true': matrix-free, solved by conjugate gradients" in capsys.readouterr().out
 
 
 def test_verbose_shows_rejected_trials_at_two(capsys):

@@ -48,7 +48,7 @@ def tables(draw):
     C=st.sampled_from([1e-6, 1.0, 1e6, np.inf]),
     fit_intercept=st.booleans(),
     kind=st.sampled_from(["C", "F", "csr_matrix", "csr_array", "coo_array"]),
-    dtype=st.sampled_from([np.float64, np.float32]),
+    dtype=st.sampled_from([np.float64, np.float32, np.int64]),
     damping=st.sampled_from([0.0, 1e-3, 10.0]),
     max_kl=st.sampled_from([None, 0.1]),
 )

@@ -286,6 +286,13 @@ def test_overshooting_fixed_steps_are_named():
         model.fit(problem.X, problem.codes)
 
 
+def test_unfinished_fixed_steps_are_told_of_the_adaptive_ones():
+    problem = make_problem(2, zero_weights=False)
+    model = NaturalGradientLogisticRegression(learning_rate=0.1, max_iter=3)
+    with pytest.warns(ConvergenceWarning, match=r"max_iter=3 reached.*raise max_iter, or learning_rate='auto'\.$"):
+        model.fit(problem.X, problem.codes)
+
+
 def test_fixed_step_from_the_optimum_cannot_leave_it():
     problem = make_problem(2)
     model = NaturalGradientLogisticRegression(warm_start=True).fit(problem.X, problem.codes)
