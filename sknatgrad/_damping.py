@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 GOOD_GAIN = 0.75
 POOR_GAIN = 0.25
+BLIND = 0.02
 EASE = 0.1
 TIGHTEN = 4.0
 # Damping δ turns rounding along directions that the data do not determine into moves of eps/δ. Below this it does that
@@ -31,8 +32,16 @@ def shift_of(measured: Measured, prior: Array, damping: float) -> tuple[Array, A
     return scale, prior + damping * scale
 
 
-def ease(damping: float, gain: float, faded: float) -> float:
-    """Return the damping after an accepted step that gained `gain` times what was predicted; 0 below `faded`."""
+def follow(damping: float, gain: float, trust: float, faded: float) -> float:
+    """Return the damping after an accepted step.
+
+    `gain` is what it gained over what the exact quadratic model promised: whether that model may be trusted this far.
+    `trust` is the length that this model gave the metric's own step: whether the metric may be. Far below 1, the metric
+    is blind to curvature along it, as the empirical Fisher information is where rows are fitted almost perfectly, and
+    damping, which knows of all rows, has to help. Below `faded` it is dropped.
+    """
+    if trust < BLIND:
+        return max(damping, WAKE) * TIGHTEN
     if gain > GOOD_GAIN:
         return damping * EASE if damping * EASE > faded else 0.0
     return damping * TIGHTEN if gain < POOR_GAIN else damping

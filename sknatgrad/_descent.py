@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from sknatgrad._damping import FADED, FADED_AFTER_FAILURE, ease, shift_of, tighten
+from sknatgrad._damping import FADED, FADED_AFTER_FAILURE, follow, shift_of, tighten
 from sknatgrad._parameters import centre
 from sknatgrad._stopping import MAX_REJECTIONS, is_accepted, is_finite, is_separated
 from sknatgrad._typing import Outcome, Step
@@ -77,6 +77,7 @@ class Move(NamedTuple):
     predicted: float  # decrease of the undamped model
     kl: float  # ½ vᵀF v
     promise: float  # decrease of the undamped model at the best length of this direction
+    trust: float = 1.0  # best length of the metric's own step: 1 for an exact metric
 
 
 def descend(landscape: Landscape, theta: Array, rule: Rule) -> Iterator[tuple[State, Step]]:
@@ -120,7 +121,7 @@ def advance(state: State, landscape: Landscape, rule: Rule) -> tuple[State, Step
         trial = trial._replace(loss=min(trial.loss, here.loss))
     outcome = Outcome.running if last is None else Outcome.converged
     step = _step(state, trial, proposal, accepted=accepted, outcome=outcome)
-    return _accept(state, step, trial, proposal.move, rule) if accepted else _reject(state, step, rule)
+    return _accept(state, step, trial, proposal, rule) if accepted else _reject(state, step, rule)
 
 
 def _step(state: State, trial: Measured, proposal: Move, *, accepted: bool, outcome: Outcome) -> Step:
@@ -147,16 +148,18 @@ def _propose(state: State, landscape: Landscape, rule: Rule, shift: Array) -> Mo
     moves = moves / np.where(sizes > 0, sizes, 1.0)[:, None, None]
     images = landscape.products(here, moves)
     if rule.learning_rate is None:
-        lengths = _best_lengths(moves, images + shift * moves, here.gradient)
+        lengths, alone = _best_lengths(moves, images + shift * moves, here.gradient)
+        trust = alone / sizes[0] if sizes[0] > 0 else 1.0
     else:
-        lengths = rule.learning_rate * sizes
+        lengths, trust = rule.learning_rate * sizes, 1.0
     move = np.tensordot(lengths, moves, axes=1)
     image = np.tensordot(lengths, images, axes=1)
-    return _shorten(_modelled(here, move, image, landscape.prior), here, image, landscape.prior, rule.max_kl)
+    modelled = _modelled(here, move, image, landscape.prior)
+    return _shorten(modelled, here, image, landscape.prior, rule.max_kl)._replace(trust=trust)
 
 
-def _best_lengths(moves: Array, images: Array, gradient: Array) -> Array:
-    """Minimise the damped quadratic model with the exact Fisher over the span of the moves.
+def _best_lengths(moves: Array, images: Array, gradient: Array) -> tuple[Array, float]:
+    """Minimise the damped quadratic model with the exact Fisher over the span of the moves, and over the first alone.
 
     Re-scaling and momentum of Martens and Grosse (2015), sections 6.4 and 7.
     """
@@ -164,12 +167,12 @@ def _best_lengths(moves: Array, images: Array, gradient: Array) -> Array:
     curvature = flat @ images.reshape(len(moves), -1).T
     slope = -flat @ gradient.ravel()
     if not (np.isfinite(curvature).all() and np.isfinite(slope).all()):
-        return np.zeros(len(moves))
+        return np.zeros(len(moves)), 0.0
     size = np.sqrt(curvature.diagonal().clip(min=0.0))
     scale = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
     # least squares, as the two moves may be parallel, or one of them zero
     lengths = np.linalg.lstsq(scale[:, None] * curvature * scale, scale * slope, rcond=1e-12)[0]
-    return np.asarray(scale * lengths)
+    return scale * lengths, float(slope[0] * scale[0] ** 2)
 
 
 def _modelled(here: Measured, move: Array, image: Array, prior: Array) -> Move:
@@ -208,13 +211,13 @@ def _certify(state: State, landscape: Landscape, rule: Rule, proposal: Move) -> 
     return state, None if too_long else last
 
 
-def _accept(state: State, step: Step, trial: Measured, move: Array, rule: Rule) -> tuple[State, Step]:
+def _accept(state: State, step: Step, trial: Measured, taken: Move, rule: Rule) -> tuple[State, Step]:
     if not rule.penalised and is_separated(trial):
         # No optimum, so none was reached. Further on, rows differ in information by more than float64 can tell.
         near = step.outcome is Outcome.converged or trial.loss <= np.sqrt(rule.tol) * trial.weight
         step = step._replace(outcome=Outcome.separable if near else Outcome.running)
-    damping = ease(state.damping, step.gain, state.faded) if rule.adaptive else state.damping
-    return state._replace(here=trial, damping=damping, momentum=move, rejections=0), step
+    damping = follow(state.damping, step.gain, taken.trust, state.faded) if rule.adaptive else state.damping
+    return state._replace(here=trial, damping=damping, momentum=taken.move, rejections=0), step
 
 
 def _reject(state: State, step: Step, rule: Rule) -> tuple[State, Step]:
