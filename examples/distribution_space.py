@@ -103,7 +103,9 @@ def main():
     equal_distances()
     two_parametrisations()
     two_columns()
-    if mpl is not None:
+    if mpl is None:
+        print("\nNo picture: matplotlib is not installed")
+    else:
         picture(Path(__file__).with_name("distribution_space.png"))
 
 

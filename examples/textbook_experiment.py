@@ -107,7 +107,8 @@ def main():
     table("The same above the optimum of the draw", [VANILLA, *natural], excess)
     for name in natural:
         raw, above = ([rate for rate in LEARNING_RATES if ahead(columns[rate], name)] for columns in (losses, excess))
-        print(f"{name}: lower mean and smaller spread than vanilla at {above} above the optimum, at {raw} as it is")
+        print(f"{name}: lower mean and smaller spread than vanilla")
+        print(f"    at learning rates {above or 'none'} above the optimum, {raw or 'none'} in the plain loss")
 
     assert all(ahead(excess[rate], name) for rate in LEARNING_RATES[1:] for name in natural)
     assert ahead(losses[0.1], "natural: true")

@@ -47,7 +47,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
     weight, and w the coefficients without the intercept, which is not penalised. Each step is
     :math:`-M^{-1} \nabla J`, where M is a metric on distributions: the Fisher information F, the Hessian of the
     Kullback-Leibler divergence between predictions, plus the prior and damping. So steps do not depend on how
-    features are scaled or mixed, and raw tables converge.
+    features are scaled or mixed, and raw tables converge, as far as float64 can tell their columns apart (see Notes).
 
     Parameters
     ----------
@@ -85,8 +85,8 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         Weight of each class by label, or ``'balanced'`` for weights inversely proportional to the class totals.
 
     warm_start : bool, default=False
-        Start from the coefficients of the last fit, carried over by class label; a new class starts at zero. If the
-        loss there is higher than at zero, start at zero.
+        Start from the coefficients of the last fit, carried over by class label (a new class starts at zero), unless
+        the loss is higher there than at zero.
 
     random_state : int, RandomState instance or None, default=None
         For the labels that ``fisher='monte_carlo'`` draws.
@@ -117,7 +117,8 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         How far each step moved the predictions: :math:`\frac{1}{2} v^T F v / S`, in nats.
 
     converged_ : bool
-        Whether the optimum was reached, by the rule of `tol`.
+        Whether the optimum was reached, by the rule of `tol`. Where only some rows can be separated and ``C=np.inf``,
+        the loss converges, but the coefficients of what separates them do not.
 
     n_features_in_ : int
         Number of features seen by fit.
@@ -162,6 +163,9 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
     Where a (qd, qd) matrix would take more than 256 MiB, ``'true'``, ``'empirical'`` and ``'monte_carlo'`` are never
     formed: their steps are solved by conjugate gradients on products with the data. Where it is formed, up to eight of
     its size are held at a time.
+
+    F holds the squares of the columns, so directions that differ by less than about 1e-7 of the columns' size are lost
+    in it: nearly collinear columns, or a mean of more than 1e6 times the spread (subtract it). The warning says so.
 
     References
     ----------
@@ -260,7 +264,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         ConvergenceWarning
             If the optimum was not reached: with what is left to gain, and the remedy.
         SeparationWarning
-            If there is no optimum: the classes are separable and ``C=np.inf``.
+            If the classes are perfectly separable and ``C=np.inf``, so that there is no optimum.
         """
         with unchanged_on_error(self):
             start = self._warm_start_from()

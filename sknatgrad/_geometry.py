@@ -65,7 +65,8 @@ def fisher_information(  # noqa: PLR0913 - all but X are keywords
     Raises
     ------
     ValueError
-        If `kind` is unknown, or 'empirical' without `y`, or y holds labels the estimator has not seen.
+        If `estimator` is no logistic regression, `kind` is unknown or 'empirical' without `y`, or y holds labels that
+        the estimator has not seen.
 
     Examples
     --------
@@ -77,6 +78,12 @@ def fisher_information(  # noqa: PLR0913 - all but X are keywords
     (15, 15)
     """
     check_is_fitted(estimator)
+    if not (hasattr(estimator, "coef_") and hasattr(estimator, "predict_proba")):
+        message = (
+            f"estimator is a {type(estimator).__name__}, which is not a logistic regression with coef_ and "
+            "predict_proba; of a pipeline pass the last step, with X as transformed by the steps before it."
+        )
+        raise ValueError(message)
     if kind not in STRUCTURES:
         message = f"kind={kind!r} is not a Fisher information; it must be one of {sorted(STRUCTURES)}."
         raise ValueError(message)
@@ -133,6 +140,8 @@ def kl_divergence(estimator: Any, other: Any, X: Matrix, *, sample_weight: Any =
     >>> kl_divergence(model, model, X)
     0.0
     """
+    check_is_fitted(estimator)
+    check_is_fitted(other)
     classes, others = np.asarray(estimator.classes_).tolist(), np.asarray(other.classes_).tolist()
     if classes != others:
         message = f"estimator has classes_ {classes} and other {others}; a divergence needs the same classes in both."

@@ -59,21 +59,27 @@ class History:
 
 def advice(step: Step, fisher: str, rule: Rule, history: History) -> str:
     """Say in numbers why a descent ended without reaching the optimum, and what to do."""
-    left = f"{step.decrement:.1e}" if math.isfinite(step.decrement) else "unknown"
+    known = math.isfinite(step.decrement)
     n_iter, start = history.n_iter, history.loss_curve[0]
+    # far from the optimum the quadratic estimate can be more than there is
+    left = f"{min(step.decrement, step.loss):.1e}" if known else "unknown"
     standing = (
         f"after {n_iter} iterations of fisher={fisher!r} the loss is {step.loss:.6g} nats per unit of weight, "
         f"and what is still to be gained, as the natural decrement estimates it, {left} (allowed: {rule.tol:g} of the "
         "loss)"
     )
     reason = "" if step.accepted else ", and the next would overflow"
-    exact = fisher == "true"
-    remedies = "raise max_iter" if exact else "raise max_iter or use fisher='true'"
+    remedies = "raise max_iter" if fisher == "true" else "raise max_iter or use fisher='true'"
     remedies += "" if rule.adaptive else ", or learning_rate='auto'"
-    stalled = "look for columns that are nearly collinear or constant" if exact else "use fisher='true'"
+    stalled = "raise tol" if fisher == "true" else "use fisher='true', or raise tol"
+    if not known:
+        remedies = stalled = (
+            "some columns are collinear to within rounding: subtract the mean of any column whose mean is more than "
+            "1e6 times its spread, and drop columns that nearly repeat others"
+        )
     return {
         Outcome.exhausted: f"max_iter={rule.max_iter} reached: {standing}; {remedies}.",
-        Outcome.stalled: f"No step makes progress beyond rounding: {standing}; {stalled}, or raise tol.",
+        Outcome.stalled: f"No step makes progress beyond rounding: {standing}; {stalled}.",
         Outcome.diverged: (
             f"learning_rate={rule.learning_rate} overshoots: the loss went from {start:.6g} to {step.loss:.6g} nats "
             f"per unit of weight in {n_iter} iterations{reason}; lower it, set max_kl, or use learning_rate='auto'."

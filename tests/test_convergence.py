@@ -188,3 +188,28 @@ def test_certificate_by_conjugate_gradients(fisher, C, monkeypatch):
     assert model.converged_ is (C == 1.0 or fisher != "identity")
     if model.converged_:
         assert gain_left(X, y, model, C) <= 1e-8
+
+
+def test_columns_far_from_zero_are_told_to_be_centred():
+    """Two timestamps within the hour: the warning names the remedy, and the remedy works."""
+    X, y = DATASETS["wine"](return_X_y=True)
+    rng = np.random.default_rng(0)
+    start = 1.7e9 + rng.uniform(0, 3600, len(X))
+    X = np.column_stack([X, start, start + rng.uniform(0, 360, len(X))])
+    model = NaturalGradientLogisticRegression()
+    with pytest.warns(
+        ConvergenceWarning, match=r"unknown .*subtract the mean of any column whose mean is more than 1e6"
+    ):
+        model.fit(X, y)
+    centred = X - X.mean(axis=0)
+    assert model.fit(centred, y).converged_
+    assert gain_left(centred, y, model, 1.0) <= 1e-8
+
+
+def test_what_is_left_is_not_said_to_exceed_what_there_is():
+    X, y = DATASETS["wine"](return_X_y=True)
+    model = NaturalGradientLogisticRegression(fisher="identity")
+    with pytest.warns(ConvergenceWarning) as caught:
+        model.fit(X, y)
+    left = float(re.search(r"estimates it, ([\d.e+-]+)", str(caught[0].message)).group(1))
+    assert left <= 1.05 * model.loss_curve_[-1]

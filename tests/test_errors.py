@@ -6,6 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
 from sknatgrad import NaturalGradientLogisticRegression, _estimator, fisher_information, kl_divergence
 
@@ -223,6 +227,13 @@ def test_geometry_names_what_is_wrong():
         fisher_information(model, X, Y + 6, kind="empirical")
     with pytest.raises(ValueError, match=r"n_draws=0 must be an integer of 1 or more"):
         fisher_information(model, X, kind="monte_carlo", n_draws=0)
+    for stranger in (make_pipeline(StandardScaler(), model), LinearSVC(), DecisionTreeClassifier()):
+        with pytest.raises(
+            ValueError, match=r"which is not a logistic regression .*; of a pipeline pass the last step"
+        ):
+            fisher_information(stranger.fit(X, Y), X)
+    with pytest.raises(ValueError, match="not fitted yet"):
+        kl_divergence(model, NaturalGradientLogisticRegression(), X)
     other = NaturalGradientLogisticRegression().fit(X, np.array(["a", "b"])[Y])
     with pytest.raises(ValueError, match=r"classes_ \[0, 1\] and other \['a', 'b'\]; a divergence needs the same"):
         kl_divergence(model, other, X)
