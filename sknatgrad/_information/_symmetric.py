@@ -44,9 +44,6 @@ class RangeFactor:
             # rank 0, which LAPACK does not take
             return np.zeros_like(right)
         inner = linalg.solve_triangular(self.upper, self.basis.T @ (self.scale * right), check_finite=False)
-        if not self.upper.size:
-            # rank 0, which LAPACK does not take
-            return np.zeros_like(right)
         inner = linalg.solve_triangular(self.upper, inner, trans="T", check_finite=False)
         solution: Array = self.basis @ inner
         return self.scale * solution
