@@ -102,7 +102,7 @@ def overflow_advice(X: Matrix, weight: Array, C: float) -> str:
         )
     return (
         f"sample_weight times class_weight is so large, up to {heaviest:.1e}, that weighted sums overflow float64 "
-        f"(with C={C}); divide the weights, which is the same as multiplying 1/C."
+        f"(with C={C}); divide the weights by a number and multiply C by it, which leaves the optimum as it is."
     )
 
 
@@ -117,6 +117,7 @@ _ANY_ROWS: dict[str, Any] = {
 
 
 def check_weights(sample_weight: Any, n_rows: int) -> Array:
+    """Return the sample weight of each row, ``(n,)``; ones for None, and a number for all rows alike."""
     if sample_weight is None:
         return np.ones(n_rows)
     try:
