@@ -2,125 +2,263 @@
 
 For q = 1 the single logit is that of class 1 against class 0; for q = K > 2 it is the symmetric softmax.
 Everything that tends to 0 (the loss of a row fitted well, 1 - p of a sure class, its residual) is computed without
-subtracting from 1, so it keeps its relative accuracy down to the smallest float.
+subtracting from 1, so it keeps its relative accuracy down to the smallest float. Nothing is computed before it is
+asked for: a pass over the rows asks for little.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes, Scores
 
+# one minus a probability is computed as it stands while this much is left of it: that costs it 3 bits
+UNSURE = 0.125
 
-class Prediction(NamedTuple):
+
+class Prediction(Protocol):
     """Predicted distributions of a block."""
 
-    proba: Array  # (m, q); class 1 alone where q = 1
-    complement: Array  # (m, q), 1 - proba without cancellation
-    log_proba_of: Array  # (m, K)
+    @property
+    def proba(self) -> Array:
+        """The probabilities, ``(m, q)``; that of class 1 alone where q = 1."""
+        ...
+
+    def complement(self) -> Array:
+        """Return 1 - proba without cancellation, ``(m, q)``."""
+        ...
+
+    def scores(self) -> Scores:
+        """Return the covariance of the score over the model's own labels."""
+        ...
+
+    def log_proba(self) -> Array:
+        """Return the log-probability of every class, ``(m, K)``."""
+        ...
 
     def loss(self, codes: Codes) -> Array:
         """Return the negative log-likelihood of each row, ``(m,)`` nats."""
-        return -self.log_proba_of[np.arange(codes.size), codes]
+        ...
 
     def residual(self, codes: Codes) -> Array:
         """Return r = p - onehot(code), the derivative of the loss by the logits, ``(m, q)``."""
-        rows = np.arange(codes.size)
-        if self.proba.shape[1] == 1:
-            return np.where(codes[:, None] == 1, -self.complement, self.proba)
-        residual = self.proba.copy()
-        residual[rows, codes] = -self.complement[rows, codes]
-        return residual
+        ...
 
 
 def predict(logits: Array) -> Prediction:
     """Return the distributions that logits ``(m, q)`` stand for."""
-    return _sigmoid(logits) if logits.shape[1] == 1 else _softmax(logits)
+    return Sigmoid.of(logits) if logits.shape[1] == 1 else Softmax.of(logits)
 
 
-def _sigmoid(logits: Array) -> Prediction:
-    small = np.exp(-np.abs(logits))
-    large_side = 1.0 / (1.0 + small)
-    small_side = small / (1.0 + small)
-    positive = logits >= 0
-    log_normaliser = np.log1p(small)
-    log_proba = np.minimum(np.hstack([-logits, logits]), 0.0) - log_normaliser
-    return Prediction(np.where(positive, large_side, small_side), np.where(positive, small_side, large_side), log_proba)
+@dataclass(frozen=True)
+class Sigmoid:
+    """Two classes: the smaller of the two probabilities is small / (1 + small)."""
+
+    logits: Array  # (m, 1)
+    odds: Array  # (m, 1), of the less probable class, at most 1
+    larger: Array  # (m, 1), the larger probability
+
+    @classmethod
+    def of(cls, logits: Array) -> Sigmoid:
+        """Return the distributions that `logits` stand for."""
+        odds = np.abs(logits)
+        np.exp(np.negative(odds, out=odds), out=odds)
+        return cls(logits, odds, 1.0 / (1.0 + odds))
+
+    @property
+    def proba(self) -> Array:
+        """The probability of class 1, ``(m, 1)``."""
+        return np.where(self.logits >= 0, self.larger, self.odds * self.larger)
+
+    def complement(self) -> Array:
+        """Return the probability of class 0, ``(m, 1)``."""
+        return np.where(self.logits >= 0, self.odds * self.larger, self.larger)
+
+    def scores(self) -> SingleScores:
+        """Return p (1 - p)."""
+        variance = self.odds * self.larger
+        variance *= self.larger
+        return SingleScores(variance)
+
+    def log_proba(self) -> Array:
+        """Return the log-probabilities, ``(m, 2)``."""
+        both: Array = np.minimum(np.hstack([-self.logits, self.logits]), 0.0) - np.log1p(self.odds)
+        return both
+
+    def loss(self, codes: Codes) -> Array:
+        """Return the negative log-likelihood of each row, ``(m,)`` nats."""
+        margin = np.where(codes == 1, self.logits[:, 0], -self.logits[:, 0])
+        loss: Array = np.log1p(self.odds[:, 0])
+        loss -= np.minimum(margin, 0.0, out=margin)
+        return loss
+
+    def residual(self, codes: Codes) -> Array:
+        """Return p - code, ``(m, 1)``."""
+        own = (codes == 1)[:, None]
+        missing = self.odds * self.larger
+        # what the row's own class lacks of 1
+        np.copyto(missing, self.larger, where=own != (self.logits >= 0))
+        return np.negative(missing, out=missing, where=own)
 
 
-def _softmax(logits: Array) -> Prediction:
-    rows = np.arange(logits.shape[0])
-    best = logits.argmax(axis=1)
-    # a gap beyond the largest float is as good as that float, and stays finite
-    with np.errstate(over="ignore"):
-        shifted = np.maximum(logits - logits[rows, best, None], np.finfo(logits.dtype).min)
-    odds = np.exp(shifted)
-    odds[rows, best] = 0.0
-    others = odds.sum(axis=1)
-    odds[rows, best] = 1.0
-    proba = odds / (1.0 + others)[:, None]
-    complement = 1.0 - proba
-    complement[rows, best] = others / (1.0 + others)
-    # shifted is at most -1.8e308 and log1p(others) at most log(K): the difference cannot overflow
-    return Prediction(proba, complement, shifted - np.log1p(others)[:, None])
+@dataclass(frozen=True)
+class Softmax:
+    """More classes: odds against the most probable class, which has p = 1 / (1 + others)."""
+
+    shifted: Array  # (m, q), logits less the largest of the row
+    proba: Array  # (m, q)
+    others: Array  # (m,), sum of the odds of all but the most probable class
+
+    @classmethod
+    def of(cls, logits: Array) -> Softmax:
+        """Return the distributions that `logits` stand for."""
+        # a gap beyond the largest float is as good as that float, and stays finite
+        with np.errstate(over="ignore"):
+            shifted = logits - logits.max(axis=1)[:, None]
+        np.maximum(shifted, np.finfo(logits.dtype).min, out=shifted)
+        odds = np.exp(shifted)
+        others = odds.sum(axis=1) - 1.0
+        sure = np.flatnonzero(others < UNSURE)
+        if sure.size:
+            others[sure] = _sum_of_others(odds[sure])
+        odds *= (1.0 / (1.0 + others))[:, None]
+        return cls(shifted, odds, others)
+
+    def complement(self) -> Array:
+        """Return 1 - proba without cancellation, ``(m, K)``."""
+        return _complement(self.proba, self.others)
+
+    def scores(self) -> ModelScores:
+        """Return diag(p) - p pᵀ."""
+        return ModelScores(self.proba, self.others)
+
+    def log_proba(self) -> Array:
+        """Return the log-probabilities, ``(m, K)``."""
+        # shifted is at least -1.8e308 and log1p(others) at most log(K): the difference cannot overflow
+        log_proba: Array = self.shifted - np.log1p(self.others)[:, None]
+        return log_proba
+
+    def loss(self, codes: Codes) -> Array:
+        """Return the negative log-likelihood of each row, ``(m,)`` nats."""
+        loss: Array = np.log1p(self.others)
+        loss -= self.shifted[np.arange(codes.size), codes]
+        return loss
+
+    def residual(self, codes: Codes) -> Array:
+        """Return p - onehot(code), ``(m, K)``."""
+        rows = np.arange(codes.size)
+        residual = self.proba.copy(order="K")
+        best = self.shifted[rows, codes] == 0.0
+        residual[rows, codes] = -np.where(best, self.others / (1.0 + self.others), 1.0 - self.proba[rows, codes])
+        return residual
+
+
+def _complement(proba: Array, others: Array) -> Array:
+    complement: Array = 1.0 - proba
+    sure = np.flatnonzero(others < UNSURE)
+    if sure.size:
+        rest = (others[sure] / (1.0 + others[sure]))[:, None]
+        complement[sure] = np.where(proba[sure] > 0.5, rest, complement[sure])  # noqa: PLR2004 - more than half: the most probable
+    return complement
+
+
+def _sum_of_others(odds: Array) -> Array:
+    """Return the sum of each row without one of its ones, which is the largest entry, so that nothing cancels."""
+    largest = odds == 1.0
+    others: Array = np.where(largest, 0.0, odds).sum(axis=1)
+    others += largest.sum(axis=1) - 1.0
+    return others
+
+
+@dataclass(frozen=True)
+class SingleScores:
+    """One logit a row: the expectation of r² is a number, whoever took it."""
+
+    variance: Array  # (m, 1)
+
+    def diagonal(self) -> Array:
+        """Return the number of each row, ``(m, 1)``."""
+        return self.variance
+
+    def outer(self) -> tuple[float, Array]:
+        """Return (sign, u), u ``(m, 1)``: there is nothing off the diagonal."""
+        return 1.0, np.sqrt(self.variance)
+
+    def total(self, weight: Array) -> Array:
+        """Return the weighted sum over rows, ``(1, 1)``."""
+        total: Array = (weight @ self.variance)[:, None]
+        return total
+
+    def apply(self, move: Array) -> Array:
+        """Multiply each row's number by that row of `move`, ``(m, 1)``."""
+        return self.variance * move
 
 
 @dataclass(frozen=True)
 class ModelScores:
-    """Expectation over the model's own labels: diag(p) - p pᵀ, or p(1 - p) where q = 1. Gives the true Fisher."""
+    """Expectation over the model's own labels, diag(p) - p pᵀ, for more than two classes. Gives the true Fisher."""
 
-    proba: Array  # (m, q)
-    complement: Array  # (m, q)
-
-    def pair(self, k: int, l: int) -> Array:
-        """Return entry (k, l) for each row, ``(m,)``."""
-        return self.proba[:, k] * (self.complement[:, k] if k == l else -self.proba[:, l])
+    proba: Array  # (m, K)
+    others: Array  # (m,), as in `Softmax`
 
     def diagonal(self) -> Array:
-        """Return the diagonal for each row, ``(m, q)``."""
-        return self.proba * self.complement
+        """Return the diagonal for each row, ``(m, K)``."""
+        variance = _complement(self.proba, self.others)
+        variance *= self.proba
+        return variance
+
+    def outer(self) -> tuple[float, Array]:
+        """Return (sign, u), u ``(m, K)``: off the diagonal, each row's matrix is sign u uᵀ."""
+        return -1.0, self.proba
 
     def total(self, weight: Array) -> Array:
-        """Return the weighted sum over rows, ``(q, q)``."""
-        total = -(self.proba.T * weight) @ self.proba
+        """Return the weighted sum over rows, ``(K, K)``."""
+        rooted = np.sqrt(weight)[:, None] * self.proba
+        total: Array = -(rooted.T @ rooted)
         np.fill_diagonal(total, weight @ self.diagonal())
-        return 0.5 * (total + total.T)
+        return total
 
     def apply(self, move: Array) -> Array:
-        """Multiply each row's matrix by that row of `move`, ``(m, q)``."""
-        if self.proba.shape[1] == 1:
-            return self.diagonal() * move
-        expected: Array = (self.proba * move).sum(axis=1, keepdims=True)
-        return self.proba * (move - expected)
+        """Multiply each row's matrix by that row of `move`, ``(m, K)``."""
+        applied: Array = self.proba * move
+        applied -= self.proba * applied.sum(axis=1)[:, None]
+        return applied
 
 
 @dataclass(frozen=True)
 class LabelScores:
     """Outer product r rᵀ at given labels, not centred: observed labels give the empirical Fisher."""
 
-    residual: Array  # (m, q)
-
-    def pair(self, k: int, l: int) -> Array:
-        """Return entry (k, l) for each row, ``(m,)``."""
-        return self.residual[:, k] * self.residual[:, l]
+    residual: Array  # (m, K)
 
     def diagonal(self) -> Array:
-        """Return the diagonal for each row, ``(m, q)``."""
+        """Return the diagonal for each row, ``(m, K)``."""
         return self.residual**2
 
+    def outer(self) -> tuple[float, Array]:
+        """Return (sign, u), u ``(m, K)``: off the diagonal, each row's matrix is sign u uᵀ."""
+        return 1.0, self.residual
+
     def total(self, weight: Array) -> Array:
-        """Return the weighted sum over rows, ``(q, q)``."""
-        total = (self.residual.T * weight) @ self.residual
-        return 0.5 * (total + total.T)
+        """Return the weighted sum over rows, ``(K, K)``."""
+        rooted = np.sqrt(weight)[:, None] * self.residual
+        total: Array = rooted.T @ rooted
+        return total
 
     def apply(self, move: Array) -> Array:
-        """Multiply each row's matrix by that row of `move`, ``(m, q)``."""
-        slope: Array = (self.residual * move).sum(axis=1, keepdims=True)
-        return self.residual * slope
+        """Multiply each row's matrix by that row of `move`, ``(m, K)``."""
+        slope: Array = (self.residual * move).sum(axis=1)
+        return self.residual * slope[:, None]
+
+
+def label_scores(prediction: Prediction, codes: Codes) -> Scores:
+    """Return r rᵀ of each row at the labels `codes`."""
+    residual = prediction.residual(codes)
+    return SingleScores(residual**2) if residual.shape[1] == 1 else LabelScores(residual)
 
 
 @dataclass(frozen=True)
@@ -129,7 +267,7 @@ class TrueExpectation:
 
     def scores(self, prediction: Prediction, codes: Codes, start: int) -> Scores:  # noqa: ARG002 - one signature for all three
         """Return the scores of a block."""
-        return ModelScores(prediction.proba, prediction.complement)
+        return prediction.scores()
 
 
 @dataclass(frozen=True)
@@ -138,7 +276,7 @@ class EmpiricalExpectation:
 
     def scores(self, prediction: Prediction, codes: Codes, start: int) -> Scores:  # noqa: ARG002 - one signature for all three
         """Return the scores of a block."""
-        return LabelScores(prediction.residual(codes))
+        return label_scores(prediction, codes)
 
 
 @dataclass(frozen=True)
@@ -153,13 +291,15 @@ class SampledExpectation:
 
     def scores(self, prediction: Prediction, codes: Codes, start: int) -> Scores:  # noqa: ARG002 - one signature for all three
         """Return the scores of a block whose first row has index `start`."""
+        return label_scores(prediction, self.labels(prediction, start))
+
+    def labels(self, prediction: Prediction, start: int) -> Codes:
+        """Return the drawn code of each row, ``(m,)``."""
         draw = self._uniform(start, prediction.proba.shape[0])
         if prediction.proba.shape[1] == 1:
-            drawn = (draw < prediction.proba[:, 0]).astype(np.intp)
-        else:
-            below = draw[:, None] > prediction.proba.cumsum(axis=1)
-            drawn = np.minimum(below.sum(axis=1), prediction.proba.shape[1] - 1)
-        return LabelScores(prediction.residual(drawn))
+            return (draw < prediction.proba[:, 0]).astype(np.intp)
+        below = draw[:, None] > prediction.proba.cumsum(axis=1)
+        return np.minimum(below.sum(axis=1), prediction.proba.shape[1] - 1)
 
     def _uniform(self, start: int, size: int) -> Array:
         philox = np.random.Philox(self.seed)

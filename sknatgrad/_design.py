@@ -29,17 +29,30 @@ class Design(NamedTuple):
         """Number of columns d."""
         return int(self.X.shape[1]) + self.intercept
 
+    def rows(self, part: slice) -> Design:
+        """Return the design of some of the rows."""
+        return Design(self.X[part], self.intercept)
+
     def logits(self, theta: Array) -> Array:
-        """Return the design times θᵀ, ``(m, q)``."""
+        """Return the design times θᵀ, ``(m, q)``, stored class by class: sums over classes then run along rows."""
         n_features = self.X.shape[1]
-        # a sparse product wants its right side contiguous, and would copy it
-        product: Array = np.asarray(self.X @ np.ascontiguousarray(theta[:, :n_features].T))
-        return product + theta[:, n_features] if self.intercept else product
+        if is_sparse(self.X):
+            # a sparse product wants its right side contiguous, and would copy it
+            product = np.asarray(self.X @ np.ascontiguousarray(theta[:, :n_features].T))
+        else:
+            product = (theta[:, :n_features] @ self.X.T).T
+        if self.intercept:
+            product += theta[:, n_features]
+        return product
 
     def pull_back(self, rows: Array) -> Array:
         """Return rowsᵀ times the design, ``(q, d)``, for rows of shape ``(m, q)``."""
-        pulled = (self.X.T @ rows).T
-        return np.column_stack([pulled, rows.sum(axis=0)]) if self.intercept else np.ascontiguousarray(pulled)
+        pulled = np.empty((rows.shape[1], self.n_columns))
+        n_features = self.X.shape[1]
+        pulled[:, :n_features] = (self.X.T @ rows).T if is_sparse(self.X) else rows.T @ self.X
+        if self.intercept:
+            pulled[:, n_features] = rows.sum(axis=0)
+        return pulled
 
     def squared_pull(self, rows: Array) -> Array:
         """Return rowsᵀ times the squared entries of the design, ``(q, d)``, for rows of shape ``(m, q)``."""
@@ -47,19 +60,32 @@ class Design(NamedTuple):
         return Design(squared, self.intercept).pull_back(rows)
 
     def gram(self, weight: Array) -> Array:
-        """Return Σ weight_i x_i x_iᵀ, ``(d, d)``, symmetric to the last bit."""
+        """Return Σ weight_i x_i x_iᵀ, ``(d, d)``, symmetric to the last bit, for weights of 0 or more."""
+        if is_sparse(self.X):
+            return self._sparse_gram(weight)
+        rooted = self.times(np.sqrt(weight)[:, None])
+        # numpy sees the transpose and does half the work
+        gram: Array = rooted.T @ rooted
+        return gram
+
+    def times(self, factors: Array) -> Array:
+        """Return each row's design times each of its factors, ``(m, q d)``, for factors of shape ``(m, q)``."""
+        n_rows, n_logits = factors.shape
         n_features = self.X.shape[1]
-        weighted = self._scale_rows(weight)
+        product = np.empty((n_rows, n_logits, self.n_columns))
+        X = self.X.toarray() if is_sparse(self.X) else self.X
+        np.multiply(factors[:, :, None], X[:, None, :], out=product[:, :, :n_features])
+        if self.intercept:
+            product[:, :, n_features] = factors
+        return product.reshape(n_rows, n_logits * self.n_columns)
+
+    def _sparse_gram(self, weight: Array) -> Array:
+        n_features = self.X.shape[1]
+        data = self.X.data * np.repeat(weight, np.diff(self.X.indptr))
+        weighted = sparse.csr_array((data, self.X.indices, self.X.indptr), shape=self.X.shape)
         gram = np.empty((self.n_columns, self.n_columns))
-        block = self.X.T @ weighted
-        gram[:n_features, :n_features] = block.toarray() if is_sparse(block) else block
+        gram[:n_features, :n_features] = (self.X.T @ weighted).toarray()
         if self.intercept:
             gram[n_features, :n_features] = gram[:n_features, n_features] = np.asarray(weighted.sum(axis=0)).ravel()
             gram[n_features, n_features] = weight.sum()
         return 0.5 * (gram + gram.T)
-
-    def _scale_rows(self, weight: Array) -> Matrix:
-        if not is_sparse(self.X):
-            return weight[:, None] * self.X
-        data = self.X.data * np.repeat(weight, np.diff(self.X.indptr))
-        return sparse.csr_array((data, self.X.indices, self.X.indptr), shape=self.X.shape)

@@ -329,7 +329,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         logits, dtype = self._logits(X)
         prediction = predict(logits)
         two = logits.shape[1] == 1
-        proba = np.hstack([prediction.complement, prediction.proba]) if two else prediction.proba
+        proba = np.hstack([prediction.complement(), prediction.proba]) if two else prediction.proba
         return narrow(proba, dtype)
 
     def predict_log_proba(self, X: Matrix) -> Any:
@@ -346,7 +346,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             Log-probabilities in nats, columns in the order of `classes_`.
         """
         logits, dtype = self._logits(X)
-        return narrow(predict(logits).log_proba_of, dtype)
+        return narrow(predict(logits).log_proba(), dtype)
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: sparse input is welcome; without an intercept, scores depend on the origin."""

@@ -58,12 +58,12 @@ class RowSource(Protocol):
 class Scores(Protocol):
     """E[r rᵀ] of each row of a block, r the (q,) derivative of the row's loss by its logits."""
 
-    def pair(self, k: int, l: int) -> Array:
-        """Return entry (k, l) for each row, ``(m,)``."""
-        ...
-
     def diagonal(self) -> Array:
         """Return the diagonal for each row, ``(m, q)``."""
+        ...
+
+    def outer(self) -> tuple[float, Array]:
+        """Return (sign, u), u ``(m, q)``: off the diagonal, each row's matrix is sign u uᵀ."""
         ...
 
     def total(self, weight: Array) -> Array:

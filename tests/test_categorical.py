@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from problems import probabilities
 
-from sknatgrad._categorical import LabelScores, ModelScores, SampledExpectation, predict
+from sknatgrad._categorical import SampledExpectation, label_scores, predict
 
 LOGITS = [1, 4]
 
@@ -16,6 +16,15 @@ def random_logits(n_logits, n_rows=30, seed=0):
     rng = np.random.default_rng(seed)
     n_classes = max(n_logits, 2)
     return 3 * rng.normal(size=(n_rows, n_logits)), rng.integers(0, n_classes, n_rows)
+
+
+def pairs_of(scores):
+    """E[r rᵀ] of each row in full, (q, q, m), from its diagonal and what stands off it."""
+    sign, outer = scores.outer()
+    pairs = sign * np.einsum("mk,ml->klm", outer, outer)
+    k = np.arange(outer.shape[1])
+    pairs[k, k] = scores.diagonal().T
+    return pairs
 
 
 def loss(logits, codes):
@@ -44,15 +53,14 @@ def test_residual_is_derivative_of_loss(n_logits):
 def test_model_scores_are_derivative_of_residual(n_logits):
     """With canonical logits the expected outer product is the second derivative, whatever the label."""
     logits, codes = random_logits(n_logits)
-    prediction = predict(logits)
-    scores = ModelScores(prediction.proba, prediction.complement)
+    pairs = pairs_of(predict(logits).scores())
     step = 1e-6
     for k in range(n_logits):
         move = np.zeros(n_logits)
         move[k] = step
         slope = (predict(logits + move).residual(codes) - predict(logits - move).residual(codes)) / (2 * step)
         for l in range(n_logits):
-            np.testing.assert_allclose(scores.pair(k, l), slope[:, l], atol=1e-9)
+            np.testing.assert_allclose(pairs[k, l], slope[:, l], atol=1e-9)
 
 
 @pytest.mark.parametrize("n_logits", LOGITS)
@@ -60,12 +68,11 @@ def test_model_scores_are_derivative_of_residual(n_logits):
 def test_views_of_scores_agree(n_logits, kind):
     logits, codes = random_logits(n_logits)
     prediction = predict(logits)
-    scores = (
-        ModelScores(prediction.proba, prediction.complement)
-        if kind == "model"
-        else LabelScores(prediction.residual(codes))
-    )
-    pairs = np.array([[scores.pair(k, l) for l in range(n_logits)] for k in range(n_logits)])  # (q, q, m)
+    scores = prediction.scores() if kind == "model" else label_scores(prediction, codes)
+    pairs = pairs_of(scores)
+    if kind == "label":
+        residual = prediction.residual(codes)
+        np.testing.assert_allclose(pairs, np.einsum("mk,ml->klm", residual, residual), rtol=1e-14)
     weight = np.random.default_rng(1).uniform(size=len(codes))
     move = np.random.default_rng(2).normal(size=logits.shape)
     np.testing.assert_allclose(scores.diagonal(), np.einsum("kkm->mk", pairs), rtol=1e-14)
@@ -84,7 +91,7 @@ def test_small_quantities_keep_their_relative_accuracy(logit, n_logits):
     prediction = predict(logits)
     assert prediction.loss(code)[0] == pytest.approx(log1p(others), rel=1e-13, abs=0)
     assert prediction.residual(code)[0, -1] == pytest.approx(-others / (1 + others), rel=1e-13, abs=0)
-    variance = ModelScores(prediction.proba, prediction.complement).pair(n_logits - 1, n_logits - 1)[0]
+    variance = prediction.scores().diagonal()[0, -1]
     assert variance == pytest.approx(others / (1 + others) ** 2, rel=1e-13, abs=0)
 
 
@@ -99,7 +106,7 @@ def test_rows_sum_to_one_within_four_eps(n_classes):
     n_logits = 1 if n_classes == 2 else n_classes
     for scale in [1e-3, 1.0, 30.0, 1e4, 1e300]:
         prediction = predict(scale * rng.normal(size=(200, n_logits)))
-        proba = np.hstack([prediction.complement, prediction.proba]) if n_logits == 1 else prediction.proba
+        proba = np.hstack([prediction.complement(), prediction.proba]) if n_logits == 1 else prediction.proba
         # the sum itself must not add rounding: exact fractions
         off = [abs(float(sum(map(Fraction, row.tolist())) - 1)) for row in proba]
         assert max(off) <= 4 * np.finfo(float).eps
@@ -110,7 +117,7 @@ def test_rows_sum_to_one_within_four_eps(n_classes):
 def test_log_probability_is_finite_for_finite_logits(n_logits, size):
     logits = np.vstack([np.full((1, n_logits), -size), np.full((1, n_logits), size)])
     logits[:, 0] *= -1
-    log_proba = predict(logits).log_proba_of
+    log_proba = predict(logits).log_proba()
     assert np.isfinite(log_proba).all()
     assert (log_proba <= 0).all()
     assert log_proba.min() <= -size * (1 - 1e-12)
@@ -129,8 +136,8 @@ def test_drawn_labels_follow_the_model(n_logits):
     n_rows = 200_000
     logits = np.tile(np.array([[0.7, -0.4, 1.1, 0.0][:n_logits]]), (n_rows, 1))
     prediction = predict(logits)
-    scores = SampledExpectation(0).scores(prediction, np.zeros(n_rows, dtype=np.intp), 0)
-    # r = p - onehot, so the mean of -r + p is the share of each class
-    shares = (prediction.proba - scores.residual).mean(axis=0)
+    labels = SampledExpectation(0).labels(prediction, 0)
+    shares = np.bincount(labels, minlength=max(n_logits, 2)) / n_rows
+    expected = prediction.proba[0] if n_logits > 1 else [1 - prediction.proba[0, 0], prediction.proba[0, 0]]
     # five standard errors
-    np.testing.assert_allclose(shares, prediction.proba[0], atol=5 * 0.5 / np.sqrt(n_rows))
+    np.testing.assert_allclose(shares, expected, atol=5 * 0.5 / np.sqrt(n_rows))

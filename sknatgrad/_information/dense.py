@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array, Scores
 
 
+# how much of the rows of the root of F, (m, qd), is held at a time
+ROWS_BYTES = 2**22
+
+
 @dataclass(frozen=True)
 class DenseInformation:
     """F = Σ s_i E[r_i r_iᵀ] ⊗ x_i x_iᵀ, kept whole."""
@@ -24,12 +28,24 @@ class DenseInformation:
     @classmethod
     def of_block(cls, design: Design, scores: Scores, weight: Array) -> DenseInformation:
         """Return the information of one block of rows."""
-        n_logits, n_columns = scores.diagonal().shape[1], design.n_columns
-        blocks = np.empty((n_logits, n_columns, n_logits, n_columns))
-        for k in range(n_logits):
-            for l in range(k + 1):
-                # both halves: the same (d, d) gram, which is symmetric
-                blocks[k, :, l, :] = blocks[l, :, k, :] = design.gram(weight * scores.pair(k, l))
+        diagonal = weight[:, None] * scores.diagonal()
+        n_logits, n_columns = diagonal.shape[1], design.n_columns
+        if n_logits == 1:
+            return cls(design.gram(diagonal[:, 0]).reshape(1, n_columns, 1, n_columns))
+        sign, outer = scores.outer()
+        outer = np.sqrt(weight)[:, None] * outer
+        blocks = np.zeros((n_logits, n_columns, n_logits, n_columns))
+        flat = blocks.reshape(n_logits * n_columns, n_logits * n_columns)
+        for start in range(0, len(weight), _rows_at_once(n_logits * n_columns)):
+            part = slice(start, start + _rows_at_once(n_logits * n_columns))
+            rows = design.rows(part).times(outer[part])
+            # numpy sees the transpose and does half the work
+            flat += rows.T @ rows
+        if sign < 0:
+            np.negative(blocks, out=blocks)
+            for k in range(n_logits):
+                # sums of p (1 - p), where the outer products have -p²
+                blocks[k, :, k, :] = design.gram(diagonal[:, k])
         return cls(blocks)
 
     def merge(self, other: DenseInformation) -> DenseInformation:
@@ -62,6 +78,10 @@ class DenseInformation:
             for l in range(n_logits):
                 shifted[k, columns, l, columns] += pin
         return DensePrecision(factorise(shifted.reshape(n_logits * n_columns, -1)))
+
+
+def _rows_at_once(size: int) -> int:
+    return max(ROWS_BYTES // (8 * size), 1)
 
 
 @dataclass(frozen=True)
