@@ -1,0 +1,117 @@
+"""The command line of the benchmark suite."""
+
+import argparse
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+LOG_WIDTH = 160
+BUSY_LOAD = 0.5
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def _options():
+    from benchmarks.contestants import CONTESTANTS
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    add = parser.add_argument
+    add("--workloads", nargs="+", default=[], metavar="NAME", help="workloads or groups (default: all but growth)")
+    add("--growth", action="store_true", help="also the growth series in n, p and K")
+    add("--contestants", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS), metavar="NAME")
+    add("--repeats", type=int, default=5, help="interleaved repeats of what counts (default: 5)")
+    add("--limit", type=float, default=60.0, help="seconds a fit may take (default: 60)")
+    add("--threads", type=int, help="threads of BLAS and OpenMP (default: their own)")
+    add("--data", default=os.environ.get("SKNATGRAD_DATA"), help="folder of adult.csv.gz and mnist_5k.csv.gz")
+    add("--no-memory", dest="memory", action="store_false", help="do not measure peak memory")
+    add("--output", type=Path, default=Path(__file__).parent / "results", help="folder for JSON and pictures")
+    add("--page", type=Path, help="also write the results as this Markdown page, pictures beside it")
+    add("--from", dest="sources", nargs="+", type=Path, metavar="JSON", help="show earlier results, run nothing")
+    add("--list", action="store_true", help="list workloads and contestants")
+    return parser.parse_args()
+
+
+def _list(console):
+    from benchmarks.contestants import CONTESTANTS
+    from benchmarks.workloads import WORKLOADS
+
+    for title, items in (("Workloads", WORKLOADS), ("Contestants", CONTESTANTS)):
+        console.print(f"[bold]{title}[/bold]")
+        for item in items.values():
+            group = f" ({item.group})" if hasattr(item, "group") else ""
+            console.print(f"  {item.name}{group}: {item.description}", highlight=False, markup=False)
+
+
+def _run(options, console):
+    """Run the chosen workloads, saving after each; return the records."""
+    from benchmarks.report import print_workload
+    from benchmarks.results import save
+    from benchmarks.runner import Plan, run_workload
+    from benchmarks.workloads import chosen
+
+    workloads = chosen(options.workloads, growth=options.growth)
+    plan = Plan(tuple(options.contestants), options.repeats, options.limit, options.data, options.memory)
+    path = options.output / f"results-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
+    records, left_behind = [], {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        suite = progress.add_task("workloads", total=len(workloads))
+        steps = progress.add_task("")
+        for workload in workloads:
+            progress.reset(steps)
+
+            def tell(left, text, name=workload.name):
+                done = progress.tasks[steps].completed + 1
+                progress.update(steps, description=f"{name}: {text}", completed=done, total=done + left)
+
+            behind = left_behind.setdefault(workload.series or workload.name, set())
+            records.append(run_workload(workload, plan, tell, behind))
+            save(path, records)
+            print_workload(records[-1], console)
+            progress.advance(suite)
+    console.print(f"results: {path}", soft_wrap=True)
+    return records
+
+
+def main():
+    """Run or re-read, then report."""
+    options = _options()
+    console = Console()
+    if not console.is_terminal:
+        # a log has no width of its own, and 80 columns cut the tables to pieces
+        console = Console(width=LOG_WIDTH)
+    if options.list:
+        _list(console)
+        return
+    if options.threads:
+        # the workers inherit them
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
+    options.output.mkdir(parents=True, exist_ok=True)
+
+    from benchmarks.environment import load_average
+    from benchmarks.page import write_page
+    from benchmarks.pictures import draw_all
+    from benchmarks.report import print_summary, print_workload
+    from benchmarks.results import load
+
+    if options.sources:
+        records = load(options.sources)
+        for record in records:
+            print_workload(record, console)
+    else:
+        if load_average() > BUSY_LOAD:
+            console.print(
+                f"Load average {load_average():.1f}: threads of BLAS that wait for a core distort these times."
+            )
+        records = _run(options, console)
+    print_summary(records, console)
+    draw_all(records, options.output)
+    if options.page:
+        write_page(records, options.page)
+        console.print(f"page: {options.page}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""Who fits: every solver at C = 1 with an unpenalised intercept, over a ladder of its own tolerances.
+
+Where a package cannot leave the intercept unpenalised, the trick that comes nearest is used, and the description says
+so. Packages are imported where they are used, so that the suite runs without those that are not installed.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from benchmarks.environment import available_cores
+
+# entries from which threads of snapml earn more than they cost
+SNAPML_THREADS_FROM = 10**6
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit leaves: coef (q, p) and intercept (q,), q = 1 for two classes, else K."""
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    iterations: int | None
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One setting of a contestant's own stopping rule; `default` marks what it does unasked."""
+
+    label: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    default: bool = False
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A solver with its ladder, loosest rung first; ``fit(X, codes, **settings)`` returns `Fitted`."""
+
+    name: str
+    package: str
+    description: str
+    ladder: tuple[Rung, ...]
+    fit: Callable[..., Fitted]
+    takes_sparse: bool = True
+    takes_many_classes: bool = True
+
+    def refusal(self, *, stored_sparse, n_classes):
+        """Return why this contestant cannot take part, or None."""
+        if stored_sparse and not self.takes_sparse:
+            return "dense data only"
+        if n_classes > 2 and not self.takes_many_classes:
+            return "two classes only"
+        return None
+
+
+def _of_estimator(model):
+    return Fitted(model.coef_, model.intercept_, int(np.max(model.n_iter_)))
+
+
+def _fit_ours(X, codes, **settings):
+    from sknatgrad import NaturalGradientLogisticRegression
+
+    return _of_estimator(NaturalGradientLogisticRegression(**settings).fit(X, codes))
+
+
+def _fit_sklearn(X, codes, **settings):
+    from sklearn.linear_model import LogisticRegression
+
+    # C=1 and an L2 penalty that spares the intercept (but for liblinear) are its defaults
+    return _of_estimator(LogisticRegression(random_state=0, **settings).fit(X, codes))
+
+
+def _fit_glum(X, codes, **settings):
+    from glum import GeneralizedLinearRegressor
+
+    # it minimises the mean log-loss plus alpha / 2 ‖w‖², intercept spared
+    model = GeneralizedLinearRegressor(
+        family="binomial", alpha=1.0 / X.shape[0], l1_ratio=0, solver="irls-ls", max_iter=1000, **settings
+    )
+    model.fit(X, codes.astype(np.float64))
+    return Fitted(model.coef_[None, :], np.array([model.intercept_]), int(model.n_iter_))
+
+
+def _fit_statsmodels(X, codes, method, tol):
+    from scipy.optimize import minimize
+    from statsmodels.base._penalized import PenalizedMixin
+    from statsmodels.base._penalties import L2
+    from statsmodels.genmod.families import Binomial
+    from statsmodels.genmod.generalized_linear_model import GLM
+
+    class PenalizedGLM(PenalizedMixin, GLM):
+        pass
+
+    def bfgs(objective, start, jac, **_unused):
+        # statsmodels passes the method on, but no tolerance for it
+        return minimize(objective, start, jac=jac, method="BFGS", options={"gtol": tol, "maxiter": 10_000})
+
+    n_rows, n_columns = X.shape
+    spared = np.append(np.ones(n_columns), 0.0)
+    X = np.column_stack([X, np.ones(n_rows)])
+    if method == "BFGS":
+        model = GLM(codes, X, family=Binomial())
+        params = np.asarray(model.fit_regularized(alpha=spared / n_rows, L1_wt=0.0, opt_method=bfgs).params)
+        return Fitted(params[None, :-1], params[-1:], None)
+    model = PenalizedGLM(codes, X, family=Binomial(), penal=L2(weights=spared), pen_weight=0.5)
+    # The unpenalised IRLS steps that it would start with run away on separable data; trimming zeroes small weights.
+    begin = {"start_params": np.zeros(n_columns + 1), "max_start_irls": 0, "trim": False}
+    result = model.fit(method="newton", tol=tol, maxiter=100, disp=False, **begin)
+    params = np.asarray(result.params)
+    return Fitted(params[None, :-1], params[-1:], int(result.mle_retvals["iterations"]))
+
+
+def _fit_snapml(X, codes, intercept_scaling, **settings):
+    from snapml import LogisticRegression
+
+    # The column for the intercept is put in here: of the primal fit, snapml does not give the intercept back.
+    n_rows, n_columns = X.shape
+    if sparse.issparse(X):
+        column = sparse.csr_matrix(np.full((n_rows, 1), intercept_scaling))
+        design = sparse.csc_matrix(sparse.hstack([X, column]))
+        n_entries = X.nnz
+    else:
+        # in the order and type that it would otherwise copy to
+        design = np.empty((n_rows, n_columns + 1), dtype=np.float32, order="F")
+        design[:, :-1] = X
+        design[:, -1] = intercept_scaling
+        n_entries = X.size
+    threads = int(os.environ.get("OMP_NUM_THREADS", available_cores())) if n_entries >= SNAPML_THREADS_FROM else 1
+    model = LogisticRegression(regularizer=1.0, dual=False, n_jobs=threads, random_state=0, **settings)
+    coef = np.ravel(model.fit(design, codes).coef_).astype(np.float64)
+    return Fitted(coef[None, :-1], coef[-1:] * intercept_scaling, None)
+
+
+def _tols(*tols, key="tol", **settings):
+    return tuple(Rung(f"{key}={tol:g}", {key: tol, **settings}) for tol in tols)
+
+
+def _sklearn(solver, ladder, **limits):
+    ladder = tuple(Rung(rung.label, {"solver": solver, **rung.settings}) for rung in ladder)
+    about = limits.pop("about", f"scikit-learn's solver {solver!r}")
+    return Contestant(solver, "scikit-learn", about, ladder, _fit_sklearn, **limits)
+
+
+def _capped(*pairs):
+    return tuple(Rung(f"tol={tol:g}, max_iter={cap}", {"tol": tol, "max_iter": cap}) for tol, cap in pairs)
+
+
+def _all():
+    ours = (*_tols(1e-3, 1e-6), Rung("default", default=True))
+    yield Contestant("sknatgrad", "sknatgrad", "natural gradient descent at its defaults", ours, _fit_ours)
+    capped = _capped(
+        *((1e-1, 100), (1e-2, 100), (1e-3, 300), (1e-4, 300), (1e-4, 1000), (1e-5, 1000), (1e-5, 3000), (1e-6, 3000)),
+        *((1e-6, 10_000), (1e-7, 10_000), (1e-8, 30_000), (1e-10, 100_000)),
+    )
+    about = "scikit-learn's default solver; it also stops where a step gains less than 64 eps of the loss"
+    yield _sklearn("lbfgs", capped, about=about)
+    yield _sklearn("newton-cholesky", _tols(1e-2, 1e-3, 1e-4, 1e-6, 1e-8, 1e-10, max_iter=1000))
+    yield _sklearn("newton-cg", _tols(1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-10, max_iter=10_000))
+    about = "scikit-learn's solver 'saga', incremental; its max_iter counts passes over the rows"
+    pairs = (
+        *((1e-1, 10), (1e-2, 30), (1e-2, 100), (1e-3, 300), (1e-3, 1000), (1e-4, 3000), (1e-5, 10_000)),
+        *((1e-6, 10_000), (1e-6, 100_000), (1e-8, 1_000_000)),
+    )
+    yield _sklearn("saga", _capped(*pairs), about=about)
+    yield _liblinear()
+    about = (
+        "glum's IRLS ('irls-ls'). Minimises the mean log-loss + alpha / 2 ‖w‖² with the intercept spared: the same "
+        "objective at alpha = 1 / (C n)"
+    )
+    ladder = _tols(1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8, 1e-10, key="gradient_tol")
+    yield Contestant("glum", "glum", about, ladder, _fit_glum, takes_many_classes=False)
+    about = (
+        "statsmodels' GLM: with its PenalizedMixin by 'newton' from zero, which is not damped, and by fit_regularized "
+        "with BFGS, which is. The same objective, with a weight of 0 for the intercept"
+    )
+    steps = (("newton", 1e-3), ("newton", 1e-8), ("BFGS", 1e-3), ("BFGS", 1e-4), ("BFGS", 1e-5), ("BFGS", 1e-7))
+    ladder = tuple(Rung(f"{method}, tol={tol:g}", {"method": method, "tol": tol}) for method, tol in steps)
+    limits = {"takes_sparse": False, "takes_many_classes": False}
+    yield Contestant("statsmodels", "statsmodels", about, ladder, _fit_statsmodels, **limits)
+    yield _snapml()
+
+
+def _liblinear():
+    about = (
+        "LIBLINEAR's trust region (primal) through scikit-learn. Penalises the intercept b by "
+        "½ (b / intercept_scaling)², so tight rungs raise intercept_scaling to 10,000"
+    )
+    low = ((1e2, 1e-2), (1e2, 1e-4), (1e2, 1e-6), (1e2, 1e-8))
+    steps = (*low, (1e3, 1e-4), (1e3, 1e-6), (1e3, 1e-8), (1e4, 1e-8), (1e4, 1e-10), (1e4, 1e-12))
+    ladder = tuple(
+        Rung(f"tol={tol:g}, intercept_scaling={scale:g}", {"tol": tol, "intercept_scaling": scale, "max_iter": 10_000})
+        for scale, tol in steps
+    )
+    return _sklearn("liblinear", ladder, about=about, takes_many_classes=False)
+
+
+def _snapml():
+    about = (
+        "Snap ML's primal coordinate descent on float32 copies. Penalises the intercept like a weight, and the primal "
+        "fit does not return it, so a column of 100 is added here: b costs ½ (b / 100)². The dual fit was further off"
+    )
+    steps = ((1e-2, 1000), (1e-3, 1000), (1e-4, 10_000), (1e-6, 10_000), (1e-8, 10_000))
+    ladder = tuple(
+        Rung(f"tol={tol:g}, max_iter={cap}", {"tol": tol, "max_iter": cap, "intercept_scaling": 100.0})
+        for tol, cap in steps
+    )
+    return Contestant("snapml", "snapml", about, ladder, _fit_snapml, takes_many_classes=False)
+
+
+CONTESTANTS = {contestant.name: contestant for contestant in _all()}
+OURS = "sknatgrad"
+
+
+def tiny_problem(*, stored_sparse, n_classes):
+    """Return X and codes for a first fit that pays for imports and compiled caches."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 4))
+    codes = np.arange(60) % min(n_classes, 3)
+    return (sparse.csr_matrix(X) if stored_sparse else X), codes

@@ -1,0 +1,69 @@
+"""What the numbers were made on: machine, cores, BLAS and versions."""
+
+import importlib.metadata
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+import threadpoolctl
+
+PACKAGES = ("sknatgrad", "numpy", "scipy", "scikit-learn", "glum", "statsmodels", "snapml")
+
+
+def with_libraries():
+    """Return the environment of this process; what is not loaded yet is not among its libraries."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "cpu": _cpu(),
+        "cores": available_cores(),
+        "memory_gib": round(total_memory() / 2**30, 1),
+        "load": round(load_average(), 2),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "libraries": [
+            " ".join(filter(None, (item["internal_api"], item["version"], item.get("architecture"))))
+            + f" ({item['num_threads']} threads)"
+            for item in threadpoolctl.threadpool_info()
+        ],
+    }
+
+
+def describe(environment):
+    """Return one line that says it all."""
+    versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items() if version)
+    return (
+        f"{environment['cpu']}, {environment['cores']} cores, {environment['memory_gib']} GiB, "
+        f"{environment['system']}; "
+        f"{', '.join(dict.fromkeys(environment['libraries']))}; Python {environment['python']}, {versions}"
+    )
+
+
+def available_cores():
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def load_average():
+    """Return how many processes wanted a core in the last minute, or 0 where that is not known."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+def total_memory():
+    """Return the bytes of memory of the machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu():
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())

@@ -1,0 +1,119 @@
+"""What a run leaves behind, and the few numbers that everything else is read from."""
+
+import json
+import statistics
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+GAPS = (1e-8, 1e-6, 1e-3)
+HEADLINE = GAPS[0]
+
+
+@dataclass
+class RungRecord:
+    """All fits at one rung: their seconds, the worst objective among them, or why there is none."""
+
+    label: str
+    default: bool = False
+    seconds: list[float] = field(default_factory=list)
+    objective: float | None = None
+    iterations: int | None = None
+    failure: str | None = None
+    timed_out: bool = False
+
+    @property
+    def time(self):
+        """Median of the repeats; the first fit, of the climb and not in turns, counts only where it is the only one."""
+        return statistics.median(self.seconds[1:] or self.seconds)
+
+    def add(self, seconds, objective, iterations):
+        """Take in one more fit."""
+        self.seconds.append(seconds)
+        self.objective = objective if self.objective is None else max(self.objective, objective)
+        self.iterations = iterations
+
+
+@dataclass
+class Entry:
+    """A contestant on a workload; `refusal` says why it did not run."""
+
+    name: str
+    refusal: str | None = None
+    rungs: list[RungRecord] = field(default_factory=list)
+    peak_mib: float | None = None
+    peak_rung: str | None = None
+
+    def finished(self):
+        """Return the rungs that ended with a finite objective."""
+        return [rung for rung in self.rungs if rung.objective is not None and rung.objective < float("inf")]
+
+    def reaching(self, gap, best):
+        """Return the rungs within this relative gap; at the headline gap, of a contestant with a default only that."""
+        eligible = self.finished()
+        if gap == HEADLINE and any(rung.default for rung in self.rungs):
+            eligible = [rung for rung in eligible if rung.default]
+        return [rung for rung in eligible if relative_gap(rung.objective, best) <= gap]
+
+    def cheapest(self, gap, best):
+        """Return the rung within this gap that takes least time, or None; a single fit does not beat repeated ones."""
+        reaching = self.reaching(gap, best)
+        repeated = [rung for rung in reaching if len(rung.seconds) > 1]
+        return min(repeated or reaching, key=lambda rung: rung.time, default=None)
+
+    @property
+    def timed_out(self):
+        """Whether the climb ended at the time limit."""
+        return any(rung.timed_out for rung in self.rungs)
+
+
+@dataclass
+class Record:
+    """One workload with everything measured on it."""
+
+    name: str
+    group: str
+    description: str
+    limit: float
+    environment: dict[str, Any]
+    series: str | None = None
+    size: int | None = None
+    skipped: str | None = None
+    rows: int = 0
+    columns: int = 0
+    classes: int = 0
+    stored: str = ""
+    pass_seconds: float | None = None
+    entries: list[Entry] = field(default_factory=list)
+
+    @property
+    def best(self):
+        """The lowest objective any contestant found."""
+        return min((rung.objective for entry in self.entries for rung in entry.finished()), default=None)
+
+    def time_of(self, entry, gap):
+        """Return the seconds of the cheapest rung within the gap, or None."""
+        rung = None if self.best is None else entry.cheapest(gap, self.best)
+        return None if rung is None else rung.time
+
+
+def relative_gap(objective, best):
+    """Return how far above the best an objective lies, as a share of it."""
+    return (objective - best) / best
+
+
+def save(path, records):
+    """Write all records as one JSON file."""
+    path.write_text(json.dumps({"workloads": [asdict(record) for record in records]}, indent=1))
+
+
+def load(paths):
+    """Read records from files; a workload found again replaces the earlier one."""
+    records = {}
+    for path in paths:
+        for item in json.loads(path.read_text())["workloads"]:
+            item["entries"] = [
+                Entry(**{**entry, "rungs": [RungRecord(**rung) for rung in entry["rungs"]]})
+                for entry in item["entries"]
+            ]
+            records[item["name"]] = Record(**item)
+    return list(records.values())

@@ -1,0 +1,141 @@
+"""Results as rows of text, for the terminal and for the page alike."""
+
+import math
+from dataclasses import dataclass
+
+from benchmarks.contestants import OURS
+from benchmarks.results import GAPS, HEADLINE, relative_gap
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, headers and rows of text."""
+
+    title: str
+    headers: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Best peer's time over ours; a bound where one of the two did not get there, None where neither did."""
+
+    value: float | None
+    bound: str = ""
+    peer: str = ""
+
+    def __str__(self):
+        """Return '12x', '> 12x' or '-'."""
+        return "-" if self.value is None else f"{self.bound}{' ' if self.bound else ''}{number(self.value)}x"
+
+
+def number(value):
+    """Return three significant digits, without an exponent between 0.001 and 100,000."""
+    if value == 0 or not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.2g}"
+    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}"
+
+
+def seconds(value):
+    """Return a time in seconds or milliseconds."""
+    return f"{number(value)} s" if value >= 1 else f"{number(1000 * value)} ms"
+
+
+def ratio(record, gap):
+    """Compare ours with the fastest peer at a gap."""
+    times = {entry.name: record.time_of(entry, gap) for entry in record.entries}
+    ours = times.pop(OURS, None)
+    reached = {name: time for name, time in times.items() if time is not None}
+    if reached:
+        peer = min(reached, key=reached.get)
+        if ours is not None:
+            return Ratio(reached[peer] / ours, peer=peer)
+        stopped = any(entry.name == OURS and entry.timed_out for entry in record.entries)
+        return Ratio(reached[peer] / record.limit, "<", peer) if stopped else Ratio(None, peer=peer)
+    # a peer at the end of its ladder would not have got there in any time: only those cut short bound the ratio
+    cut_short = any(entry.timed_out for entry in record.entries if entry.name != OURS)
+    return Ratio(record.limit / ours, ">") if ours is not None and cut_short else Ratio(None)
+
+
+def machines(records):
+    """Return a letter for each distinct environment, in order."""
+    letters = {}
+    for record in records:
+        letters.setdefault(_key(record.environment), (chr(ord("A") + len(letters)), record.environment))
+    return letters
+
+
+def letter_of(record, letters):
+    """Return the letter of a record's environment."""
+    return letters[_key(record.environment)][0]
+
+
+def _key(environment):
+    # thread pools by the order of loading, the date and the load make no other machine
+    kept = {key: value for key, value in environment.items() if key not in {"date", "load", "libraries"}}
+    return repr((kept, sorted(set(environment.get("libraries", ())))))
+
+
+def workload_table(record):
+    """Return one row a contestant, fastest at the headline gap first."""
+    headers = ("contestant", *(f"gap {gap:.0e}" for gap in GAPS), "passes", "iterations", "peak MiB", "least gap")
+    order = sorted(record.entries, key=lambda entry: [record.time_of(entry, gap) or math.inf for gap in GAPS])
+    shape = f"{record.rows:,} x {record.columns:,}, {record.classes:,} classes, {record.stored}"
+    rows = [_row(record, entry) for entry in order]
+    return Table(f"{record.name}: {record.description} ({shape})", headers, rows)
+
+
+def _row(record, entry):
+    if entry.refusal is not None:
+        return (entry.name, entry.refusal[:60], *[""] * (len(GAPS) + 3))
+    times = [_time_cell(record, entry, gap) for gap in GAPS]
+    headline = entry.cheapest(HEADLINE, record.best) if record.best else None
+    passes = iterations = "-"
+    if headline is not None:
+        passes = number(headline.time / record.pass_seconds)
+        iterations = "-" if headline.iterations is None else f"{headline.iterations:,}"
+    peak = "-" if entry.peak_mib is None else number(entry.peak_mib)
+    gaps = [relative_gap(rung.objective, record.best) for rung in entry.finished()]
+    return (entry.name, *times, passes, iterations, peak, f"{min(gaps):.0e}" if gaps else "-")
+
+
+def _time_cell(record, entry, gap):
+    time = record.time_of(entry, gap)
+    if time is not None:
+        return seconds(time)
+    if entry.timed_out:
+        return f"not reached (limit {record.limit:g} s)"
+    failures = [rung.failure for rung in entry.rungs if rung.failure]
+    return f"not reached ({failures[-1][:60]})" if failures else "not reached"
+
+
+def summary_table(records):
+    """Return one row a workload, and below them the geometric mean and the least of the ratios."""
+    letters = machines(records)
+    headers = ("workload", "ours", "best peer", "its time", *(f"ratio at {gap:.0e}" for gap in GAPS), "machine")
+    shown = [record for record in records if record.series is None]
+    rows = [_summary_row(record, letter_of(record, letters)) for record in shown]
+    for name, reduce in (("geometric mean", _geometric_mean), ("least", min)):
+        cells = []
+        for gap in GAPS:
+            values = [item.value for item in (ratio(record, gap) for record in shown) if item.value and not item.bound]
+            cells.append(f"{number(reduce(values))}x of {len(values)}" if values else "-")
+        rows.append((name, "", "", "", *cells, ""))
+    return Table("Best peer's time over ours", headers, rows)
+
+
+def _summary_row(record, letter):
+    if record.skipped is not None:
+        return (record.name, f"skipped: {record.skipped}", *[""] * (len(GAPS) + 2), letter)
+    by_name = {entry.name: entry for entry in record.entries}
+    ours = record.time_of(by_name[OURS], HEADLINE) if OURS in by_name else None
+    ratios = [ratio(record, gap) for gap in GAPS]
+    peer = ratios[0].peer
+    theirs = record.time_of(by_name[peer], HEADLINE) if peer else None
+    cells = [seconds(time) if time is not None else "not reached" for time in (ours, theirs)]
+    return (record.name, cells[0], peer or "-", cells[1], *map(str, ratios), letter)
+
+
+def _geometric_mean(values):
+    return math.exp(sum(map(math.log, values)) / len(values))

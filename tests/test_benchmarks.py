@@ -1,0 +1,53 @@
+"""What the benchmark suite's numbers rest on: one objective for all, and the choice of a rung."""
+
+import numpy as np
+import pytest
+from problems import probabilities
+
+from benchmarks.contestants import CONTESTANTS, tiny_problem
+from benchmarks.objective import mean_objective
+from benchmarks.results import Entry, Record, RungRecord, load, save
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("stored_sparse", [False, True])
+def test_objective_is_the_penalised_log_loss(n_classes, stored_sparse):
+    X, codes = tiny_problem(stored_sparse=stored_sparse, n_classes=n_classes)
+    rng = np.random.default_rng(0)
+    n_logits = 1 if n_classes == 2 else n_classes
+    coef, intercept = rng.normal(size=(n_logits, X.shape[1])), rng.normal(size=n_logits)
+    p = probabilities(X @ coef.T + intercept)
+    expected = (-np.log(p[np.arange(len(codes)), codes]).sum() + 0.5 * (coef**2).sum() / 0.3) / len(codes)
+    assert mean_objective(X, codes, coef, intercept, C=0.3) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["sknatgrad", "lbfgs", "newton-cholesky", "newton-cg"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_contestants_that_need_no_extra_minimise_it(name, n_classes):
+    X, codes = tiny_problem(stored_sparse=False, n_classes=n_classes)
+    best = min(_objective(other, X, codes) for other in ("sknatgrad", "newton-cholesky"))
+    assert _objective(name, X, codes) <= best * (1 + 1e-8)
+
+
+def _objective(name, X, codes):
+    contestant = CONTESTANTS[name]
+    fitted = contestant.fit(X, codes, **contestant.ladder[-1].settings)
+    return mean_objective(X, codes, fitted.coef, fitted.intercept)
+
+
+def rung(label, seconds, objective, *, default=False):
+    return RungRecord(label, default, seconds, objective, 3)
+
+
+def test_the_cheapest_rung_within_the_gap_counts(tmp_path):
+    peer = Entry("peer", rungs=[rung("loose", [9.0, 1.0, 1.2], 1.01), rung("tight", [9.0, 3.0, 2.0], 1.0 + 1e-9)])
+    ours = Entry("ours", rungs=[rung("loose", [0.1], 1.0 + 1e-9), rung("default", [5.0, 0.5, 0.7], 1.0, default=True)])
+    record = Record("w", "small", "a workload", 60.0, {}, entries=[peer, ours])
+    assert record.best == 1.0
+    assert record.time_of(peer, 1e-1) == 1.1
+    assert record.time_of(peer, 1e-8) == 2.5
+    assert record.time_of(peer, 1e-10) is None
+    # at the headline gap only the defaults count, of whoever has any
+    assert record.time_of(ours, 1e-8) == 0.6
+    save(tmp_path / "results.json", [record])
+    assert load([tmp_path / "results.json"]) == [record]
