@@ -8,7 +8,12 @@ import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Matrix
+    from sknatgrad._typing import Array, Codes, Matrix
+
+
+# a sparse matrix with fewer entries a column than this may have empty ones, and they are dropped if this share is left
+FEW_ENTRIES = 4
+WORTH_DROPPING = 0.7
 
 
 def is_sparse(X: Matrix) -> bool:
@@ -26,16 +31,45 @@ def stored_bytes_per_row(X: Matrix) -> float:
 
 
 def take_rows(X: Matrix, start: int, stop: int) -> Matrix:
-    """Return rows ``start:stop`` as float64, C-contiguous or CSR; a view wherever that is possible.
+    """Return rows ``start:stop`` as float64, dense or CSR; a view wherever that is possible.
 
-    Only these rows are converted, so an integer or float32 X is never expanded as a whole.
+    Only these rows are converted, so an integer or float32 X is never expanded as a whole. Rows of a matrix in Fortran
+    order stay in it: BLAS takes them as they are.
     """
     if not is_sparse(X):
-        return np.ascontiguousarray(X[start:stop], dtype=np.float64)
+        rows = np.asarray(X[start:stop], dtype=np.float64)
+        return rows if X.itemsize in rows.strides or rows.flags.c_contiguous else np.ascontiguousarray(rows)
     first, last = X.indptr[start], X.indptr[stop]
     data = X.data[first:last].astype(np.float64, copy=False)
     indptr = X.indptr[start : stop + 1] - first
     return sparse.csr_array((data, X.indices[first:last], indptr), shape=(stop - start, X.shape[1]))
+
+
+def without_empty_columns(X: Matrix) -> tuple[Matrix, Codes | None]:
+    """Return X and None, or the columns of a sparse X that store anything, and their indices, if those are few.
+
+    Text in few rows uses few of its words; the others have coefficient 0 and only make the vectors long. The values are
+    not copied.
+    """
+    # with more entries a column, hardly any will be empty
+    if not is_sparse(X) or X.nnz > FEW_ENTRIES * X.shape[1]:
+        return X, None
+    used = np.zeros(X.shape[1], dtype=bool)
+    used[X.indices] = True
+    # there is no table without columns
+    used[0] = True
+    kept = np.flatnonzero(used)
+    if kept.size > WORTH_DROPPING * X.shape[1]:
+        return X, None
+    place = np.zeros(X.shape[1], dtype=X.indices.dtype)
+    place[kept] = np.arange(kept.size)
+    return sparse.csr_array((X.data, place[X.indices], X.indptr), shape=(X.shape[0], kept.size)), kept
+
+
+def pick_rows(X: Matrix, rows: Codes) -> Matrix:
+    """Return a copy of the rows of these indices, in X's own type."""
+    picked = X[rows]
+    return sparse.csr_array(picked) if is_sparse(X) else np.ascontiguousarray(picked)
 
 
 def stored_values(X: Matrix) -> Matrix:

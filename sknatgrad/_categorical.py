@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # one minus a probability is computed as it stands while this much is left of it: that costs it 3 bits
 UNSURE = 0.125
+HALF = 0.5
 
 
 class Prediction(Protocol):
@@ -91,18 +92,19 @@ class Sigmoid:
 
     def loss(self, codes: Codes) -> Array:
         """Return the negative log-likelihood of each row, ``(m,)`` nats."""
-        margin = np.where(codes == 1, self.logits[:, 0], -self.logits[:, 0])
+        against = np.where(codes == 1, self.logits[:, 0], -self.logits[:, 0])
         loss: Array = np.log1p(self.odds[:, 0])
-        loss -= np.minimum(margin, 0.0, out=margin)
+        loss -= np.minimum(against, 0.0, out=against)
         return loss
 
     def residual(self, codes: Codes) -> Array:
         """Return p - code, ``(m, 1)``."""
         own = (codes == 1)[:, None]
-        missing = self.odds * self.larger
         # what the row's own class lacks of 1
-        np.copyto(missing, self.larger, where=own != (self.logits >= 0))
-        return np.negative(missing, out=missing, where=own)
+        missing = np.where(own == (self.logits >= 0), self.odds, 1.0)
+        missing *= self.larger
+        missing *= np.where(own, -1.0, 1.0)
+        return missing
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,11 @@ class Softmax:
         np.maximum(shifted, np.finfo(logits.dtype).min, out=shifted)
         odds = np.exp(shifted)
         others = odds.sum(axis=1) - 1.0
-        sure = np.flatnonzero(others < UNSURE)
-        if sure.size:
-            others[sure] = _sum_of_others(odds[sure])
+        if others.min() < UNSURE:
+            # without one of its ones, which is the largest entry, nothing cancels
+            largest = shifted == 0.0
+            others = np.where(largest, 0.0, odds).sum(axis=1)
+            others += largest.sum(axis=1) - 1.0
         odds *= (1.0 / (1.0 + others))[:, None]
         return cls(shifted, odds, others)
 
@@ -159,19 +163,10 @@ class Softmax:
 
 def _complement(proba: Array, others: Array) -> Array:
     complement: Array = 1.0 - proba
-    sure = np.flatnonzero(others < UNSURE)
-    if sure.size:
-        rest = (others[sure] / (1.0 + others[sure]))[:, None]
-        complement[sure] = np.where(proba[sure] > 0.5, rest, complement[sure])  # noqa: PLR2004 - more than half: the most probable
+    if others.min() < UNSURE:
+        # more than half: that of the most probable class
+        np.copyto(complement, (others / (1.0 + others))[:, None], where=proba > HALF)
     return complement
-
-
-def _sum_of_others(odds: Array) -> Array:
-    """Return the sum of each row without one of its ones, which is the largest entry, so that nothing cancels."""
-    largest = odds == 1.0
-    others: Array = np.where(largest, 0.0, odds).sum(axis=1)
-    others += largest.sum(axis=1) - 1.0
-    return others
 
 
 @dataclass(frozen=True)
@@ -299,7 +294,8 @@ class SampledExpectation:
         if prediction.proba.shape[1] == 1:
             return (draw < prediction.proba[:, 0]).astype(np.intp)
         below = draw[:, None] > prediction.proba.cumsum(axis=1)
-        return np.minimum(below.sum(axis=1), prediction.proba.shape[1] - 1)
+        drawn: Codes = np.minimum(below.sum(axis=1), prediction.proba.shape[1] - 1)
+        return drawn
 
     def _uniform(self, start: int, size: int) -> Array:
         philox = np.random.Philox(self.seed)

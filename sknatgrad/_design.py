@@ -10,7 +10,7 @@ from scipy import sparse
 from sknatgrad._array import is_sparse
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Matrix
+    from sknatgrad._typing import Array, Codes, Matrix
 
 
 class Design(NamedTuple):
@@ -20,25 +20,27 @@ class Design(NamedTuple):
     intercept: bool
 
     @classmethod
-    def of(cls, X: Matrix, theta: Array) -> Design:
-        """Return the design that `theta` of shape ``(q, d)`` multiplies: d > p means an intercept."""
-        return cls(X, theta.shape[-1] > X.shape[1])
+    def of(cls, X: Matrix, n_columns: int) -> Design:
+        """Return the design of d columns: d > p means an intercept."""
+        return cls(X, n_columns > X.shape[1])
 
     @property
     def n_columns(self) -> int:
         """Number of columns d."""
         return int(self.X.shape[1]) + self.intercept
 
-    def rows(self, part: slice) -> Design:
+    def rows(self, part: slice | Codes) -> Design:
         """Return the design of some of the rows."""
         return Design(self.X[part], self.intercept)
 
     def logits(self, theta: Array) -> Array:
         """Return the design times θᵀ, ``(m, q)``, stored class by class: sums over classes then run along rows."""
         n_features = self.X.shape[1]
-        if is_sparse(self.X):
-            # a sparse product wants its right side contiguous, and would copy it
-            product = np.asarray(self.X @ np.ascontiguousarray(theta[:, :n_features].T))
+        if not theta.any():
+            # where every descent starts
+            product = np.zeros((self.X.shape[0], theta.shape[0]), order="F")
+        elif is_sparse(self.X):
+            product = _sparse_product(self.X, theta[:, :n_features].T)
         else:
             product = (theta[:, :n_features] @ self.X.T).T
         if self.intercept:
@@ -49,7 +51,8 @@ class Design(NamedTuple):
         """Return rowsᵀ times the design, ``(q, d)``, for rows of shape ``(m, q)``."""
         pulled = np.empty((rows.shape[1], self.n_columns))
         n_features = self.X.shape[1]
-        pulled[:, :n_features] = (self.X.T @ rows).T if is_sparse(self.X) else rows.T @ self.X
+        # this way round BLAS is a third faster than for rowsᵀ X
+        pulled[:, :n_features] = (_sparse_product(self.X.T, rows) if is_sparse(self.X) else self.X.T @ rows).T
         if self.intercept:
             pulled[:, n_features] = rows.sum(axis=0)
         return pulled
@@ -89,3 +92,12 @@ class Design(NamedTuple):
             gram[n_features, :n_features] = gram[:n_features, n_features] = np.asarray(weighted.sum(axis=0)).ravel()
             gram[n_features, n_features] = weight.sum()
         return 0.5 * (gram + gram.T)
+
+
+def _sparse_product(X: Matrix, right: Array) -> Array:
+    if right.shape[1] == 1:
+        # a vector has a loop of its own, twice as fast
+        product: Array = (X @ right[:, 0])[:, None]
+        return product
+    # stored row by row: it would be copied otherwise
+    return np.asarray(X @ np.ascontiguousarray(right))

@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from sknatgrad._array import canonical, stored_values
+from sknatgrad._sources import class_totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes, Matrix
 
 MIN_CLASSES = 2
+# integer labels within a range of this size are encoded by a table, so many rows at a time
+FEW = 2**12
+RUN = 2**16
 
 
 @contextmanager
@@ -38,28 +42,64 @@ def unchanged_on_error(estimator: Any) -> Iterator[None]:
 def check_rows(estimator: Any, X: Matrix) -> Matrix:
     """Return X for a fitted estimator, dense or CSR, in its own type and order."""
     checked = validate_data(estimator, X, reset=False, **_ANY_ROWS)
-    _refuse_infinite(estimator, checked)
+    refuse_infinite(estimator, checked)
     return canonical(checked)
 
 
 def check_training_rows(estimator: Any, X: Matrix, y: Any) -> tuple[Matrix, Any, Codes]:
-    """Return X, the classes and the code of each label; sets the estimator's feature attributes."""
+    """Return X, the classes and the code of each label; sets the estimator's feature attributes.
+
+    Whether X is finite shows in the first gradient over all rows, without a pass of its own.
+    """
     if y is not None:
         _refuse_missing(y)
     checked, labels = validate_data(estimator, X, y, **_ANY_ROWS)
-    _refuse_infinite(estimator, checked)
-    check_classification_targets(labels)
-    classes, codes = np.unique(labels, return_inverse=True)
+    classes, codes = encode(labels)
     if len(classes) < MIN_CLASSES:
         message = f"y holds only one class, {classes.tolist()[0]!r}; a classifier needs rows of two classes or more."
         raise ValueError(message)
-    return canonical(checked), classes, codes.astype(np.intp, copy=False)
+    return canonical(checked), classes, codes
+
+
+def encode(labels: Any) -> tuple[Any, Codes]:
+    """Return the classes, sorted, and each label's index among them, in the smallest type that holds it."""
+    if labels.dtype.kind in "iu" and labels.ndim == 1 and int(labels.max()) - int(labels.min()) < FEW:
+        return _encode_integers(labels)
+    check_classification_targets(labels)
+    classes, codes = np.unique(labels, return_inverse=True)
+    return classes, codes.astype(_smallest_type(len(classes)), copy=False)
+
+
+def _encode_integers(labels: Any) -> tuple[Any, Codes]:
+    """Encode integers of a small range by a table, without sorting or copying them."""
+    lowest = labels.min()
+    runs = [slice(start, start + RUN) for start in range(0, labels.size, RUN)]
+    seen = np.zeros(FEW, dtype=bool)
+    for run in runs:
+        seen[_above(lowest, labels[run])] = True
+    present = np.flatnonzero(seen)
+    table = np.zeros(FEW, dtype=_smallest_type(present.size))
+    table[present] = np.arange(present.size)
+    codes = np.empty(labels.shape, dtype=table.dtype)
+    for run in runs:
+        np.take(table, _above(lowest, labels[run]), out=codes[run])
+    # in the labels' own type, where a sum that wraps round twice is right again
+    return present.astype(labels.dtype) + lowest, codes
+
+
+def _above(lowest: Any, labels: Any) -> Any:
+    """Return the difference, which may not fit into a small signed type, nor its parts into a large one."""
+    return labels.astype(np.int64) - lowest if labels.dtype.kind == "i" else labels - lowest
+
+
+def _smallest_type(n_classes: int) -> Any:
+    return np.min_scalar_type(n_classes)
 
 
 def check_row_weights(sample_weight: Any, class_weight: Any, classes: Any, codes: Codes) -> Array:
     """Return the weight of each row, ``(n,)``: sample weight times class weight."""
     weight = check_weights(sample_weight, codes.size)
-    totals = np.bincount(codes, weights=weight, minlength=len(classes))
+    totals = class_totals(codes, weight)
     if np.count_nonzero(totals) < MIN_CLASSES:
         message = (
             f"sample_weight leaves only one class with a positive weight, {classes[totals > 0].tolist()[0]!r}; "
@@ -73,7 +113,7 @@ def check_row_weights(sample_weight: Any, class_weight: Any, classes: Any, codes
     if np.count_nonzero(factors * totals) < MIN_CLASSES:
         message = f"class_weight={class_weight!r} leaves fewer than two classes with a positive weight; two are needed."
         raise ValueError(message)
-    return weight * factors[codes]
+    return weight if class_weight is None else weight * factors[codes]
 
 
 def _class_factors(class_weight: Any, classes: Any, codes: Codes, totals: Any) -> Array:
@@ -119,7 +159,8 @@ _ANY_ROWS: dict[str, Any] = {
 def check_weights(sample_weight: Any, n_rows: int) -> Array:
     """Return the sample weight of each row, ``(n,)``; ones for None, and a number for all rows alike."""
     if sample_weight is None:
-        return np.ones(n_rows)
+        # one number, seen as many: it takes no memory
+        return np.broadcast_to(1.0, (n_rows,))
     try:
         given = np.asarray(sample_weight)
         weight = given.astype(np.float64, casting="unsafe" if given.dtype == object else "same_kind")
@@ -177,7 +218,8 @@ def _is_missing(label: Any) -> bool:
     )
 
 
-def _refuse_infinite(estimator: Any, X: Matrix) -> None:
+def refuse_infinite(estimator: Any, X: Matrix) -> None:
+    """Raise an error that says where X is not finite, if it is not."""
     values = stored_values(X)
     if values.dtype.kind != "f":
         return

@@ -91,6 +91,7 @@ def test_small_quantities_keep_their_relative_accuracy(logit, n_logits):
     prediction = predict(logits)
     assert prediction.loss(code)[0] == pytest.approx(log1p(others), rel=1e-13, abs=0)
     assert prediction.residual(code)[0, -1] == pytest.approx(-others / (1 + others), rel=1e-13, abs=0)
+    assert prediction.complement()[0, -1] == pytest.approx(others / (1 + others), rel=1e-13, abs=0)
     variance = prediction.scores().diagonal()[0, -1]
     assert variance == pytest.approx(others / (1 + others) ** 2, rel=1e-13, abs=0)
 

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning, _strategy, fisher_information
 from sknatgrad._sources import memory
+from sknatgrad._validation import encode
 
 KINDS = list(as_kinds(np.eye(2)))
 
@@ -346,3 +347,52 @@ def test_float32_answers_stay_finite():
     # coefficients of columns this small are beyond float32
     tiny = fit((X * 1e-42).astype(np.float32), y, C=np.inf)
     assert np.isfinite(tiny.coef_).all()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([0, 1, 1, 0]),
+        np.array([-128, 127, 0, 127], dtype=np.int8),
+        np.array([2**64 - 1, 2**64 - 3, 2**64 - 1], dtype=np.uint64),
+        np.array([-(2**63), -(2**63) + 5, -(2**63)], dtype=np.int64),
+        np.array([7, 4000, 7, 300], dtype=np.uint16),
+        np.array([10**9, -(10**9), 10**9]),  # too far apart for a table
+        np.array([True, False, True]),
+        np.array([1.5, -2.0, 1.5]) * 2,
+        np.array(["b", "a", "b"]),
+    ],
+    ids=lambda labels: str(labels.dtype),
+)
+def test_labels_are_encoded_as_by_unique(labels):
+    classes, codes = encode(np.tile(labels, 50_000))
+    expected, expected_codes = np.unique(np.tile(labels, 50_000), return_inverse=True)
+    np.testing.assert_array_equal(classes, expected)
+    assert classes.dtype == expected.dtype
+    np.testing.assert_array_equal(codes, expected_codes)
+    assert codes.itemsize == 1
+
+
+@pytest.mark.parametrize("fisher", ["true", "diagonal", "kronecker"])
+@pytest.mark.parametrize("C", [1.0, np.inf])
+def test_words_that_never_occur_change_nothing(fisher, C):
+    X, y = counts(3, n_rows=60)
+    places = np.arange(5, 30, 5)
+    among_empty = sparse.lil_array((len(y), 120))
+    among_empty[:, places] = X
+    narrow = fit(sparse.csr_array(X), y, fisher=fisher, C=C)
+    wide = fit(among_empty.tocsr(), y, fisher=fisher, C=C)
+    np.testing.assert_allclose(wide.coef_[:, places], narrow.coef_, rtol=1e-7, atol=1e-9)
+    assert abs(np.delete(wide.coef_, places, axis=1)).max() < 1e-30
+    assert wide.n_features_in_ == 120
+    before = wide.coef_.copy()
+    again = wide.set_params(warm_start=True).fit(among_empty.tocsr(), y)
+    np.testing.assert_allclose(again.coef_, before, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_single_precision_data_give_the_same_probabilities(n_classes):
+    X, y = counts(n_classes, n_rows=2000)
+    double, single = fit(X, y), fit(X.astype(np.float32), y)
+    np.testing.assert_allclose(single.predict_proba(X.astype(np.float32)), double.predict_proba(X), rtol=0, atol=1e-5)
+    assert single.coef_.dtype == np.float32

@@ -1,5 +1,6 @@
 """Where rows come from. A source maps a kernel over its blocks and merges in block order."""
 
 from sknatgrad._sources.memory import MemorySource, cut
+from sknatgrad._sources.sampling import class_totals
 
-__all__ = ["MemorySource", "cut"]
+__all__ = ["MemorySource", "class_totals", "cut"]

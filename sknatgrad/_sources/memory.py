@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from sknatgrad._array import stored_bytes_per_row, take_rows
+import numpy as np
+
+from sknatgrad._array import is_sparse, pick_rows, stored_bytes_per_row, take_rows
+from sknatgrad._sources.sampling import class_totals, spread
 from sknatgrad._typing import RowBlock
+from sknatgrad._workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sknatgrad._typing import Array, Codes, Kernel, Matrix, Result
 
-BLOCK_BYTES = 2**21
+# Twice what a core's own cache holds: the second reading comes from the cache that cores share, and smaller blocks cost
+# more in handing them out than they gain (measured from 1/8 to 32 MiB, 10 to 1,000 columns).
+BLOCK_BYTES = 2**22
+# how many numbers are computed of a row and logit on the way
+TEMPORARIES = 8
 # below this a block is all overhead: of Python, and of merging (d, d) sums
 MIN_BLOCK_ROWS = 256
+# a block of a sparse matrix stores at least this many values for each column, as each block's sums have d numbers
+STORED_PER_COLUMN = 8
+
+
+def edges(X: Matrix, n_logits: int) -> list[tuple[int, int]]:
+    """Return (start, stop) of each block: X's rows, and what is computed of them, fill `BLOCK_BYTES`.
+
+    The edges depend on nothing else but X's shape and how many values it stores: so neither do the sums.
+    """
+    n_rows, n_features = X.shape
+    bytes_per_row = stored_bytes_per_row(X) + 8.0 * TEMPORARIES * n_logits
+    size = max(int(BLOCK_BYTES / bytes_per_row), MIN_BLOCK_ROWS)
+    if is_sparse(X):
+        size = max(size, int(STORED_PER_COLUMN * n_features / max(X.nnz / max(n_rows, 1), 1.0)))
+    # of one size, and a multiple of 4 in number, so that no thread is left with a rest
+    count = -(-n_rows // size)
+    count = min(-(-count // 4) * 4, n_rows) if count > 1 else 1
+    cuts = [n_rows * index // count for index in range(count + 1)]
+    return list(pairwise(cuts))
 
 
 def cut(X: Matrix, n_logits: int) -> Iterator[tuple[int, int, Matrix]]:
-    """Yield (start, stop, rows as float64): X's values or the logits, whichever is wider, fill `BLOCK_BYTES`."""
-    n_rows = X.shape[0]
-    bytes_per_row = max(stored_bytes_per_row(X), 8.0 * n_logits, 1.0)
-    size = max(int(BLOCK_BYTES / bytes_per_row), MIN_BLOCK_ROWS)
-    for start in range(0, n_rows, size):
-        stop = min(start + size, n_rows)
+    """Yield (start, stop, rows as float64) of each block."""
+    for start, stop in edges(X, n_logits):
         yield start, stop, take_rows(X, start, stop)
 
 
@@ -37,12 +61,36 @@ class MemorySource:
     codes: Codes  # (n,)
     weight: Array  # (n,)
     n_logits: int = 1
+    workers: Workers = field(default_factory=Workers, compare=False)
 
-    def blocks(self) -> Iterator[RowBlock]:
-        """Yield the rows, in order."""
-        for start, stop, rows in cut(self.X, self.n_logits):
-            yield RowBlock(rows, self.codes[start:stop], self.weight[start:stop], start)
+    @cached_property
+    def _cuts(self) -> list[RowBlock]:
+        # rows that are float64 already are views, and making those of a sparse matrix takes time
+        ready = self.X.dtype == np.float64
+        return [
+            RowBlock(
+                take_rows(self.X, start, stop) if ready else None,
+                self.codes[start:stop],
+                self.weight[start:stop],
+                start,
+                index,
+            )
+            for index, (start, stop) in enumerate(edges(self.X, self.n_logits))
+        ]
+
+    def _converted(self, block: RowBlock) -> RowBlock:
+        if block.X is not None:
+            return block
+        return block._replace(X=take_rows(self.X, block.start, block.start + block.codes.size))
 
     def total(self, kernel: Kernel[Result]) -> Result:
         """Apply `kernel` to every block and merge in block order."""
-        return reduce(kernel.merge, map(kernel, self.blocks()))
+        return self.workers.map_reduce(lambda block: kernel(self._converted(block)), kernel.merge, self._cuts)
+
+    def sample(self, n_rows: int) -> MemorySource:
+        """Return a source of about `n_rows` of the rows, copied; each class weighs in it what it weighs here."""
+        rows = spread(self.codes, self.weight, n_rows)
+        codes, weight = self.codes[rows], self.weight[rows]
+        here, everywhere = class_totals(codes, weight), class_totals(self.codes, self.weight)
+        factors = np.divide(everywhere, here, out=np.zeros_like(here), where=here > 0)
+        return MemorySource(pick_rows(self.X, rows), codes, weight * factors[codes], self.n_logits, self.workers)
