@@ -12,6 +12,7 @@ POOR_GAIN = 0.25
 BLIND = 0.02
 EASE = 0.1
 TIGHTEN = 4.0
+NIBBLE = 0.25
 # Damping δ turns rounding along directions that the data do not determine into moves of eps/δ. Below this it does that
 # and little else, so it is dropped, and the solver can tell such directions by their pivots.
 FADED = 1e-5
@@ -32,21 +33,26 @@ def shift_of(measured: Measured, prior: Array, damping: float) -> tuple[Array, A
     return scale, prior + damping * scale
 
 
-def follow(damping: float, gain: float, trust: float, faded: float) -> float:
+def follow(damping: float, gain: float, trust: float, faded: float, bite: float) -> float:
     """Return the damping after an accepted step.
 
     `gain` is what it gained over what the exact quadratic model promised: whether that model may be trusted this far.
     `trust` is the length that this model gave the metric's own step: whether the metric may be. Far below 1, the metric
     is blind to curvature along it, as the empirical Fisher information is where rows are fitted almost perfectly, and
-    damping, which knows of all rows, has to help. Below `faded` it is dropped.
+    damping, which knows of all rows, has to help. Below `faded` it is dropped. `bite` is where damping begins to matter
+    along the step: see `tighten`.
     """
     if trust < BLIND:
         return max(damping, WAKE) * TIGHTEN
     if gain > GOOD_GAIN:
         return damping * EASE if damping * EASE > faded else 0.0
-    return damping * TIGHTEN if gain < POOR_GAIN else damping
+    return max(damping * TIGHTEN, NIBBLE * bite) if gain < POOR_GAIN else damping
 
 
-def tighten(damping: float, rejections: int) -> float:
-    """Return the damping after a rejected step, the `rejections`-th in a row: ever faster."""
-    return max(damping, WAKE) * TIGHTEN * 2.0**rejections
+def tighten(damping: float, bite: float) -> float:
+    """Return the damping after a rejected step.
+
+    `bite` is the damping that would have doubled the model's curvature along it, and so about halved it. Less hardly
+    changes the step, and it would be rejected again.
+    """
+    return max(damping * TIGHTEN, bite)

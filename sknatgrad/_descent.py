@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from sknatgrad._damping import FADED, FADED_AFTER_FAILURE, follow, shift_of, tighten
-from sknatgrad._parameters import centre
+from sknatgrad._damping import FADED, FADED_AFTER_FAILURE, GOOD_GAIN, WAKE, follow, shift_of, tighten
 from sknatgrad._stopping import MAX_REJECTIONS, is_accepted, is_finite, is_separated
-from sknatgrad._typing import Outcome, Step
+from sknatgrad._typing import Direction, Outcome, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +17,11 @@ if TYPE_CHECKING:
 
 # how far, at most and at least, the promise must fall before a certificate that was refused is asked for again
 LATER = (1e-3, 0.1)
+# what is left of a second move, squared, beside the first, for it to be of use
+PARALLEL = 1e-12
+# In nats relative to the loss. Whichever way they were found, coefficients then agree to 1e-8 of their size, even those
+# of a column that is there in one row of a hundred.
+EXACT = 1e-20
 
 
 class Landscape(Protocol):
@@ -28,16 +32,20 @@ class Landscape(Protocol):
         """λ, ``(d,)``."""
         ...
 
-    def measure(self, theta: Array) -> Measured:
-        """Return loss, gradient and metric at θ."""
+    def measure(self, theta: Array, *, last: bool = False) -> Measured:
+        """Return loss, gradient and metric at θ; the last point needs no metric."""
+        ...
+
+    def direction(self, measured: Measured, shift: Array) -> Direction:
+        """Return −M⁻¹g, M the metric plus I ⊗ diag(shift)."""
         ...
 
     def products(self, measured: Measured, moves: Array) -> Array:
         """Return the true Fisher times each of `moves`, ``(j, q, d)``."""
         ...
 
-    def certificate(self, measured: Measured) -> Certificate:
-        """Return the undamped step of the true Fisher, and what is still to be gained."""
+    def certificate(self, measured: Measured, near: Direction | None = None) -> Certificate:
+        """Return the undamped step of the true Fisher, and what is still to be gained; `near` is a first guess."""
         ...
 
 
@@ -50,6 +58,13 @@ class Rule(NamedTuple):
     max_iter: int = 100
     tol: float = 1e-10
     penalised: bool = True  # without a penalty, separable data have no optimum
+
+    beyond: float | None = None  # a last step that gains less than this share of the loss is not taken; None: see below
+
+    @property
+    def accuracy(self) -> float:
+        """Error of a step that is as good as none, relative to the loss: Newton's method squares the gap."""
+        return max(self.tol**2, EXACT)
 
     @property
     def adaptive(self) -> bool:
@@ -74,19 +89,21 @@ class Move(NamedTuple):
     """A step to try, with the quadratic model's word on it. Sums in nats."""
 
     move: Array  # (q, d)
+    image: Array  # (q, d), F v
     predicted: float  # decrease of the undamped model
     kl: float  # ½ vᵀF v
     promise: float  # decrease of the undamped model at the best length of this direction
     trust: float = 1.0  # best length of the metric's own step: 1 for an exact metric
+    how: str = ""
 
 
-def descend(landscape: Landscape, theta: Array, rule: Rule) -> Iterator[tuple[State, Step]]:
+def descend(landscape: Landscape, here: Measured, rule: Rule) -> Iterator[tuple[State, Step]]:
     """Yield after every turn, the first time before any; the last step says how it ended."""
+    state = State(here, rule.damping, certify_below=rule.tol)
+    loss = state.here.loss / state.here.weight
     # an overflow leaves a point that is not finite, which is refused
     with np.errstate(over="ignore", invalid="ignore"):
-        state = State(landscape.measure(theta), rule.damping, certify_below=rule.tol)
-    loss = state.here.loss / state.here.weight
-    outcome = Outcome.running if is_finite(state.here) else Outcome.overflow
+        outcome = Outcome.running if is_finite(here) else Outcome.overflow
     yield state, Step(loss, np.nan, np.nan, np.nan, 0.0, rule.damping, accepted=True, outcome=outcome)
     taken = 0
     while outcome is Outcome.running:
@@ -110,18 +127,21 @@ def advance(state: State, landscape: Landscape, rule: Rule) -> tuple[State, Step
         return state, _step(state, here, proposal, accepted=False, outcome=Outcome.stalled)
     if last is not None and rule.adaptive:
         proposal = last
-    trial = landscape.measure(here.theta + proposal.move)
+        if last.predicted <= (rule.accuracy if rule.beyond is None else rule.beyond) * here.loss:
+            return state, _step(state, here, _nowhere(here), accepted=True, outcome=Outcome.converged)
+    trial = landscape.measure(here.theta + proposal.move, last=last is not None)
     judged = rule.adaptive or last is not None
     accepted = is_accepted(here, trial, proposal.predicted, scale) if judged else is_finite(trial)
     if last is not None and not accepted:
         # the certificate holds where we stand, and the step, or rounding, has nothing better to offer
-        trial, accepted, proposal = here, True, Move(np.zeros_like(here.theta), 0.0, 0.0, 0.0)
+        trial, accepted, proposal = here, True, _nowhere(here)
     if accepted and judged:
         # an increase that was accepted is rounding, and no change
         trial = trial._replace(loss=min(trial.loss, here.loss))
     outcome = Outcome.running if last is None else Outcome.converged
     step = _step(state, trial, proposal, accepted=accepted, outcome=outcome)
-    return _accept(state, step, trial, proposal, rule) if accepted else _reject(state, step, rule)
+    bite = 0.0 if accepted and step.gain > GOOD_GAIN else _bite(proposal, scale, landscape.prior)
+    return _accept(state, step, trial, proposal, rule, bite) if accepted else _reject(state, step, rule, bite)
 
 
 def _step(state: State, trial: Measured, proposal: Move, *, accepted: bool, outcome: Outcome) -> Step:
@@ -135,27 +155,29 @@ def _step(state: State, trial: Measured, proposal: Move, *, accepted: bool, outc
         damping=state.damping,
         accepted=accepted,
         outcome=outcome,
+        how=proposal.how,
     )
 
 
 def _propose(state: State, landscape: Landscape, rule: Rule, shift: Array) -> Move:
     here = state.here
-    direction = -centre(here.information.precision(shift).solve(here.gradient))
-    momentum = state.momentum if rule.adaptive else None
+    direction, image, how = landscape.direction(here, shift)
+    momentum = state.momentum if rule.adaptive and image is None else None
     moves = direction[None] if momentum is None else np.stack([direction, momentum])
     # brought to size one, so that columns of 1e100 can be multiplied twice
     sizes = abs(moves).max(axis=(1, 2))
-    moves = moves / np.where(sizes > 0, sizes, 1.0)[:, None, None]
-    images = landscape.products(here, moves)
+    units = np.where(sizes > 0, sizes, 1.0)[:, None, None]
+    moves /= units
+    images = landscape.products(here, moves) if image is None else image / units
     if rule.learning_rate is None:
         lengths, alone = _best_lengths(moves, images + shift * moves, here.gradient)
         trust = alone / sizes[0] if sizes[0] > 0 else 1.0
     else:
         lengths, trust = rule.learning_rate * sizes, 1.0
-    move = np.tensordot(lengths, moves, axes=1)
-    image = np.tensordot(lengths, images, axes=1)
+    move = (lengths @ moves.reshape(len(moves), -1)).reshape(direction.shape)
+    image = (lengths @ images.reshape(len(moves), -1)).reshape(direction.shape)
     modelled = _modelled(here, move, image, landscape.prior)
-    return _shorten(modelled, here, image, landscape.prior, rule.max_kl)._replace(trust=trust)
+    return _shorten(modelled, here, image, landscape.prior, rule.max_kl)._replace(trust=trust, how=how)
 
 
 def _best_lengths(moves: Array, images: Array, gradient: Array) -> tuple[Array, float]:
@@ -168,11 +190,17 @@ def _best_lengths(moves: Array, images: Array, gradient: Array) -> tuple[Array, 
     slope = -flat @ gradient.ravel()
     if not (np.isfinite(curvature).all() and np.isfinite(slope).all()):
         return np.zeros(len(moves)), 0.0
-    size = np.sqrt(curvature.diagonal().clip(min=0.0))
+    size = np.sqrt(np.maximum(curvature.diagonal(), 0.0))
     scale = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
-    # least squares, as the two moves may be parallel, or one of them zero
-    lengths = np.linalg.lstsq(scale[:, None] * curvature * scale, scale * slope, rcond=1e-12)[0]
-    return scale * lengths, float(slope[0] * scale[0] ** 2)
+    alone = float(slope[0] * scale[0] ** 2)
+    if len(moves) == 1:
+        return np.array([alone]), alone
+    slope = scale * slope
+    cosine = float(scale[0] * curvature[0, 1] * scale[1])
+    if 1.0 - cosine**2 < PARALLEL or not scale.all():
+        return np.array([alone, 0.0]), alone
+    lengths = (slope - cosine * slope[::-1]) / (1.0 - cosine**2)
+    return scale * lengths, alone
 
 
 def _modelled(here: Measured, move: Array, image: Array, prior: Array) -> Move:
@@ -180,7 +208,18 @@ def _modelled(here: Measured, move: Array, image: Array, prior: Array) -> Move:
     bend = float(np.vdot(move, image))
     curvature = bend + float((prior * move**2).sum())
     promise = 0.5 * slope * (slope / curvature) if curvature > 0 else 0.0
-    return Move(move, slope - 0.5 * curvature, 0.5 * max(bend, 0.0), promise)
+    return Move(move, image, slope - 0.5 * curvature, 0.5 * max(bend, 0.0), promise)
+
+
+def _bite(move: Move, scale: Array, prior: Array) -> float:
+    """Return the damping that would double the curvature along a move."""
+    damped = float((scale * move.move**2).sum())
+    curvature = float(np.vdot(move.move, move.image)) + float((prior * move.move**2).sum())
+    return curvature / damped if damped > 0.0 and np.isfinite(curvature) else WAKE
+
+
+def _nowhere(here: Measured) -> Move:
+    return Move(np.zeros_like(here.theta), np.zeros_like(here.theta), 0.0, 0.0, 0.0)
 
 
 def _shorten(proposal: Move, here: Measured, image: Array, prior: Array, max_kl: float | None) -> Move:
@@ -201,31 +240,33 @@ def _certify(state: State, landscape: Landscape, rule: Rule, proposal: Move) -> 
     promise = proposal.promise / here.loss if here.loss > 0 else 0.0
     if promise > state.certify_below:
         return state, None
-    move, decrement = landscape.certificate(here)
+    move, image, decrement = landscape.certificate(here, Direction(proposal.move, proposal.image))
     state = state._replace(decrement=decrement / here.weight)
     if decrement > rule.tol * here.loss:
         ratio = rule.tol * here.loss / decrement
         return state._replace(certify_below=promise * np.clip(ratio, *LATER)), None
-    last = _modelled(here, move, landscape.products(here, move[None])[0], landscape.prior)
+    last = _modelled(here, move, image, landscape.prior)
     too_long = rule.max_kl is not None and last.kl > rule.max_kl * here.weight
     return state, None if too_long else last
 
 
-def _accept(state: State, step: Step, trial: Measured, taken: Move, rule: Rule) -> tuple[State, Step]:
+def _accept(  # noqa: PLR0913, PLR0917
+    state: State, step: Step, trial: Measured, taken: Move, rule: Rule, bite: float
+) -> tuple[State, Step]:
     if not rule.penalised and is_separated(trial):
         # No optimum, so none was reached. Further on, rows differ in information by more than float64 can tell.
         near = step.outcome is Outcome.converged or trial.loss <= np.sqrt(rule.tol) * trial.weight
         step = step._replace(outcome=Outcome.separable if near else Outcome.running)
-    damping = follow(state.damping, step.gain, taken.trust, state.faded) if rule.adaptive else state.damping
+    damping = follow(state.damping, step.gain, taken.trust, state.faded, bite) if rule.adaptive else state.damping
     return state._replace(here=trial, damping=damping, momentum=taken.move, rejections=0), step
 
 
-def _reject(state: State, step: Step, rule: Rule) -> tuple[State, Step]:
+def _reject(state: State, step: Step, rule: Rule, bite: float) -> tuple[State, Step]:
     if not rule.adaptive:
         return state, step._replace(outcome=Outcome.diverged)
     if state.rejections == MAX_REJECTIONS:
         return state, step._replace(outcome=Outcome.stalled)
-    damping = tighten(state.damping, state.rejections)
+    damping = tighten(state.damping, bite)
     faded = state.faded if state.damping > 0 else FADED_AFTER_FAILURE
     return state._replace(damping=damping, momentum=None, rejections=state.rejections + 1, faded=faded), step
 

@@ -12,24 +12,27 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sknatgrad._array import narrow
+from sknatgrad._array import narrow, stored_bytes_per_row, without_empty_columns
 from sknatgrad._categorical import predict
 from sknatgrad._descent import Rule, descend
 from sknatgrad._design import Design
 from sknatgrad._objective import Objective
-from sknatgrad._parameters import join, logits_for, prior_precision, split, transfer
+from sknatgrad._parameters import Start, into_columns, join, logits_for, prior_precision, split
 from sknatgrad._reporting import History, advice
+from sknatgrad._samples import warm_up
 from sknatgrad._sklearn import Interval, StrOptions, fit_context
 from sknatgrad._sources import MemorySource, cut
-from sknatgrad._strategy import FisherName, plan
+from sknatgrad._strategy import FisherName, Shape, plan
 from sknatgrad._typing import Outcome
 from sknatgrad._validation import (
     check_row_weights,
     check_rows,
     check_training_rows,
     overflow_advice,
+    refuse_infinite,
     unchanged_on_error,
 )
+from sknatgrad._workers import Workers
 from sknatgrad.exceptions import SeparationWarning
 
 if TYPE_CHECKING:
@@ -110,8 +113,8 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         Number of steps taken.
 
     loss_curve_ : list of float, n_iter_ + 1 of them
-        J/S in nats per unit of weight, before the first step and after each. Never increases under ``'auto'``, where a
-        change smaller than the rounding error of the sum is recorded as none.
+        J/S in nats per unit of weight, before the first step over all rows and after each. Never increases under
+        ``'auto'``, where a change smaller than the rounding error of the sum is recorded as none.
 
     kl_curve_ : list of float, n_iter_ of them
         How far each step moved the predictions: :math:`\frac{1}{2} v^T F v / S`, in nats.
@@ -160,9 +163,9 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         S times the identity, S the sum of the weights: the Euclidean metric, that is plain gradient descent on the
         mean loss; one number. Sensitive to scale; here for comparison. Cauchy (1847) [5]_.
 
-    Where a (qd, qd) matrix would take more than 256 MiB, ``'true'``, ``'empirical'`` and ``'monte_carlo'`` are never
-    formed: their steps are solved by conjugate gradients on products with the data. Where it is formed, up to eight of
-    its size are held at a time.
+    How ``'true'`` is solved with is chosen by cost, see ``verbose=2``: as a matrix where that is cheap, otherwise by
+    conjugate gradients on exact products with the data, and on many rows first on a sample of them. The optimum is the
+    same to rounding. ``'empirical'`` and ``'monte_carlo'`` are never formed where they would take more than 256 MiB.
 
     F holds the squares of the columns, so directions that differ by less than about 1e-7 of the columns' size are lost
     in it: nearly collinear columns, or a mean of more than 1e6 times the spread (subtract it). The warning says so.
@@ -241,7 +244,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         ----------
         X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
             Training data, dense in any order or sparse, of floats, integers or booleans; read a block of rows at a
-            time, without a converted copy of the whole.
+            time, without a converted copy of the whole, by as many threads as BLAS may use.
 
         y : array-like of shape (n_samples,)
             Class labels of any kind that sorts.
@@ -266,17 +269,23 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         SeparationWarning
             If the classes are perfectly separable and ``C=np.inf``, so that there is no optimum.
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), Workers() as workers:
             start = self._warm_start_from()
-            X, classes, codes = check_training_rows(self, X, y)
+            given, classes, codes = check_training_rows(self, X, y)
+            X, kept = without_empty_columns(given)
             weight = check_row_weights(sample_weight, self.class_weight, classes, codes)
-            objective = self._objective(X, codes, weight, len(classes))
-            theta = self._initial_theta(start, classes, objective)
+            objective = self._objective(X, codes, weight, len(classes), workers)
             history = History(int(self.verbose), objective.plan.describe())
-            end, step = history.follow(descend(objective, theta, self._rule()))
+            if start is None:
+                theta, rule = warm_up(objective, self._rule())
+            else:
+                theta, rule = start.carried(classes, self.n_features_in_, kept), self._rule()
+            end, step = history.follow(descend(objective, objective.begin(theta), rule))
             if step.outcome is Outcome.overflow:
-                raise ValueError(overflow_advice(X, weight, self.C))
-            self._publish(end.here.theta, classes, np.float32 if X.dtype == np.float32 else np.float64)
+                refuse_infinite(self, given)
+                raise ValueError(overflow_advice(given, weight, self.C))
+            theta = into_columns(end.here.theta, kept, self.n_features_in_)
+            self._publish(theta, classes, np.float32 if X.dtype == np.float32 else np.float64)
             self._record(history, step)
         return self
 
@@ -328,9 +337,8 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         """
         logits, dtype = self._logits(X)
         prediction = predict(logits)
-        two = logits.shape[1] == 1
-        proba = np.hstack([prediction.complement(), prediction.proba]) if two else prediction.proba
-        return narrow(proba, dtype)
+        both = logits.shape[1] == 1
+        return narrow(np.hstack([prediction.complement(), prediction.proba]) if both else prediction.proba, dtype)
 
     def predict_log_proba(self, X: Matrix) -> Any:
         """Return the log-probability of each class: finite wherever the logits are, even where the probability is 0.
@@ -357,13 +365,17 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         tags.classifier_tags.poor_score = not self.fit_intercept
         return tags
 
-    def _objective(self, X: Matrix, codes: Any, weight: Array, n_classes: int) -> Objective:
+    def _objective(self, X: Matrix, codes: Any, weight: Array, n_classes: int, workers: Workers) -> Objective:
         n_logits = logits_for(n_classes)
         prior = prior_precision(self.C, X.shape[1], intercept=self.fit_intercept)
         # the global generator is not touched where nothing is drawn
-        drawn = self.fisher == "monte_carlo"
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)) if drawn else 0
-        return Objective(MemorySource(X, codes, weight, n_logits), prior, plan(self.fisher, n_logits, prior.size), seed)
+        random = check_random_state(self.random_state) if self.fisher == "monte_carlo" else None
+        seed = 0 if random is None else int(random.randint(np.iinfo(np.int32).max))
+        source = MemorySource(X, codes, weight, n_logits, workers)
+        shape = Shape(X.shape[0], n_logits, prior.size, stored_bytes_per_row(X) / 8.0 + self.fit_intercept)
+        rule = self._rule()
+        chosen = plan(self.fisher, shape, adaptive=rule.adaptive, leap=rule.max_kl is None)
+        return Objective(source, prior, chosen, seed, rule.accuracy)
 
     def _rule(self) -> Rule:
         return Rule(
@@ -375,24 +387,11 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             penalised=np.isfinite(self.C),
         )
 
-    def _warm_start_from(self) -> tuple[Array, Any] | None:
+    def _warm_start_from(self) -> Start | None:
         if not self.warm_start or not hasattr(self, "coef_"):
             return None
-        return join(self.coef_, self.intercept_, with_intercept=self.fit_intercept), self.classes_
-
-    def _initial_theta(self, start: tuple[Array, Any] | None, classes: Any, objective: Objective) -> Array:
-        n_columns = objective.prior.size
-        if start is None:
-            return np.zeros((logits_for(len(classes)), n_columns))
-        theta, old_classes = start
-        if theta.shape[1] != n_columns:
-            n_old = theta.shape[1] - self.fit_intercept
-            message = (
-                f"X has {n_columns - self.fit_intercept} features, but warm_start=True would start from coefficients "
-                f"of {n_old}; pass the same features, or set warm_start=False."
-            )
-            raise ValueError(message)
-        return objective.better_start(transfer(theta, old_classes, classes))
+        theta = join(self.coef_, self.intercept_, with_intercept=self.fit_intercept)
+        return Start(theta, self.classes_, self.fit_intercept)
 
     def _publish(self, theta: Array, classes: Any, dtype: type) -> None:
         coef, intercept = split(theta, intercept=self.fit_intercept)
@@ -419,6 +418,6 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         theta = join(self.coef_, self.intercept_, with_intercept=True)
         logits = np.empty((X.shape[0], theta.shape[0]))
         for start, stop, rows in cut(X, theta.shape[0]):
-            logits[start:stop] = Design.of(rows, theta).logits(theta)
+            logits[start:stop] = Design.of(rows, theta.shape[1]).logits(theta)
         single = X.dtype == np.float32 and self.coef_.dtype == np.float32
         return logits, np.float32 if single else np.float64

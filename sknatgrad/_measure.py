@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sknatgrad._categorical import predict
+from sknatgrad._categorical import TrueExpectation, predict
 from sknatgrad._design import Design
 
 if TYPE_CHECKING:
-    from sknatgrad._categorical import Expectation
+    from sknatgrad._categorical import Expectation, Prediction
     from sknatgrad._information import Structure
-    from sknatgrad._typing import Array, RowBlock
+    from sknatgrad._typing import Array, RowBlock, Scores
+
+
+class BlockScores(NamedTuple):
+    """The scores of one block."""
+
+    own: Scores  # by the metric's expectation
+    model: Scores  # over the model's own labels: the true Fisher's
 
 
 class Sums(NamedTuple):
@@ -24,6 +31,7 @@ class Sums(NamedTuple):
     information: Any  # a structure of `_information`
     weight: float
     worst: float  # a maximum, not a sum: the largest loss of a row with positive weight
+    scores: tuple[BlockScores, ...] = ()  # of each block, where they are kept: q numbers a row, or twice that
 
 
 @dataclass(frozen=True)
@@ -33,20 +41,27 @@ class MeasureKernel:
     theta: Array  # (q, d)
     expectation: Expectation
     structure: Structure
+    keep: bool = False  # whether to return the scores too
 
     def __call__(self, block: RowBlock) -> Sums:
         """Measure one block."""
-        design = Design.of(block.X, self.theta)
+        design = Design.of(block.X, self.theta.shape[-1])
         prediction = predict(design.logits(self.theta))
         row_loss = prediction.loss(block.codes)
-        scores = self.expectation.scores(prediction, block.codes, block.start)
+        own = self.expectation.scores(prediction, block.codes, block.start)
+        residual = prediction.residual(block.codes)
+        residual *= block.weight[:, None]
         return Sums(
-            loss=float(block.weight @ row_loss),
-            gradient=design.pull_back(block.weight[:, None] * prediction.residual(block.codes)),
-            information=self.structure.of_block(design, scores, block.weight),
+            loss=float((block.weight * row_loss).sum()),
+            gradient=design.pull_back(residual),
+            information=self.structure.of_block(design, own, block.weight),
             weight=float(block.weight.sum()),
             worst=float(row_loss.max(initial=0.0, where=block.weight > 0)),
+            scores=(self._kept(own, prediction),) if self.keep else (),
         )
+
+    def _kept(self, own: Scores, prediction: Prediction) -> BlockScores:
+        return BlockScores(own, own if isinstance(self.expectation, TrueExpectation) else prediction.scores())
 
     def merge(self, left: Sums, right: Sums) -> Sums:
         """Pool two runs of rows."""
@@ -56,24 +71,43 @@ class MeasureKernel:
             information=left.information.merge(right.information),
             weight=left.weight + right.weight,
             worst=max(left.worst, right.worst),
+            scores=left.scores + right.scores,
         )
 
 
 @dataclass(frozen=True)
-class FisherProductKernel:
-    """F v at θ for several v at once, without forming F: logits of θ and of v, then one pull back."""
+class InformationKernel:
+    """The information in some structure, of scores that are known."""
 
-    theta: Array  # (q, d)
+    scores: tuple[Scores, ...]  # of each block
+    structure: Structure
+    n_columns: int
+
+    def __call__(self, block: RowBlock) -> Any:
+        """Return the information of one block."""
+        return self.structure.of_block(Design.of(block.X, self.n_columns), self.scores[block.number], block.weight)
+
+    def merge(self, left: Any, right: Any) -> Any:
+        """Pool two runs of rows."""
+        return left.merge(right)
+
+
+@dataclass(frozen=True)
+class FisherProductKernel:
+    """F v for several v at once, without forming F: logits of v, scores that are known, then one pull back."""
+
+    scores: tuple[Scores, ...]  # of each block
     moves: Array  # (j, q, d)
-    expectation: Expectation
 
     def __call__(self, block: RowBlock) -> Array:
         """Return the products over one block, ``(j, q, d)``."""
-        design = Design.of(block.X, self.theta)
-        scores = self.expectation.scores(predict(design.logits(self.theta)), block.codes, block.start)
-        return np.stack(
-            [design.pull_back(block.weight[:, None] * scores.apply(design.logits(move))) for move in self.moves]
-        )
+        design, scores = Design.of(block.X, self.moves.shape[-1]), self.scores[block.number]
+        products = np.empty_like(self.moves)
+        for product, move in zip(products, self.moves, strict=True):
+            rows = scores.apply(design.logits(move))
+            rows *= block.weight[:, None]
+            product[...] = design.pull_back(rows)
+        return products
 
     def merge(self, left: Array, right: Array) -> Array:
         """Pool two runs of rows."""

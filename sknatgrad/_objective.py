@@ -8,25 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sknatgrad._categorical import TrueExpectation
-from sknatgrad._information import DenseInformation, DiagonalInformation
-from sknatgrad._measure import FisherProductKernel, MeasureKernel
-from sknatgrad._parameters import centre
-from sknatgrad._refine import MatrixFreeInformation, conjugate_gradients
+from sknatgrad._descent import EXACT
+from sknatgrad._information import DenseInformation, IdentityInformation
+from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel
+from sknatgrad._parameters import BINARY, centre
+from sknatgrad._refine import IterativeInformation, IterativePrecision, Preconditioner, Solution
 from sknatgrad._stopping import ROUNDING
-from sknatgrad._typing import Certificate, Measured
+from sknatgrad._strategy import PRECONDITIONERS, on_sample
+from sknatgrad._typing import Certificate, Direction, Measured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sknatgrad._categorical import Expectation
     from sknatgrad._information import Structure
     from sknatgrad._strategy import Plan
-    from sknatgrad._typing import Array, Information, RowSource
-
-# An inexact step is corrected by the next one; a certificate is the last.
-STEP_TOLERANCE = 1e-2
-CERTIFICATE_TOLERANCE = 1e-6
+    from sknatgrad._typing import Array, Information, RowSource, Scores
 
 
 @dataclass(frozen=True)
@@ -37,80 +33,127 @@ class Objective:
     prior: Array  # (d,), λ
     plan: Plan
     seed: int = 0
-    _draws: Iterator[int] = field(default_factory=count)
+    accuracy: float = EXACT  # error of a step that is as good as none, relative to the loss
+    preconditioner: Preconditioner = field(init=False)
+    _draws: Iterator[int] = field(default_factory=count, init=False)
 
-    def measure(self, theta: Array) -> Measured:
-        """Return loss, gradient and metric at θ, in one pass; labels are drawn anew each time."""
+    def __post_init__(self) -> None:
+        """Begin with the cheapest preconditioner."""
+        object.__setattr__(self, "preconditioner", Preconditioner(offers=list(self.plan.offers)))
+
+    def measure(self, theta: Array, *, last: bool = False) -> Measured:
+        """Return loss, gradient and metric at θ, in one pass; labels are drawn anew each time.
+
+        The last point of a descent is left without a metric, as no step begins there.
+        """
         expectation = self.plan.expectation(self.seed + next(self._draws))
-        sums = self.source.total(MeasureKernel(theta, expectation, self.plan.structure))
+        structure = IdentityInformation if self.plan.iterative or last else self.plan.structure
+        keep = self.plan.needs_products and not last
+        sums = self.source.total(MeasureKernel(theta, expectation, structure, keep))
+        loss = sums.loss + 0.5 * float((self.prior * theta**2).sum())
         information: Information = sums.information
-        if self.plan.matrix_free:
-            information = self._matrix_free(theta, expectation, sums.information, STEP_TOLERANCE)
+        if self.plan.iterative and not last:
+            own = tuple(scores.own for scores in sums.scores)
+            information = self._iterative(own, loss, self.preconditioner)
         return Measured(
             theta=theta,
-            loss=sums.loss + 0.5 * float((self.prior * theta**2).sum()),
+            loss=loss,
             gradient=sums.gradient + self.prior * theta,
             information=information,
             weight=sums.weight,
             worst=sums.worst,
+            scores=sums.scores,
         )
 
-    def better_start(self, theta: Array) -> Array:
-        """Return θ, or zero if that has the lower loss: far out, where F has vanished, no step leads back."""
+    def begin(self, theta: Array) -> Measured:
+        """Measure θ, or zero if that has the lower loss: far out, where F has vanished, no step leads back."""
+        at_zero = np.log(max(theta.shape[0], BINARY)) * (1.0 + ROUNDING)
         with np.errstate(over="ignore", invalid="ignore"):
-            given, zero = (self.measure(start).loss for start in (theta, np.zeros_like(theta)))
-        return theta if given <= zero else np.zeros_like(theta)
+            here = self.measure(theta)
+            return here if here.loss <= here.weight * at_zero else self.measure(np.zeros_like(theta))
+
+    def on_sample(self, n_rows: int, accuracy: float) -> Objective:
+        """Return the same objective as a sample of the rows estimates it."""
+        return Objective(self.source.sample(n_rows), self.prior, on_sample(self.plan, n_rows), self.seed, accuracy)
+
+    def direction(self, measured: Measured, shift: Array) -> Direction:
+        """Return −M⁻¹g, M the metric plus I ⊗ diag(shift)."""
+        precision = measured.information.precision(shift)
+        if not isinstance(precision, IterativePrecision):
+            move = -centre(precision.solve(measured.gradient))
+            return Direction(move, None if self.plan.needs_products else measured.information.matvec(move))
+        if not self.plan.exact:
+            return Direction(-centre(precision.solve(measured.gradient)))
+        solution = precision.descend(measured.gradient)
+        how = f"{solution.products} products by {self.preconditioner.name}"
+        return Direction(-centre(solution.move), _image(measured.gradient, solution, shift), how)
+
+    def metric(self, measured: Measured) -> Information:
+        """Return the metric at a point as far as it is stored."""
+        information: Any = measured.information
+        return information.metric() if self.plan.iterative else information  # type: ignore[no-any-return]
 
     def products(self, measured: Measured, moves: Array) -> Array:
         """Return the true Fisher times each of `moves`, ``(j, q, d)``, without the prior."""
-        if self.plan.exact and not self.plan.matrix_free:
-            return np.stack([measured.information.matvec(move) for move in moves])
-        return self.source.total(FisherProductKernel(measured.theta, moves, TrueExpectation()))
+        scores = tuple(scores.model for scores in measured.scores)
+        return self.source.total(FisherProductKernel(scores, moves))
 
-    def certificate(self, measured: Measured) -> Certificate:
-        """Return −(F+Λ)⁻¹g with the true Fisher and no damping, and ½ gᵀ(F+Λ)⁻¹g.
+    def certificate(self, measured: Measured, near: Direction | None = None) -> Certificate:
+        """Return −(F+Λ)⁻¹g with the true Fisher and no damping, and ½ gᵀ(F+Λ)⁻¹g; `near` is a first guess.
 
         A solve leaves out what lies outside the numerical range of F+Λ: nothing but rounding, as a rule, but also
         directions too nearly collinear to be told from rounding; or everything, where all probabilities have saturated
         and F has vanished. If the gradient has more there than rounding, what it could gain is not known.
         """
         if not self.plan.dense_certificate:
-            return self._iterated_certificate(measured)
+            return self._iterated_certificate(measured, near)
         information: Any = measured.information
-        if not self.plan.exact:
-            information = self._information(measured.theta, DenseInformation)
+        if self.plan.needs_products:
+            information = self._build(tuple(scores.model for scores in measured.scores), DenseInformation)
         precision = information.precision(self.prior)
         move = -centre(precision.solve(measured.gradient))
         # Σ s|r x| ≤ √(Σ s r²/v) √(Σ s v x²), with v the variance of the score, and r²/v = e^ℓ − 1 is about the loss ℓ:
         # so this, in the units of `outside`, is the rounding of the sum that makes the gradient
         rounding = ROUNDING * np.sqrt(measured.loss)
-        return _certificate(measured, move, known=precision.outside(measured.gradient) <= rounding)
+        known = precision.outside(measured.gradient) <= rounding
+        return _certificate(measured, move, information.matvec(move), known=known)
 
-    def _iterated_certificate(self, measured: Measured) -> Certificate:
-        # by the true diagonal, whatever the metric: in other units than each column's own, "solved" would mean little
-        precision = self._information(measured.theta, DiagonalInformation).precision(self.prior)
-        solution = conjugate_gradients(
-            lambda move: self.products(measured, move[None])[0] + self.prior * move,
-            measured.gradient,
-            precision,
-            tolerance=CERTIFICATE_TOLERANCE,
+    def _iterated_certificate(self, measured: Measured, near: Direction | None) -> Certificate:
+        information: Any = measured.information
+        if not (self.plan.exact and self.plan.iterative):
+            # by the true diagonal, whatever the metric: in other units than a column's own, "solved" would mean little
+            model = tuple(scores.model for scores in measured.scores)
+            information = self._iterative(model, measured.loss, Preconditioner())
+        start = None
+        if near is not None and near.image is not None:
+            residual = measured.gradient + near.image + self.prior * near.move
+            start = Solution(-near.move, residual)
+        precision = information.precision(self.prior)
+        solution = precision.descend(measured.gradient, start, last=True)
+        known = solution.solved and information.preconditioner(self.prior).outside(measured.gradient) == 0.0
+        return _certificate(
+            measured, -centre(solution.move), _image(measured.gradient, solution, self.prior), known=known
         )
-        known = solution.solved and precision.outside(measured.gradient) == 0.0
-        return _certificate(measured, -centre(solution.move), known=known)
 
-    def _information(self, theta: Array, structure: Structure) -> Any:
-        """Return the true Fisher information at θ in another structure than the plan's, by a pass of its own."""
-        return self.source.total(MeasureKernel(theta, TrueExpectation(), structure)).information
+    def _build(self, scores: tuple[Scores, ...], structure: Structure) -> Any:
+        """Return the information of known scores in any structure, by a pass of its own."""
+        return self.source.total(InformationKernel(scores, structure, self.prior.size))
 
-    def _matrix_free(
-        self, theta: Array, expectation: Expectation, diagonal: Information, tolerance: float
-    ) -> MatrixFreeInformation:
-        def product(move: Array) -> Array:
-            kernel = FisherProductKernel(theta, move[None], expectation)
-            return np.ascontiguousarray(self.source.total(kernel)[0])
-
-        return MatrixFreeInformation(diagonal, product, tolerance)
+    def _iterative(self, scores: tuple[Scores, ...], loss: float, known: Preconditioner) -> IterativeInformation:
+        return IterativeInformation(
+            product=lambda move: self.source.total(FisherProductKernel(scores, move[None]))[0],
+            build=lambda structure: self._build(scores, PRECONDITIONERS[structure]),
+            bought=known,
+            loss=loss,
+            accuracy=self.accuracy,
+        )
 
 
-def _certificate(measured: Measured, move: Array, *, known: bool) -> Certificate:
-    return Certificate(move, -0.5 * float(np.vdot(measured.gradient, move)) if known else np.inf)
+def _image(gradient: Array, solution: Solution, shift: Array) -> Array:
+    """Return the true Fisher times the step: A x = g - r, and A = F + shift."""
+    return solution.residual - gradient + shift * solution.move
+
+
+def _certificate(measured: Measured, move: Array, image: Array, *, known: bool) -> Certificate:
+    decrement = -0.5 * float(np.vdot(measured.gradient, move)) if known else np.inf
+    return Certificate(move, image, decrement)

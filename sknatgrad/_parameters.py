@@ -6,12 +6,12 @@ classes. θ is kept at the member of that family that sums to zero over classes,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array
+    from sknatgrad._typing import Array, Codes
 
 
 BINARY = 2
@@ -45,6 +45,21 @@ def split(theta: Array, *, intercept: bool) -> tuple[Array, Array]:
     return theta.copy(), np.zeros(theta.shape[0])
 
 
+def columns_of(theta: Array, kept: Codes | None, n_features: int) -> Array:
+    """Return the columns of θ that belong to the kept features, and to the intercept."""
+    return theta if kept is None else theta[:, np.append(kept, np.arange(n_features, theta.shape[1]))]
+
+
+def into_columns(theta: Array, kept: Codes | None, n_features: int) -> Array:
+    """Return θ for all features, zero for those that were not kept."""
+    if kept is None:
+        return theta
+    whole = np.zeros((theta.shape[0], n_features + theta.shape[1] - kept.size))
+    whole[:, kept] = theta[:, : kept.size]
+    whole[:, n_features:] = theta[:, kept.size :]
+    return whole
+
+
 def transfer(theta: Array, classes: Array, new_classes: Array) -> Array:
     """Carry θ from one set of classes to another by label; a class not seen before starts at zero.
 
@@ -54,3 +69,22 @@ def transfer(theta: Array, classes: Array, new_classes: Array) -> Array:
     by_label = dict(zip(classes.tolist(), rows, strict=True))
     carried = np.array([by_label.get(label, np.zeros(theta.shape[1])) for label in new_classes.tolist()])
     return carried[1:] - carried[:1] if len(carried) == BINARY else centre(carried)
+
+
+class Start(NamedTuple):
+    """The coefficients of an earlier fit."""
+
+    theta: Array  # (q, d)
+    classes: Any
+    intercept: bool
+
+    def carried(self, classes: Any, n_features: int, kept: Codes | None) -> Array:
+        """Return θ for other classes and the kept features; refuse another number of features."""
+        n_old = self.theta.shape[1] - self.intercept
+        if n_old != n_features:
+            message = (
+                f"X has {n_features} features, but warm_start=True would start from coefficients of {n_old}; pass the "
+                "same features, or set warm_start=False."
+            )
+            raise ValueError(message)
+        return transfer(columns_of(self.theta, kept, n_features), self.classes, classes)

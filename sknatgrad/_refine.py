@@ -1,8 +1,9 @@
-"""Conjugate gradients on exact Fisher products, preconditioned by a metric; and the metric that stores nothing else."""
+"""Conjugate gradients on exact Fisher products, preconditioned by a metric that is paid for once it is needed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,83 +14,227 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array, Information, Precision
 
 MAX_PRODUCTS = 1000
+# gains are not taken to shrink more slowly than this
+SLOWEST = 0.99
+# after how many products the rate of convergence is believed
+LOOK = 3
+# an offer of at most this price is taken at once
+CHEAP = 2.0
+# an offer is not thought of before this share of its price has been spent
+TRIAL = 0.25
+# how much an offer has to save, in its own price
+WORTH = 1.0
+# a preconditioner is computed anew once the loss has fallen to this share
+AGED = 0.5
+# largest error of a step, as a share of its own gain
+LOOSEST = 0.1
 
 
 class Solution(NamedTuple):
     """What conjugate gradients found."""
 
     move: Array  # (q, d)
-    solved: bool  # whether the tolerance was reached
-    products: int
+    residual: Array  # (q, d), b - A x
+    gained: float = 0.0  # bᵀx - ½ xᵀA x
+    left: float = math.inf  # what there seems to be left to gain, doubled: the error squared, in A
+    solved: bool = False
+    interrupted: bool = False  # whether it was too slow
+    products: int = 0  # spent on it, and on what it started from
 
 
-def conjugate_gradients(
+def conjugate_gradients(  # noqa: PLR0913 - the system, and when to stop
     product: Callable[[Array], Array],
     right: Array,
     metric: Precision,
     *,
-    tolerance: float,
+    enough: Callable[[float, float], bool],
+    start: Solution | None = None,
     max_products: int = MAX_PRODUCTS,
+    too_slow: Callable[[int, float, float], bool] = lambda *_: False,
 ) -> Solution:
     """Solve A x = b for a symmetric positive semidefinite A known by its products.
 
-    Stops when the residual, measured in the metric's inverse, has fallen by `tolerance`. Starting from zero, every
-    iterate x has bᵀx > 0, so −x descends however early it stops. Hestenes and Stiefel (1952).
+    Stops when ``enough(gained, left)``, or when ``too_slow(products, left before them, left after)``. What the next
+    product will gain is estimated by rᵀM⁻¹r, r the residual and M the metric, times the last step's length, which is
+    near 1 where M is near A and says by how much it is not elsewhere; what all of them will, by the rate so far.
+    Starting from zero, every iterate x has bᵀx > 0, so −x descends however early it stops. Hestenes and Stiefel (1952).
     """
-    move, residual = np.zeros_like(right), right.copy()
+    now = Solution(np.zeros_like(right), right.copy()) if start is None else start
+    move, residual, gained = now.move.copy(), now.residual.copy(), now.gained
     preconditioned = metric.solve(residual)
-    direction, size = preconditioned, float(np.vdot(residual, preconditioned))
-    target = tolerance**2 * size
-    for count in range(max_products):
-        if size <= target:
-            return Solution(move, solved=True, products=count)
+    direction, size = preconditioned.copy(), float(np.vdot(residual, preconditioned))
+    first = left = size
+    count = 0
+    while True:
+        now = Solution(move, residual, gained, left, products=(0 if start is None else start.products) + count)
+        if enough(gained, left):
+            return now._replace(solved=True)
+        if too_slow(count - 1, first, left):
+            return now._replace(interrupted=True)
+        if count == max_products:
+            return now
         image = product(direction)
         curvature = float(np.vdot(direction, image))
         if curvature <= 0.0:
             # rounding has used up the range of A
-            return Solution(move, solved=False, products=count + 1)
+            return now._replace(products=now.products + 1)
         length = size / curvature
-        move = move + length * direction
-        residual = residual - length * image
+        gained += 0.5 * length * size
+        move += length * direction
+        residual -= length * image
         preconditioned = metric.solve(residual)
         size, previous = float(np.vdot(residual, preconditioned)), size
-        direction = preconditioned + (size / previous) * direction
-    return Solution(move, solved=size <= target, products=max_products)
+        first = length * size if count == 0 else first
+        left = _still_to_come(length * size, first, count)
+        direction *= size / previous
+        direction += preconditioned
+        count += 1
+
+
+def _still_to_come(next_gain: float, first: float, count: int) -> float:
+    """Return the sum of all gains to come, if they shrink as they have from the `first`, `count` products ago."""
+    shrinks = (next_gain / first) ** (1.0 / max(count, 1)) if 0.0 < next_gain < first else float(next_gain > 0.0)
+    return next_gain / (1.0 - min(shrinks, SLOWEST))
+
+
+class Offer(NamedTuple):
+    """A dearer preconditioner, and what it costs."""
+
+    structure: str  # a key of `_strategy.PRECONDITIONERS`
+    name: str  # in words
+    price: float  # in products
+
+
+@dataclass
+class Preconditioner:
+    """The metric that conjugate gradients are given, and the dearer ones on offer.
+
+    Whether data need a dear one shows in the rate of convergence alone. So the cheap one is used until its rate lets
+    expect more products, until the end of the fit, than the next one costs.
+    """
+
+    structure: str = "diagonal"
+    name: str = "the diagonal"
+    offers: list[Offer] = field(default_factory=list)
+    information: Information | None = None
+    loss: float = math.inf  # at the point where it was computed
+    price: float = 1.0  # of computing it anew, in products
+    spent: int = 0  # products since it was computed
+    _factorised: tuple[Array, Precision] | None = None
+
+    def __post_init__(self) -> None:
+        """Begin with the best that costs next to nothing."""
+        while self.offers and self.offers[0].price <= CHEAP:
+            self.buy()
+
+    def outdated(self, loss: float) -> bool:
+        """Say whether it was computed too far away, or never."""
+        worn = self.structure == "true" and self.spent > self.price and loss < self.loss
+        return self.information is None or loss < AGED * self.loss or worn
+
+    def too_slow(self, count: int, first: float, size: float, goal: float) -> bool:
+        """Say whether the rate so far, from `first` to `size` in `count` products, makes an offer worth its price.
+
+        That is, whether more products than that would be needed to reach `goal`.
+        """
+        if not self.offers or count < LOOK or self.spent + count < TRIAL * self.offers[0].price or size <= goal:
+            return False
+        rate = math.log(first / size) / count if size < first else 0.0
+        expected = math.log(size / goal) / rate if rate > 0.0 else math.inf
+        return expected > WORTH * self.offers[0].price
+
+    def take(self, information: Information, loss: float) -> None:
+        """Use `information`, computed where the loss was `loss`."""
+        self.information, self.loss, self._factorised, self.spent = information, loss, None, 0
+
+    def receive(self, information: Information) -> None:
+        """Begin with what another descent has computed, whatever the loss is here, unless there is better."""
+        if self.structure == "diagonal":
+            self.name = "the sample's information"
+            self.take(information, 0.0)
+
+    def buy(self) -> None:
+        """Choose the next offer; its information is to be computed."""
+        self.structure, self.name, self.price = self.offers.pop(0)
+        self.information = None
+
+    def precision(self, shift: Array) -> Precision:
+        """Return the factorised metric with the shift, from the last call if that was the same."""
+        if self._factorised is None or not np.array_equal(self._factorised[0], shift):
+            self._factorised = shift, self.information.preconditioner(shift)  # type: ignore[union-attr]
+        return self._factorised[1]
 
 
 @dataclass(frozen=True)
-class MatrixFreeInformation:
-    """Fisher information that is only ever multiplied with; keeps its diagonal, ``(q, d)``."""
+class IterativeInformation:
+    """Fisher information that is only ever multiplied with."""
 
-    diagonal_part: Information
-    product: Callable[[Array], Array]
-    tolerance: float
+    product: Callable[[Array], Array]  # F v, by a pass over the data
+    build: Callable[[str], Information]  # F at the same point in a structure, by a pass over the data
+    bought: Preconditioner
+    loss: float
+    accuracy: float  # error of a step that is as good as none, relative to the loss
+
+    def metric(self) -> Information:
+        """Return the preconditioner's information, computed anew if the one there is comes from too far away."""
+        known = self.bought
+        if known.outdated(self.loss):
+            known.take(self.build(known.structure), self.loss)
+        return known.information  # type: ignore[return-value]
 
     def diagonal(self) -> Array:
-        """Return the diagonal, ``(q, d)``."""
-        return self.diagonal_part.diagonal()
+        """Return the diagonal of the preconditioner, ``(q, d)``."""
+        return self.metric().diagonal()
 
     def matvec(self, move: Array) -> Array:
         """Return F v, ``(q, d)``, by a pass over the data."""
         return self.product(move)
 
-    def precision(self, shift: Array) -> MatrixFreePrecision:
+    def precision(self, shift: Array) -> IterativePrecision:
         """Return a solver for F + I ⊗ diag(shift)."""
-        return MatrixFreePrecision(self, shift)
+        return IterativePrecision(self, shift)
+
+    def preconditioner(self, shift: Array) -> Precision:
+        """Return the factorised preconditioner, with the shift."""
+        self.metric()
+        return self.bought.precision(shift)
 
 
 @dataclass(frozen=True)
-class MatrixFreePrecision:
-    """Solves by conjugate gradients, preconditioned by the diagonal."""
+class IterativePrecision:
+    """Solves by conjugate gradients."""
 
-    information: MatrixFreeInformation
+    information: IterativeInformation
     shift: Array  # (d,)
 
     def solve(self, gradient: Array) -> Array:
-        """Return M⁻¹ g, ``(q, d)``, to the information's tolerance."""
-        return conjugate_gradients(
-            lambda move: self.information.matvec(move) + self.shift * move,
-            gradient,
-            self.information.diagonal_part.precision(self.shift),
-            tolerance=self.information.tolerance,
-        ).move
+        """Return M⁻¹ g, ``(q, d)``, as exactly as the distance to the optimum makes worth while."""
+        return self.descend(gradient).move
+
+    def descend(self, gradient: Array, start: Solution | None = None, *, last: bool = False) -> Solution:
+        """Return M⁻¹ g and what is left over.
+
+        Newton's method squares the relative gap, so a linear error of that size is small enough.
+        """
+        known, loss = self.information.bought, self.information.loss
+        goal, spent = self.information.accuracy * loss, 0
+
+        def enough(gained: float, left: float) -> bool:
+            if left <= goal:
+                return True
+            # what the model promises beyond the loss itself, which cannot fall below 0, is no reason to go on
+            return not last and (left * loss <= min(gained, LOOSEST * loss) * gained or gained > loss)
+
+        while True:
+            start = conjugate_gradients(
+                lambda move: self.information.product(move) + self.shift * move,
+                gradient,
+                self.information.preconditioner(self.shift),
+                enough=enough,
+                start=start,
+                too_slow=lambda count, first, left: known.too_slow(count, first, left, goal),
+            )
+            known.spent, spent = known.spent + start.products - spent, start.products
+            if not start.interrupted:
+                return start
+            known.buy()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sknatgrad._descent import Rule, State
     from sknatgrad._typing import Step
 
-REJECTIONS_TOO = 2
+CHOICES_TOO = 2
 
 
 class History:
@@ -23,7 +23,7 @@ class History:
         self.verbose = verbose
         self.loss_curve: list[float] = []
         self.kl_curve: list[float] = []
-        self._say(choice, REJECTIONS_TOO)
+        self._say(choice, CHOICES_TOO)
 
     @property
     def n_iter(self) -> int:
@@ -38,7 +38,7 @@ class History:
 
     def _note(self, step: Step) -> None:
         if not step.accepted:
-            self._say(f"iteration {self.n_iter + 1:4d}: rejected at damping {step.damping:.1e}", REJECTIONS_TOO)
+            self._say(f"iteration {self.n_iter + 1:4d}: rejected at damping {step.damping:.1e}", CHOICES_TOO)
             return
         if not self.loss_curve:
             self.loss_curve.append(step.loss)
@@ -46,9 +46,10 @@ class History:
             return
         self.loss_curve.append(step.loss)
         self.kl_curve.append(step.kl)
+        how = f", {step.how}" if step.how and self.verbose >= CHOICES_TOO else ""
         self._say(
             f"iteration {self.n_iter:4d}: loss {step.loss:.9g} nats, moved {step.kl:.1e} nats, "
-            f"damping {step.damping:.1e}, gain {step.gain:.3f}",
+            f"damping {step.damping:.1e}, gain {step.gain:.3f}{how}",
             1,
         )
 

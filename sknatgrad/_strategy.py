@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sknatgrad._categorical import EmpiricalExpectation, SampledExpectation, TrueExpectation
 from sknatgrad._information import (
+    BlockInformation,
     DenseInformation,
     DiagonalInformation,
     IdentityInformation,
     KroneckerInformation,
 )
+from sknatgrad._refine import Offer
 
 if TYPE_CHECKING:
     from sknatgrad._categorical import Expectation
@@ -18,8 +20,28 @@ if TYPE_CHECKING:
 
 FisherName = Literal["true", "empirical", "diagonal", "kronecker", "monte_carlo", "identity"]
 
+# Rough figures of two cores, for comparing costs: multiplications of a matrix a second, where both sides are large and
+# where one is thin; bytes read a second; and seconds of Python that a product costs however small it is.
+FLOPS = 1.2e11
+THIN_FLOPS = 6e10
+BANDWIDTH = 2.5e10
+CALL = 1e-4
+# how many classes a row counts in, and numbers in a block of rows
+FEW_CLASSES = 3.0
+ROWS_IN_A_BLOCK_TIMES = 2**19
+# F is computed as a matrix at every point if that costs no more than so many products
+DIRECT_PRICE = 3.0
+# The largest sample is this share of the rows, each smaller one this share of the next, and none has fewer rows a
+# parameter than this. Values of X below which there is nothing to save.
+SAMPLE_SHARE = 8
+GROWTH = 16
+ROWS_A_PARAMETER = 32
+WORTH_SAMPLING = 2**18
+
 # one (qd)² matrix of float64; a direct solve holds a handful of them at a time
 DENSE_BUDGET_BYTES = 2**28
+# the same for a preconditioner
+MATRIX_BYTES = 2**25
 # the same for the certificate of a metric whose user did not ask for a (qd)² matrix
 CERTIFICATE_BUDGET_BYTES = 2**23
 
@@ -30,6 +52,13 @@ STRUCTURES: dict[str, Structure] = {
     "kronecker": KroneckerInformation,
     "monte_carlo": DenseInformation,
     "identity": IdentityInformation,
+}
+# of the true Fisher, for conjugate gradients
+PRECONDITIONERS: dict[str, Structure] = {
+    "diagonal": DiagonalInformation,
+    "kronecker": KroneckerInformation,
+    "blocks": BlockInformation,
+    "true": DenseInformation,
 }
 
 
@@ -42,13 +71,53 @@ def expectation_of(fisher: str, seed: int = 0) -> Expectation:
     return TrueExpectation()
 
 
+class Shape(NamedTuple):
+    """What costs depend on."""
+
+    n_rows: int
+    n_logits: int  # q
+    n_columns: int  # d
+    stored: float  # values of X that are stored, a row
+
+    @property
+    def size(self) -> int:
+        """Number of parameters, qd."""
+        return self.n_logits * self.n_columns
+
+    def product(self) -> float:
+        """Seconds of one product F v: X is read once, and multiplied with twice."""
+        work = 4.0 * self.n_rows * self.n_logits * self.stored / THIN_FLOPS
+        return CALL + max(work, 8.0 * self.n_rows * self.stored / BANDWIDTH)
+
+    def dense(self) -> float:
+        """Seconds of F as a matrix, half of which is computed, and of its factorisation."""
+        gram = self.n_rows * self.size * self.n_logits * self.stored / THIN_FLOPS
+        return gram + 2.0 * self.size**3 / 3.0 / FLOPS
+
+    def kronecker(self) -> float:
+        """Seconds of the two factors, and of their factorisations."""
+        factorise = 2.0 * (self.n_columns**3 + self.n_logits**3) / 3.0 / FLOPS
+        grams = self.n_rows * (self.n_columns * self.stored + self.n_logits**2) / THIN_FLOPS
+        return grams + factorise
+
+    def blocks(self) -> float:
+        """Seconds of one matrix a class, from the few classes that each row counts in, and of their inverses."""
+        rows = max(ROWS_IN_A_BLOCK_TIMES / (self.stored + 8.0 * self.n_logits), 256.0)
+        calls = 0.2 * CALL * self.n_logits * max(self.n_rows / rows, 1.0)
+        grams = FEW_CLASSES * self.n_rows * self.n_columns * self.stored / THIN_FLOPS
+        return calls + grams + 2.0 * self.n_logits * self.n_columns**3 / FLOPS
+
+
 class Plan(NamedTuple):
     """How the metric is computed."""
 
-    fisher: str
+    fisher: FisherName
+    shape: Shape
     structure: Structure
-    matrix_free: bool  # the metric is dense by name but known only by its products
+    iterative: bool  # the metric is dense by name but known only by its products
     dense_certificate: bool  # whether the exact decrement is had by factorising, rather than by conjugate gradients
+    offers: tuple[Offer, ...] = ()  # preconditioners, should the diagonal be slow
+    samples: tuple[int, ...] = ()  # how many rows to solve on first
 
     def expectation(self, seed: int) -> Expectation:
         """Return how the expectation over labels is taken."""
@@ -59,23 +128,85 @@ class Plan(NamedTuple):
         """Whether the metric is the true Fisher information itself, up to damping."""
         return self.fisher == "true"
 
+    @property
+    def needs_products(self) -> bool:
+        """Whether products with the true Fisher take a pass over the data."""
+        return self.iterative or not self.exact
+
     def describe(self) -> str:
-        """Say in one line what was chosen."""
-        kept = self.structure.__name__.removesuffix("Information").lower()
-        return f"metric {self.fisher!r}: {'matrix-free, solved by conjugate gradients' if self.matrix_free else kept}"
+        """Say in one line what was chosen, at what expected cost."""
+        if not self.iterative:
+            parts = [self.structure.__name__.removesuffix("Information").lower()]
+        else:
+            parts = [f"conjugate gradients at {1e3 * self.shape.product():.1f} ms a product"]
+            parts += [f"{offer.name} would cost {offer.price:.0f} products" for offer in self.offers]
+        if self.samples:
+            parts.append(f"samples of {', '.join(f'{n_rows:,}' for n_rows in self.samples)} rows first")
+        return f"metric {self.fisher!r}: {'; '.join(parts)}"
 
 
-def plan(fisher: FisherName, n_logits: int, n_columns: int) -> Plan:
-    """Choose dense or matrix-free; a Kronecker factor that outgrows the budget has no matrix-free form."""
-    dense_bytes = 8 * (n_logits * n_columns) ** 2
+def plan(fisher: FisherName, shape: Shape, *, adaptive: bool = True, leap: bool = True) -> Plan:
+    """Choose by cost, where the metric is the true Fisher; else the structure that the metric's name asks for.
+
+    Only an `adaptive` descent corrects inexact steps, so any other solves exactly wherever that can be stored. Only one
+    that may `leap`, whose steps may be of any length, begins at the optimum of a sample.
+    """
     structure = STRUCTURES[fisher]
-    if structure is KroneckerInformation and 8 * max(n_columns, n_logits) ** 2 > DENSE_BUDGET_BYTES:
+    kronecker_bytes = 8 * max(shape.n_columns, shape.n_logits) ** 2
+    if structure is KroneckerInformation and kronecker_bytes > DENSE_BUDGET_BYTES:
         message = (
-            f"fisher='kronecker' would need a {n_columns} x {n_columns} factor, over its budget of "
+            f"fisher='kronecker' would need a {shape.n_columns} x {shape.n_columns} factor, over its budget of "
             f"{DENSE_BUDGET_BYTES // 2**20} MiB; use fisher='true' (matrix-free at this size) or 'diagonal'."
         )
         raise ValueError(message)
-    matrix_free = structure is DenseInformation and dense_bytes > DENSE_BUDGET_BYTES
-    small = dense_bytes <= min(CERTIFICATE_BUDGET_BYTES, DENSE_BUDGET_BYTES)
-    dense_certificate = small or (structure is DenseInformation and not matrix_free)
-    return Plan(fisher, DiagonalInformation if matrix_free else structure, matrix_free, dense_certificate)
+    dense_bytes = 8 * shape.size**2
+    affordable = dense_bytes <= DENSE_BUDGET_BYTES
+    if structure is not DenseInformation:
+        small = dense_bytes <= min(CERTIFICATE_BUDGET_BYTES, DENSE_BUDGET_BYTES)
+        return Plan(fisher, shape, structure, iterative=False, dense_certificate=small)
+    if fisher != "true" or not adaptive:
+        return Plan(fisher, shape, structure, iterative=not affordable, dense_certificate=affordable)
+    price = shape.dense() / shape.product()
+    direct = affordable and price <= DIRECT_PRICE
+    return Plan(
+        fisher,
+        shape,
+        structure,
+        iterative=not direct,
+        dense_certificate=direct,
+        offers=() if direct else _offers(shape, kronecker_bytes, dense_bytes),
+        samples=_samples(shape) if leap else (),
+    )
+
+
+def on_sample(whole: Plan, n_rows: int) -> Plan:
+    """Return the plan for so many of the rows."""
+    return plan(whole.fisher, whole.shape._replace(n_rows=n_rows), leap=False)
+
+
+def _offers(shape: Shape, kronecker_bytes: int, dense_bytes: int) -> tuple[Offer, ...]:
+    several = shape.n_logits > 1
+    offers = []
+    if several and kronecker_bytes <= DENSE_BUDGET_BYTES:
+        offers.append(Offer("kronecker", "a Kronecker product", shape.kronecker() / shape.product()))
+    # one matrix a class, a few times over, takes as much as vectors of the rows do
+    if (
+        several
+        and shape.n_columns**2 <= 2 * shape.n_rows
+        and 8 * shape.n_logits * shape.n_columns**2 <= DENSE_BUDGET_BYTES
+    ):
+        offers.append(Offer("blocks", "a matrix a class", shape.blocks() / shape.product()))
+    if dense_bytes <= MATRIX_BYTES:
+        offers.append(Offer("true", "a matrix", shape.dense() / shape.product()))
+    return tuple(sorted(offers, key=lambda offer: offer.price))
+
+
+def _samples(shape: Shape) -> tuple[int, ...]:
+    if shape.n_rows * shape.stored * shape.n_logits < WORTH_SAMPLING:
+        return ()
+    sizes = []
+    n_rows = shape.n_rows // SAMPLE_SHARE
+    while n_rows >= ROWS_A_PARAMETER * shape.size:
+        sizes.append(n_rows)
+        n_rows //= GROWTH
+    return tuple(reversed(sizes))

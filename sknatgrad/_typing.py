@@ -7,13 +7,10 @@ Shapes, everywhere: n rows, p features, K classes; q logits a row (1 for two cla
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Codes: TypeAlias = npt.NDArray[np.intp]
@@ -23,12 +20,13 @@ Result = TypeVar("Result")
 
 
 class RowBlock(NamedTuple):
-    """A run of consecutive rows, ready for arithmetic: float64, C-contiguous or CSR."""
+    """A run of consecutive rows, ready for arithmetic: float64, dense with either axis contiguous, or CSR."""
 
     X: Matrix  # (m, p)
     codes: Codes  # (m,) class of each row, as an index into the classes
     weight: Array  # (m,)
     start: int  # index of the first row in the whole data
+    number: int  # of the block
 
 
 class Kernel(Protocol[Result]):
@@ -50,8 +48,8 @@ class RowSource(Protocol):
         """Apply `kernel` to every block and merge in block order, so that two runs give the same bits."""
         ...
 
-    def blocks(self) -> Iterator[RowBlock]:
-        """Yield the rows, in order."""
+    def sample(self, n_rows: int) -> RowSource:
+        """Return a source of about `n_rows` of the rows; each class weighs in it what it weighs here."""
         ...
 
 
@@ -98,6 +96,18 @@ class Information(Protocol):
         """Factorise F + I ⊗ diag(shift), `shift` of shape ``(d,)``: prior and damping."""
         ...
 
+    def preconditioner(self, shift: Array) -> Precision:
+        """Factorise something near enough to that for conjugate gradients."""
+        ...
+
+
+class Direction(NamedTuple):
+    """A natural gradient step."""
+
+    move: Array  # (q, d), −M⁻¹g
+    image: Array | None = None  # (q, d), the true Fisher times it, where solving has given that away
+    how: str = ""  # how it was solved for, in words
+
 
 class Measured(NamedTuple):
     """Everything the descent needs to know of one point. The prior is already inside `loss` and `gradient`."""
@@ -108,12 +118,14 @@ class Measured(NamedTuple):
     information: Information  # of the chosen metric, without prior
     weight: float  # S, the sum of the row weights
     worst: float  # largest negative log-likelihood of a row with positive weight
+    scores: Any = ()  # of the rows, where products will need them
 
 
 class Certificate(NamedTuple):
     """The optimum of the undamped quadratic model with the true Fisher information; decides when to stop."""
 
     move: Array  # (q, d), the step to it
+    image: Array  # (q, d), the true Fisher times it
     decrement: float  # nats still to be gained; infinite where the question could not be answered
 
 
@@ -140,3 +152,4 @@ class Step(NamedTuple):
     damping: float
     accepted: bool
     outcome: Outcome
+    how: str = ""  # how the step was solved for, in words

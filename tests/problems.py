@@ -6,10 +6,11 @@ import numpy as np
 from scipy import sparse
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 
+from sknatgrad._descent import descend
 from sknatgrad._objective import Objective
 from sknatgrad._parameters import prior_precision
 from sknatgrad._sources import MemorySource
-from sknatgrad._strategy import plan
+from sknatgrad._strategy import Shape, plan
 
 FISHERS = ["true", "empirical", "diagonal", "kronecker", "monte_carlo", "identity"]
 DATASETS = {"breast_cancer": load_breast_cancer, "wine": load_wine, "digits": load_digits, "iris": load_iris}
@@ -35,7 +36,14 @@ class Problem(NamedTuple):
     def objective(self, fisher, C=1.0, seed=0):
         intercept = self.theta.shape[1] > self.X.shape[1]
         prior = prior_precision(C, self.X.shape[1], intercept=intercept)
-        return Objective(self.source, prior, plan(fisher, *self.theta.shape), seed)
+        return Objective(
+            self.source, prior, plan(fisher, Shape(*self.X.shape[:1], *self.theta.shape, self.theta.shape[1])), seed
+        )
+
+
+def walk(landscape, theta, rule):
+    """The turns of a descent from theta."""
+    return descend(landscape, landscape.measure(theta), rule)
 
 
 def make_problem(n_classes, *, n_rows=40, n_features=3, intercept=True, seed=0, zero_weights=True):

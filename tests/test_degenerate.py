@@ -4,11 +4,11 @@ import warnings
 
 import numpy as np
 import pytest
-from problems import FISHERS, make_problem
+from problems import FISHERS, make_problem, walk
 from sklearn.exceptions import ConvergenceWarning
 
 from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning, _strategy
-from sknatgrad._descent import Rule, descend
+from sknatgrad._descent import Rule
 from sknatgrad._typing import Outcome
 
 
@@ -240,7 +240,7 @@ def test_no_certificate_where_the_information_has_vanished(n_classes, budget, mo
 def test_saturated_start_is_stalled_and_said():
     """No step leads away from where the information has vanished, and the descent does not pretend."""
     problem = make_problem(2)
-    steps = [step for _, step in descend(problem.objective("true", C=np.inf), 1e6 * problem.theta, Rule())]
+    steps = [step for _, step in walk(problem.objective("true", C=np.inf), 1e6 * problem.theta, Rule())]
     assert steps[-1].outcome is Outcome.stalled
     assert len(steps) == 2
 

@@ -7,9 +7,10 @@ import pytest
 from problems import FISHERS, fisher_by_outer_products, make_problem, probabilities
 from scipy import sparse
 
-from sknatgrad import NaturalGradientLogisticRegression, fisher_information, kl_divergence
-from sknatgrad._measure import FisherProductKernel, MeasureKernel
-from sknatgrad._parameters import centre, split
+from sknatgrad import NaturalGradientLogisticRegression, _strategy, fisher_information, kl_divergence
+from sknatgrad._information import BlockInformation, IdentityInformation, blocks
+from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel
+from sknatgrad._parameters import centre, prior_precision, split
 from sknatgrad._sources import memory
 from sknatgrad._strategy import STRUCTURES, expectation_of
 
@@ -88,7 +89,7 @@ def test_merge_of_blocks_is_the_whole(fisher, n_classes, monkeypatch):
     whole = measured(problem, fisher)
     monkeypatch.setattr(memory, "BLOCK_BYTES", 1)
     monkeypatch.setattr(memory, "MIN_BLOCK_ROWS", 9)
-    assert len(list(problem.source.blocks())) == 12
+    assert len(memory.edges(problem.X, 1)) == 12
     parts = measured(problem, fisher)
     np.testing.assert_allclose(parts.loss, whole.loss, rtol=1e-13)
     np.testing.assert_allclose(parts.gradient, whole.gradient, rtol=1e-11, atol=1e-12)
@@ -143,7 +144,8 @@ def test_matrix_free_product_is_the_dense_product(fisher, n_classes):
     problem = make_problem(n_classes)
     moves = np.random.default_rng(1).normal(size=(3, *problem.theta.shape))
     expectation = expectation_of(fisher, 0)
-    products = problem.source.total(FisherProductKernel(problem.theta, moves, expectation))
+    sums = problem.source.total(MeasureKernel(problem.theta, expectation, IdentityInformation, keep=True))
+    products = problem.source.total(FisherProductKernel(tuple(scores.own for scores in sums.scores), moves))
     dense = measured(problem, fisher).information.dense()
     np.testing.assert_allclose(products.reshape(3, -1), moves.reshape(3, -1) @ dense, rtol=1e-11, atol=1e-12)
 
@@ -308,3 +310,79 @@ def test_repeated_sparse_entries_count_as_their_sum_in_the_geometry():
     for kind in ("true", "diagonal", "kronecker"):
         found = fisher_information(model, twice, kind=kind)
         np.testing.assert_allclose(found, fisher_information(model, problem.X, kind=kind), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("C", [1.0, np.inf])
+def test_class_blocks_are_those_of_the_true_information(C, monkeypatch):
+    problem = make_problem(4, n_rows=300)
+    q, d = problem.theta.shape
+    true = measured(problem, "true").information.dense().reshape(q, d, q, d)
+    sums = problem.source.total(MeasureKernel(problem.theta, expectation_of("true"), IdentityInformation, keep=True))
+    scores = tuple(each.model for each in sums.scores)
+    left_out = problem.source.total(InformationKernel(scores, BlockInformation, d))
+    monkeypatch.setattr(blocks, "NEGLIGIBLE", 0.0)
+    information = problem.source.total(InformationKernel(scores, BlockInformation, d))
+    for k in range(q):
+        np.testing.assert_allclose(information.blocks[k], true[k, :, k, :], rtol=1e-12, atol=1e-12)
+        # what hardly counts hardly counts
+        np.testing.assert_allclose(left_out.blocks[k], true[k, :, k, :], rtol=1e-2, atol=1e-2)
+    dense = information.dense()
+    move = np.random.default_rng(1).normal(size=(q, d))
+    np.testing.assert_allclose(information.matvec(move).ravel(), dense @ move.ravel(), rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(information.diagonal().ravel(), np.diag(dense), rtol=1e-13)
+    shift = prior_precision(C, d - 1, intercept=True)
+    solved = information.preconditioner(shift).solve(move)
+    np.testing.assert_allclose(information.matvec(solved) + shift * solved, move, rtol=1e-6, atol=1e-7)
+
+
+def test_class_blocks_without_rank_still_solve_and_say_what_they_leave_out():
+    information = BlockInformation(np.zeros((3, 2, 2)))
+    information.blocks[0] = [[1.0, 1.0], [1.0, 1.0]]
+    metric = information.precision(np.zeros(2))
+    right = np.ones((3, 2))
+    assert np.isfinite(metric.solve(right)).all()
+    assert metric.outside(right) == np.inf
+    right[1:] = 0.0
+    assert metric.outside(right) == 0.0
+    np.testing.assert_allclose(metric.solve(right)[0].sum(), 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("C", [1e-2, 1.0])
+def test_product_of_factors_is_near_the_kronecker_metric(C):
+    """Solving with the cheap factorisation and multiplying with the exact one gives back nearly what went in."""
+    problem = make_problem(4, n_rows=300, zero_weights=False)
+    q, d = problem.theta.shape
+    information = measured(problem, "kronecker").information
+    shift = prior_precision(C, d - 1, intercept=True)
+    cheap, exact = information.preconditioner(shift), information.precision(shift)
+    right = centre(np.random.default_rng(1).normal(size=(q, d)))
+    ratio = np.vdot(right, centre(cheap.solve(right))) / np.vdot(right, exact.solve(right))
+    assert 0.5 < ratio < 2.0
+    assert cheap.outside(right) == 0.0
+    assert exact.outside(right) < 1e-8
+
+
+@pytest.mark.parametrize("fisher", ["true", "diagonal", "identity"])
+def test_preconditioner_is_the_metric_where_there_is_no_cheaper_one(fisher):
+    problem = make_problem(4)
+    information = measured(problem, fisher).information
+    shift = np.full(problem.theta.shape[1], 0.1)
+    right = np.random.default_rng(1).normal(size=problem.theta.shape)
+    np.testing.assert_array_equal(
+        information.preconditioner(shift).solve(right), information.precision(shift).solve(right)
+    )
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_information_known_by_its_products_multiplies_and_solves_as_the_matrix(n_classes, monkeypatch):
+    problem = make_problem(n_classes)
+    dense = measured(problem, "true").information
+    monkeypatch.setattr(_strategy, "DIRECT_PRICE", 0.0)
+    here = problem.objective("true", C=0.5).measure(problem.theta)
+    move = centre(np.random.default_rng(1).normal(size=problem.theta.shape))
+    np.testing.assert_allclose(here.information.matvec(move), dense.matvec(move), rtol=1e-11, atol=1e-12)
+    shift = prior_precision(0.5, problem.X.shape[1], intercept=True)
+    solved = here.information.precision(shift).descend(here.gradient, last=True)
+    expected = dense.precision(shift).solve(here.gradient)
+    assert solved.solved
+    np.testing.assert_allclose(centre(solved.move), centre(expected), rtol=1e-7, atol=1e-9)

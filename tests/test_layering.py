@@ -9,11 +9,11 @@ import sknatgrad
 
 PACKAGE = Path(sknatgrad.__file__).parent
 LAYERS = [
-    {"_typing", "_array", "exceptions", "_sklearn"},
+    {"_typing", "_array", "exceptions", "_sklearn", "_workers"},
     {"_design", "_categorical", "_parameters"},
     {"_information"},
     {"_measure", "_sources"},
-    {"_damping", "_stopping", "_descent", "_refine", "_strategy", "_objective"},
+    {"_damping", "_stopping", "_descent", "_refine", "_strategy", "_objective", "_samples"},
     {"_reporting"},
     {"_validation", "_estimator", "_geometry"},
     {"__init__"},

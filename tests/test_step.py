@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from problems import DATASETS, FISHERS, make_problem, probabilities
+from problems import DATASETS, FISHERS, make_problem, probabilities, walk
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._descent import Rule, descend
+from sknatgrad._descent import Rule
 from sknatgrad._stopping import is_accepted
 from sknatgrad._typing import Certificate, Outcome
 
@@ -182,7 +182,7 @@ def test_damping_adapts_only_under_auto():
     problem = make_problem(2)
     for learning_rate, adapts in [(None, True), (0.5, False)]:
         rule = Rule(damping=0.5, learning_rate=learning_rate, max_iter=6, tol=0.0)
-        steps = [step for _, step in descend(problem.objective("true"), np.zeros((1, 4)), rule)]
+        steps = [step for _, step in walk(problem.objective("true"), np.zeros((1, 4)), rule)]
         assert (len({step.damping for step in steps}) > 1) is adapts
 
 
@@ -194,12 +194,13 @@ def test_rejected_trials_tighten_the_damping_and_leave_no_trace():
             self.objective, self.prior = objective, objective.prior
             self.measure, self.certificate = objective.measure, objective.certificate
 
-        def products(self, measured, moves):
-            return 1e-3 * self.objective.products(measured, moves)
+        def direction(self, measured, shift):
+            direction = self.objective.direction(measured, shift)
+            return direction._replace(image=1e-3 * direction.image)
 
     problem = make_problem(4)
     landscape = Optimist(problem.objective("true", C=1e3))
-    turns = list(descend(landscape, np.zeros(problem.theta.shape), Rule(max_iter=5)))
+    turns = list(walk(landscape, np.zeros(problem.theta.shape), Rule(max_iter=5)))
     rejected = [step for _, step in turns if not step.accepted]
     assert rejected
     for (before, _), (after, step) in pairwise(turns):
@@ -215,17 +216,17 @@ def test_no_way_down_is_said():
     class Uphill:
         def __init__(self, objective):
             self.objective, self.prior = objective, objective.prior
-            self.products = objective.products
+            self.products, self.direction = objective.products, objective.direction
 
-        def measure(self, theta):
-            measured = self.objective.measure(theta)
+        def measure(self, theta, *, last=False):
+            measured = self.objective.measure(theta, last=last)
             return measured._replace(gradient=-measured.gradient)
 
-        def certificate(self, measured):
-            return Certificate(measured.gradient, np.inf)
+        def certificate(self, measured, near=None):  # noqa: ARG002 - as the landscape's
+            return Certificate(measured.gradient, measured.gradient, np.inf)
 
     problem = make_problem(2)
-    steps = [step for _, step in descend(Uphill(problem.objective("true")), np.zeros((1, 4)), Rule())]
+    steps = [step for _, step in walk(Uphill(problem.objective("true")), np.zeros((1, 4)), Rule())]
     assert steps[-1].outcome is Outcome.stalled
     assert sum(step.accepted for step in steps) == 1  # the start
 
@@ -310,13 +311,14 @@ def test_fixed_step_near_the_optimum_is_noticed():
     class Counting:
         prior = objective.prior
         measure, products = staticmethod(objective.measure), staticmethod(objective.products)
+        direction = staticmethod(objective.direction)
 
-        def certificate(self, measured):
+        def certificate(self, measured, near=None):
             asked.append(measured)
-            return objective.certificate(measured)
+            return objective.certificate(measured, near)
 
     rule = Rule(damping=0.0, learning_rate=5.3, max_iter=5000, penalised=False)
-    steps = [step for _, step in descend(Counting(), np.zeros((1, 4)), rule)]
+    steps = [step for _, step in walk(Counting(), np.zeros((1, 4)), rule)]
     assert steps[-1].outcome is Outcome.converged
     assert len(steps) < 1000
     assert len(asked) < 0.1 * len(steps)

@@ -21,9 +21,9 @@ class CholeskyFactor:
     scale: Array  # (k,)
 
     def solve(self, right: Array) -> Array:
-        """Return M⁻¹ b."""
-        solution: Array = linalg.cho_solve((self.lower, True), self.scale * right, check_finite=False)
-        return self.scale * solution
+        """Return M⁻¹ b, ``(k,)`` or ``(k, j)``."""
+        solution, _ = lapack.dpotrs(self.lower, _times(self.scale, right), lower=True)
+        return _times(self.scale, solution)
 
     def outside(self, right: Array) -> float:  # noqa: ARG002 - as its sibling
         """Return 0: every b is in the range."""
@@ -43,20 +43,25 @@ class RangeFactor:
         if not self.upper.size:
             # rank 0, which LAPACK does not take
             return np.zeros_like(right)
-        inner = linalg.solve_triangular(self.upper, self.basis.T @ (self.scale * right), check_finite=False)
+        inner = linalg.solve_triangular(self.upper, self.basis.T @ _times(self.scale, right), check_finite=False)
         inner = linalg.solve_triangular(self.upper, inner, trans="T", check_finite=False)
         solution: Array = self.basis @ inner
-        return self.scale * solution
+        return _times(self.scale, solution)
 
     def outside(self, right: Array) -> float:
         """Return the size of the part of E b outside the range, which `solve` leaves out; infinite in a zero row."""
         if right[self.scale == 0].any():
             return np.inf
-        scaled = self.scale * right
+        scaled = _times(self.scale, right)
         return float(np.linalg.norm(scaled - self.basis @ (self.basis.T @ scaled)))
 
 
 Factor = CholeskyFactor | RangeFactor
+
+
+def _times(scale: Array, right: Array) -> Array:
+    """Return diag(scale) b, ``(k,)`` or ``(k, j)``."""
+    return scale * right if right.ndim == 1 else scale[:, None] * right
 
 
 def noise_floor(size: int) -> float:

@@ -65,6 +65,10 @@ class DenseInformation:
         """Return F v, ``(q, d)``."""
         return (self.dense() @ move.ravel()).reshape(move.shape)
 
+    def preconditioner(self, shift: Array) -> DensePrecision:
+        """Return the same as `precision`: there is no cheaper one."""
+        return self.precision(shift)
+
     def precision(self, shift: Array) -> DensePrecision:
         """Factorise F + I ⊗ diag(shift)."""
         n_logits, n_columns = self.blocks.shape[:2]

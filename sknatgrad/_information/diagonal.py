@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,9 @@ import numpy as np
 if TYPE_CHECKING:
     from sknatgrad._design import Design
     from sknatgrad._typing import Array, Scores
+
+
+SMALLEST = np.finfo(np.float64).tiny
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,10 @@ class DiagonalInformation:
         """Return diag(F) v, ``(q, d)``."""
         return self.entries * move
 
+    def preconditioner(self, shift: Array) -> DiagonalPrecision:
+        """Return the same as `precision`: there is no cheaper one."""
+        return self.precision(shift)
+
     def precision(self, shift: Array) -> DiagonalPrecision:
         """Return diag(F) + I ⊗ diag(shift), ready to divide by."""
         return DiagonalPrecision(self.entries + shift)
@@ -50,10 +58,15 @@ class DiagonalPrecision:
 
     entries: Array  # (q, d)
 
+    @cached_property
+    def _inverse(self) -> Array:
+        # what is smaller has no inverse in float64
+        return np.divide(1.0, self.entries, out=np.zeros_like(self.entries), where=self.entries > SMALLEST)
+
     def solve(self, gradient: Array) -> Array:
         """Return M⁻¹ g, ``(q, d)``."""
-        return np.divide(gradient, self.entries, out=np.zeros_like(gradient), where=self.entries > 0)
+        return self._inverse * gradient
 
     def outside(self, gradient: Array) -> float:
         """Return the size of what `solve` leaves out: infinite for any gradient where the metric is zero."""
-        return np.inf if gradient[self.entries <= 0].any() else 0.0
+        return np.inf if gradient[self.entries <= SMALLEST].any() else 0.0

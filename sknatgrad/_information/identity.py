@@ -42,6 +42,10 @@ class IdentityInformation:
         """Return S v, ``(q, d)``."""
         return self.weight * move
 
+    def preconditioner(self, shift: Array) -> DiagonalPrecision:
+        """Return the same as `precision`: there is no cheaper one."""
+        return self.precision(shift)
+
     def precision(self, shift: Array) -> DiagonalPrecision:
         """Return S·I + I ⊗ diag(shift), ready to divide by."""
         return DiagonalPrecision(self.diagonal() + shift)

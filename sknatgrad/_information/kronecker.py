@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sknatgrad._information._symmetric import equilibrate, noise_floor
+from sknatgrad._information._symmetric import equilibrate, factorise, noise_floor
 
 if TYPE_CHECKING:
     from sknatgrad._design import Design
+    from sknatgrad._information._symmetric import Factor
     from sknatgrad._typing import Array, Scores
 
 
@@ -70,6 +71,34 @@ class KroneckerInformation:
             class_basis, whiten @ rotation, shares[:, None] * np.clip(feature_part, 0.0, None) + prior_part
         )
 
+    def preconditioner(self, shift: Array) -> ProductPrecision:
+        """Factorise (B / tr B + pin) ⊗ (A + K diag(shift)): near the exact `precision`, for much less.
+
+        The shift is spread over the classes as if they had equal shares, after Martens and Grosse (2015), section 6.3.
+        """
+        shares = self._class_shares()
+        n_logits = len(shares)
+        # equal moves of all classes, along which B is zero, get its mean
+        return ProductPrecision(
+            factorise(shares + 1.0 / n_logits**2), factorise(self.features + n_logits * np.diag(shift))
+        )
+
+
+@dataclass(frozen=True)
+class ProductPrecision:
+    """B⁻¹ ⊗ A⁻¹."""
+
+    classes: Factor  # (q, q)
+    features: Factor  # (d, d)
+
+    def solve(self, gradient: Array) -> Array:
+        """Return B⁻¹ g A⁻¹, ``(q, d)``."""
+        return self.classes.solve(self.features.solve(gradient.T).T)
+
+    def outside(self, gradient: Array) -> float:
+        """Return the size of what `solve` leaves out."""
+        return max(self.features.outside(gradient.T), self.classes.outside(gradient))
+
 
 @dataclass(frozen=True)
 class KroneckerPrecision:
@@ -82,7 +111,15 @@ class KroneckerPrecision:
     def solve(self, gradient: Array) -> Array:
         """Return M⁻¹ g, ``(q, d)``."""
         rotated = self.class_basis.T @ gradient @ self.feature_basis
-        whole = self.spectrum > np.finfo(np.float64).eps * self.spectrum.max(initial=0.0)
+        whole = self._whole()
         rotated = np.divide(rotated, self.spectrum, out=np.zeros_like(rotated), where=whole)
         solution: Array = self.class_basis @ rotated @ self.feature_basis.T
         return solution
+
+    def outside(self, gradient: Array) -> float:
+        """Return the size of what `solve` leaves out."""
+        rotated = self.class_basis.T @ gradient @ self.feature_basis
+        return float(np.linalg.norm(np.where(self._whole(), 0.0, rotated)))
+
+    def _whole(self) -> Any:
+        return self.spectrum > np.finfo(np.float64).eps * self.spectrum.max(initial=0.0)

@@ -1,0 +1,92 @@
+"""One matrix a class, ``(q, d, d)``: what classes share is dropped. A preconditioner for many classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sknatgrad._design import Design
+    from sknatgrad._typing import Array, Scores
+
+# rows that weigh less than this share of a class's heaviest are left out: most rows matter to few classes
+NEGLIGIBLE = 1e-3
+# added to a unit diagonal, so that blocks without full rank can be inverted
+RIDGE = 1e-10
+
+
+@dataclass(frozen=True)
+class BlockInformation:
+    """The diagonal (d, d) blocks of F, Σ s_i E[r_ik²] x_i x_iᵀ, without the rows that hardly count in them."""
+
+    blocks: Array  # (q, d, d)
+
+    @classmethod
+    def of_block(cls, design: Design, scores: Scores, weight: Array) -> BlockInformation:
+        """Return the information of one block of rows."""
+        variance = weight[:, None] * scores.diagonal()
+        blocks = np.empty((variance.shape[1], design.n_columns, design.n_columns))
+        floor = NEGLIGIBLE * variance.max(axis=0)
+        for k, of_class in enumerate(variance.T):
+            rows = np.flatnonzero(of_class > floor[k])
+            blocks[k] = design.rows(rows).gram(of_class[rows])
+        return cls(blocks)
+
+    def merge(self, other: BlockInformation) -> BlockInformation:
+        """Pool with the information of other rows."""
+        return BlockInformation(self.blocks + other.blocks)
+
+    def dense(self) -> Array:
+        """Return the matrix this stands for, ``(qd, qd)``."""
+        n_logits, n_columns = self.blocks.shape[:2]
+        whole = np.zeros((n_logits, n_columns, n_logits, n_columns))
+        for k, block in enumerate(self.blocks):
+            whole[k, :, k, :] = block
+        return whole.reshape(n_logits * n_columns, -1)
+
+    def diagonal(self) -> Array:
+        """Return the diagonal, ``(q, d)``."""
+        return np.diagonal(self.blocks, axis1=1, axis2=2).copy()
+
+    def matvec(self, move: Array) -> Array:
+        """Return the blocks times v, ``(q, d)``."""
+        product: Array = np.matmul(self.blocks, move[:, :, None])[:, :, 0]
+        return product
+
+    def precision(self, shift: Array) -> BlockPrecision:
+        """Invert every block plus diag(shift), each in units of its own diagonal."""
+        columns = np.arange(shift.size)
+        shifted = self.blocks.copy()
+        shifted[:, columns, columns] += shift
+        diagonal = shifted[:, columns, columns]
+        scale = np.divide(1.0, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0)
+        shifted *= scale[:, :, None]
+        shifted *= scale[:, None, :]
+        shifted[:, columns, columns] = 1.0 + RIDGE
+        inverse = np.linalg.inv(shifted)
+        inverse *= scale[:, :, None]
+        inverse *= scale[:, None, :]
+        return BlockPrecision(0.5 * (inverse + inverse.transpose(0, 2, 1)))
+
+    def preconditioner(self, shift: Array) -> BlockPrecision:
+        """Return the same as `precision`: there is no cheaper one."""
+        return self.precision(shift)
+
+
+@dataclass(frozen=True)
+class BlockPrecision:
+    """The inverse of every block."""
+
+    inverse: Array  # (q, d, d)
+
+    def solve(self, gradient: Array) -> Array:
+        """Return M⁻¹ g, ``(q, d)``."""
+        solution: Array = np.matmul(self.inverse, gradient[:, :, None])[:, :, 0]
+        return solution
+
+    def outside(self, gradient: Array) -> float:
+        """Return the size of what `solve` leaves out: infinite for any gradient where the metric is zero."""
+        zero = np.diagonal(self.inverse, axis1=1, axis2=2) <= 0
+        return np.inf if gradient[zero].any() else 0.0

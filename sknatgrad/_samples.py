@@ -1,0 +1,36 @@
+"""Where a descent over many rows begins: at the optimum of a sample of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sknatgrad._descent import descend
+
+if TYPE_CHECKING:
+    from sknatgrad._descent import Rule
+    from sknatgrad._objective import Objective
+    from sknatgrad._typing import Array
+
+# A sample is solved until what is left is this share of its own error, which is about qd / 2m nats a row. Further on,
+# columns that only a few of its rows have would be taken too far.
+SHARE_OF_ERROR = 1.0
+# Newton's method takes about 6; more show a sample that is no help
+MAX_STEPS = 15
+
+
+def warm_up(objective: Objective, rule: Rule) -> tuple[Array, Rule]:
+    """Return where and with what damping to begin: at zero, or at the optimum of the last of a few growing samples.
+
+    The Fisher information of the last one becomes the preconditioner to begin with.
+    """
+    theta = np.zeros((objective.plan.shape.n_logits, objective.prior.size))
+    for n_rows in objective.plan.samples:
+        tol = max(SHARE_OF_ERROR * theta.size / (2.0 * n_rows), rule.tol)
+        level = objective.on_sample(n_rows, accuracy=SHARE_OF_ERROR * tol)
+        loose = rule._replace(tol=tol, beyond=tol, max_iter=MAX_STEPS)
+        for last, _ in descend(level, level.begin(theta), loose):
+            theta, rule = last.here.theta, rule._replace(damping=last.damping)
+        objective.preconditioner.receive(level.metric(last.here))
+    return theta, rule

@@ -1,0 +1,205 @@
+"""Every decision, forced to either side, ends at the same coefficients; and the costs order as they should."""
+
+import numpy as np
+import pytest
+from problems import random_text
+from scipy import sparse
+
+from sknatgrad import NaturalGradientLogisticRegression, _refine, _strategy
+from sknatgrad._objective import Objective
+from sknatgrad._refine import Preconditioner
+from sknatgrad._strategy import Offer, Shape, plan
+
+
+def raw_table(n_classes, n_rows=3000, seed=0):
+    """Correlated columns on scales from 0.01 to 1,000, far from zero, some of them rare indicators."""
+    rng = np.random.default_rng(seed)
+    hidden = rng.normal(size=(n_rows, 6))
+    X = hidden @ rng.normal(size=(6, 6)) * np.geomspace(1e-2, 1e3, 6) + np.geomspace(1e-1, 1e4, 6)
+    rare = (rng.uniform(size=(n_rows, 3)) < [0.3, 0.1, 0.03]).astype(float)
+    logits = hidden @ rng.normal(size=(6, n_classes)) + rare @ rng.normal(size=(3, n_classes))
+    y = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    return np.hstack([X, rare]), y
+
+
+def force(monkeypatch, module, **settings):
+    for name, value in settings.items():
+        monkeypatch.setattr(module, name, value)
+
+
+DIRECT = {"DIRECT_PRICE": np.inf, "WORTH_SAMPLING": np.inf}
+FREE = {"DIRECT_PRICE": 0.0, "WORTH_SAMPLING": np.inf}
+SAMPLED = {"WORTH_SAMPLING": 0, "ROWS_A_PARAMETER": 4}
+AT_ONCE = {"LOOK": 1, "TRIAL": 0.0, "WORTH": 0.0}
+NEVER = {"WORTH": np.inf}
+OTHER_SIDE = {
+    "conjugate gradients by the diagonal": (FREE, NEVER),
+    "conjugate gradients by whatever is on offer": (FREE, AT_ONCE),
+    "conjugate gradients by one matrix a class": (FREE, {**AT_ONCE, "OFFERED": "blocks"}),
+    "no matrix affordable": ({**FREE, "DENSE_BUDGET_BYTES": 0}, {}),
+    "samples, then direct": ({"DIRECT_PRICE": np.inf, **SAMPLED}, {}),
+    "samples, then conjugate gradients": ({"DIRECT_PRICE": 0.0, **SAMPLED}, NEVER),
+    "samples, then conjugate gradients by an offer": ({"DIRECT_PRICE": 0.0, **SAMPLED}, AT_ONCE),
+}
+
+
+@pytest.mark.parametrize("side", OTHER_SIDE)
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("C", [1.0, np.inf])
+@pytest.mark.parametrize("kind", [np.asarray, np.asfortranarray, sparse.csr_array])
+def test_either_side_of_a_decision_gives_the_same_coefficients(side, n_classes, C, kind, monkeypatch):
+    X, y = raw_table(n_classes)
+    force(monkeypatch, _strategy, **DIRECT)
+    direct = NaturalGradientLogisticRegression(C=C).fit(X, y)
+    strategy, refine = OTHER_SIDE[side]
+    force(monkeypatch, _strategy, **strategy)
+    if only := {**refine}.pop("OFFERED", None):
+        offers = _strategy._offers
+        monkeypatch.setattr(
+            _strategy, "_offers", lambda *sizes: tuple(o for o in offers(*sizes) if o.structure == only)
+        )
+        refine = {name: value for name, value in refine.items() if name != "OFFERED"}
+    force(monkeypatch, _refine, **refine)
+    other = NaturalGradientLogisticRegression(C=C).fit(kind(X), y)
+    assert other.converged_
+    # each column in units of its own spread: the coefficients that float64 can compare
+    spread = X.std(axis=0)
+    size = abs(direct.coef_ * spread).max()
+    np.testing.assert_allclose(other.coef_ * spread, direct.coef_ * spread, rtol=0, atol=1e-8 * size)
+
+
+@pytest.mark.parametrize("order", ["sorted by label", "by a column", "interleaved", "reversed"])
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_the_order_of_rows_changes_nothing(order, n_classes, monkeypatch):
+    force(monkeypatch, _strategy, **SAMPLED, DIRECT_PRICE=0.0)
+    X, y = raw_table(n_classes)
+    base = NaturalGradientLogisticRegression().fit(X, y)
+    rows = {
+        "sorted by label": np.argsort(y, kind="stable"),
+        "by a column": np.argsort(X[:, 2]),
+        # every 8th row from the sorted data, and again: in step with any sample of a fixed stride
+        "interleaved": np.argsort(y, kind="stable").reshape(-1, 8).T.ravel(),
+        "reversed": np.arange(len(y))[::-1],
+    }[order]
+    model = NaturalGradientLogisticRegression().fit(X[rows], y[rows])
+    assert model.converged_
+    spread = X.std(axis=0)
+    size = abs(base.coef_ * spread).max()
+    np.testing.assert_allclose(model.coef_ * spread, base.coef_ * spread, rtol=0, atol=1e-8 * size)
+
+
+def test_weights_and_class_weights_reach_the_sample(monkeypatch):
+    X, y = raw_table(3)
+    weight = np.random.default_rng(0).integers(0, 4, size=len(y)).astype(float)
+    models = []
+    for settings in (DIRECT, {**SAMPLED, "DIRECT_PRICE": 0.0}):
+        force(monkeypatch, _strategy, **settings)
+        model = NaturalGradientLogisticRegression(class_weight="balanced")
+        models.append(model.fit(X, y, sample_weight=weight))
+    assert models[1].converged_
+    spread = X.std(axis=0)
+    np.testing.assert_allclose(models[1].coef_ * spread, models[0].coef_ * spread, rtol=0, atol=1e-8)
+
+
+def shape(n_rows, n_logits, n_columns, stored=None):
+    return Shape(n_rows, n_logits, n_columns, n_columns if stored is None else stored)
+
+
+@pytest.mark.parametrize(
+    ("case", "iterative"),
+    [
+        (shape(569, 1, 31), False),  # small: a matrix costs nothing
+        (shape(10**6, 1, 11), False),  # tall
+        (shape(20_000, 1, 1_001), True),  # wide: a matrix costs a hundred products
+        (shape(1_797, 10, 65), True),  # many logits
+        (shape(100_000, 1, 100_001, 50), True),  # text
+        (shape(50_000, 1_000, 65), True),  # a thousand classes
+    ],
+)
+def test_direct_where_a_matrix_is_cheap(case, iterative):
+    assert plan("true", case).iterative is iterative
+
+
+def test_costs_grow_with_what_they_depend_on():
+    small = shape(10_000, 3, 50)
+    for larger in (shape(40_000, 3, 50), shape(10_000, 12, 50), shape(10_000, 3, 200)):
+        assert larger.product() > small.product()
+        assert larger.dense() > small.dense()
+        assert larger.kronecker() > small.kronecker()
+    assert shape(40_000, 3, 200, stored=5).product() < shape(40_000, 3, 200).product()
+
+
+def test_samples_grow_up_to_a_share_of_the_rows():
+    sizes = plan("true", shape(10**7, 1, 21)).samples
+    assert sizes == tuple(sorted(sizes))
+    assert sizes[-1] == 10**7 // _strategy.SAMPLE_SHARE
+    assert sizes[0] >= _strategy.ROWS_A_PARAMETER * 21
+    assert plan("true", shape(20_000, 1, 1_001)).samples == ()  # 20 rows a parameter: no sample would do
+    assert plan("diagonal", shape(10**7, 1, 21)).samples == ()  # its own path is what people look at
+
+
+def test_a_fixed_learning_rate_is_solved_exactly_from_zero():
+    choice = plan("true", shape(100_000, 1, 201), adaptive=False)
+    assert not choice.iterative
+    assert choice.samples == ()
+    assert plan("true", shape(100_000, 1, 201), leap=False).samples == ()
+
+
+def test_steps_of_limited_length_do_not_leap_to_a_sample(monkeypatch):
+    X, y = raw_table(2)
+    force(monkeypatch, _strategy, **SAMPLED)
+    model = NaturalGradientLogisticRegression(max_kl=0.01).fit(X, y)
+    assert model.loss_curve_[0] == pytest.approx(np.log(2), rel=1e-12)
+    assert max(model.kl_curve_) <= 0.01 * (1 + 1e-12)
+    force(monkeypatch, _strategy, **SAMPLED)
+    assert NaturalGradientLogisticRegression().fit(X, y).loss_curve_[0] < 0.6
+
+
+def test_an_offer_is_taken_only_when_the_rate_shows_the_need():
+    known = Preconditioner(offers=[Offer("true", "a matrix", 20.0)])
+    goal = 1e-17
+    # a tenth a product, 17 to go: not worth 20
+    assert not known.too_slow(count=10, first=1.0, size=1e-10, goal=goal)
+    # 0.9 a product: 370 to go
+    assert known.too_slow(count=10, first=1.0, size=0.9**10, goal=goal)
+    # the same, but nothing is known yet
+    assert not known.too_slow(count=2, first=1.0, size=0.9**2, goal=goal)
+    # or nothing has been spent yet, in terms of the price
+    assert not Preconditioner(offers=[Offer("true", "a matrix", 1000.0)]).too_slow(
+        count=10, first=1.0, size=0.99, goal=goal
+    )
+    known.buy()
+    assert known.structure == "true"
+    assert not known.too_slow(count=10, first=1.0, size=1.0, goal=goal)
+
+
+def test_correlated_classes_buy_a_kronecker_factor(monkeypatch):
+    """The diagonal takes hundreds of products on these; the fit is to notice."""
+    built = []
+    build = Objective._build
+    monkeypatch.setattr(
+        Objective,
+        "_build",
+        lambda self, scores, structure: built.append(structure.__name__) or build(self, scores, structure),
+    )
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(4000, 60))
+    X = (hidden * np.geomspace(1, 1e-2, 60)) @ np.linalg.qr(rng.normal(size=(60, 60)))[0]
+    logits = hidden @ rng.normal(size=(60, 12)) / 4
+    y = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    assert NaturalGradientLogisticRegression().fit(X, y).converged_
+    assert "KroneckerInformation" in built
+
+
+def test_verbose_says_what_was_chosen_and_why(capsys):
+    X, y = random_text(2000, 5000, 20)[0], np.arange(2000) % 2
+    NaturalGradientLogisticRegression(verbose=2).fit(X, y)
+    out = capsys.readouterr().out
+    assert "metric 'true': conjugate gradients" in out
+    assert "ms a product" in out
+    assert "products by the diagonal" in out
+    X, y = raw_table(2, n_rows=60_000)
+    NaturalGradientLogisticRegression(verbose=2).fit(X, y)
+    out = capsys.readouterr().out
+    assert "metric 'true': dense" in out
+    assert "samples of 468, 7,500 rows first" in out
