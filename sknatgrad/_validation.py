@@ -89,7 +89,8 @@ def _encode_integers(labels: Any) -> tuple[Any, Codes]:
 
 def _above(lowest: Any, labels: Any) -> Any:
     """Return the difference, which may not fit into a small signed type, nor its parts into a large one."""
-    return labels.astype(np.int64) - lowest if labels.dtype.kind == "i" else labels - lowest
+    above = labels.astype(np.int64) - lowest if labels.dtype.kind == "i" else labels - lowest
+    return above.astype(np.intp, copy=False)
 
 
 def _smallest_type(n_classes: int) -> Any:

@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from scipy import sparse
+from problems import random_text
 
 from sknatgrad import NaturalGradientLogisticRegression, _strategy
 
@@ -65,7 +65,7 @@ def test_direct_solves_take_four_matrices(size, monkeypatch):
 
 def test_sparse_data_are_neither_made_dense_nor_transposed():
     """20,000 x 30,000 with 20 entries a row: 4.6 MiB as stored, 4.5 GiB dense."""
-    X = sparse.random_array((20_000, 30_000), density=20 / 30_000, rng=np.random.default_rng(0), format="csr")
+    X, _ = random_text(20_000, 30_000, 20)
     y = np.arange(20_000) % 2
     stored = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
     assert peak_of_fit(X, y) < 4 * stored + 20 * 8 * 30_001
