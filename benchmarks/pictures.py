@@ -3,6 +3,7 @@
 import math
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from benchmarks import growth
 from benchmarks.contestants import CONTESTANTS, OURS
@@ -80,6 +81,9 @@ def _gaps(axis, record):
         axis.axhline(gap, color="0.6", linewidth=0.7, linestyle=":")
     axis.set(xscale="log", yscale="log", xlabel="seconds", ylabel="relative objective gap")
     axis.set_ylim(bottom=GAP_FLOOR / 3)
+    if math.log10(axis.get_xlim()[1] / axis.get_xlim()[0]) > 1.0:
+        # a decade or more is labelled enough by its powers of ten
+        axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_title(record.name, fontsize="medium")
 
 
