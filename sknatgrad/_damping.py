@@ -12,6 +12,7 @@ POOR_GAIN = 0.25
 BLIND = 0.02
 EASE = 0.1
 TIGHTEN = 4.0
+# share of the damping that bites, after an accepted step that gained little of what was promised
 NIBBLE = 0.25
 # Damping δ turns rounding along directions that the data do not determine into moves of eps/δ. Below this it does that
 # and little else, so it is dropped, and the solver can tell such directions by their pivots.

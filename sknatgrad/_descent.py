@@ -58,13 +58,7 @@ class Rule(NamedTuple):
     max_iter: int = 100
     tol: float = 1e-10
     penalised: bool = True  # without a penalty, separable data have no optimum
-
-    beyond: float | None = None  # a last step that gains less than this share of the loss is not taken; None: see below
-
-    @property
-    def accuracy(self) -> float:
-        """Error of a step that is as good as none, relative to the loss: Newton's method squares the gap."""
-        return max(self.tol**2, EXACT)
+    accuracy: float = EXACT  # relative to the loss: an error of a step that is as good as none, a last step not taken
 
     @property
     def adaptive(self) -> bool:
@@ -127,8 +121,9 @@ def advance(state: State, landscape: Landscape, rule: Rule) -> tuple[State, Step
         return state, _step(state, here, proposal, accepted=False, outcome=Outcome.stalled)
     if last is not None and rule.adaptive:
         proposal = last
-        if last.predicted <= (rule.accuracy if rule.beyond is None else rule.beyond) * here.loss:
-            return state, _step(state, here, _nowhere(here), accepted=True, outcome=Outcome.converged)
+        if _within(state, rule.accuracy):
+            step = _step(state, here, _nowhere(here), accepted=True, outcome=Outcome.converged)
+            return state, _unless_separated(step, here, rule)
     trial = landscape.measure(here.theta + proposal.move, last=last is not None)
     judged = rule.adaptive or last is not None
     accepted = is_accepted(here, trial, proposal.predicted, scale) if judged else is_finite(trial)
@@ -242,7 +237,7 @@ def _certify(state: State, landscape: Landscape, rule: Rule, proposal: Move) -> 
         return state, None
     move, image, decrement = landscape.certificate(here, Direction(proposal.move, proposal.image))
     state = state._replace(decrement=decrement / here.weight)
-    if decrement > rule.tol * here.loss:
+    if not _within(state, rule.tol):
         ratio = rule.tol * here.loss / decrement
         return state._replace(certify_below=promise * np.clip(ratio, *LATER)), None
     last = _modelled(here, move, image, landscape.prior)
@@ -250,13 +245,24 @@ def _certify(state: State, landscape: Landscape, rule: Rule, proposal: Move) -> 
     return state, None if too_long else last
 
 
-def _accept(  # noqa: PLR0913, PLR0917
+def _within(state: State, share: float) -> bool:
+    """Say whether what was certified is at most this share of the loss."""
+    return state.decrement <= share * state.here.loss / state.here.weight
+
+
+def _unless_separated(step: Step, trial: Measured, rule: Rule) -> Step:
+    """Say that there is no optimum where the classes are separated and nothing penalises that."""
+    if rule.penalised or not is_separated(trial):
+        return step
+    # No optimum, so none was reached. Further on, rows differ in information by more than float64 can tell.
+    near = step.outcome is Outcome.converged or trial.loss <= np.sqrt(rule.tol) * trial.weight
+    return step._replace(outcome=Outcome.separable if near else Outcome.running)
+
+
+def _accept(  # noqa: PLR0913, PLR0917 - everything that a turn has found out
     state: State, step: Step, trial: Measured, taken: Move, rule: Rule, bite: float
 ) -> tuple[State, Step]:
-    if not rule.penalised and is_separated(trial):
-        # No optimum, so none was reached. Further on, rows differ in information by more than float64 can tell.
-        near = step.outcome is Outcome.converged or trial.loss <= np.sqrt(rule.tol) * trial.weight
-        step = step._replace(outcome=Outcome.separable if near else Outcome.running)
+    step = _unless_separated(step, trial, rule)
     damping = follow(state.damping, step.gain, taken.trust, state.faded, bite) if rule.adaptive else state.damping
     return state._replace(here=trial, damping=damping, momentum=taken.move, rejections=0), step
 

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sknatgrad._array import narrow, stored_bytes_per_row, without_empty_columns
 from sknatgrad._categorical import predict
-from sknatgrad._descent import Rule, descend
+from sknatgrad._descent import EXACT, Rule, descend
 from sknatgrad._design import Design
 from sknatgrad._objective import Objective
 from sknatgrad._parameters import Start, into_columns, join, logits_for, prior_precision, split
@@ -385,6 +385,8 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             max_iter=self.max_iter,
             tol=self.tol,
             penalised=np.isfinite(self.C),
+            # Newton's method squares the gap
+            accuracy=max(self.tol**2, EXACT),
         )
 
     def _warm_start_from(self) -> Start | None:

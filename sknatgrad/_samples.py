@@ -28,8 +28,9 @@ def warm_up(objective: Objective, rule: Rule) -> tuple[Array, Rule]:
     theta = np.zeros((objective.plan.shape.n_logits, objective.prior.size))
     for n_rows in objective.plan.samples:
         tol = max(SHARE_OF_ERROR * theta.size / (2.0 * n_rows), rule.tol)
-        level = objective.on_sample(n_rows, accuracy=SHARE_OF_ERROR * tol)
-        loose = rule._replace(tol=tol, beyond=tol, max_iter=MAX_STEPS)
+        level = objective.on_sample(n_rows, accuracy=tol)
+        # as accurate as tight: no last step is taken, and the last point has a metric to hand on
+        loose = rule._replace(tol=tol, accuracy=tol, max_iter=MAX_STEPS)
         for last, _ in descend(level, level.begin(theta), loose):
             theta, rule = last.here.theta, rule._replace(damping=last.damping)
         objective.preconditioner.receive(level.metric(last.here))

@@ -1,4 +1,4 @@
-"""Chooses how a metric is computed, by what it costs in memory."""
+"""Chooses how a metric is computed, by what it costs in time and memory."""
 
 from __future__ import annotations
 

@@ -253,3 +253,12 @@ def test_empirical_metric_is_damped_where_it_is_blind(rounding):
     X = centres[y] + np.random.default_rng(1).normal(size=(60, 3))
     X *= 1 + 1e-15 * np.random.default_rng(rounding).normal(size=X.shape)
     assert quiet_fit(X, y, C=np.inf, fisher="empirical").n_iter_ <= 40
+
+
+def test_a_warm_start_at_a_loss_of_zero_is_not_called_an_optimum():
+    X, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
+    model = NaturalGradientLogisticRegression(warm_start=True).fit(X, y)
+    model.coef_ = 1e6 * model.coef_
+    with pytest.warns(SeparationWarning):
+        model.set_params(C=np.inf).fit(X, y)
+    assert not model.converged_

@@ -237,3 +237,16 @@ def test_geometry_names_what_is_wrong():
     other = NaturalGradientLogisticRegression().fit(X, np.array(["a", "b"])[Y])
     with pytest.raises(ValueError, match=r"classes_ \[0, 1\] and other \['a', 'b'\]; a divergence needs the same"):
         kl_divergence(model, other, X)
+
+
+@pytest.mark.parametrize("n_columns", [20, 120])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_values_that_are_not_finite_are_found_in_data_that_are_sampled_first(n_columns, value, everywhere):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60_000, n_columns))
+    y = (X[:, 0] + rng.logistic(size=len(X)) > 0).astype(int)
+    X[slice(None) if everywhere else 31_007, 3] = value
+    name = "NaN" if np.isnan(value) else "infinity"
+    with pytest.raises(ValueError, match=f"Input X contains {name} at row {0 if everywhere else 31007}, column 3"):
+        NaturalGradientLogisticRegression().fit(X, y)
