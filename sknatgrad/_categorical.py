@@ -57,7 +57,7 @@ def predict(logits: Array) -> Prediction:
 
 @dataclass(frozen=True)
 class Sigmoid:
-    """Two classes: the smaller of the two probabilities is small / (1 + small)."""
+    """Two classes: the smaller of the two probabilities is odds / (1 + odds)."""
 
     logits: Array  # (m, 1)
     odds: Array  # (m, 1), of the less probable class, at most 1

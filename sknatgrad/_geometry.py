@@ -14,6 +14,7 @@ from sknatgrad._parameters import join
 from sknatgrad._sources import MemorySource
 from sknatgrad._strategy import STRUCTURES, FisherName, expectation_of
 from sknatgrad._validation import check_rows, check_weights
+from sknatgrad._workers import Workers
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Matrix
@@ -91,14 +92,15 @@ def fisher_information(  # noqa: PLR0913 - all but X are keywords
     codes = _codes_of(estimator, X, y, kind)
     weight = check_weights(sample_weight, X.shape[0])
     theta = join(estimator.coef_, estimator.intercept_, with_intercept=bool(getattr(estimator, "fit_intercept", True)))
-    source = MemorySource(X, codes, weight, theta.shape[0])
     seeds = [0]
     if kind == "monte_carlo":
         seeds = check_random_state(random_state).randint(np.iinfo(np.int32).max, size=_positive(n_draws)).tolist()
-    draws = (
-        source.total(MeasureKernel(theta, expectation_of(kind, seed), STRUCTURES[kind])).information for seed in seeds
-    )
-    information = reduce(lambda left, right: left.merge(right), draws)
+    kernels = [MeasureKernel(theta, expectation_of(kind, seed), STRUCTURES[kind]) for seed in seeds]
+    with Workers() as workers:
+        source = MemorySource(X, codes, weight, theta.shape[0], workers)
+        information = reduce(
+            lambda left, right: left.merge(right), (source.total(each).information for each in kernels)
+        )
     return np.asarray(information.dense()) / len(seeds)
 
 

@@ -12,7 +12,7 @@ from sknatgrad._descent import EXACT
 from sknatgrad._information import DenseInformation, IdentityInformation
 from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel
 from sknatgrad._parameters import BINARY, centre
-from sknatgrad._refine import IterativeInformation, IterativePrecision, Preconditioner, Solution
+from sknatgrad._refine import IterativeInformation, Preconditioner, Solution
 from sknatgrad._stopping import ROUNDING
 from sknatgrad._strategy import PRECONDITIONERS, on_sample
 from sknatgrad._typing import Certificate, Direction, Measured
@@ -78,13 +78,11 @@ class Objective:
 
     def direction(self, measured: Measured, shift: Array) -> Direction:
         """Return −M⁻¹g, M the metric plus I ⊗ diag(shift)."""
-        precision = measured.information.precision(shift)
-        if not isinstance(precision, IterativePrecision):
+        precision: Any = measured.information.precision(shift)
+        if not (self.plan.exact and self.plan.iterative):
             move = -centre(precision.solve(measured.gradient))
             return Direction(move, None if self.plan.needs_products else measured.information.matvec(move))
-        if not self.plan.exact:
-            return Direction(-centre(precision.solve(measured.gradient)))
-        solution = precision.descend(measured.gradient)
+        solution: Solution = precision.descend(measured.gradient)
         how = f"{solution.products} products by {self.preconditioner.name}"
         return Direction(-centre(solution.move), _image(measured.gradient, solution, shift), how)
 

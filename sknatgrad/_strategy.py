@@ -13,6 +13,7 @@ from sknatgrad._information import (
     KroneckerInformation,
 )
 from sknatgrad._refine import Offer
+from sknatgrad._sources.memory import BLOCK_BYTES, MIN_BLOCK_ROWS, TEMPORARIES
 
 if TYPE_CHECKING:
     from sknatgrad._categorical import Expectation
@@ -26,9 +27,8 @@ FLOPS = 1.2e11
 THIN_FLOPS = 6e10
 BANDWIDTH = 2.5e10
 CALL = 1e-4
-# how many classes a row counts in, and numbers in a block of rows
+# how many classes a row counts in
 FEW_CLASSES = 3.0
-ROWS_IN_A_BLOCK_TIMES = 2**19
 # F is computed as a matrix at every point if that costs no more than so many products
 DIRECT_PRICE = 3.0
 # The largest sample is this share of the rows, each smaller one this share of the next, and none has fewer rows a
@@ -102,7 +102,7 @@ class Shape(NamedTuple):
 
     def blocks(self) -> float:
         """Seconds of one matrix a class, from the few classes that each row counts in, and of their inverses."""
-        rows = max(ROWS_IN_A_BLOCK_TIMES / (self.stored + 8.0 * self.n_logits), 256.0)
+        rows = max(BLOCK_BYTES / (8.0 * (self.stored + TEMPORARIES * self.n_logits)), MIN_BLOCK_ROWS)
         calls = 0.2 * CALL * self.n_logits * max(self.n_rows / rows, 1.0)
         grams = FEW_CLASSES * self.n_rows * self.n_columns * self.stored / THIN_FLOPS
         return calls + grams + 2.0 * self.n_logits * self.n_columns**3 / FLOPS
