@@ -30,17 +30,17 @@ def stored_bytes_per_row(X: Matrix) -> float:
     return 8.0 * int(n_features)
 
 
-def take_rows(X: Matrix, start: int, stop: int) -> Matrix:
-    """Return rows ``start:stop`` as float64, dense or CSR; a view wherever that is possible.
+def take_rows(X: Matrix, start: int, stop: int, dtype: type = np.float64) -> Matrix:
+    """Return rows ``start:stop`` in a floating type, dense or CSR; a view wherever that is possible.
 
     Only these rows are converted, so an integer or float32 X is never expanded as a whole. Rows of a matrix in Fortran
     order stay in it: BLAS takes them as they are.
     """
     if not is_sparse(X):
-        rows = np.asarray(X[start:stop], dtype=np.float64)
-        return rows if X.itemsize in rows.strides or rows.flags.c_contiguous else np.ascontiguousarray(rows)
+        rows: Matrix = np.asarray(X[start:stop], dtype=dtype)
+        return rows if rows.itemsize in rows.strides or rows.flags.c_contiguous else np.ascontiguousarray(rows)
     first, last = X.indptr[start], X.indptr[stop]
-    data = X.data[first:last].astype(np.float64, copy=False)
+    data = X.data[first:last].astype(dtype, copy=False)
     indptr = X.indptr[start : stop + 1] - first
     return sparse.csr_array((data, X.indices[first:last], indptr), shape=(stop - start, X.shape[1]))
 

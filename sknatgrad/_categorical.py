@@ -9,7 +9,7 @@ asked for: a pass over the rows asks for little.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # one minus a probability is computed as it stands while this much is left of it: that costs it 3 bits
 UNSURE = 0.125
 HALF = 0.5
+# in float32, probabilities below this are 0
+SMALLEST = 1e-20
 
 
 class Prediction(Protocol):
@@ -169,11 +171,20 @@ def _complement(proba: Array, others: Array) -> Array:
     return complement
 
 
+def _rounded(values: Array) -> Any:
+    """Return values of at most about 1 in float32, and 0 for those whose products it holds too slowly or not at all."""
+    return np.where(values < SMALLEST, 0.0, values).astype(np.float32, order="K")
+
+
 @dataclass(frozen=True)
 class SingleScores:
     """One logit a row: the expectation of r² is a number, whoever took it."""
 
     variance: Array  # (m, 1)
+
+    def rounded(self) -> SingleScores:
+        """Return the same in float32."""
+        return SingleScores(_rounded(self.variance))
 
     def diagonal(self) -> Array:
         """Return the number of each row, ``(m, 1)``."""
@@ -199,6 +210,10 @@ class ModelScores:
 
     proba: Array  # (m, K)
     others: Array  # (m,), as in `Softmax`
+
+    def rounded(self) -> ModelScores:
+        """Return the same in float32."""
+        return ModelScores(_rounded(self.proba), _rounded(self.others))
 
     def diagonal(self) -> Array:
         """Return the diagonal for each row, ``(m, K)``."""
@@ -229,6 +244,10 @@ class LabelScores:
     """Outer product r rᵀ at given labels, not centred: observed labels give the empirical Fisher."""
 
     residual: Array  # (m, K)
+
+    def rounded(self) -> LabelScores:
+        """Return the same in float32."""
+        return LabelScores(self.residual.astype(np.float32, order="K"))
 
     def diagonal(self) -> Array:
         """Return the diagonal for each row, ``(m, K)``."""

@@ -11,7 +11,7 @@ from sknatgrad._stopping import MAX_REJECTIONS, is_accepted, is_finite, is_separ
 from sknatgrad._typing import Direction, Outcome, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sknatgrad._typing import Array, Certificate, Measured
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 LATER = (1e-3, 0.1)
 # what is left of a second move, squared, beside the first, for it to be of use
 PARALLEL = 1e-12
+# a promise of this share of `tol` is small enough, even where Newton's method does not square it yet
+SMALL = 1e-2
 # In nats relative to the loss. Whichever way they were found, coefficients then agree to 1e-8 of their size, even those
 # of a column that is there in one row of a hundred.
 EXACT = 1e-20
@@ -44,6 +46,11 @@ class Landscape(Protocol):
         """Return the true Fisher times each of `moves`, ``(j, q, d)``."""
         ...
 
+    @property
+    def direct(self) -> bool:
+        """Whether a certificate comes with a factorised matrix, so that solving again costs next to nothing."""
+        ...
+
     def certificate(self, measured: Measured, near: Direction | None = None) -> Certificate:
         """Return the undamped step of the true Fisher, and what is still to be gained; `near` is a first guess."""
         ...
@@ -56,7 +63,7 @@ class Rule(NamedTuple):
     learning_rate: float | None = None  # None: chosen at each step
     max_kl: float | None = None
     max_iter: int = 100
-    tol: float = 1e-10
+    tol: float = 1e-8
     penalised: bool = True  # without a penalty, separable data have no optimum
     accuracy: float = EXACT  # relative to the loss: an error of a step that is as good as none, a last step not taken
 
@@ -77,6 +84,7 @@ class State(NamedTuple):
     # a certificate is asked for once the model promises less than this share of the loss
     certify_below: float = np.inf
     decrement: float = np.nan  # certified last, per unit of weight
+    promise: float = np.inf  # of the last accepted step, relative to the loss
 
 
 class Move(NamedTuple):
@@ -89,6 +97,7 @@ class Move(NamedTuple):
     promise: float  # decrease of the undamped model at the best length of this direction
     trust: float = 1.0  # best length of the metric's own step: 1 for an exact metric
     how: str = ""
+    again: Callable[[Array], Array] | None = None  # the step that the same metric takes for another gradient
 
 
 def descend(landscape: Landscape, here: Measured, rule: Rule) -> Iterator[tuple[State, Step]]:
@@ -134,9 +143,21 @@ def advance(state: State, landscape: Landscape, rule: Rule) -> tuple[State, Step
         # an increase that was accepted is rounding, and no change
         trial = trial._replace(loss=min(trial.loss, here.loss))
     outcome = Outcome.running if last is None else Outcome.converged
+    trial = _polished(trial, proposal.again, here)
     step = _step(state, trial, proposal, accepted=accepted, outcome=outcome)
     bite = 0.0 if accepted and step.gain > GOOD_GAIN else _bite(proposal, scale, landscape.prior)
     return _accept(state, step, trial, proposal, rule, bite) if accepted else _reject(state, step, rule, bite)
+
+
+def _polished(trial: Measured, again: Callable[[Array], Array] | None, here: Measured) -> Measured:
+    """Take one more step with the metric of `here`, too short for the loss to show it."""
+    if again is None:
+        return trial
+    move = again(trial.gradient)
+    left, before = (
+        -float(np.vdot(point.gradient, step)) for point, step in ((trial, move), (here, again(here.gradient)))
+    )
+    return trial._replace(theta=trial.theta + move) if 0.0 <= left < before else trial
 
 
 def _step(state: State, trial: Measured, proposal: Move, *, accepted: bool, outcome: Outcome) -> Step:
@@ -232,17 +253,31 @@ def _certify(state: State, landscape: Landscape, rule: Rule, proposal: Move) -> 
     decrement ½ gᵀ(F+Λ)⁻¹g. So the dear question is asked only when the cheap promise has become small enough.
     """
     here = state.here
-    promise = proposal.promise / here.loss if here.loss > 0 else 0.0
-    if promise > state.certify_below:
+    promise = _share(proposal.promise, here)
+    if promise > state.certify_below or not _settled(promise, state.promise, rule, direct=landscape.direct):
         return state, None
-    move, image, decrement = landscape.certificate(here, Direction(proposal.move, proposal.image))
+    move, image, decrement, again = landscape.certificate(here, Direction(proposal.move, proposal.image))
     state = state._replace(decrement=decrement / here.weight)
     if not _within(state, rule.tol):
         ratio = rule.tol * here.loss / decrement
         return state._replace(certify_below=promise * np.clip(ratio, *LATER)), None
-    last = _modelled(here, move, image, landscape.prior)
+    last = _modelled(here, move, image, landscape.prior)._replace(again=again)
     too_long = rule.max_kl is not None and last.kl > rule.max_kl * here.weight
     return state, None if too_long else last
+
+
+def _share(nats: float, here: Measured) -> float:
+    return nats / here.loss if here.loss > 0 else 0.0
+
+
+def _settled(promise: float, before: float, rule: Rule, *, direct: bool) -> bool:
+    """Say whether a last step would leave rounding, or what is left is small enough for it not to matter.
+
+    Newton's method squares the gap, times a factor that the last step has shown; and to step again with the same metric
+    does it once more.
+    """
+    square = max(promise, (promise / before) ** 2 if before > 0 else np.inf)
+    return promise * square * (square if direct else 1.0) <= rule.accuracy or promise <= SMALL * rule.tol
 
 
 def _within(state: State, share: float) -> bool:
@@ -255,7 +290,7 @@ def _unless_separated(step: Step, trial: Measured, rule: Rule) -> Step:
     if rule.penalised or not is_separated(trial):
         return step
     # No optimum, so none was reached. Further on, rows differ in information by more than float64 can tell.
-    near = step.outcome is Outcome.converged or trial.loss <= np.sqrt(rule.tol) * trial.weight
+    near = step.outcome is Outcome.converged or trial.loss <= np.sqrt(SMALL * rule.tol) * trial.weight
     return step._replace(outcome=Outcome.separable if near else Outcome.running)
 
 
@@ -264,7 +299,8 @@ def _accept(  # noqa: PLR0913, PLR0917 - everything that a turn has found out
 ) -> tuple[State, Step]:
     step = _unless_separated(step, trial, rule)
     damping = follow(state.damping, step.gain, taken.trust, state.faded, bite) if rule.adaptive else state.damping
-    return state._replace(here=trial, damping=damping, momentum=taken.move, rejections=0), step
+    promise = _share(taken.promise, state.here)
+    return state._replace(here=trial, damping=damping, momentum=taken.move, rejections=0, promise=promise), step
 
 
 def _reject(state: State, step: Step, rule: Rule, bite: float) -> tuple[State, Step]:

@@ -1,4 +1,7 @@
-"""The products of a block of rows with its implicit column of ones, which is never materialised."""
+"""The products of a block of rows with its implicit column of ones, which is never materialised.
+
+In the precision of what X is multiplied with: rounded factors, rounded products.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ class Design(NamedTuple):
         n_features = self.X.shape[1]
         if not theta.any():
             # where every descent starts
-            product = np.zeros((self.X.shape[0], theta.shape[0]), order="F")
+            product = np.zeros((self.X.shape[0], theta.shape[0]), dtype=theta.dtype, order="F")
         elif is_sparse(self.X):
             product = _sparse_product(self.X, theta[:, :n_features].T)
         else:
@@ -57,10 +60,13 @@ class Design(NamedTuple):
             pulled[:, n_features] = rows.sum(axis=0)
         return pulled
 
+    def squared(self) -> Design:
+        """Return the design of the squared entries."""
+        return Design(self.X.power(2) if is_sparse(self.X) else self.X**2, self.intercept)
+
     def squared_pull(self, rows: Array) -> Array:
         """Return rowsᵀ times the squared entries of the design, ``(q, d)``, for rows of shape ``(m, q)``."""
-        squared = self.X.power(2) if is_sparse(self.X) else self.X**2
-        return Design(squared, self.intercept).pull_back(rows)
+        return self.squared().pull_back(rows)
 
     def gram(self, weight: Array) -> Array:
         """Return Σ weight_i x_i x_iᵀ, ``(d, d)``, symmetric to the last bit, for weights of 0 or more."""
@@ -75,9 +81,9 @@ class Design(NamedTuple):
         """Return each row's design times each of its factors, ``(m, q d)``, for factors of shape ``(m, q)``."""
         n_rows, n_logits = factors.shape
         n_features = self.X.shape[1]
-        product = np.empty((n_rows, n_logits, self.n_columns))
+        product = np.empty((n_rows, n_logits, self.n_columns), dtype=factors.dtype)
         X = self.X.toarray() if is_sparse(self.X) else self.X
-        np.multiply(factors[:, :, None], X[:, None, :], out=product[:, :, :n_features])
+        np.multiply(factors[:, :, None], X[:, None, :], out=product[:, :, :n_features], casting="same_kind")
         if self.intercept:
             product[:, :, n_features] = factors
         return product.reshape(n_rows, n_logits * self.n_columns)

@@ -76,10 +76,11 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
     max_iter : int, default=100
         Largest number of steps.
 
-    tol : float, default=1e-10
+    tol : float, default=1e-8
         Stop when the natural decrement :math:`\frac{1}{2} g^T (F + \Lambda)^{-1} g`, which is what is still to be
         gained, is at most this share of the loss. It is asked of the true Fisher information whatever the metric, so
-        a fit that says it has converged has converged. Under ``'auto'`` the step that closes the gap is then taken.
+        a fit that says it has converged has converged. Under ``'auto'`` the step that closes the gap is then taken,
+        once it can be expected to leave no more than about ``tol**2``, or the share is below ``tol / 100``.
 
     fit_intercept : bool, default=True
         Whether to fit an intercept.
@@ -216,7 +217,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         learning_rate: float | Literal["auto"] = "auto",
         max_kl: float | None = None,
         max_iter: int = 100,
-        tol: float = 1e-10,
+        tol: float = 1e-8,
         fit_intercept: bool = True,
         class_weight: dict[Any, float] | Literal["balanced"] | None = None,
         warm_start: bool = False,
@@ -372,7 +373,9 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         random = check_random_state(self.random_state) if self.fisher == "monte_carlo" else None
         seed = 0 if random is None else int(random.randint(np.iinfo(np.int32).max))
         source = MemorySource(X, codes, weight, n_logits, workers)
-        shape = Shape(X.shape[0], n_logits, prior.size, stored_bytes_per_row(X) / 8.0 + self.fit_intercept)
+        stored = stored_bytes_per_row(X)
+        rounding = 0.0 if X.dtype != np.float64 else 0.5 * stored
+        shape = Shape(X.shape[0], n_logits, prior.size, stored / 8.0 + self.fit_intercept, rounding)
         rule = self._rule()
         chosen = plan(self.fisher, shape, adaptive=rule.adaptive, leap=rule.max_kl is None)
         return Objective(source, prior, chosen, seed, rule.accuracy)
@@ -386,7 +389,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             tol=self.tol,
             penalised=np.isfinite(self.C),
             # Newton's method squares the gap
-            accuracy=max(self.tol**2, EXACT),
+            accuracy=max(0.001 * self.tol**2, EXACT),
         )
 
     def _warm_start_from(self) -> Start | None:

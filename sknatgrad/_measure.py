@@ -77,15 +77,17 @@ class MeasureKernel:
 
 @dataclass(frozen=True)
 class InformationKernel:
-    """The information in some structure, of scores that are known."""
+    """The information in some structure, of scores that are known; in single precision if they are."""
 
     scores: tuple[Scores, ...]  # of each block
     structure: Structure
     n_columns: int
+    rounded: bool = False
 
     def __call__(self, block: RowBlock) -> Any:
         """Return the information of one block."""
-        return self.structure.of_block(Design.of(block.X, self.n_columns), self.scores[block.number], block.weight)
+        weight: Any = block.weight.astype(np.float32) if self.rounded else block.weight
+        return self.structure.of_block(Design.of(block.X, self.n_columns), self.scores[block.number], weight)
 
     def merge(self, left: Any, right: Any) -> Any:
         """Pool two runs of rows."""
@@ -93,8 +95,28 @@ class InformationKernel:
 
 
 @dataclass(frozen=True)
+class SquaresKernel:
+    """Σ s x² and Σ (s x²)² of every column: their ratio is the s x² of a row, in a mean that knows the large ones."""
+
+    n_columns: int
+
+    def __call__(self, block: RowBlock) -> Array:
+        """Return the sums over one block, ``(2, d)``."""
+        design = Design.of(block.X, self.n_columns).squared()
+        weight = block.weight[:, None]
+        return np.vstack([design.pull_back(weight), design.squared().pull_back(weight**2)])
+
+    def merge(self, left: Array, right: Array) -> Array:
+        """Pool two runs of rows."""
+        return left + right
+
+
+@dataclass(frozen=True)
 class FisherProductKernel:
-    """F v for several v at once, without forming F: logits of v, scores that are known, then one pull back."""
+    """F v for several v at once, without forming F: logits of v, scores that are known, then one pull back.
+
+    In single precision if the block and the scores are.
+    """
 
     scores: tuple[Scores, ...]  # of each block
     moves: Array  # (j, q, d)
@@ -104,7 +126,7 @@ class FisherProductKernel:
         design, scores = Design.of(block.X, self.moves.shape[-1]), self.scores[block.number]
         products = np.empty_like(self.moves)
         for product, move in zip(products, self.moves, strict=True):
-            rows = scores.apply(design.logits(move))
+            rows = scores.apply(design.logits(move.astype(block.X.dtype, copy=False)))
             rows *= block.weight[:, None]
             product[...] = design.pull_back(rows)
         return products

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from sknatgrad._descent import EXACT
 from sknatgrad._information import DenseInformation, IdentityInformation
-from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel
+from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel, SquaresKernel
 from sknatgrad._parameters import BINARY, centre
 from sknatgrad._refine import IterativeInformation, Preconditioner, Solution
 from sknatgrad._stopping import ROUNDING
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from sknatgrad._information import Structure
     from sknatgrad._strategy import Plan
     from sknatgrad._typing import Array, Information, RowSource, Scores
+
+
+# of the score of one logit
+LARGEST_VARIANCE = 0.25
+# sums of squares in float32 below this have lost digits
+SINGLE_FLOOR = 1e-30
 
 
 @dataclass(frozen=True)
@@ -73,8 +80,18 @@ class Objective:
             return here if here.loss <= here.weight * at_zero else self.measure(np.zeros_like(theta))
 
     def on_sample(self, n_rows: int, accuracy: float) -> Objective:
-        """Return the same objective as a sample of the rows estimates it."""
-        return Objective(self.source.sample(n_rows), self.prior, on_sample(self.plan, n_rows), self.seed, accuracy)
+        """Return the same objective as a sample of the rows estimates it.
+
+        A column of which the sample has few entries would be taken too far, and back from there leads no quadratic
+        model. So the prior knows of one row more: the curvature that one of the sample's may have at most.
+        """
+        source = self.source.sample(n_rows)
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares, of_squares = source.total(SquaresKernel(self.prior.size))
+            row = np.divide(of_squares, squares, out=np.zeros_like(squares), where=squares > 0)
+        # what is not finite is found, and reported, by the descent
+        prior = self.prior + LARGEST_VARIANCE * np.where(np.isfinite(row), row, 0.0)
+        return Objective(source, prior, on_sample(self.plan, n_rows), self.seed, accuracy)
 
     def direction(self, measured: Measured, shift: Array) -> Direction:
         """Return −M⁻¹g, M the metric plus I ⊗ diag(shift)."""
@@ -96,6 +113,11 @@ class Objective:
         scores = tuple(scores.model for scores in measured.scores)
         return self.source.total(FisherProductKernel(scores, moves))
 
+    @property
+    def direct(self) -> bool:
+        """Whether a certificate comes with a factorised matrix, so that solving again costs next to nothing."""
+        return self.plan.dense_certificate
+
     def certificate(self, measured: Measured, near: Direction | None = None) -> Certificate:
         """Return −(F+Λ)⁻¹g with the true Fisher and no damping, and ½ gᵀ(F+Λ)⁻¹g; `near` is a first guess.
 
@@ -114,7 +136,8 @@ class Objective:
         # so this, in the units of `outside`, is the rounding of the sum that makes the gradient
         rounding = ROUNDING * np.sqrt(measured.loss)
         known = precision.outside(measured.gradient) <= rounding
-        return _certificate(measured, move, information.matvec(move), known=known)
+        certificate = _certificate(measured, move, information.matvec(move), known=known)
+        return certificate._replace(again=lambda gradient: -centre(precision.solve(gradient)))
 
     def _iterated_certificate(self, measured: Measured, near: Direction | None) -> Certificate:
         information: Any = measured.information
@@ -133,14 +156,41 @@ class Objective:
             measured, -centre(solution.move), _image(measured.gradient, solution, self.prior), known=known
         )
 
-    def _build(self, scores: tuple[Scores, ...], structure: Structure) -> Any:
-        """Return the information of known scores in any structure, by a pass of its own."""
-        return self.source.total(InformationKernel(scores, structure, self.prior.size))
+    def _build(self, scores: tuple[Scores, ...], structure: Structure, *, rounded: bool = False) -> Any:
+        """Return the information of known scores in any structure, by a pass of its own; of rounded ones, rounded."""
+        source = self._rounded_source if rounded and self.plan.rounded else self.source
+        return source.total(InformationKernel(scores, structure, self.prior.size, rounded))
+
+    def _holds(self, diagonal: Array) -> bool:
+        """Say whether float32 has room for sums of squares: none too large, and none lost that no prior adds to."""
+        lost = (diagonal < SINGLE_FLOOR) & (self.prior == 0.0)
+        return bool(np.isfinite(diagonal).all() and not lost.any())
+
+    @cached_property
+    def _rounded_source(self) -> RowSource:
+        return self.source.rounded()
 
     def _iterative(self, scores: tuple[Scores, ...], loss: float, known: Preconditioner) -> IterativeInformation:
+        @cache
+        def rounded_scores() -> tuple[Scores, ...]:
+            return tuple(of_block.rounded() for of_block in scores)
+
+        def rounded_product(move: Array) -> Array:
+            product: Array = self._rounded_source.total(FisherProductKernel(rounded_scores(), move[None]))[0]
+            return product
+
+        def build(structure: str) -> Any:
+            # the diagonal is cheap
+            if structure != "diagonal":
+                information = self._build(rounded_scores(), PRECONDITIONERS[structure], rounded=True)
+                if self._holds(information.diagonal()):
+                    return information
+            return self._build(scores, PRECONDITIONERS[structure])
+
         return IterativeInformation(
             product=lambda move: self.source.total(FisherProductKernel(scores, move[None]))[0],
-            build=lambda structure: self._build(scores, PRECONDITIONERS[structure]),
+            rounded=rounded_product if self.plan.rounded else None,
+            build=build,
             bought=known,
             loss=loss,
             accuracy=self.accuracy,

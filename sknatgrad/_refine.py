@@ -26,8 +26,12 @@ TRIAL = 0.25
 WORTH = 1.0
 # a preconditioner is computed anew once the loss has fallen to this share
 AGED = 0.5
+# the last step left this share of the loss: there are hardly any more to come
+NEAR = 1.0 - 1e-4
 # largest error of a step, as a share of its own gain
 LOOSEST = 0.1
+# a step to this error, as a share of its gain, or less, is checked by a product in double precision
+CHECKED = 1e-4
 
 
 class Solution(NamedTuple):
@@ -75,8 +79,8 @@ def conjugate_gradients(  # noqa: PLR0913 - the system, and when to stop
             return now
         image = product(direction)
         curvature = float(np.vdot(direction, image))
-        if curvature <= 0.0:
-            # rounding has used up the range of A
+        if not curvature > 0.0:
+            # rounding has used up the range of A, or there are numbers that float32 cannot hold
             return now._replace(products=now.products + 1)
         length = size / curvature
         gained += 0.5 * length * size
@@ -86,7 +90,8 @@ def conjugate_gradients(  # noqa: PLR0913 - the system, and when to stop
         size, previous = float(np.vdot(residual, preconditioned)), size
         first = length * size if count == 0 else first
         left = _still_to_come(length * size, first, count)
-        direction *= size / previous
+        # not size / previous: a metric in single precision is no exactly symmetric matrix
+        direction *= -length * float(np.vdot(preconditioned, image)) / previous
         direction += preconditioned
         count += 1
 
@@ -120,6 +125,10 @@ class Preconditioner:
     loss: float = math.inf  # at the point where it was computed
     price: float = 1.0  # of computing it anew, in products
     spent: int = 0  # products since it was computed
+    here: float = math.inf  # the loss where it is used, and where it was used before
+    before: float = math.inf
+    lift: Array | float = 0.0  # (d,), added to the diagonal of what a sample has computed
+    single: bool = True  # whether single precision has been good enough so far
     _factorised: tuple[Array, Precision] | None = None
 
     def __post_init__(self) -> None:
@@ -129,7 +138,10 @@ class Preconditioner:
 
     def outdated(self, loss: float) -> bool:
         """Say whether it was computed too far away, or never."""
-        worn = self.structure == "true" and self.spent > self.price and loss < self.loss
+        if loss != self.here:
+            self.before, self.here = self.here, loss
+        # far from the end, a matrix used for as many products as it costs will be used for as many more
+        worn = self.structure == "true" and self.spent > self.price and self.here < NEAR * self.before
         return self.information is None or loss < AGED * self.loss or worn
 
     def too_slow(self, count: int, first: float, size: float, goal: float) -> bool:
@@ -146,12 +158,17 @@ class Preconditioner:
     def take(self, information: Information, loss: float) -> None:
         """Use `information`, computed where the loss was `loss`."""
         self.information, self.loss, self._factorised, self.spent = information, loss, None, 0
+        self.lift = 0.0
 
-    def receive(self, information: Information) -> None:
-        """Begin with what another descent has computed, whatever the loss is here, unless there is better."""
+    def receive(self, information: Information, lift: Array) -> None:
+        """Begin with what the descent on a sample has computed, whatever the loss is here, unless there is better.
+
+        The sample may not have seen a column; `lift`, ``(d,)``, is the least that can be expected of each.
+        """
         if self.structure == "diagonal":
             self.name = "the sample's information"
             self.take(information, 0.0)
+            self.lift = lift
 
     def buy(self) -> None:
         """Choose the next offer; its information is to be computed."""
@@ -161,7 +178,7 @@ class Preconditioner:
     def precision(self, shift: Array) -> Precision:
         """Return the factorised metric with the shift, from the last call if that was the same."""
         if self._factorised is None or not np.array_equal(self._factorised[0], shift):
-            self._factorised = shift, self.information.preconditioner(shift)  # type: ignore[union-attr]
+            self._factorised = shift, self.information.preconditioner(shift + self.lift)  # type: ignore[union-attr]
         return self._factorised[1]
 
 
@@ -170,6 +187,7 @@ class IterativeInformation:
     """Fisher information that is only ever multiplied with."""
 
     product: Callable[[Array], Array]  # F v, by a pass over the data
+    rounded: Callable[[Array], Array] | None  # the same in single precision, if that is faster
     build: Callable[[str], Information]  # F at the same point in a structure, by a pass over the data
     bought: Preconditioner
     loss: float
@@ -226,15 +244,43 @@ class IterativePrecision:
             return not last and (left * loss <= min(gained, LOOSEST * loss) * gained or gained > loss)
 
         while True:
-            start = conjugate_gradients(
-                lambda move: self.information.product(move) + self.shift * move,
-                gradient,
-                self.information.preconditioner(self.shift),
-                enough=enough,
-                start=start,
-                too_slow=lambda count, first, left: known.too_slow(count, first, left, goal),
-            )
-            known.spent, spent = known.spent + start.products - spent, start.products
-            if not start.interrupted:
-                return start
-            known.buy()
+            rounded = self.information.rounded if known.single else None
+            solution = self._solve(rounded or self.information.product, gradient, start, enough, goal)
+            known.spent, spent = known.spent + solution.products - spent, solution.products
+            if solution.interrupted:
+                known.buy()
+            elif rounded is None or (solution.solved and not last and solution.left > CHECKED * solution.gained):
+                return solution
+            else:
+                solution = self._checked(gradient, solution)
+                if solution.solved and enough(solution.gained, solution.left):
+                    return solution
+                known.single = False
+            start = solution
+
+    def _solve(
+        self,
+        product: Callable[[Array], Array],
+        gradient: Array,
+        start: Solution | None,
+        enough: Callable[[float, float], bool],
+        goal: float,
+    ) -> Solution:
+        return conjugate_gradients(
+            lambda move: product(move) + self.shift * move,
+            gradient,
+            self.information.preconditioner(self.shift),
+            enough=enough,
+            start=start,
+            too_slow=lambda count, first, left: self.information.bought.too_slow(count, first, left, goal),
+        )
+
+    def _checked(self, gradient: Array, solution: Solution) -> Solution:
+        """Return the same solution with its true residual."""
+        image = self.information.product(solution.move) + self.shift * solution.move
+        residual = gradient - image
+        metric = self.information.preconditioner(self.shift)
+        before, after = (float(np.vdot(rest, metric.solve(rest))) for rest in (solution.residual, residual))
+        gained = float(np.vdot(gradient, solution.move)) - 0.5 * float(np.vdot(solution.move, image))
+        left = solution.left * after / before if before > 0 else after
+        return solution._replace(residual=residual, gained=gained, left=left, products=solution.products + 1)

@@ -33,5 +33,5 @@ def warm_up(objective: Objective, rule: Rule) -> tuple[Array, Rule]:
         loose = rule._replace(tol=tol, accuracy=tol, max_iter=MAX_STEPS)
         for last, _ in descend(level, level.begin(theta), loose):
             theta, rule = last.here.theta, rule._replace(damping=last.damping)
-        objective.preconditioner.receive(level.metric(last.here))
+        objective.preconditioner.receive(level.metric(last.here), level.prior - objective.prior)
     return theta, rule

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import numpy as np
+
 from sknatgrad._categorical import EmpiricalExpectation, SampledExpectation, TrueExpectation
 from sknatgrad._information import (
     BlockInformation,
@@ -26,11 +28,14 @@ FisherName = Literal["true", "empirical", "diagonal", "kronecker", "monte_carlo"
 FLOPS = 1.2e11
 THIN_FLOPS = 6e10
 BANDWIDTH = 2.5e10
+ENTRY = 1e-9  # to weigh a value of X
 CALL = 1e-4
+# how much faster all that is in single precision
+SINGLE = 2.0
 # how many classes a row counts in
 FEW_CLASSES = 3.0
 # F is computed as a matrix at every point if that costs no more than so many products
-DIRECT_PRICE = 3.0
+DIRECT_PRICE = 4.5
 # The largest sample is this share of the rows, each smaller one this share of the next, and none has fewer rows a
 # parameter than this. Values of X below which there is nothing to save.
 SAMPLE_SHARE = 8
@@ -42,6 +47,8 @@ WORTH_SAMPLING = 2**18
 DENSE_BUDGET_BYTES = 2**28
 # the same for a preconditioner
 MATRIX_BYTES = 2**25
+# a copy of X in float32
+ROUNDED_BYTES = 2**25
 # the same for the certificate of a metric whose user did not ask for a (qd)² matrix
 CERTIFICATE_BUDGET_BYTES = 2**23
 
@@ -78,6 +85,7 @@ class Shape(NamedTuple):
     n_logits: int  # q
     n_columns: int  # d
     stored: float  # values of X that are stored, a row
+    rounding: float = np.inf  # bytes that X would take in float32, beyond those it takes as it is, a row
 
     @property
     def size(self) -> int:
@@ -89,23 +97,30 @@ class Shape(NamedTuple):
         work = 4.0 * self.n_rows * self.n_logits * self.stored / THIN_FLOPS
         return CALL + max(work, 8.0 * self.n_rows * self.stored / BANDWIDTH)
 
-    def dense(self) -> float:
+    def gains_by_rounding(self) -> bool:
+        """Say whether products are faster in float32 by more than a copy of X costs, and there is room for that."""
+        if self.rounding == 0.0:
+            return True
+        multiplies = 4.0 * self.n_logits / THIN_FLOPS > 8.0 / BANDWIDTH
+        return multiplies and self.n_rows * self.rounding <= ROUNDED_BYTES
+
+    def dense(self, speed: float = 1.0) -> float:
         """Seconds of F as a matrix, half of which is computed, and of its factorisation."""
-        gram = self.n_rows * self.size * self.n_logits * self.stored / THIN_FLOPS
+        gram = self.n_rows * self.size * (self.n_logits * self.stored / (speed * FLOPS) + ENTRY)
         return gram + 2.0 * self.size**3 / 3.0 / FLOPS
 
-    def kronecker(self) -> float:
+    def kronecker(self, speed: float = 1.0) -> float:
         """Seconds of the two factors, and of their factorisations."""
         factorise = 2.0 * (self.n_columns**3 + self.n_logits**3) / 3.0 / FLOPS
         grams = self.n_rows * (self.n_columns * self.stored + self.n_logits**2) / THIN_FLOPS
-        return grams + factorise
+        return grams / speed + factorise
 
-    def blocks(self) -> float:
+    def blocks(self, speed: float = 1.0) -> float:
         """Seconds of one matrix a class, from the few classes that each row counts in, and of their inverses."""
         rows = max(BLOCK_BYTES / (8.0 * (self.stored + TEMPORARIES * self.n_logits)), MIN_BLOCK_ROWS)
         calls = 0.2 * CALL * self.n_logits * max(self.n_rows / rows, 1.0)
         grams = FEW_CLASSES * self.n_rows * self.n_columns * self.stored / THIN_FLOPS
-        return calls + grams + 2.0 * self.n_logits * self.n_columns**3 / FLOPS
+        return calls + (grams + 2.0 * self.n_logits * self.n_columns**3 / FLOPS) / speed
 
 
 class Plan(NamedTuple):
@@ -118,6 +133,7 @@ class Plan(NamedTuple):
     dense_certificate: bool  # whether the exact decrement is had by factorising, rather than by conjugate gradients
     offers: tuple[Offer, ...] = ()  # preconditioners, should the diagonal be slow
     samples: tuple[int, ...] = ()  # how many rows to solve on first
+    rounded: bool = False  # whether products are computed in single precision, and checked in double
 
     def expectation(self, seed: int) -> Expectation:
         """Return how the expectation over labels is taken."""
@@ -168,14 +184,16 @@ def plan(fisher: FisherName, shape: Shape, *, adaptive: bool = True, leap: bool 
         return Plan(fisher, shape, structure, iterative=not affordable, dense_certificate=affordable)
     price = shape.dense() / shape.product()
     direct = affordable and price <= DIRECT_PRICE
+    rounded = shape.gains_by_rounding()
     return Plan(
         fisher,
         shape,
         structure,
         iterative=not direct,
         dense_certificate=direct,
-        offers=() if direct else _offers(shape, kronecker_bytes, dense_bytes),
+        offers=() if direct else _offers(shape, rounded=rounded),
         samples=_samples(shape) if leap else (),
+        rounded=not direct and rounded,
     )
 
 
@@ -184,20 +202,20 @@ def on_sample(whole: Plan, n_rows: int) -> Plan:
     return plan(whole.fisher, whole.shape._replace(n_rows=n_rows), leap=False)
 
 
-def _offers(shape: Shape, kronecker_bytes: int, dense_bytes: int) -> tuple[Offer, ...]:
-    several = shape.n_logits > 1
+def _offers(shape: Shape, *, rounded: bool) -> tuple[Offer, ...]:
+    """Return what could precondition: matrices in single precision, priced in products."""
+    product = shape.product() / (SINGLE if rounded else 1.0)
+    several, class_bytes = shape.n_logits > 1, 8 * shape.n_columns**2
     offers = []
-    if several and kronecker_bytes <= DENSE_BUDGET_BYTES:
-        offers.append(Offer("kronecker", "a Kronecker product", shape.kronecker() / shape.product()))
+    if several and 8 * max(shape.n_columns, shape.n_logits) ** 2 <= DENSE_BUDGET_BYTES:
+        offers.append(Offer("kronecker", "a Kronecker product", shape.kronecker(SINGLE) / product))
     # one matrix a class, a few times over, takes as much as vectors of the rows do
-    if (
-        several
-        and shape.n_columns**2 <= 2 * shape.n_rows
-        and 8 * shape.n_logits * shape.n_columns**2 <= DENSE_BUDGET_BYTES
-    ):
-        offers.append(Offer("blocks", "a matrix a class", shape.blocks() / shape.product()))
-    if dense_bytes <= MATRIX_BYTES:
-        offers.append(Offer("true", "a matrix", shape.dense() / shape.product()))
+    if several and shape.n_columns**2 <= 2 * shape.n_rows and shape.n_logits * class_bytes <= DENSE_BUDGET_BYTES:
+        offers.append(Offer("blocks", "a matrix a class", shape.blocks(SINGLE) / product))
+    if 8 * shape.size**2 <= MATRIX_BYTES:
+        whole = Offer("true", "a matrix", shape.dense(SINGLE) / product)
+        # nothing is better
+        offers = [offer for offer in offers if offer.price < whole.price] + [whole]
     return tuple(sorted(offers, key=lambda offer: offer.price))
 
 

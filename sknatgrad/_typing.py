@@ -7,10 +7,13 @@ Shapes, everywhere: n rows, p features, K classes; q logits a row (1 for two cla
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Codes: TypeAlias = npt.NDArray[np.intp]
@@ -20,7 +23,7 @@ Result = TypeVar("Result")
 
 
 class RowBlock(NamedTuple):
-    """A run of consecutive rows, ready for arithmetic: float64, dense with either axis contiguous, or CSR."""
+    """A run of consecutive rows, ready for arithmetic: dense, either axis contiguous, or CSR; float64 or rounded."""
 
     X: Matrix  # (m, p)
     codes: Codes  # (m,) class of each row, as an index into the classes
@@ -48,6 +51,10 @@ class RowSource(Protocol):
         """Apply `kernel` to every block and merge in block order, so that two runs give the same bits."""
         ...
 
+    def rounded(self) -> RowSource:
+        """Return the same blocks in float32."""
+        ...
+
     def sample(self, n_rows: int) -> RowSource:
         """Return a source of about `n_rows` of the rows; each class weighs in it what it weighs here."""
         ...
@@ -70,6 +77,10 @@ class Scores(Protocol):
 
     def apply(self, move: Array) -> Array:
         """Multiply each row's matrix by that row of `move`, ``(m, q)``."""
+        ...
+
+    def rounded(self) -> Scores:
+        """Return the same in float32."""
         ...
 
 
@@ -127,6 +138,7 @@ class Certificate(NamedTuple):
     move: Array  # (q, d), the step to it
     image: Array  # (q, d), the true Fisher times it
     decrement: float  # nats still to be gained; infinite where the question could not be answered
+    again: Callable[[Array], Array] | None = None  # the step for another gradient, where that costs next to nothing
 
 
 class Outcome(Enum):

@@ -213,3 +213,13 @@ def test_what_is_left_is_not_said_to_exceed_what_there_is():
         model.fit(X, y)
     left = float(re.search(r"estimates it, ([\d.e+-]+)", str(caught[0].message)).group(1))
     assert left <= 1.05 * model.loss_curve_[-1]
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_default_tolerance_gives_coefficients_to_ten_digits(name):
+    """Where a matrix is at hand, the last step is followed by one more with the same, which costs next to nothing."""
+    X, y = DATASETS[name](return_X_y=True)
+    model, tight = NaturalGradientLogisticRegression().fit(X, y), NaturalGradientLogisticRegression(tol=1e-15).fit(X, y)
+    spread = X.std(axis=0)
+    size = abs(tight.coef_ * spread).max()
+    np.testing.assert_allclose(model.coef_ * spread, tight.coef_ * spread, rtol=0, atol=1e-10 * size)

@@ -69,3 +69,23 @@ def test_stops_when_told_with_a_direction_of_descent(max_products):
     assert not solution.solved
     assert solution.products == max_products
     assert np.vdot(right, solution.move) > 0
+
+
+def test_metric_in_single_precision_leads_as_far():
+    """Its rounding makes it a little unsymmetric; conjugate gradients by the textbook stall on that at 1e-7."""
+    matrix, product, right = problem(np.geomspace(1e-4, 1.0, 6))
+    inverse = np.linalg.inv(matrix + 1e-2 * np.diag(matrix.diagonal())).astype(np.float32)
+
+    class Metric:
+        def solve(self, gradient):
+            return (inverse @ gradient.ravel().astype(np.float32)).reshape(gradient.shape).astype(np.float64)
+
+    solution = solve(product, right, Metric(), tolerance=1e-13, max_products=60)
+    assert solution.solved
+    np.testing.assert_allclose(product(solution.move), right, atol=1e-11)
+
+
+def test_product_that_is_not_finite_ends_it_unsolved():
+    solution = solve(lambda move: np.nan * move, np.ones((2, 3)), IDENTITY, tolerance=1e-2)
+    assert not solution.solved
+    np.testing.assert_array_equal(solution.move, 0.0)

@@ -311,7 +311,7 @@ def test_fixed_step_near_the_optimum_is_noticed():
     class Counting:
         prior = objective.prior
         measure, products = staticmethod(objective.measure), staticmethod(objective.products)
-        direction = staticmethod(objective.direction)
+        direction, direct = staticmethod(objective.direction), objective.direct
 
         def certificate(self, measured, near=None):
             asked.append(measured)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from problems import random_text
+from problems import make_problem, random_text
 from scipy import sparse
 
-from sknatgrad import NaturalGradientLogisticRegression, _refine, _strategy
+from sknatgrad import NaturalGradientLogisticRegression, _objective, _refine, _strategy
 from sknatgrad._objective import Objective
 from sknatgrad._refine import Preconditioner
 from sknatgrad._strategy import Offer, Shape, plan
@@ -37,6 +37,8 @@ OTHER_SIDE = {
     "conjugate gradients by whatever is on offer": (FREE, AT_ONCE),
     "conjugate gradients by one matrix a class": (FREE, {**AT_ONCE, "OFFERED": "blocks"}),
     "no matrix affordable": ({**FREE, "DENSE_BUDGET_BYTES": 0}, {}),
+    "products in single precision": ({**FREE, "ROUNDED_BYTES": np.inf, "THIN_FLOPS": 1.0}, {}),
+    "products in double precision": ({**FREE, "ROUNDED_BYTES": -1}, {}),
     "samples, then direct": ({"DIRECT_PRICE": np.inf, **SAMPLED}, {}),
     "samples, then conjugate gradients": ({"DIRECT_PRICE": 0.0, **SAMPLED}, NEVER),
     "samples, then conjugate gradients by an offer": ({"DIRECT_PRICE": 0.0, **SAMPLED}, AT_ONCE),
@@ -56,7 +58,7 @@ def test_either_side_of_a_decision_gives_the_same_coefficients(side, n_classes, 
     if only := {**refine}.pop("OFFERED", None):
         offers = _strategy._offers
         monkeypatch.setattr(
-            _strategy, "_offers", lambda *sizes: tuple(o for o in offers(*sizes) if o.structure == only)
+            _strategy, "_offers", lambda *sizes, **how: tuple(o for o in offers(*sizes, **how) if o.structure == only)
         )
         refine = {name: value for name, value in refine.items() if name != "OFFERED"}
     force(monkeypatch, _refine, **refine)
@@ -101,6 +103,67 @@ def test_weights_and_class_weights_reach_the_sample(monkeypatch):
     np.testing.assert_allclose(models[1].coef_ * spread, models[0].coef_ * spread, rtol=0, atol=1e-8)
 
 
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_numbers_that_single_precision_cannot_hold(n_classes, monkeypatch):
+    """One column of 1e60, one of 1e-60, and a row of 1e50 that does not count."""
+    X, y = raw_table(n_classes)
+    X, y = np.vstack([X, np.full(X.shape[1], 1e50)]), np.append(y, 0)
+    weight = np.append(np.ones(len(y) - 1), 0.0)
+    X[:-1, 0] *= 1e60
+    X[:-1, 1] *= 1e-60
+    models = []
+    for settings in (DIRECT, {**FREE, **dict(OTHER_SIDE["products in single precision"][0])}):
+        force(monkeypatch, _strategy, **settings)
+        models.append(NaturalGradientLogisticRegression(C=np.inf).fit(X, y, sample_weight=weight))
+    assert models[1].converged_
+    proba = [model.predict_proba(X[:-1]) for model in models]
+    np.testing.assert_allclose(proba[1], proba[0], rtol=0, atol=1e-7)
+
+
+def test_products_in_single_precision_are_used_and_checked(monkeypatch):
+    """Each pass with rounded blocks is one that was meant to be; the last step is checked in double precision."""
+    seen = []
+    kernel = _objective.FisherProductKernel.__call__
+    monkeypatch.setattr(
+        _objective.FisherProductKernel,
+        "__call__",
+        lambda self, block: seen.append(block.X.dtype) or kernel(self, block),
+    )
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 40))
+    y = (X @ rng.normal(size=(40, 8)) + 2 * rng.gumbel(size=(3000, 8))).argmax(axis=1)
+    force(monkeypatch, _strategy, DIRECT_PRICE=0.0)
+    model = NaturalGradientLogisticRegression().fit(X, y)
+    assert seen.count(np.float32) > 2 * seen.count(np.float64)
+    assert seen[-1] == np.float64
+    double = NaturalGradientLogisticRegression(tol=1e-12)
+    force(monkeypatch, _strategy, ROUNDED_BYTES=-1)
+    seen.clear()
+    double.fit(X, y)
+    assert set(seen) == {np.dtype(np.float64)}
+    np.testing.assert_allclose(model.coef_, double.coef_, rtol=0, atol=1e-8 * abs(double.coef_).max())
+
+
+def test_columns_that_a_sample_hardly_sees_are_not_taken_far(monkeypatch):
+    """Indicators of one row in 500, standardised: a sample of 375 has none of some, one or two of others."""
+    force(monkeypatch, _strategy, **SAMPLED, DIRECT_PRICE=0.0)
+    rng = np.random.default_rng(0)
+    X = np.hstack([rng.normal(size=(3000, 4)), rng.uniform(size=(3000, 12)) < 0.002])
+    y = (X[:, 0] + X[:, 4:].sum(axis=1) + rng.logistic(size=3000) > 1).astype(int)
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    model = NaturalGradientLogisticRegression().fit(X, y)
+    assert model.loss_curve_[0] < 1.04 * model.loss_curve_[-1]
+
+
+def test_a_sample_knows_of_one_row_more():
+    problem = make_problem(3, n_rows=200)
+    objective = problem.objective("true")
+    level = objective.on_sample(100, accuracy=1e-8)
+    X, weight = np.column_stack([level.source.X, np.ones(len(level.source.X))]), level.source.weight[:, None]
+    row = (weight**2 * X**4).sum(axis=0) / (weight * X**2).sum(axis=0)
+    np.testing.assert_allclose(level.prior - objective.prior, row / 4)
+
+
 def shape(n_rows, n_logits, n_columns, stored=None):
     return Shape(n_rows, n_logits, n_columns, n_columns if stored is None else stored)
 
@@ -118,6 +181,19 @@ def shape(n_rows, n_logits, n_columns, stored=None):
 )
 def test_direct_where_a_matrix_is_cheap(case, iterative):
     assert plan("true", case).iterative is iterative
+
+
+@pytest.mark.parametrize(
+    ("case", "rounded"),
+    [
+        (Shape(5_000, 10, 785, 785, 4 * 785), True),  # many classes: bound by multiplications
+        (Shape(50_000, 10, 785, 785, 4 * 785), False),  # no room for a copy
+        (Shape(50_000, 10, 785, 785, 0.0), True),  # float32 already
+        (Shape(20_000, 1, 1_001, 1_001, 4 * 1_001), False),  # bound by reading X
+    ],
+)
+def test_single_precision_where_it_is_faster_and_fits(case, rounded):
+    assert plan("true", case).rounded is rounded
 
 
 def test_costs_grow_with_what_they_depend_on():
@@ -180,7 +256,9 @@ def test_correlated_classes_buy_a_kronecker_factor(monkeypatch):
     monkeypatch.setattr(
         Objective,
         "_build",
-        lambda self, scores, structure: built.append(structure.__name__) or build(self, scores, structure),
+        lambda self, scores, structure, **how: (
+            built.append(structure.__name__) or build(self, scores, structure, **how)
+        ),
     )
     rng = np.random.default_rng(0)
     hidden = rng.normal(size=(4000, 60))

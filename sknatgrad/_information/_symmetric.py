@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array
 
 
+# the rounding of sums of some thousand products in float32, relative to their diagonal
+SINGLE_RIDGE = 1e-6
+
+
 @dataclass(frozen=True)
 class CholeskyFactor:
     """L Lᵀ = E M E with E = diag(scale), so that scales of 1e±8 do not look like singularity."""
@@ -25,9 +29,9 @@ class CholeskyFactor:
         solution, _ = lapack.dpotrs(self.lower, _times(self.scale, right), lower=True)
         return _times(self.scale, solution)
 
-    def outside(self, right: Array) -> float:  # noqa: ARG002 - as its sibling
-        """Return 0: every b is in the range."""
-        return 0.0
+    def outside(self, right: Array) -> float:
+        """Return 0, as every b is in the range, or infinity in a row that was zero before a ridge was added."""
+        return np.inf if right[self.scale == 0].any() else 0.0
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,19 @@ def equilibrate(matrix: Array) -> Array:
     return np.divide(1.0, np.sqrt(diagonal), out=np.zeros(len(diagonal)), where=diagonal > 0)
 
 
-def factorise(matrix: Array) -> Factor:
-    """Factorise by Cholesky; where the matrix has no full numerical rank, by Cholesky with pivots, cut off there."""
+def ridge_of(gram: Array) -> float:
+    """Return what has to be added to a unit diagonal so that the rounding of `gram` cannot make it indefinite."""
+    return SINGLE_RIDGE if gram.dtype == np.float32 else 0.0
+
+
+def factorise(matrix: Array, ridge: float = 0.0) -> Factor:
+    """Factorise by Cholesky; where the matrix has no full numerical rank, by Cholesky with pivots, cut off there.
+
+    `ridge` is added to the diagonal once that is one.
+    """
     scale = equilibrate(matrix)
     scaled = scale[:, None] * matrix * scale
+    scaled[np.diag_indices_from(scaled)] += ridge
     noise = noise_floor(len(matrix))
     lower, failed = lapack.dpotrf(scaled, lower=True, clean=True)
     if not failed:

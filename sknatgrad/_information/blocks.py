@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._information._symmetric import ridge_of
+
 if TYPE_CHECKING:
     from sknatgrad._design import Design
     from sknatgrad._typing import Array, Scores
@@ -27,7 +29,7 @@ class BlockInformation:
     def of_block(cls, design: Design, scores: Scores, weight: Array) -> BlockInformation:
         """Return the information of one block of rows."""
         variance = weight[:, None] * scores.diagonal()
-        blocks = np.empty((variance.shape[1], design.n_columns, design.n_columns))
+        blocks = np.empty((variance.shape[1], design.n_columns, design.n_columns), dtype=variance.dtype)
         floor = NEGLIGIBLE * variance.max(axis=0)
         for k, of_class in enumerate(variance.T):
             rows = np.flatnonzero(of_class > floor[k])
@@ -64,11 +66,9 @@ class BlockInformation:
         scale = np.divide(1.0, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0)
         shifted *= scale[:, :, None]
         shifted *= scale[:, None, :]
-        shifted[:, columns, columns] = 1.0 + RIDGE
+        shifted[:, columns, columns] = 1.0 + max(RIDGE, ridge_of(self.blocks))
         inverse = np.linalg.inv(shifted)
-        inverse *= scale[:, :, None]
-        inverse *= scale[:, None, :]
-        return BlockPrecision(0.5 * (inverse + inverse.transpose(0, 2, 1)))
+        return BlockPrecision(0.5 * (inverse + inverse.transpose(0, 2, 1)), scale)
 
     def preconditioner(self, shift: Array) -> BlockPrecision:
         """Return the same as `precision`: there is no cheaper one."""
@@ -77,16 +77,17 @@ class BlockInformation:
 
 @dataclass(frozen=True)
 class BlockPrecision:
-    """The inverse of every block."""
+    """The inverse of every block, in units of its own diagonal."""
 
     inverse: Array  # (q, d, d)
+    scale: Array  # (q, d)
 
     def solve(self, gradient: Array) -> Array:
         """Return M⁻¹ g, ``(q, d)``."""
-        solution: Array = np.matmul(self.inverse, gradient[:, :, None])[:, :, 0]
-        return solution
+        scaled = (self.scale * gradient)[:, :, None].astype(self.inverse.dtype, copy=False)
+        solution: Array = np.matmul(self.inverse, scaled)[:, :, 0]
+        return self.scale * solution
 
     def outside(self, gradient: Array) -> float:
         """Return the size of what `solve` leaves out: infinite for any gradient where the metric is zero."""
-        zero = np.diagonal(self.inverse, axis1=1, axis2=2) <= 0
-        return np.inf if gradient[zero].any() else 0.0
+        return np.inf if gradient[self.scale <= 0].any() else 0.0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sknatgrad._information._symmetric import factorise
+from sknatgrad._information._symmetric import factorise, ridge_of
 
 if TYPE_CHECKING:
     from sknatgrad._design import Design
@@ -34,7 +34,7 @@ class DenseInformation:
             return cls(design.gram(diagonal[:, 0]).reshape(1, n_columns, 1, n_columns))
         sign, outer = scores.outer()
         outer = np.sqrt(weight)[:, None] * outer
-        blocks = np.zeros((n_logits, n_columns, n_logits, n_columns))
+        blocks = np.zeros((n_logits, n_columns, n_logits, n_columns), dtype=diagonal.dtype)
         flat = blocks.reshape(n_logits * n_columns, n_logits * n_columns)
         for start in range(0, len(weight), _rows_at_once(n_logits * n_columns)):
             part = slice(start, start + _rows_at_once(n_logits * n_columns))
@@ -72,7 +72,7 @@ class DenseInformation:
     def precision(self, shift: Array) -> DensePrecision:
         """Factorise F + I ⊗ diag(shift)."""
         n_logits, n_columns = self.blocks.shape[:2]
-        shifted = self.blocks.copy()
+        shifted = self.blocks.astype(np.float64)
         columns = np.arange(n_columns)
         # Equal moves of all classes are F's null space. Pinning them there, at F's own scale, leaves every move that
         # sums to zero as it is and makes the matrix definite, so that Cholesky can do what else needs eigenvalues.
@@ -81,7 +81,7 @@ class DenseInformation:
             shifted[k, columns, k, columns] += shift
             for l in range(n_logits):
                 shifted[k, columns, l, columns] += pin
-        return DensePrecision(factorise(shifted.reshape(n_logits * n_columns, -1)))
+        return DensePrecision(factorise(shifted.reshape(n_logits * n_columns, -1), ridge_of(self.blocks)))
 
 
 def _rows_at_once(size: int) -> int:

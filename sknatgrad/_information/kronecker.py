@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sknatgrad._information._symmetric import equilibrate, factorise, noise_floor
+from sknatgrad._information._symmetric import equilibrate, factorise, noise_floor, ridge_of
 
 if TYPE_CHECKING:
     from sknatgrad._design import Design
@@ -79,8 +79,9 @@ class KroneckerInformation:
         shares = self._class_shares()
         n_logits = len(shares)
         # equal moves of all classes, along which B is zero, get its mean
+        ridge = ridge_of(self.features)
         return ProductPrecision(
-            factorise(shares + 1.0 / n_logits**2), factorise(self.features + n_logits * np.diag(shift))
+            factorise(shares + 1.0 / n_logits**2, ridge), factorise(self.features + n_logits * np.diag(shift), ridge)
         )
 
 

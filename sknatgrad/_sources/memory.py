@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import operator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -55,33 +56,36 @@ def cut(X: Matrix, n_logits: int) -> Iterator[tuple[int, int, Matrix]]:
 
 @dataclass(frozen=True)
 class MemorySource:
-    """Rows held in memory. X keeps its own type and order; each block becomes float64 while it is worked on."""
+    """Rows held in memory. X keeps its own type and order; each block becomes float64 while it is worked on.
+
+    Or float32: then X is rounded once and kept, unless it was made of integers.
+    """
 
     X: Matrix  # (n, p), dense or CSR
     codes: Codes  # (n,)
     weight: Array  # (n,)
     n_logits: int = 1
     workers: Workers = field(default_factory=Workers, compare=False)
+    dtype: type = np.float64
 
     @cached_property
     def _cuts(self) -> list[RowBlock]:
-        # rows that are float64 already are views, and making those of a sparse matrix takes time
-        ready = self.X.dtype == np.float64
-        return [
-            RowBlock(
-                take_rows(self.X, start, stop) if ready else None,
-                self.codes[start:stop],
-                self.weight[start:stop],
-                start,
-                index,
-            )
+        blocks = [
+            RowBlock(None, self.codes[start:stop], self.weight[start:stop], start, index)
             for index, (start, stop) in enumerate(edges(self.X, self.n_logits))
         ]
+        if self.X.dtype == self.dtype:
+            # views, and making those of a sparse matrix takes time
+            return [self._taken(block) for block in blocks]
+        if self.X.dtype == np.float64:
+            return self.workers.map_reduce(lambda block: [self._taken(block)], operator.add, blocks)
+        return blocks
+
+    def _taken(self, block: RowBlock) -> RowBlock:
+        return block._replace(X=take_rows(self.X, block.start, block.start + block.codes.size, self.dtype))
 
     def _converted(self, block: RowBlock) -> RowBlock:
-        if block.X is not None:
-            return block
-        return block._replace(X=take_rows(self.X, block.start, block.start + block.codes.size))
+        return self._taken(block) if block.X is None else block
 
     def total(self, kernel: Kernel[Result]) -> Result:
         """Apply `kernel` to every block and merge in block order."""
@@ -94,3 +98,9 @@ class MemorySource:
         here, everywhere = class_totals(codes, weight), class_totals(self.codes, self.weight)
         factors = np.divide(everywhere, here, out=np.zeros_like(here), where=here > 0)
         return MemorySource(pick_rows(self.X, rows), codes, weight * factors[codes], self.n_logits, self.workers)
+
+    def rounded(self) -> MemorySource:
+        """Return the same blocks in float32; copies, where X is float64."""
+        one = self.weight.strides == (0,)
+        weight = np.broadcast_to(np.float32(self.weight[0]), self.weight.shape) if one else self.weight
+        return replace(self, weight=weight.astype(np.float32, copy=False), dtype=np.float32)
