@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Measured
 
@@ -23,15 +25,16 @@ FADED_AFTER_FAILURE = 1e-9
 WAKE = 1e-8
 
 
-def shift_of(measured: Measured, prior: Array, damping: float) -> tuple[Array, Array]:
-    """Return (scale, prior + damping·scale), each ``(d,)``; the scale is the metric's own diagonal with the prior.
+def scale_of(measured: Measured, prior: Array, before: Array | float = 0.0) -> Array:
+    """Return what damping is relative to, ``(d,)``: the metric's own diagonal with the prior, here or `before`.
 
     It is averaged over the classes, so that the damped metric stays symmetric in them (no gauge direction mixes in)
     and a Kronecker product plus damping is still solved exactly. It has the units of the features, so the damped step
-    does not depend on how they are scaled.
+    does not depend on how they are scaled. The largest that was seen counts (Moré 1978): where probabilities have
+    saturated on the wrong side, the diagonal has vanished, and damping is needed most.
     """
-    scale = measured.information.diagonal().mean(axis=0) + prior
-    return scale, prior + damping * scale
+    largest: Array = np.maximum(measured.information.diagonal().mean(axis=0) + prior, before)
+    return largest
 
 
 def follow(damping: float, gain: float, trust: float, faded: float, bite: float) -> float:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from sknatgrad._damping import FADED, FADED_AFTER_FAILURE, GOOD_GAIN, WAKE, follow, shift_of, tighten
+from sknatgrad._damping import FADED, FADED_AFTER_FAILURE, GOOD_GAIN, WAKE, follow, scale_of, tighten
 from sknatgrad._stopping import MAX_REJECTIONS, is_accepted, is_finite, is_separated
 from sknatgrad._typing import Direction, Outcome, Step
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 LATER = (1e-3, 0.1)
 # what is left of a second move, squared, beside the first, for it to be of use
 PARALLEL = 1e-12
+# Slope left at the end of a step, as a share of that at its beginning, below which it was long enough; and how many
+# times as long the next one is made at most
+SHORT = 0.1
+LONGEST = 2.0
 # a promise of this share of `tol` is small enough, even where Newton's method does not square it yet
 SMALL = 1e-2
 # In nats relative to the loss. Whichever way they were found, coefficients then agree to 1e-8 of their size, even those
@@ -65,6 +69,7 @@ class Rule(NamedTuple):
     max_iter: int = 100
     tol: float = 1e-8
     penalised: bool = True  # without a penalty, separable data have no optimum
+    scale: Array | float = 0.0  # (d,), of the damping, if there is an earlier descent to know it from
     accuracy: float = EXACT  # relative to the loss: an error of a step that is as good as none, a last step not taken
 
     @property
@@ -78,6 +83,7 @@ class State(NamedTuple):
 
     here: Measured
     damping: float
+    scale: Array | float = 0.0  # what damping is relative to, (d,)
     momentum: Array | None = None  # the last accepted move
     rejections: int = 0  # in a row
     faded: float = FADED  # damping below this is dropped
@@ -85,6 +91,7 @@ class State(NamedTuple):
     certify_below: float = np.inf
     decrement: float = np.nan  # certified last, per unit of weight
     promise: float = np.inf  # of the last accepted step, relative to the loss
+    stretch: float = 1.0  # how many times as long as the quadratic model says the last step should have been
 
 
 class Move(NamedTuple):
@@ -97,12 +104,13 @@ class Move(NamedTuple):
     promise: float  # decrease of the undamped model at the best length of this direction
     trust: float = 1.0  # best length of the metric's own step: 1 for an exact metric
     how: str = ""
+    exact: bool = False  # whether it is the metric's own step, and the metric the true Fisher information
     again: Callable[[Array], Array] | None = None  # the step that the same metric takes for another gradient
 
 
 def descend(landscape: Landscape, here: Measured, rule: Rule) -> Iterator[tuple[State, Step]]:
     """Yield after every turn, the first time before any; the last step says how it ended."""
-    state = State(here, rule.damping, certify_below=rule.tol)
+    state = State(here, rule.damping, rule.scale, certify_below=rule.tol)
     loss = state.here.loss / state.here.weight
     # an overflow leaves a point that is not finite, which is refused
     with np.errstate(over="ignore", invalid="ignore"):
@@ -123,8 +131,9 @@ def descend(landscape: Landscape, here: Measured, rule: Rule) -> Iterator[tuple[
 def advance(state: State, landscape: Landscape, rule: Rule) -> tuple[State, Step]:
     """Take one turn: propose, certify if it seems the end, try, then accept or tighten."""
     here = state.here
-    scale, shift = shift_of(here, landscape.prior, state.damping)
-    proposal = _propose(state, landscape, rule, shift)
+    scale = scale_of(here, landscape.prior, state.scale)
+    state = state._replace(scale=scale) if rule.adaptive else state
+    proposal = _propose(state, landscape, rule, landscape.prior + state.damping * scale)
     state, last = _certify(state, landscape, rule, proposal)
     if last is None and not proposal.move.any():
         return state, _step(state, here, proposal, accepted=False, outcome=Outcome.stalled)
@@ -133,6 +142,8 @@ def advance(state: State, landscape: Landscape, rule: Rule) -> tuple[State, Step
         if _within(state, rule.accuracy):
             step = _step(state, here, _nowhere(here), accepted=True, outcome=Outcome.converged)
             return state, _unless_separated(step, here, rule)
+    elif rule.max_kl is None:
+        proposal = _stretched(proposal, state.stretch)
     trial = landscape.measure(here.theta + proposal.move, last=last is not None)
     judged = rule.adaptive or last is not None
     accepted = is_accepted(here, trial, proposal.predicted, scale) if judged else is_finite(trial)
@@ -184,7 +195,8 @@ def _propose(state: State, landscape: Landscape, rule: Rule, shift: Array) -> Mo
     sizes = abs(moves).max(axis=(1, 2))
     units = np.where(sizes > 0, sizes, 1.0)[:, None, None]
     moves /= units
-    images = landscape.products(here, moves) if image is None else image / units
+    exact = image is not None
+    images = image / units if image is not None else landscape.products(here, moves)
     if rule.learning_rate is None:
         lengths, alone = _best_lengths(moves, images + shift * moves, here.gradient)
         trust = alone / sizes[0] if sizes[0] > 0 else 1.0
@@ -193,7 +205,7 @@ def _propose(state: State, landscape: Landscape, rule: Rule, shift: Array) -> Mo
     move = (lengths @ moves.reshape(len(moves), -1)).reshape(direction.shape)
     image = (lengths @ images.reshape(len(moves), -1)).reshape(direction.shape)
     modelled = _modelled(here, move, image, landscape.prior)
-    return _shorten(modelled, here, image, landscape.prior, rule.max_kl)._replace(trust=trust, how=how)
+    return _shorten(modelled, here, image, landscape.prior, rule.max_kl)._replace(trust=trust, how=how, exact=exact)
 
 
 def _best_lengths(moves: Array, images: Array, gradient: Array) -> tuple[Array, float]:
@@ -300,7 +312,30 @@ def _accept(  # noqa: PLR0913, PLR0917 - everything that a turn has found out
     step = _unless_separated(step, trial, rule)
     damping = follow(state.damping, step.gain, taken.trust, state.faded, bite) if rule.adaptive else state.damping
     promise = _share(taken.promise, state.here)
-    return state._replace(here=trial, damping=damping, momentum=taken.move, rejections=0, promise=promise), step
+    stretch = _stretch(state, trial, taken) if taken.exact and rule.adaptive else 1.0
+    return (
+        state._replace(
+            here=trial, damping=damping, momentum=taken.move, rejections=0, promise=promise, stretch=stretch
+        ),
+        step,
+    )
+
+
+def _stretch(state: State, trial: Measured, taken: Move) -> float:
+    """Return how many times as long the step should have been, by the slope at its ends: 1 where that is nearly so.
+
+    Far from the optimum all steps are too short by about the same factor, as probabilities saturate beyond what a
+    quadratic model knows of. So the next one will be, too.
+    """
+    before, after = (float(np.vdot(point.gradient, taken.move)) for point in (state.here, trial))
+    left = after / before if before != 0.0 else 0.0
+    return min(max(state.stretch / (1.0 - left), 1.0), LONGEST) if SHORT < left < 1.0 else 1.0
+
+
+def _stretched(proposal: Move, stretch: float) -> Move:
+    """Return a step so many times as long; what the model promised is left, to be judged by."""
+    move, image = stretch * proposal.move, stretch * proposal.image
+    return proposal._replace(move=move, image=image, kl=stretch**2 * proposal.kl)
 
 
 def _reject(state: State, step: Step, rule: Rule, bite: float) -> tuple[State, Step]:
@@ -310,7 +345,9 @@ def _reject(state: State, step: Step, rule: Rule, bite: float) -> tuple[State, S
         return state, step._replace(outcome=Outcome.stalled)
     damping = tighten(state.damping, bite)
     faded = state.faded if state.damping > 0 else FADED_AFTER_FAILURE
-    return state._replace(damping=damping, momentum=None, rejections=state.rejections + 1, faded=faded), step
+    return state._replace(
+        damping=damping, momentum=None, rejections=state.rejections + 1, faded=faded, stretch=1.0
+    ), step
 
 
 def _ending(here: Measured, landscape: Landscape, rule: Rule, step: Step, *, rose: bool) -> Step:

@@ -102,9 +102,12 @@ class SquaresKernel:
 
     def __call__(self, block: RowBlock) -> Array:
         """Return the sums over one block, ``(2, d)``."""
-        design = Design.of(block.X, self.n_columns).squared()
-        weight = block.weight[:, None]
-        return np.vstack([design.pull_back(weight), design.squared().pull_back(weight**2)])
+        squared = Design(block.X, intercept=False).squared()
+        sums = np.zeros((2, self.n_columns))
+        # all rows tell of the intercept: it stays 0
+        for power, (row, design) in enumerate(zip(sums, (squared, squared.squared()), strict=True), start=1):
+            row[: design.n_columns] = design.pull_back(block.weight[:, None] ** power)[0]
+        return sums
 
     def merge(self, left: Array, right: Array) -> Array:
         """Pool two runs of rows."""

@@ -26,12 +26,14 @@ TRIAL = 0.25
 WORTH = 1.0
 # a preconditioner is computed anew once the loss has fallen to this share
 AGED = 0.5
-# the last step left this share of the loss: there are hardly any more to come
-NEAR = 1.0 - 1e-4
 # largest error of a step, as a share of its own gain
 LOOSEST = 0.1
+# the same, as a share of what Newton's method can be expected to leave
+BALANCE = 0.1
 # a step to this error, as a share of its gain, or less, is checked by a product in double precision
 CHECKED = 1e-4
+# how far the error may then be above what single precision made of it
+HONEST = 10.0
 
 
 class Solution(NamedTuple):
@@ -125,9 +127,10 @@ class Preconditioner:
     loss: float = math.inf  # at the point where it was computed
     price: float = 1.0  # of computing it anew, in products
     spent: int = 0  # products since it was computed
-    here: float = math.inf  # the loss where it is used, and where it was used before
-    before: float = math.inf
-    lift: Array | float = 0.0  # (d,), added to the diagonal of what a sample has computed
+    latest: int = 0  # products of the last solve
+    gained: float = math.inf  # by it
+    lift: Array | float = 0.0  # (d,), to add to the diagonal of what a sample has computed
+    lifted: bool = True  # whether that is known, or nothing is to be added
     single: bool = True  # whether single precision has been good enough so far
     _factorised: tuple[Array, Precision] | None = None
 
@@ -138,10 +141,8 @@ class Preconditioner:
 
     def outdated(self, loss: float) -> bool:
         """Say whether it was computed too far away, or never."""
-        if loss != self.here:
-            self.before, self.here = self.here, loss
-        # far from the end, a matrix used for as many products as it costs will be used for as many more
-        worn = self.structure == "true" and self.spent > self.price and self.here < NEAR * self.before
+        # the next solve is not likely to be shorter than the last one
+        worn = self.structure == "true" and self.latest > self.price and loss < self.loss
         return self.information is None or loss < AGED * self.loss or worn
 
     def too_slow(self, count: int, first: float, size: float, goal: float) -> bool:
@@ -158,17 +159,19 @@ class Preconditioner:
     def take(self, information: Information, loss: float) -> None:
         """Use `information`, computed where the loss was `loss`."""
         self.information, self.loss, self._factorised, self.spent = information, loss, None, 0
-        self.lift = 0.0
+        self.lift, self.lifted, self.latest = 0.0, True, 0
 
-    def receive(self, information: Information, lift: Array) -> None:
-        """Begin with what the descent on a sample has computed, whatever the loss is here, unless there is better.
-
-        The sample may not have seen a column; `lift`, ``(d,)``, is the least that can be expected of each.
-        """
+    def receive(self, information: Information) -> None:
+        """Begin with what the descent on a sample has computed, whatever the loss is here, unless there is better."""
         if self.structure == "diagonal":
             self.name = "the sample's information"
             self.take(information, 0.0)
-            self.lift = lift
+            self.lifted = False
+
+    def raise_to(self, diagonal: Array) -> None:
+        """Lift what the sample has computed to at least the diagonal of F: it may hardly have seen some columns."""
+        missing = np.maximum(diagonal - self.information.diagonal(), 0.0)  # type: ignore[union-attr]
+        self.lift, self.lifted = missing.mean(axis=0), True
 
     def buy(self) -> None:
         """Choose the next offer; its information is to be computed."""
@@ -198,11 +201,13 @@ class IterativeInformation:
         known = self.bought
         if known.outdated(self.loss):
             known.take(self.build(known.structure), self.loss)
+        if not known.lifted:
+            known.raise_to(self.build("diagonal").diagonal())
         return known.information  # type: ignore[return-value]
 
     def diagonal(self) -> Array:
         """Return the diagonal of the preconditioner, ``(q, d)``."""
-        return self.metric().diagonal()
+        return self.metric().diagonal() + self.bought.lift
 
     def matvec(self, move: Array) -> Array:
         """Return F v, ``(q, d)``, by a pass over the data."""
@@ -234,14 +239,17 @@ class IterativePrecision:
 
         Newton's method squares the relative gap, so a linear error of that size is small enough.
         """
-        known, loss = self.information.bought, self.information.loss
+        known, loss, before = self.information.bought, self.information.loss, self.information.bought.gained
         goal, spent = self.information.accuracy * loss, 0
 
         def enough(gained: float, left: float) -> bool:
             if left <= goal:
                 return True
+            # what Newton's method itself will leave: as a share of the gain, the gain's share of the loss, or more
+            # where the last step has shown more
+            share = max(gained / loss, BALANCE * (gained / before) ** 2)
             # what the model promises beyond the loss itself, which cannot fall below 0, is no reason to go on
-            return not last and (left * loss <= min(gained, LOOSEST * loss) * gained or gained > loss)
+            return not last and (left <= min(share, LOOSEST) * gained or gained > loss)
 
         while True:
             rounded = self.information.rounded if known.single else None
@@ -250,13 +258,15 @@ class IterativePrecision:
             if solution.interrupted:
                 known.buy()
             elif rounded is None or (solution.solved and not last and solution.left > CHECKED * solution.gained):
-                return solution
+                break
             else:
-                solution = self._checked(gradient, solution)
-                if solution.solved and enough(solution.gained, solution.left):
-                    return solution
+                claimed, solution = solution, self._checked(gradient, solution)
+                if solution.solved and solution.left <= HONEST * claimed.left:
+                    break
                 known.single = False
             start = solution
+        known.latest, known.gained = solution.products, solution.gained
+        return solution
 
     def _solve(
         self,

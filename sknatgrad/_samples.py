@@ -32,6 +32,6 @@ def warm_up(objective: Objective, rule: Rule) -> tuple[Array, Rule]:
         # as accurate as tight: no last step is taken, and the last point has a metric to hand on
         loose = rule._replace(tol=tol, accuracy=tol, max_iter=MAX_STEPS)
         for last, _ in descend(level, level.begin(theta), loose):
-            theta, rule = last.here.theta, rule._replace(damping=last.damping)
-        objective.preconditioner.receive(level.metric(last.here), level.prior - objective.prior)
+            theta, rule = last.here.theta, rule._replace(damping=last.damping, scale=last.scale)
+        objective.preconditioner.receive(level.metric(last.here))
     return theta, rule

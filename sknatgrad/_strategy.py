@@ -116,11 +116,17 @@ class Shape(NamedTuple):
         return grams / speed + factorise
 
     def blocks(self, speed: float = 1.0) -> float:
-        """Seconds of one matrix a class, from the few classes that each row counts in, and of their inverses."""
+        """Seconds of one matrix a class, from the few classes that each row counts in, and of their inverses.
+
+        Or of one large product, as in `BlockInformation`.
+        """
+        inverses = 2.0 * self.n_logits * self.n_columns**3 / FLOPS
+        if self.n_logits > self.n_columns:
+            return (self.n_rows * self.size * self.stored / FLOPS + inverses) / speed
         rows = max(BLOCK_BYTES / (8.0 * (self.stored + TEMPORARIES * self.n_logits)), MIN_BLOCK_ROWS)
         calls = 0.2 * CALL * self.n_logits * max(self.n_rows / rows, 1.0)
         grams = FEW_CLASSES * self.n_rows * self.n_columns * self.stored / THIN_FLOPS
-        return calls + (grams + 2.0 * self.n_logits * self.n_columns**3 / FLOPS) / speed
+        return calls + (grams + inverses) / speed
 
 
 class Plan(NamedTuple):

@@ -10,7 +10,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._descent import Rule
+from sknatgrad._damping import scale_of
+from sknatgrad._descent import Move, Rule, State, _stretch
 from sknatgrad._stopping import is_accepted
 from sknatgrad._typing import Certificate, Outcome
 
@@ -340,3 +341,34 @@ def test_trial_point_that_overflows_is_rejected():
     assert is_accepted(here, lower, 1.0, scale)
     assert not is_accepted(here, lower._replace(gradient=np.full_like(here.gradient, np.nan)), 1.0, scale)
     assert not is_accepted(here, here._replace(loss=np.inf), 1.0, scale)
+
+
+@pytest.mark.parametrize(
+    ("left", "factor"), [(0.05, 1.0), (-0.5, 1.0), (0.2, 1.25), (0.4, 5 / 3), (0.9, 2.0), (1.5, 1.0)]
+)
+def test_steps_that_end_too_early_make_the_next_one_longer(left, factor):
+    """By the secant through the slopes at both ends, where that says 11 % or more, and at most twice."""
+    problem = make_problem(2)
+    here = problem.objective("true").measure(problem.theta)
+    trial = here._replace(gradient=left * here.gradient)
+    taken = Move(-here.gradient, here.gradient, 1.0, 1.0, 1.0)
+    assert _stretch(State(here, 0.0), trial, taken) == pytest.approx(factor)
+    # a step that was twice as long already, and still too short
+    longer = _stretch(State(here, 0.0, stretch=1.1), trial, taken)
+    assert longer == pytest.approx(min(1.1 * factor, 2.0) if factor > 1 else 1.0)
+
+
+def test_stretched_steps_save_iterations():
+    """Breast cancer takes nine steps of Newton's own length."""
+    X, y = DATASETS["breast_cancer"](return_X_y=True)
+    assert fit(X, y).n_iter_ <= 7
+
+
+def test_damping_is_relative_to_the_largest_diagonal_seen():
+    problem = make_problem(2)
+    objective = problem.objective("true")
+    middle, far = objective.measure(0 * problem.theta), objective.measure(50 * problem.theta)
+    scale = scale_of(middle, objective.prior)
+    np.testing.assert_allclose(scale, middle.information.diagonal()[0] + objective.prior)
+    assert (scale_of(far, objective.prior) < scale).all()
+    np.testing.assert_array_equal(scale_of(far, objective.prior, scale), scale)

@@ -6,6 +6,7 @@ from problems import make_problem, random_text
 from scipy import sparse
 
 from sknatgrad import NaturalGradientLogisticRegression, _objective, _refine, _strategy
+from sknatgrad._information import DenseInformation
 from sknatgrad._objective import Objective
 from sknatgrad._refine import Preconditioner
 from sknatgrad._strategy import Offer, Shape, plan
@@ -161,7 +162,8 @@ def test_a_sample_knows_of_one_row_more():
     level = objective.on_sample(100, accuracy=1e-8)
     X, weight = np.column_stack([level.source.X, np.ones(len(level.source.X))]), level.source.weight[:, None]
     row = (weight**2 * X**4).sum(axis=0) / (weight * X**2).sum(axis=0)
-    np.testing.assert_allclose(level.prior - objective.prior, row / 4)
+    # but for the intercept
+    np.testing.assert_allclose(level.prior - objective.prior, [*row[:-1] / 4, 0.0])
 
 
 def shape(n_rows, n_logits, n_columns, stored=None):
@@ -281,3 +283,21 @@ def test_verbose_says_what_was_chosen_and_why(capsys):
     out = capsys.readouterr().out
     assert "metric 'true': dense" in out
     assert "samples of 468, 7,500 rows first" in out
+
+
+def test_what_a_sample_has_not_seen_is_raised_to_the_diagonal_of_all_rows(monkeypatch):
+    """The preconditioner that a sample leaves has at least the diagonal of F at the point where it is first used."""
+    problem = make_problem(2, n_rows=200)
+    force(monkeypatch, _strategy, DIRECT_PRICE=0.0)
+    objective = problem.objective("true")
+    sampled = DenseInformation(np.zeros((1, 4, 1, 4)))
+    sampled.blocks[0, 0, 0, 0] = 1e6
+    object.__setattr__(objective, "preconditioner", Preconditioner())
+    objective.preconditioner.receive(sampled)
+    here = objective.measure(problem.theta)
+    expected = problem.objective("diagonal").measure(problem.theta).information.diagonal()
+    np.testing.assert_allclose(here.information.diagonal(), np.maximum(expected, [[1e6, 0, 0, 0]]))
+    shift = np.ones(4)
+    np.testing.assert_allclose(
+        here.information.preconditioner(shift).solve(np.ones((1, 4))), 1 / (here.information.diagonal() + 1)
+    )

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # rows that weigh less than this share of a class's heaviest are left out: most rows matter to few classes
 NEGLIGIBLE = 1e-3
+# rows whose pairs of columns are multiplied out at a time
+ROWS_AT_ONCE = 256
 # added to a unit diagonal, so that blocks without full rank can be inverted
 RIDGE = 1e-10
 
@@ -23,50 +25,70 @@ RIDGE = 1e-10
 class BlockInformation:
     """The diagonal (d, d) blocks of F, Σ s_i E[r_ik²] x_i x_iᵀ, without the rows that hardly count in them."""
 
-    blocks: Array  # (q, d, d)
+    lower: Array  # (q, d (d + 1) / 2), the lower triangle of each, row by row
+    n_columns: int
 
     @classmethod
     def of_block(cls, design: Design, scores: Scores, weight: Array) -> BlockInformation:
         """Return the information of one block of rows."""
         variance = weight[:, None] * scores.diagonal()
-        blocks = np.empty((variance.shape[1], design.n_columns, design.n_columns), dtype=variance.dtype)
+        n_logits, n_columns = variance.shape[1], design.n_columns
+        places = np.tril_indices(n_columns)
+        lower = np.zeros((n_logits, places[0].size), dtype=variance.dtype)
+        if n_logits > n_columns:
+            # one large product, although most of it is nearly zero, is faster than so many small ones
+            for start in range(0, len(weight), ROWS_AT_ONCE):
+                part = slice(start, start + ROWS_AT_ONCE)
+                ones = np.ones((len(weight[part]), 1), dtype=variance.dtype)
+                values = design.rows(part).times(ones)
+                lower += variance[part].T @ (values[:, places[0]] * values[:, places[1]])
+            return cls(lower, n_columns)
         floor = NEGLIGIBLE * variance.max(axis=0)
         for k, of_class in enumerate(variance.T):
             rows = np.flatnonzero(of_class > floor[k])
-            blocks[k] = design.rows(rows).gram(of_class[rows])
-        return cls(blocks)
+            lower[k] = design.rows(rows).gram(of_class[rows])[places]
+        return cls(lower, n_columns)
 
     def merge(self, other: BlockInformation) -> BlockInformation:
         """Pool with the information of other rows."""
-        return BlockInformation(self.blocks + other.blocks)
+        return BlockInformation(self.lower + other.lower, self.n_columns)
+
+    def _blocks(self) -> Array:
+        """Return the blocks, ``(q, d, d)``."""
+        blocks = np.empty((len(self.lower), self.n_columns, self.n_columns), dtype=self.lower.dtype)
+        rows, columns = np.tril_indices(self.n_columns)
+        blocks[:, rows, columns] = self.lower
+        blocks[:, columns, rows] = self.lower
+        return blocks
 
     def dense(self) -> Array:
         """Return the matrix this stands for, ``(qd, qd)``."""
-        n_logits, n_columns = self.blocks.shape[:2]
-        whole = np.zeros((n_logits, n_columns, n_logits, n_columns))
-        for k, block in enumerate(self.blocks):
+        n_logits = len(self.lower)
+        whole = np.zeros((n_logits, self.n_columns, n_logits, self.n_columns))
+        for k, block in enumerate(self._blocks()):
             whole[k, :, k, :] = block
-        return whole.reshape(n_logits * n_columns, -1)
+        return whole.reshape(n_logits * self.n_columns, -1)
 
     def diagonal(self) -> Array:
         """Return the diagonal, ``(q, d)``."""
-        return np.diagonal(self.blocks, axis1=1, axis2=2).copy()
+        ends = np.cumsum(np.arange(1, self.n_columns + 1)) - 1
+        return self.lower[:, ends]
 
     def matvec(self, move: Array) -> Array:
         """Return the blocks times v, ``(q, d)``."""
-        product: Array = np.matmul(self.blocks, move[:, :, None])[:, :, 0]
+        product: Array = np.matmul(self._blocks(), move[:, :, None])[:, :, 0]
         return product
 
     def precision(self, shift: Array) -> BlockPrecision:
         """Invert every block plus diag(shift), each in units of its own diagonal."""
         columns = np.arange(shift.size)
-        shifted = self.blocks.copy()
+        shifted = self._blocks()
         shifted[:, columns, columns] += shift
         diagonal = shifted[:, columns, columns]
         scale = np.divide(1.0, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0)
         shifted *= scale[:, :, None]
         shifted *= scale[:, None, :]
-        shifted[:, columns, columns] = 1.0 + max(RIDGE, ridge_of(self.blocks))
+        shifted[:, columns, columns] = 1.0 + max(RIDGE, ridge_of(self.lower))
         inverse = np.linalg.inv(shifted)
         return BlockPrecision(0.5 * (inverse + inverse.transpose(0, 2, 1)), scale)
 
