@@ -213,6 +213,10 @@ def _best_lengths(moves: Array, images: Array, gradient: Array) -> tuple[Array, 
 
     Re-scaling and momentum of Martens and Grosse (2015), sections 6.4 and 7.
     """
+    if len(moves) == 1:
+        bend, fall = float(np.vdot(moves, images)), -float(np.vdot(moves, gradient))
+        alone = fall / bend if bend > 0.0 and np.isfinite(fall) else 0.0
+        return np.array([alone]), alone
     flat = moves.reshape(len(moves), -1)
     curvature = flat @ images.reshape(len(moves), -1).T
     slope = -flat @ gradient.ravel()
@@ -221,8 +225,6 @@ def _best_lengths(moves: Array, images: Array, gradient: Array) -> tuple[Array, 
     size = np.sqrt(np.maximum(curvature.diagonal(), 0.0))
     scale = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
     alone = float(slope[0] * scale[0] ** 2)
-    if len(moves) == 1:
-        return np.array([alone]), alone
     slope = scale * slope
     cosine = float(scale[0] * curvature[0, 1] * scale[1])
     if 1.0 - cosine**2 < PARALLEL or not scale.all():

@@ -91,7 +91,8 @@ def factorise(matrix: Array, ridge: float = 0.0) -> Factor:
     """
     scale = equilibrate(matrix)
     scaled = scale[:, None] * matrix * scale
-    scaled[np.diag_indices_from(scaled)] += ridge
+    if ridge > 0.0:
+        scaled[np.diag_indices_from(scaled)] += ridge
     noise = noise_floor(len(matrix))
     lower, failed = lapack.dpotrf(scaled, lower=True, clean=True)
     if not failed:
