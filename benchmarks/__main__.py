@@ -14,13 +14,15 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 def _options():
-    from benchmarks.contestants import CONTESTANTS
+    from benchmarks.contestants import CONTESTANTS, METRICS, PEERS
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
     add("--workloads", nargs="+", default=[], metavar="NAME", help="workloads or groups (default: all but growth)")
     add("--growth", action="store_true", help="also the growth series in n, p and K")
-    add("--contestants", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS), metavar="NAME")
+    add("--contestants", nargs="+", choices=list(CONTESTANTS), default=list(PEERS), metavar="NAME")
+    metrics = {"action": "store_const", "dest": "contestants", "const": list(METRICS)}
+    add("--metrics", help="compare our metrics with each other, not with others", **metrics)
     add("--repeats", type=int, default=5, help="interleaved repeats of what counts (default: 5)")
     add("--limit", type=float, default=60.0, help="seconds a fit may take (default: 60)")
     add("--threads", type=int, help="threads of BLAS and OpenMP (default: their own)")

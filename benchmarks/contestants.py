@@ -211,7 +211,15 @@ def _snapml():
     return Contestant("snapml", "snapml", about, ladder, _fit_snapml, takes_many_classes=False)
 
 
-CONTESTANTS = {contestant.name: contestant for contestant in _all()}
+def _metrics():
+    for fisher in ("true", "empirical", "monte_carlo", "kronecker", "diagonal", "identity"):
+        ladder = _tols(1e-3, 1e-4, 1e-5, 1e-6, 1e-7, fisher=fisher, max_iter=1000, random_state=0)
+        yield Contestant(f"fisher={fisher}", "sknatgrad", f"natural gradient descent by {fisher!r}", ladder, _fit_ours)
+
+
+PEERS = {contestant.name: contestant for contestant in _all()}
+METRICS = {contestant.name: contestant for contestant in _metrics()}
+CONTESTANTS = PEERS | METRICS
 OURS = "sknatgrad"
 
 

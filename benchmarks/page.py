@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from benchmarks import growth, pictures
-from benchmarks.contestants import CONTESTANTS
+from benchmarks.contestants import PEERS
 from benchmarks.environment import describe
-from benchmarks.tables import letter_of, machines, summary_table, workload_table
+from benchmarks.tables import letter_of, machines, markdown, summary_table, workload_table
 
 INTRODUCTION = """\
 # Benchmarks
@@ -24,15 +24,15 @@ def write_page(records, path):
     letters = machines(records)
     parts = [INTRODUCTION, _machine_list(records, letters)]
     if any(record.series is None for record in records):
-        parts += ["## Summary\n", _markdown(summary_table(records)), _reading_hint()]
+        parts += ["## Summary\n", markdown(summary_table(records)), _reading_hint()]
         parts += _picture(pictures.grid(records), path, "gaps", "Objective gap against time, one line a contestant")
     parts += ["## Each workload\n"] + [_section(record, letters) for record in records if record.series is None]
     series = growth.tables(records)
     if series:
         parts.append("## Growth\n")
-        parts += [f"{table.title}.\n\n{_markdown(table)}" for table in series]
+        parts += [f"{table.title}.\n\n{markdown(table)}" for table in series]
         parts += _picture(pictures.growth_series(records), path, "growth", "Time against size")
-    parts += ["## Contestants\n", "\n".join(f"- **{item.name}**: {item.description}." for item in CONTESTANTS.values())]
+    parts += ["## Contestants\n", "\n".join(f"- **{item.name}**: {item.description}." for item in PEERS.values())]
     path.write_text("\n".join(parts) + "\n")
 
 
@@ -47,7 +47,7 @@ def _machine_list(records, letters):
 def _reading_hint():
     return (
         "A ratio above 1 means that ours is faster. `>` and `<` are bounds, where one of the two was cut short by the "
-        "limit; they are left out of the geometric mean and the least.\n"
+        "limit. In the geometric mean a lower bound counts as it stands, so that the mean is one too.\n"
     )
 
 
@@ -56,17 +56,10 @@ def _section(record, letters):
         return f"### {record.name}\n\nSkipped: {record.skipped}\n"
     table = workload_table(record)
     _, _, about = table.title.partition(": ")
-    return f"### {record.name}\n\n{about}; machine {letter_of(record, letters)}.\n\n{_markdown(table)}"
+    return f"### {record.name}\n\n{about}; machine {letter_of(record, letters)}.\n\n{markdown(table)}"
 
 
 def _picture(figure, page, kind, text):
     name = f"{page.stem}_{kind}.png"
     pictures.save(figure, Path(page.parent) / name)
     return [f"![{text}]({name})\n"]
-
-
-def _markdown(table):
-    def line(cells):
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-    return "\n".join([line(table.headers), "|---" * len(table.headers) + "|", *map(line, table.rows)]) + "\n"

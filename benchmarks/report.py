@@ -3,9 +3,9 @@
 from rich.table import Table as RichTable
 
 from benchmarks import growth
-from benchmarks.contestants import OURS
+from benchmarks.contestants import METRICS, OURS
 from benchmarks.environment import describe
-from benchmarks.tables import machines, summary_table, workload_table
+from benchmarks.tables import machines, markdown, metrics_table, summary_table, workload_table
 
 
 def print_workload(record, console):
@@ -18,7 +18,12 @@ def print_workload(record, console):
 
 def print_summary(records, console):
     """Print the comparison over all workloads, the growth series, and the machines."""
-    if any(record.series is None for record in records):
+    compared = [record for record in records if any(entry.name in METRICS for entry in record.entries)]
+    if compared:
+        _show(metrics_table(compared), console)
+        # for docs/choosing_a_metric.md
+        console.print(markdown(metrics_table(compared)), markup=False, highlight=False, soft_wrap=True)
+    if any(record.series is None for record in records if record not in compared):
         _show(summary_table(records), console)
     for table in growth.tables(records):
         _show(table, console)

@@ -3,8 +3,10 @@
 import math
 from dataclasses import dataclass
 
-from benchmarks.contestants import OURS
+from benchmarks.contestants import METRICS, OURS
 from benchmarks.results import GAPS, HEADLINE, relative_gap
+
+METRIC_GAP = 1e-6
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,11 @@ def _time_cell(record, entry, gap):
 
 
 def summary_table(records):
-    """Return one row a workload, and below them the geometric mean and the least of the ratios."""
+    """Return one row a workload, and below them the geometric mean and the least of the ratios.
+
+    Where every peer was cut short the ratio is at least the limit over our time, and counts as that; where ours was, it
+    does not count.
+    """
     letters = machines(records)
     headers = ("workload", "ours", "best peer", "its time", *(f"ratio at {gap:.0e}" for gap in GAPS), "machine")
     shown = [record for record in records if record.series is None]
@@ -119,8 +125,10 @@ def summary_table(records):
     for name, reduce in (("geometric mean", _geometric_mean), ("least", min)):
         cells = []
         for gap in GAPS:
-            values = [item.value for item in (ratio(record, gap) for record in shown) if item.value and not item.bound]
-            cells.append(f"{number(reduce(values))}x of {len(values)}" if values else "-")
+            known = [item for item in (ratio(record, gap) for record in shown) if item.value and item.bound != "<"]
+            value = reduce([item.value for item in known]) if known else None
+            at_least = any(item.bound for item in known) and reduce is _geometric_mean
+            cells.append(f"{'> ' if at_least else ''}{number(value)}x of {len(known)}" if known else "-")
         rows.append((name, "", "", "", *cells, ""))
     return Table("Best peer's time over ours", headers, rows)
 
@@ -135,6 +143,33 @@ def _summary_row(record, letter):
     theirs = record.time_of(by_name[peer], HEADLINE) if peer else None
     cells = [seconds(time) if time is not None else "not reached" for time in (ours, theirs)]
     return (record.name, cells[0], peer or "-", cells[1], *map(str, ratios), letter)
+
+
+def metrics_table(records):
+    """Return one row a workload, one column a metric: time and iterations to gap 1e-6."""
+    rows = []
+    for record in records:
+        entries = {entry.name: entry for entry in record.entries}
+        cells = [_metric_cell(record, entries[name]) if name in entries else "-" for name in METRICS]
+        rows.append((record.name, *cells))
+    headers = ("workload", *(name.removeprefix("fisher=") for name in METRICS))
+    return Table(f"Time, and iterations, to gap {METRIC_GAP:.0e}", headers, rows)
+
+
+def _metric_cell(record, entry):
+    rung = entry.cheapest(METRIC_GAP, record.best) if record.best else None
+    if rung is not None:
+        return f"{seconds(rung.time)} ({rung.iterations:,})"
+    return f"over {record.limit:g} s" if entry.timed_out else "over 1,000 iterations"
+
+
+def markdown(table):
+    """Return a table in Markdown."""
+
+    def line(cells):
+        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+    return "\n".join([line(table.headers), "|---" * len(table.headers) + "|", *map(line, table.rows)]) + "\n"
 
 
 def _geometric_mean(values):
