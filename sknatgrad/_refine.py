@@ -247,9 +247,9 @@ class IterativePrecision:
                 return True
             # what Newton's method itself will leave: as a share of the gain, the gain's share of the loss, or more
             # where the last step has shown more
-            share = max(gained / loss, BALANCE * (gained / before) ** 2)
+            small = left * loss <= gained**2 or left * before**2 <= BALANCE * gained**3
             # what the model promises beyond the loss itself, which cannot fall below 0, is no reason to go on
-            return not last and (left <= min(share, LOOSEST) * gained or gained > loss)
+            return not last and ((small and left <= LOOSEST * gained) or gained > loss)
 
         while True:
             rounded = self.information.rounded if known.single else None
