@@ -5,7 +5,7 @@ In the precision of what X is multiplied with: rounded factors, rounded products
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -14,6 +14,10 @@ from sknatgrad._array import is_sparse
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes, Matrix
+
+
+# in float32, a dense product does so many multiplications in the time of one of a sparse product
+FILLED = 200
 
 
 class Design(NamedTuple):
@@ -89,15 +93,27 @@ class Design(NamedTuple):
         return product.reshape(n_rows, n_logits * self.n_columns)
 
     def _sparse_gram(self, weight: Array) -> Array:
-        n_features = self.X.shape[1]
-        data = self.X.data * np.repeat(weight, np.diff(self.X.indptr))
-        weighted = sparse.csr_array((data, self.X.indices, self.X.indptr), shape=self.X.shape)
-        gram = np.empty((self.n_columns, self.n_columns))
-        gram[:n_features, :n_features] = (self.X.T @ weighted).toarray()
+        n_rows, n_features = self.X.shape
+        root = np.sqrt(weight)
+        gram = np.empty((self.n_columns, self.n_columns), dtype=weight.dtype)
+        if weight.dtype == np.float32 and FILLED * self.X.nnz**2 > (n_rows * n_features) ** 2:
+            filled = self._weighted(root).toarray()
+            gram[:n_features, :n_features] = filled.T @ filled
+            by_one = root @ filled
+        else:
+            weighted = self._weighted(weight)
+            gram[:n_features, :n_features] = (self.X.T @ weighted).toarray()
+            by_one = np.asarray(weighted.sum(axis=0)).ravel()
         if self.intercept:
-            gram[n_features, :n_features] = gram[:n_features, n_features] = np.asarray(weighted.sum(axis=0)).ravel()
+            gram[n_features, :n_features] = gram[:n_features, n_features] = by_one
             gram[n_features, n_features] = weight.sum()
         return 0.5 * (gram + gram.T)
+
+    def _weighted(self, weight: Array) -> Any:
+        """Return the sparse X with each row times its weight, in the weight's precision."""
+        X = self.X
+        data = X.data.astype(weight.dtype, copy=False) * np.repeat(weight, np.diff(X.indptr))
+        return sparse.csr_array((data, X.indices, X.indptr), shape=X.shape)
 
 
 def _sparse_product(X: Matrix, right: Array) -> Array:

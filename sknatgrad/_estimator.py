@@ -389,7 +389,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             tol=self.tol,
             penalised=np.isfinite(self.C),
             # Newton's method squares the gap
-            accuracy=max(0.001 * self.tol**2, EXACT),
+            accuracy=max(0.1 * self.tol**2, EXACT),
         )
 
     def _warm_start_from(self) -> Start | None:

@@ -53,15 +53,15 @@ def conjugate_gradients(  # noqa: PLR0913 - the system, and when to stop
     right: Array,
     metric: Precision,
     *,
-    enough: Callable[[float, float], bool],
+    enough: Callable[[float, float, float], bool],
     start: Solution | None = None,
     max_products: int = MAX_PRODUCTS,
     too_slow: Callable[[int, float, float], bool] = lambda *_: False,
 ) -> Solution:
     """Solve A x = b for a symmetric positive semidefinite A known by its products.
 
-    Stops when ``enough(gained, left)``, or when ``too_slow(products, left before them, left after)``. What the next
-    product will gain is estimated by rᵀM⁻¹r, r the residual and M the metric, times the last step's length, which is
+    Stops when ``enough(gained, left, shrinks)``, or when ``too_slow(products, left before them, left after)``. What the
+    next product will gain is estimated by rᵀM⁻¹r, r the residual and M the metric, times the last step's length, which is
     near 1 where M is near A and says by how much it is not elsewhere; what all of them will, by the rate so far.
     Starting from zero, every iterate x has bᵀx > 0, so −x descends however early it stops. Hestenes and Stiefel (1952).
     """
@@ -70,10 +70,10 @@ def conjugate_gradients(  # noqa: PLR0913 - the system, and when to stop
     preconditioned = metric.solve(residual)
     direction, size = preconditioned.copy(), float(np.vdot(residual, preconditioned))
     first = left = size
-    count = 0
+    count, shrinks = 0, 0.0
     while True:
         now = Solution(move, residual, gained, left, products=(0 if start is None else start.products) + count)
-        if enough(gained, left):
+        if enough(gained, left, shrinks):
             return now._replace(solved=True)
         if too_slow(count - 1, first, left):
             return now._replace(interrupted=True)
@@ -91,17 +91,18 @@ def conjugate_gradients(  # noqa: PLR0913 - the system, and when to stop
         preconditioned = metric.solve(residual)
         size, previous = float(np.vdot(residual, preconditioned)), size
         first = length * size if count == 0 else first
-        left = _still_to_come(length * size, first, count)
+        shrinks = _shrinks(length * size, first, count)
+        left = length * size / (1.0 - shrinks)
         # not size / previous: a metric in single precision is no exactly symmetric matrix
         direction *= -length * float(np.vdot(preconditioned, image)) / previous
         direction += preconditioned
         count += 1
 
 
-def _still_to_come(next_gain: float, first: float, count: int) -> float:
-    """Return the sum of all gains to come, if they shrink as they have from the `first`, `count` products ago."""
+def _shrinks(next_gain: float, first: float, count: int) -> float:
+    """Return the factor by which gains have shrunk a product since the `first`, `count` products ago."""
     shrinks = (next_gain / first) ** (1.0 / max(count, 1)) if 0.0 < next_gain < first else float(next_gain > 0.0)
-    return next_gain / (1.0 - min(shrinks, SLOWEST))
+    return min(shrinks, SLOWEST)
 
 
 class Offer(NamedTuple):
@@ -242,8 +243,9 @@ class IterativePrecision:
         known, loss, before = self.information.bought, self.information.loss, self.information.bought.gained
         goal, spent = self.information.accuracy * loss, 0
 
-        def enough(gained: float, left: float) -> bool:
-            if left <= goal:
+        def enough(gained: float, left: float, shrinks: float) -> bool:
+            # the slower it goes, the more there may be along directions that it has not come to yet
+            if left <= goal * (1.0 - shrinks):
                 return True
             # what Newton's method itself will leave: as a share of the gain, the gain's share of the loss, or more
             # where the last step has shown more
@@ -273,7 +275,7 @@ class IterativePrecision:
         product: Callable[[Array], Array],
         gradient: Array,
         start: Solution | None,
-        enough: Callable[[float, float], bool],
+        enough: Callable[[float, float, float], bool],
         goal: float,
     ) -> Solution:
         return conjugate_gradients(

@@ -18,7 +18,7 @@ def problem(values, shape=(2, 3), seed=0):
 def solve(product, right, metric, *, tolerance, **options):
     """Solve until the residual, in the metric's inverse, has fallen by `tolerance`."""
     target = tolerance**2 * float(np.vdot(right, metric.solve(right)))
-    return conjugate_gradients(product, right, metric, enough=lambda _, left: left <= target, **options)
+    return conjugate_gradients(product, right, metric, enough=lambda _gained, left, _rate: left <= target, **options)
 
 
 IDENTITY = DiagonalInformation(np.ones((2, 3))).precision(np.zeros(3))
