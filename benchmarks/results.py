@@ -107,7 +107,7 @@ def save(path, records):
 
 
 def load(paths):
-    """Read records from files; a workload found again replaces the earlier one."""
+    """Read records from files; of a workload found again, the contestants that ran again replace the earlier ones."""
     records = {}
     for path in paths:
         for item in json.loads(path.read_text())["workloads"]:
@@ -115,5 +115,10 @@ def load(paths):
                 Entry(**{**entry, "rungs": [RungRecord(**rung) for rung in entry["rungs"]]})
                 for entry in item["entries"]
             ]
-            records[item["name"]] = Record(**item)
+            record = Record(**item)
+            earlier = records.get(record.name)
+            if earlier is not None:
+                again = {entry.name for entry in record.entries}
+                record.entries += [entry for entry in earlier.entries if entry.name not in again]
+            records[record.name] = record
     return list(records.values())

@@ -177,6 +177,9 @@ def _worth_repeating(record):
 def _repeat(worker, record, plan, tell):
     """Repeat in turns, so that a slow minute of the machine falls on everyone."""
     pairs = _worth_repeating(record)
+    for entry in {entry.name: entry for entry, _ in pairs}.values():
+        # the process may have been started anew since the climb
+        worker.ask("warm", entry.name)
     for done in range(plan.repeats):
         for position, (entry, index) in enumerate(pairs):
             rung = entry.rungs[index]

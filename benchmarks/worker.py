@@ -25,6 +25,7 @@ from benchmarks.workloads import WORKLOADS, DataUnavailableError
 SHORT_SECONDS = 0.02
 SHORT_CALLS = 9
 PASS_CALLS = 7
+PAUSE = 0.1
 # more address space than this share of the machine is refused, before the machine starts to swap or kill
 MEMORY_SHARE = 0.85
 
@@ -83,6 +84,8 @@ def _warm(pipe, X, codes, name):
 
 def _timed_fit(X, codes, contestant, rung):
     gc.collect()
+    # threads of the contestant before may still wait for work with a core each
+    time.sleep(PAUSE)
     start = time.perf_counter()
     fitted = contestant.fit(X, codes, **rung.settings)
     return time.perf_counter() - start, fitted

@@ -61,8 +61,8 @@ def conjugate_gradients(  # noqa: PLR0913 - the system, and when to stop
     """Solve A x = b for a symmetric positive semidefinite A known by its products.
 
     Stops when ``enough(gained, left, shrinks)``, or when ``too_slow(products, left before them, left after)``. What the
-    next product will gain is estimated by rᵀM⁻¹r, r the residual and M the metric, times the last step's length, which is
-    near 1 where M is near A and says by how much it is not elsewhere; what all of them will, by the rate so far.
+    next product will gain is estimated by rᵀM⁻¹r, r the residual and M the metric, times the last step's length, which
+    is near 1 where M is near A and says by how much it is not elsewhere; what all of them will, by the rate so far.
     Starting from zero, every iterate x has bᵀx > 0, so −x descends however early it stops. Hestenes and Stiefel (1952).
     """
     now = Solution(np.zeros_like(right), right.copy()) if start is None else start
