@@ -7,6 +7,7 @@ from problems import probabilities
 from benchmarks.contestants import CONTESTANTS, tiny_problem
 from benchmarks.objective import mean_objective
 from benchmarks.results import Entry, Record, RungRecord, load, save
+from benchmarks.tables import summary_table
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -51,3 +52,28 @@ def test_the_cheapest_rung_within_the_gap_counts(tmp_path):
     assert record.time_of(ours, 1e-8) == 0.6
     save(tmp_path / "results.json", [record])
     assert load([tmp_path / "results.json"]) == [record]
+
+
+def test_contestants_that_ran_again_replace_their_earlier_entries(tmp_path):
+    slow, fast = Entry("ours", rungs=[rung("r", [2.0], 1.0)]), Entry("ours", rungs=[rung("r", [1.0], 1.0)])
+    peer = Entry("peer", rungs=[rung("r", [3.0], 1.0)])
+    save(tmp_path / "a.json", [Record("w", "small", "a workload", 60.0, {}, entries=[slow, peer])])
+    save(tmp_path / "b.json", [Record("w", "small", "a workload", 60.0, {}, entries=[fast])])
+    (record,) = load([tmp_path / "a.json", tmp_path / "b.json"])
+    assert record.entries == [fast, peer]
+
+
+def test_a_lower_bound_counts_in_the_geometric_mean():
+    """Twice as fast here, and at least eight times as fast there: at least four times, in the mean."""
+    here = Record("a", "small", "", 8.0, {}, classes=2, entries=[entry("sknatgrad", 1.0), entry("peer", 2.0)])
+    there = Record("b", "small", "", 8.0, {}, classes=2, entries=[entry("sknatgrad", 1.0), entry("peer", None)])
+    mean, least = ([cell for cell in row if "of" in cell] for row in summary_table([here, there]).rows[-2:])
+    assert mean[0] == "> 4.00x of 2"
+    assert least[0] == "2.00x of 2"
+
+
+def entry(name, seconds):
+    """A contestant that reached the best objective after so long, or ran into the limit."""
+    if seconds is None:
+        return Entry(name, rungs=[RungRecord("r", failure="longer than 8 s", timed_out=True)])
+    return Entry(name, rungs=[rung("r", [seconds], 1.0)])
