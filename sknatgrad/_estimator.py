@@ -80,7 +80,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         Stop when the natural decrement :math:`\frac{1}{2} g^T (F + \Lambda)^{-1} g`, which is what is still to be
         gained, is at most this share of the loss. It is asked of the true Fisher information whatever the metric, so
         a fit that says it has converged has converged. Under ``'auto'`` the step that closes the gap is then taken,
-        once it can be expected to leave no more than about ``tol**2``, or the share is below ``tol / 100``.
+        once it can be expected to leave much less than ``tol**2``, or the share is below ``tol / 100``.
 
     fit_intercept : bool, default=True
         Whether to fit an intercept.
@@ -389,7 +389,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             tol=self.tol,
             penalised=np.isfinite(self.C),
             # Newton's method squares the gap
-            accuracy=max(0.1 * self.tol**2, EXACT),
+            accuracy=max(1e-3 * self.tol**2, EXACT),
         )
 
     def _warm_start_from(self) -> Start | None:

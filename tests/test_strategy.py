@@ -91,6 +91,19 @@ def test_the_order_of_rows_changes_nothing(order, n_classes, monkeypatch):
     np.testing.assert_allclose(model.coef_ * spread, base.coef_ * spread, rtol=0, atol=1e-8 * size)
 
 
+def test_the_order_of_rows_changes_nothing_where_conjugate_gradients_are_slow(monkeypatch):
+    """No penalty, raw columns, the diagonal: rounding takes another way for each order and place in memory."""
+    X, y = raw_table(2)
+    force(monkeypatch, _strategy, **FREE)
+    monkeypatch.setattr(_strategy, "_offers", lambda *_sizes, **_how: ())
+    draws, spread = np.random.default_rng(0), X.std(axis=0)
+    fits = []
+    for _ in range(20):
+        rows = draws.permutation(len(y))
+        fits.append(NaturalGradientLogisticRegression(C=np.inf).fit(X[rows], y[rows]).coef_ * spread)
+    assert np.ptp(fits, axis=0).max() <= 1e-8 * abs(fits[0]).max()
+
+
 def test_weights_and_class_weights_reach_the_sample(monkeypatch):
     X, y = raw_table(3)
     weight = np.random.default_rng(0).integers(0, 4, size=len(y)).astype(float)
