@@ -173,7 +173,7 @@ def _complement(proba: Array, others: Array) -> Array:
 
 def _rounded(values: Array) -> Any:
     """Return values of at most about 1 in float32, and 0 for those whose products it holds too slowly or not at all."""
-    return np.where(values < SMALLEST, 0.0, values).astype(np.float32, order="K")
+    return np.where(abs(values) < SMALLEST, 0.0, values).astype(np.float32, order="K")
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ class LabelScores:
 
     def rounded(self) -> LabelScores:
         """Return the same in float32."""
-        return LabelScores(self.residual.astype(np.float32, order="K"))
+        return LabelScores(_rounded(self.residual))
 
     def diagonal(self) -> Array:
         """Return the diagonal for each row, ``(m, K)``."""

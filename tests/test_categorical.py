@@ -142,3 +142,18 @@ def test_drawn_labels_follow_the_model(n_logits):
     expected = prediction.proba[0] if n_logits > 1 else [1 - prediction.proba[0, 0], prediction.proba[0, 0]]
     # five standard errors
     np.testing.assert_allclose(shares, expected, atol=5 * 0.5 / np.sqrt(n_rows))
+
+
+@pytest.mark.parametrize("n_logits", [1, 4])
+@pytest.mark.parametrize("expectation", ["true", "empirical"])
+def test_rounded_scores_are_the_same_in_single_precision(n_logits, expectation):
+    rng = np.random.default_rng(0)
+    prediction = predict(np.asfortranarray(rng.normal(scale=30.0, size=(50, n_logits))))
+    scores = prediction.scores() if expectation == "true" else label_scores(prediction, np.arange(50) % 2)
+    rounded, move = scores.rounded(), rng.normal(size=(50, n_logits))
+    applied = rounded.apply(move.astype(np.float32))
+    assert applied.dtype == np.float32
+    np.testing.assert_allclose(applied, scores.apply(move), rtol=1e-5, atol=1e-6)
+    # nothing that slows arithmetic down
+    stored = rounded.outer()[1]
+    assert not ((stored != 0) & (abs(stored) < np.finfo(np.float32).tiny)).any()
