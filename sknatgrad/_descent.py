@@ -154,20 +154,18 @@ def advance(state: State, landscape: Landscape, rule: Rule) -> tuple[State, Step
         # an increase that was accepted is rounding, and no change
         trial = trial._replace(loss=min(trial.loss, here.loss))
     outcome = Outcome.running if last is None else Outcome.converged
-    trial = _polished(trial, proposal.again, here)
+    trial = _polished(trial, proposal.again, state.decrement * here.weight)
     step = _step(state, trial, proposal, accepted=accepted, outcome=outcome)
     bite = 0.0 if accepted and step.gain > GOOD_GAIN else _bite(proposal, scale, landscape.prior)
     return _accept(state, step, trial, proposal, rule, bite) if accepted else _reject(state, step, rule, bite)
 
 
-def _polished(trial: Measured, again: Callable[[Array], Array] | None, here: Measured) -> Measured:
-    """Take one more step with the metric of `here`, too short for the loss to show it."""
+def _polished(trial: Measured, again: Callable[[Array], Array] | None, before: float) -> Measured:
+    """Take one more step with the metric of the last, too short for the loss to show it; `before` it, nats to gain."""
     if again is None:
         return trial
     move = again(trial.gradient)
-    left, before = (
-        -float(np.vdot(point.gradient, step)) for point, step in ((trial, move), (here, again(here.gradient)))
-    )
+    left = -0.5 * float(np.vdot(trial.gradient, move))
     return trial._replace(theta=trial.theta + move) if 0.0 <= left < before else trial
 
 
