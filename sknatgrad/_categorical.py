@@ -94,19 +94,26 @@ class Sigmoid:
 
     def loss(self, codes: Codes) -> Array:
         """Return the negative log-likelihood of each row, ``(m,)`` nats."""
-        against = np.where(codes == 1, self.logits[:, 0], -self.logits[:, 0])
-        loss: Array = np.log1p(self.odds[:, 0])
-        loss -= np.minimum(against, 0.0, out=against)
-        return loss
+        margin = self._sign(codes) * self.logits
+        loss: Array = np.log1p(self.odds)
+        loss -= np.minimum(margin, 0.0, out=margin)
+        return loss[:, 0]
 
     def residual(self, codes: Codes) -> Array:
         """Return p - code, ``(m, 1)``."""
-        own = (codes == 1)[:, None]
-        # what the row's own class lacks of 1
-        missing = np.where(own == (self.logits >= 0), self.odds, 1.0)
+        sign = self._sign(codes)
+        # what the row's own class lacks of 1: its odds against, or all of them, times the larger probability
+        missing: Array = np.maximum(sign * self.logits, 0.0)
+        np.exp(np.negative(missing, out=missing), out=missing)
         missing *= self.larger
-        missing *= np.where(own, -1.0, 1.0)
+        missing *= np.negative(sign, out=sign)
         return missing
+
+    @staticmethod
+    def _sign(codes: Codes) -> Any:
+        """Return 1 for class 1 and -1 for class 0, ``(m, 1)``; to choose by them instead costs many times as much."""
+        sign: Any = 2.0 * codes[:, None] - 1.0
+        return sign
 
 
 @dataclass(frozen=True)

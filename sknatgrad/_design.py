@@ -49,7 +49,7 @@ class Design(NamedTuple):
         elif is_sparse(self.X):
             product = _sparse_product(self.X, theta[:, :n_features].T)
         else:
-            product = (theta[:, :n_features] @ self.X.T).T
+            product = unlocked(theta[:, :n_features], self.X.T).T
         if self.intercept:
             product += theta[:, n_features]
         return product
@@ -59,7 +59,7 @@ class Design(NamedTuple):
         pulled = np.empty((rows.shape[1], self.n_columns))
         n_features = self.X.shape[1]
         # this way round BLAS is a third faster than for rowsᵀ X
-        pulled[:, :n_features] = (_sparse_product(self.X.T, rows) if is_sparse(self.X) else self.X.T @ rows).T
+        pulled[:, :n_features] = (_sparse_product(self.X.T, rows) if is_sparse(self.X) else unlocked(self.X.T, rows)).T
         if self.intercept:
             pulled[:, n_features] = rows.sum(axis=0)
         return pulled
@@ -78,7 +78,7 @@ class Design(NamedTuple):
             return self._sparse_gram(weight)
         rooted = self.times(np.sqrt(weight)[:, None])
         # numpy sees the transpose and does half the work
-        gram: Array = rooted.T @ rooted
+        gram: Array = unlocked(rooted.T, rooted)
         return gram
 
     def times(self, factors: Array) -> Array:
@@ -98,7 +98,7 @@ class Design(NamedTuple):
         gram = np.empty((self.n_columns, self.n_columns), dtype=weight.dtype)
         if weight.dtype == np.float32 and FILLED * self.X.nnz**2 > (n_rows * n_features) ** 2:
             filled = self._weighted(root).toarray()
-            gram[:n_features, :n_features] = filled.T @ filled
+            gram[:n_features, :n_features] = unlocked(filled.T, filled)
             by_one = root @ filled
         else:
             weighted = self._weighted(weight)
@@ -114,6 +114,16 @@ class Design(NamedTuple):
         X = self.X
         data = X.data.astype(weight.dtype, copy=False) * np.repeat(weight, np.diff(X.indptr))
         return sparse.csr_array((data, X.indices, X.indptr), shape=X.shape)
+
+
+def unlocked(left: Array, right: Array) -> Array:
+    """Return the product of two dense matrices, without keeping other threads from their work meanwhile.
+
+    numpy's matmul keeps the interpreter's lock where the result has at most 500 numbers, however long that takes. Its
+    dot never does, but copies what is not contiguous.
+    """
+    product: Array = np.dot(left, right) if left.flags.forc and right.flags.forc else left @ right
+    return product
 
 
 def _sparse_product(X: Matrix, right: Array) -> Array:

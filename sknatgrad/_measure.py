@@ -56,7 +56,7 @@ class MeasureKernel:
             gradient=design.pull_back(residual),
             information=self.structure.of_block(design, own, block.weight),
             weight=float(block.weight.sum()),
-            worst=float(row_loss.max(initial=0.0, where=block.weight > 0)),
+            worst=_worst(row_loss, block.weight),
             scores=(self._kept(own, prediction),) if self.keep else (),
         )
 
@@ -73,6 +73,12 @@ class MeasureKernel:
             worst=max(left.worst, right.worst),
             scores=left.scores + right.scores,
         )
+
+
+def _worst(row_loss: Array, weight: Array) -> float:
+    counts = weight > 0
+    # to choose among rows takes longer than all the rest
+    return float(row_loss.max(initial=0.0) if counts.all() else row_loss.max(initial=0.0, where=counts))
 
 
 @dataclass(frozen=True)

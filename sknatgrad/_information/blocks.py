@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._design import unlocked
 from sknatgrad._information._symmetric import ridge_of
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class BlockInformation:
                 part = slice(start, start + ROWS_AT_ONCE)
                 ones = np.ones((len(weight[part]), 1), dtype=variance.dtype)
                 values = design.rows(part).times(ones)
-                lower += variance[part].T @ (values[:, places[0]] * values[:, places[1]])
+                lower += unlocked(variance[part].T, values[:, places[0]] * values[:, places[1]])
             return cls(lower, n_columns)
         floor = NEGLIGIBLE * variance.max(axis=0)
         for k, of_class in enumerate(variance.T):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._design import unlocked
 from sknatgrad._information._symmetric import factorise, ridge_of
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class DenseInformation:
             part = slice(start, start + _rows_at_once(n_logits * n_columns))
             rows = design.rows(part).times(outer[part])
             # numpy sees the transpose and does half the work
-            flat += rows.T @ rows
+            flat += unlocked(rows.T, rows)
         if sign < 0:
             np.negative(blocks, out=blocks)
             for k in range(n_logits):
