@@ -25,9 +25,6 @@ SHORT = 0.1
 LONGEST = 2.0
 # a promise of this share of `tol` is small enough, even where Newton's method does not square it yet
 SMALL = 1e-2
-# In nats relative to the loss. Whichever way they were found, coefficients then agree to 1e-8 of their size, even those
-# of a column that is there in one row of a hundred.
-EXACT = 1e-20
 
 
 class Landscape(Protocol):
@@ -55,6 +52,11 @@ class Landscape(Protocol):
         """Whether a certificate comes with a factorised matrix, so that solving again costs next to nothing."""
         ...
 
+    @property
+    def accuracy(self) -> float:
+        """Error of a last step that is as good as none, relative to the loss."""
+        ...
+
     def certificate(self, measured: Measured, near: Direction | None = None) -> Certificate:
         """Return the undamped step of the true Fisher, and what is still to be gained; `near` is a first guess."""
         ...
@@ -70,7 +72,6 @@ class Rule(NamedTuple):
     tol: float = 1e-8
     penalised: bool = True  # without a penalty, separable data have no optimum
     scale: Array | float = 0.0  # (d,), of the damping, if there is an earlier descent to know it from
-    accuracy: float = EXACT  # relative to the loss: an error of a step that is as good as none, a last step not taken
 
     @property
     def adaptive(self) -> bool:
@@ -139,7 +140,7 @@ def advance(state: State, landscape: Landscape, rule: Rule) -> tuple[State, Step
         return state, _step(state, here, proposal, accepted=False, outcome=Outcome.stalled)
     if last is not None and rule.adaptive:
         proposal = last
-        if _within(state, rule.accuracy):
+        if _within(state, landscape.accuracy):
             step = _step(state, here, _nowhere(here), accepted=True, outcome=Outcome.converged)
             return state, _unless_separated(step, here, rule)
     elif rule.max_kl is None:
@@ -266,7 +267,7 @@ def _certify(state: State, landscape: Landscape, rule: Rule, proposal: Move) -> 
     """
     here = state.here
     promise = _share(proposal.promise, here)
-    if promise > state.certify_below or not _settled(promise, state.promise, rule, direct=landscape.direct):
+    if promise > state.certify_below or not _settled(promise, state.promise, landscape, rule):
         return state, None
     move, image, decrement, again = landscape.certificate(here, Direction(proposal.move, proposal.image))
     state = state._replace(decrement=decrement / here.weight)
@@ -282,14 +283,15 @@ def _share(nats: float, here: Measured) -> float:
     return nats / here.loss if here.loss > 0 else 0.0
 
 
-def _settled(promise: float, before: float, rule: Rule, *, direct: bool) -> bool:
+def _settled(promise: float, before: float, landscape: Landscape, rule: Rule) -> bool:
     """Say whether a last step would leave rounding, or what is left is small enough for it not to matter.
 
     Newton's method squares the gap, times a factor that the last step has shown; and to step again with the same metric
     does it once more.
     """
     square = max(promise, (promise / before) ** 2 if before > 0 else np.inf)
-    return promise * square * (square if direct else 1.0) <= rule.accuracy or promise <= SMALL * rule.tol
+    left = promise * square * (square if landscape.direct else 1.0)
+    return left <= landscape.accuracy or promise <= SMALL * rule.tol
 
 
 def _within(state: State, share: float) -> bool:

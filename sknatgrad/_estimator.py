@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sknatgrad._array import narrow, stored_bytes_per_row, without_empty_columns
 from sknatgrad._categorical import predict
-from sknatgrad._descent import EXACT, Rule, descend
+from sknatgrad._descent import Rule, descend
 from sknatgrad._design import Design
 from sknatgrad._objective import Objective
 from sknatgrad._parameters import Start, into_columns, join, logits_for, prior_precision, split
@@ -22,6 +22,7 @@ from sknatgrad._reporting import History, advice
 from sknatgrad._samples import warm_up
 from sknatgrad._sklearn import Interval, StrOptions, fit_context
 from sknatgrad._sources import MemorySource, cut
+from sknatgrad._stopping import last_error
 from sknatgrad._strategy import FisherName, Shape, plan
 from sknatgrad._typing import Outcome
 from sknatgrad._validation import (
@@ -275,19 +276,20 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             given, classes, codes = check_training_rows(self, X, y)
             X, kept = without_empty_columns(given)
             weight = check_row_weights(sample_weight, self.class_weight, classes, codes)
-            objective = self._objective(X, codes, weight, len(classes), workers)
+            rule = self._rule()
+            objective = self._objective(X, codes, weight, len(classes), rule, workers)
             history = History(int(self.verbose), objective.plan.describe())
             if start is None:
-                theta, rule = warm_up(objective, self._rule())
+                theta, begun = warm_up(objective, rule)
             else:
-                theta, rule = start.carried(classes, self.n_features_in_, kept), self._rule()
-            end, step = history.follow(descend(objective, objective.begin(theta), rule))
+                theta, begun = start.carried(classes, self.n_features_in_, kept), rule
+            end, step = history.follow(descend(objective, objective.begin(theta), begun))
             if step.outcome is Outcome.overflow:
                 refuse_infinite(self, given)
                 raise ValueError(overflow_advice(given, weight, self.C))
             theta = into_columns(end.here.theta, kept, self.n_features_in_)
             self._publish(theta, classes, np.float32 if X.dtype == np.float32 else np.float64)
-            self._record(history, step)
+            self._record(history, step, rule)
         return self
 
     def decision_function(self, X: Matrix) -> Any:
@@ -366,7 +368,9 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         tags.classifier_tags.poor_score = not self.fit_intercept
         return tags
 
-    def _objective(self, X: Matrix, codes: Any, weight: Array, n_classes: int, workers: Workers) -> Objective:
+    def _objective(  # noqa: PLR0913, PLR0917 - the whole problem
+        self, X: Matrix, codes: Any, weight: Array, n_classes: int, rule: Rule, workers: Workers
+    ) -> Objective:
         n_logits = logits_for(n_classes)
         prior = prior_precision(self.C, X.shape[1], intercept=self.fit_intercept)
         # the global generator is not touched where nothing is drawn
@@ -376,9 +380,10 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         stored = stored_bytes_per_row(X)
         rounding = 0.0 if X.dtype != np.float64 else 0.5 * stored
         shape = Shape(X.shape[0], n_logits, prior.size, stored / 8.0 + self.fit_intercept, rounding)
-        rule = self._rule()
         chosen = plan(self.fisher, shape, adaptive=rule.adaptive, leap=rule.max_kl is None)
-        return Objective(source, prior, chosen, seed, rule.accuracy)
+        # a sample is another one in another order of the rows; a matrix that is factorised solves to the end
+        repeatable = chosen.exact and chosen.iterative and not chosen.samples
+        return Objective(source, prior, chosen, seed, last_error(rule.tol, repeatable=repeatable))
 
     def _rule(self) -> Rule:
         return Rule(
@@ -388,8 +393,6 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             max_iter=self.max_iter,
             tol=self.tol,
             penalised=np.isfinite(self.C),
-            # Newton's method squares the gap
-            accuracy=max(1e-3 * self.tol**2, EXACT),
         )
 
     def _warm_start_from(self) -> Start | None:
@@ -407,14 +410,14 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         self.coef_: Any = coef.astype(dtype)
         self.intercept_: Any = intercept.astype(dtype)
 
-    def _record(self, history: History, step: Step) -> None:
+    def _record(self, history: History, step: Step, rule: Rule) -> None:
         self.n_iter_ = np.array([history.n_iter], dtype=np.int32)
         self.loss_curve_ = history.loss_curve
         self.kl_curve_ = history.kl_curve
         self.converged_ = step.outcome is Outcome.converged
         if not self.converged_:
             category = SeparationWarning if step.outcome is Outcome.separable else ConvergenceWarning
-            warnings.warn(advice(step, self.fisher, self._rule(), history), category, stacklevel=4)
+            warnings.warn(advice(step, self.fisher, rule, history), category, stacklevel=4)
 
     def _logits(self, X: Matrix) -> tuple[Array, type]:
         """Return logits in float64, ``(n, q)``, and the type that the answer is due in."""

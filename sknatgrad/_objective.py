@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sknatgrad._descent import EXACT
 from sknatgrad._information import DenseInformation, IdentityInformation
 from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel, SquaresKernel
 from sknatgrad._parameters import BINARY, centre
 from sknatgrad._refine import IterativeInformation, Preconditioner, Solution
-from sknatgrad._stopping import ROUNDING
+from sknatgrad._stopping import ROUNDING, TIGHTEST
 from sknatgrad._strategy import PRECONDITIONERS, on_sample
 from sknatgrad._typing import Certificate, Direction, Measured
 
@@ -40,7 +39,7 @@ class Objective:
     prior: Array  # (d,), λ
     plan: Plan
     seed: int = 0
-    accuracy: float = EXACT  # error of a step that is as good as none, relative to the loss
+    accuracy: float = TIGHTEST  # error of a last step that is as good as none, relative to the loss
     preconditioner: Preconditioner = field(init=False)
     _draws: Iterator[int] = field(default_factory=count, init=False)
 

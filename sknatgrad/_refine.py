@@ -18,6 +18,8 @@ MAX_PRODUCTS = 1000
 SLOWEST = 0.99
 # after how many products the rate of convergence is believed
 LOOK = 3
+# the directions of a solve that later ones are kept conjugate to, and their images
+BASIS_BYTES = 2**23
 # an offer of at most this price is taken at once
 CHEAP = 2.0
 # an offer is not thought of before this share of its price has been spent
@@ -43,6 +45,7 @@ class Solution(NamedTuple):
     residual: Array  # (q, d), b - A x
     gained: float = 0.0  # bᵀx - ½ xᵀA x
     left: float = math.inf  # what there seems to be left to gain, doubled: the error squared, in A
+    shrinks: float = 0.0  # the factor from each product's gain to the next one's, so far
     solved: bool = False
     interrupted: bool = False  # whether it was too slow
     products: int = 0  # spent on it, and on what it started from
@@ -53,14 +56,15 @@ def conjugate_gradients(  # noqa: PLR0913 - the system, and when to stop
     right: Array,
     metric: Precision,
     *,
-    enough: Callable[[float, float, float], bool],
+    enough: Callable[[Solution], bool],
     start: Solution | None = None,
+    basis: Basis | None = None,
     max_products: int = MAX_PRODUCTS,
     too_slow: Callable[[int, float, float], bool] = lambda *_: False,
 ) -> Solution:
     """Solve A x = b for a symmetric positive semidefinite A known by its products.
 
-    Stops when ``enough(gained, left, shrinks)``, or when ``too_slow(products, left before them, left after)``. What the
+    Stops when ``enough(solution so far)``, or when ``too_slow(products, left before them, left after)``. What the
     next product will gain is estimated by rᵀM⁻¹r, r the residual and M the metric, times the last step's length, which
     is near 1 where M is near A and says by how much it is not elsewhere; what all of them will, by the rate so far.
     Starting from zero, every iterate x has bᵀx > 0, so −x descends however early it stops. Hestenes and Stiefel (1952).
@@ -70,10 +74,13 @@ def conjugate_gradients(  # noqa: PLR0913 - the system, and when to stop
     preconditioned = metric.solve(residual)
     direction, size = preconditioned.copy(), float(np.vdot(residual, preconditioned))
     first = left = size
+    basis = basis or Basis(right.size)
+    basis.begin()
     count, shrinks = 0, 0.0
     while True:
-        now = Solution(move, residual, gained, left, products=(0 if start is None else start.products) + count)
-        if enough(gained, left, shrinks):
+        products = (0 if start is None else start.products) + count
+        now = Solution(move, residual, gained, left, shrinks, products=products)
+        if enough(now):
             return now._replace(solved=True)
         if too_slow(count - 1, first, left):
             return now._replace(interrupted=True)
@@ -84,18 +91,21 @@ def conjugate_gradients(  # noqa: PLR0913 - the system, and when to stop
         if not curvature > 0.0:
             # rounding has used up the range of A, or there are numbers that float32 cannot hold
             return now._replace(products=now.products + 1)
-        length = size / curvature
-        gained += 0.5 * length * size
+        slope = float(np.vdot(residual, direction))
+        length = slope / curvature
+        gained += 0.5 * length * slope
         move += length * direction
         residual -= length * image
         preconditioned = metric.solve(residual)
-        size, previous = float(np.vdot(residual, preconditioned)), size
+        kept = basis.add(direction, image, curvature)
+        size = float(np.vdot(residual, preconditioned))
         first = length * size if count == 0 else first
         shrinks = _shrinks(length * size, first, count)
         left = length * size / (1.0 - shrinks)
-        # not size / previous: a metric in single precision is no exactly symmetric matrix
-        direction *= -length * float(np.vdot(preconditioned, image)) / previous
-        direction += preconditioned
+        conjugated = basis.conjugated(preconditioned)
+        if not kept:
+            conjugated -= float(np.vdot(preconditioned, image)) / curvature * direction
+        direction = conjugated
         count += 1
 
 
@@ -103,6 +113,41 @@ def _shrinks(next_gain: float, first: float, count: int) -> float:
     """Return the factor by which gains have shrunk a product since the `first`, `count` products ago."""
     shrinks = (next_gain / first) ** (1.0 / max(count, 1)) if 0.0 < next_gain < first else float(next_gain > 0.0)
     return min(shrinks, SLOWEST)
+
+
+class Basis:
+    """The directions of a solve, to which later ones are made conjugate, one memory for one solve after another.
+
+    In exact arithmetic they are. Rounding brings back what has long been solved, and each order in which it adds up
+    takes a way of its own; a metric in single precision is no symmetric one. With this, neither shows. Notay (2000),
+    "Flexible conjugate gradients".
+    """
+
+    def __init__(self, size: int) -> None:
+        rows = int(min(BASIS_BYTES / (2 * 8 * size), MAX_PRODUCTS))
+        # what is not used of it takes no memory
+        self._directions, self._images = np.empty((2, rows, size))
+        self._used = 0
+
+    def begin(self) -> None:
+        """Forget all directions."""
+        self._used = 0
+
+    def add(self, direction: Array, image: Array, curvature: float) -> bool:
+        """Take in one more, if there is room; say whether there was."""
+        room = self._used < len(self._directions)
+        if room:
+            scale = 1.0 / math.sqrt(curvature)
+            np.multiply(direction.ravel(), scale, out=self._directions[self._used])
+            np.multiply(image.ravel(), scale, out=self._images[self._used])
+            self._used += 1
+        return room
+
+    def conjugated(self, vector: Array) -> Array:
+        """Return what is left of a vector beside the directions."""
+        shares = self._images[: self._used] @ vector.ravel()
+        left: Array = vector - (shares @ self._directions[: self._used]).reshape(vector.shape)
+        return left
 
 
 class Offer(NamedTuple):
@@ -134,6 +179,7 @@ class Preconditioner:
     lifted: bool = True  # whether that is known, or nothing is to be added
     single: bool = True  # whether single precision has been good enough so far
     _factorised: tuple[Array, Precision] | None = None
+    _basis: Basis | None = None
 
     def __post_init__(self) -> None:
         """Begin with the best that costs next to nothing."""
@@ -178,6 +224,11 @@ class Preconditioner:
         """Choose the next offer; its information is to be computed."""
         self.structure, self.name, self.price = self.offers.pop(0)
         self.information = None
+
+    def basis_of(self, size: int) -> Basis:
+        """Return memory for the directions of a solve for so many numbers, the same for all."""
+        self._basis = self._basis or Basis(size)
+        return self._basis
 
     def precision(self, shift: Array) -> Precision:
         """Return the factorised metric with the shift, from the last call if that was the same."""
@@ -243,9 +294,10 @@ class IterativePrecision:
         known, loss, before = self.information.bought, self.information.loss, self.information.bought.gained
         goal, spent = self.information.accuracy * loss, 0
 
-        def enough(gained: float, left: float, shrinks: float) -> bool:
+        def enough(solution: Solution) -> bool:
+            gained, left = solution.gained, solution.left
             # the slower it goes, the more there may be along directions that it has not come to yet
-            if left <= goal * (1.0 - shrinks):
+            if left <= (1.0 - solution.shrinks) * goal:
                 return True
             # what Newton's method itself will leave: as a share of the gain, the gain's share of the loss, or more
             # where the last step has shown more
@@ -275,7 +327,7 @@ class IterativePrecision:
         product: Callable[[Array], Array],
         gradient: Array,
         start: Solution | None,
-        enough: Callable[[float, float, float], bool],
+        enough: Callable[[Solution], bool],
         goal: float,
     ) -> Solution:
         return conjugate_gradients(
@@ -284,6 +336,7 @@ class IterativePrecision:
             self.information.preconditioner(self.shift),
             enough=enough,
             start=start,
+            basis=self.information.bought.basis_of(gradient.size),
             too_slow=lambda count, first, left: self.information.bought.too_slow(count, first, left, goal),
         )
 

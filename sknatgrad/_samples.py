@@ -29,9 +29,8 @@ def warm_up(objective: Objective, rule: Rule) -> tuple[Array, Rule]:
     for n_rows in objective.plan.samples:
         tol = max(SHARE_OF_ERROR * theta.size / (2.0 * n_rows), rule.tol)
         level = objective.on_sample(n_rows, accuracy=tol)
-        # as accurate as tight: no last step is taken, and the last point has a metric to hand on
-        loose = rule._replace(tol=tol, accuracy=tol, max_iter=MAX_STEPS)
-        for last, _ in descend(level, level.begin(theta), loose):
+        # as accurate as that: no last step is taken, and the last point has a metric to hand on
+        for last, _ in descend(level, level.begin(theta), rule._replace(tol=tol, max_iter=MAX_STEPS)):
             theta, rule = last.here.theta, rule._replace(damping=last.damping, scale=last.scale)
         objective.preconditioner.receive(level.metric(last.here))
     return theta, rule

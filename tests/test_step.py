@@ -312,7 +312,8 @@ def test_fixed_step_near_the_optimum_is_noticed():
     class Counting:
         prior = objective.prior
         measure, products = staticmethod(objective.measure), staticmethod(objective.products)
-        direction, direct = staticmethod(objective.direction), objective.direct
+        direction = staticmethod(objective.direction)
+        direct, accuracy = objective.direct, objective.accuracy
 
         def certificate(self, measured, near=None):
             asked.append(measured)
