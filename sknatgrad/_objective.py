@@ -45,7 +45,8 @@ class Objective:
 
     def __post_init__(self) -> None:
         """Begin with the cheapest preconditioner."""
-        object.__setattr__(self, "preconditioner", Preconditioner(offers=list(self.plan.offers)))
+        cheapest = Preconditioner(offers=list(self.plan.offers), rows=self.plan.shape.directions())
+        object.__setattr__(self, "preconditioner", cheapest)
 
     def measure(self, theta: Array, *, last: bool = False) -> Measured:
         """Return loss, gradient and metric at θ, in one pass; labels are drawn anew each time.
@@ -143,7 +144,7 @@ class Objective:
         if not (self.plan.exact and self.plan.iterative):
             # by the true diagonal, whatever the metric: in other units than a column's own, "solved" would mean little
             model = tuple(scores.model for scores in measured.scores)
-            information = self._iterative(model, measured.loss, Preconditioner())
+            information = self._iterative(model, measured.loss, Preconditioner(rows=self.plan.shape.directions()))
         start = None
         if near is not None and near.image is not None:
             residual = measured.gradient + near.image + self.prior * near.move

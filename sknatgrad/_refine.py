@@ -18,8 +18,8 @@ MAX_PRODUCTS = 1000
 SLOWEST = 0.99
 # after how many products the rate of convergence is believed
 LOOK = 3
-# the directions of a solve that later ones are kept conjugate to, and their images
-BASIS_BYTES = 2**23
+# products of a solve that has more to tell the next one than its point
+TELLING = 10
 # an offer of at most this price is taken at once
 CHEAP = 2.0
 # an offer is not thought of before this share of its price has been spent
@@ -57,8 +57,8 @@ def conjugate_gradients(  # noqa: PLR0913 - the system, and when to stop
     metric: Precision,
     *,
     enough: Callable[[Solution], bool],
+    basis: Basis,
     start: Solution | None = None,
-    basis: Basis | None = None,
     max_products: int = MAX_PRODUCTS,
     too_slow: Callable[[int, float, float], bool] = lambda *_: False,
 ) -> Solution:
@@ -74,7 +74,6 @@ def conjugate_gradients(  # noqa: PLR0913 - the system, and when to stop
     preconditioned = metric.solve(residual)
     direction, size = preconditioned.copy(), float(np.vdot(residual, preconditioned))
     first = left = size
-    basis = basis or Basis(right.size)
     basis.begin()
     count, shrinks = 0, 0.0
     while True:
@@ -116,15 +115,14 @@ def _shrinks(next_gain: float, first: float, count: int) -> float:
 
 
 class Basis:
-    """The directions of a solve, to which later ones are made conjugate, one memory for one solve after another.
+    """The first directions of a solve, to which later ones are made conjugate, one memory for one solve after another.
 
     In exact arithmetic they are. Rounding brings back what has long been solved, and each order in which it adds up
     takes a way of its own; a metric in single precision is no symmetric one. With this, neither shows. Notay (2000),
     "Flexible conjugate gradients".
     """
 
-    def __init__(self, size: int) -> None:
-        rows = int(min(BASIS_BYTES / (2 * 8 * size), MAX_PRODUCTS))
+    def __init__(self, rows: int, size: int) -> None:
         # what is not used of it takes no memory
         self._directions, self._images = np.empty((2, rows, size))
         self._used = 0
@@ -148,6 +146,31 @@ class Basis:
         shares = self._images[: self._used] @ vector.ravel()
         left: Array = vector - (shares @ self._directions[: self._used]).reshape(vector.shape)
         return left
+
+    def solve(self, gradient: Array, metric: Precision, shrunk: float) -> Array:
+        """Return M⁻¹ g along the directions, of a matrix that has `shrunk` since, and that of the metric beside them.
+
+        That is what BFGS updates with conjugate pairs make of a metric: the preconditioner of Morales and Nocedal
+        (2000).
+        """
+        directions, images = self._directions[: self._used], self._images[: self._used]
+        shares = directions @ gradient.ravel()
+        beside = metric.solve((gradient.ravel() - shares @ images).reshape(gradient.shape)).ravel()
+        along = shares / shrunk - images @ beside
+        return (beside + along @ directions).reshape(gradient.shape)
+
+
+@dataclass(frozen=True)
+class Remembering:
+    """A metric, corrected by what an earlier solve has found out about the matrix."""
+
+    metric: Precision
+    basis: Basis
+    shrunk: float  # how much smaller the matrix is now
+
+    def solve(self, gradient: Array) -> Array:
+        """Return M⁻¹ g, ``(q, d)``."""
+        return self.basis.solve(gradient, self.metric, self.shrunk)
 
 
 class Offer(NamedTuple):
@@ -179,7 +202,9 @@ class Preconditioner:
     lifted: bool = True  # whether that is known, or nothing is to be added
     single: bool = True  # whether single precision has been good enough so far
     _factorised: tuple[Array, Precision] | None = None
-    _basis: Basis | None = None
+    rows: int = 32  # directions of a solve to keep
+    _bases: list[Basis] = field(default_factory=list)  # the one in use, the one of the last telling solve
+    _remembered: float = 0.0  # the loss where that was; 0: there is none
 
     def __post_init__(self) -> None:
         """Begin with the best that costs next to nothing."""
@@ -225,10 +250,28 @@ class Preconditioner:
         self.structure, self.name, self.price = self.offers.pop(0)
         self.information = None
 
-    def basis_of(self, size: int) -> Basis:
-        """Return memory for the directions of a solve for so many numbers, the same for all."""
-        self._basis = self._basis or Basis(size)
-        return self._basis
+    def basis(self, size: int) -> Basis:
+        """Return memory for the directions of a solve for so many numbers."""
+        if not self._bases:
+            self._bases = [Basis(self.rows, size), Basis(self.rows, size)]
+        return self._bases[0]
+
+    def remember(self, products: int, loss: float) -> None:
+        """Keep the directions of the solve that has ended, if it took so many products that they tell anything."""
+        if products >= TELLING:
+            self._bases.reverse()
+            self._remembered = loss
+
+    def remembering(self, metric: Precision, loss: float) -> Precision:
+        """Return the metric with what is remembered.
+
+        The matrix changes with the loss: by the same factor, where the classes are nearly separated.
+        """
+        return (
+            Remembering(metric, self._bases[1], loss / self._remembered)
+            if min(loss, self._remembered) > 0.0
+            else metric
+        )
 
     def precision(self, shift: Array) -> Precision:
         """Return the factorised metric with the shift, from the last call if that was the same."""
@@ -330,15 +373,18 @@ class IterativePrecision:
         enough: Callable[[Solution], bool],
         goal: float,
     ) -> Solution:
-        return conjugate_gradients(
+        known, loss = self.information.bought, self.information.loss
+        solution = conjugate_gradients(
             lambda move: product(move) + self.shift * move,
             gradient,
-            self.information.preconditioner(self.shift),
+            known.remembering(self.information.preconditioner(self.shift), loss),
             enough=enough,
+            basis=known.basis(gradient.size),
             start=start,
-            basis=self.information.bought.basis_of(gradient.size),
-            too_slow=lambda count, first, left: self.information.bought.too_slow(count, first, left, goal),
+            too_slow=lambda count, first, left: known.too_slow(count, first, left, goal),
         )
+        known.remember(solution.products - (start.products if start else 0), loss)
+        return solution
 
     def _checked(self, gradient: Array, solution: Solution) -> Solution:
         """Return the same solution with its true residual."""

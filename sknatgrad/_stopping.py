@@ -19,7 +19,7 @@ MAX_REJECTIONS = 20
 # a column that is there in one row of a hundred. Less is of no use to float64. The second is in units of tol.
 TIGHT = 1e-3
 TIGHTEST = 1e-20
-LOOSE = 1e-4
+LOOSE = 1e-3
 
 
 def last_error(tol: float, *, repeatable: bool) -> float:

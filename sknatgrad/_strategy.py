@@ -49,6 +49,11 @@ DENSE_BUDGET_BYTES = 2**28
 MATRIX_BYTES = 2**25
 # a copy of X in float32
 ROUNDED_BYTES = 2**25
+# The directions of a solve that are kept, twice, and their images; or so many bytes a logit of a row. Not so few that
+# they are of no use, nor so many that they take longer than the products.
+DIRECTION_BYTES = 2**22
+DIRECTION_SHARE = 8
+DIRECTIONS = (4, 64)
 # the same for the certificate of a metric whose user did not ask for a (qd)² matrix
 CERTIFICATE_BUDGET_BYTES = 2**23
 
@@ -103,6 +108,11 @@ class Shape(NamedTuple):
             return True
         multiplies = 4.0 * self.n_logits / THIN_FLOPS > 8.0 / BANDWIDTH
         return multiplies and self.n_rows * self.rounding <= ROUNDED_BYTES
+
+    def directions(self) -> int:
+        """Return how many directions of a solve are kept."""
+        room = max(DIRECTION_BYTES, DIRECTION_SHARE * self.n_rows * self.n_logits)
+        return int(np.clip(room / (16 * self.size), *DIRECTIONS))
 
     def dense(self, speed: float = 1.0) -> float:
         """Seconds of F as a matrix, half of which is computed, and of its factorisation."""

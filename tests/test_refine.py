@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from sknatgrad import _refine
 from sknatgrad._information import DiagonalInformation
-from sknatgrad._refine import conjugate_gradients
+from sknatgrad._refine import Basis, conjugate_gradients
 
 
 def problem(values, shape=(2, 3), seed=0):
@@ -16,10 +15,12 @@ def problem(values, shape=(2, 3), seed=0):
     return matrix, lambda move: (matrix @ move.ravel()).reshape(shape), rng.normal(size=shape)
 
 
-def solve(product, right, metric, *, tolerance, **options):
+def solve(product, right, metric, *, tolerance, rows=32, **options):
     """Solve until the residual, in the metric's inverse, has fallen by `tolerance`."""
     target = tolerance**2 * float(np.vdot(right, metric.solve(right)))
-    return conjugate_gradients(product, right, metric, enough=lambda solution: solution.left <= target, **options)
+    basis = Basis(rows, right.size)
+    enough = lambda solution: solution.left <= target  # noqa: E731
+    return conjugate_gradients(product, right, metric, enough=enough, basis=basis, **options)
 
 
 IDENTITY = DiagonalInformation(np.ones((2, 3))).precision(np.zeros(3))
@@ -86,19 +87,17 @@ def test_metric_in_single_precision_leads_as_far():
     np.testing.assert_allclose(product(solution.move), right, atol=1e-11)
 
 
-def test_outliers_are_solved_once(monkeypatch):
+def test_outliers_are_solved_once():
     """As many products as eigenvalues; rounding alone brings the large ones back again and again."""
     _, product, right = problem(np.append(np.linspace(1.0, 30.0, 15), [1e4, 1e6, 1e7]), shape=(3, 6))
     metric = DiagonalInformation(np.ones((3, 6))).precision(np.zeros(6))
     assert solve(product, right, metric, tolerance=1e-8).products <= 18
-    monkeypatch.setattr(_refine, "BASIS_BYTES", 0)
-    assert solve(product, right, metric, tolerance=1e-8, max_products=100).products > 25
+    assert solve(product, right, metric, tolerance=1e-8, rows=0, max_products=100).products > 25
 
 
-def test_directions_beyond_the_memory_are_conjugate_to_the_last_one(monkeypatch):
+def test_directions_beyond_the_memory_are_conjugate_to_the_last_one():
     matrix, product, right = problem(np.geomspace(1e-2, 1.0, 6))
-    monkeypatch.setattr(_refine, "BASIS_BYTES", 2 * 8 * 6 * 2)
-    solution = solve(product, right, IDENTITY, tolerance=1e-10)
+    solution = solve(product, right, IDENTITY, tolerance=1e-10, rows=2)
     assert solution.solved
     np.testing.assert_allclose(solution.move.ravel(), np.linalg.solve(matrix, right.ravel()), rtol=1e-9)
 
