@@ -22,7 +22,7 @@ from sknatgrad._reporting import History, advice
 from sknatgrad._samples import warm_up
 from sknatgrad._sklearn import Interval, StrOptions, fit_context
 from sknatgrad._sources import MemorySource, cut
-from sknatgrad._stopping import last_error
+from sknatgrad._stopping import LastError
 from sknatgrad._strategy import FisherName, Shape, plan
 from sknatgrad._typing import Outcome
 from sknatgrad._validation import (
@@ -381,9 +381,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         rounding = 0.0 if X.dtype != np.float64 else 0.5 * stored
         shape = Shape(X.shape[0], n_logits, prior.size, stored / 8.0 + self.fit_intercept, rounding)
         chosen = plan(self.fisher, shape, adaptive=rule.adaptive, leap=rule.max_kl is None)
-        # a sample is another one in another order of the rows; a matrix that is factorised solves to the end
-        repeatable = chosen.exact and chosen.iterative and not chosen.samples
-        return Objective(source, prior, chosen, seed, last_error(rule.tol, repeatable=repeatable))
+        return Objective(source, prior, chosen, seed, LastError.of(rule.tol))
 
     def _rule(self) -> Rule:
         return Rule(

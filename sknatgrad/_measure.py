@@ -133,12 +133,12 @@ class FisherProductKernel:
     def __call__(self, block: RowBlock) -> Array:
         """Return the products over one block, ``(j, q, d)``."""
         design, scores = Design.of(block.X, self.moves.shape[-1]), self.scores[block.number]
-        products = np.empty_like(self.moves)
-        for product, move in zip(products, self.moves, strict=True):
+        products = []
+        for move in self.moves:
             rows = scores.apply(design.logits(move.astype(block.X.dtype, copy=False)))
             rows *= block.weight[:, None]
-            product[...] = design.pull_back(rows)
-        return products
+            products.append(design.pull_back(rows))
+        return np.stack(products) if len(products) > 1 else products[0][None]
 
     def merge(self, left: Array, right: Array) -> Array:
         """Pool two runs of rows."""

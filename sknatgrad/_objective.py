@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sknatgrad._conjugate import Solution
 from sknatgrad._information import DenseInformation, IdentityInformation
 from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel, SquaresKernel
 from sknatgrad._parameters import BINARY, centre
-from sknatgrad._refine import IterativeInformation, Preconditioner, Solution
-from sknatgrad._stopping import ROUNDING, TIGHTEST
+from sknatgrad._refine import IterativeInformation, Preconditioner
+from sknatgrad._stopping import ROUNDING, LastError
 from sknatgrad._strategy import PRECONDITIONERS, on_sample
 from sknatgrad._typing import Certificate, Direction, Measured
 
@@ -39,7 +40,7 @@ class Objective:
     prior: Array  # (d,), λ
     plan: Plan
     seed: int = 0
-    accuracy: float = TIGHTEST  # error of a last step that is as good as none, relative to the loss
+    last_error: LastError = field(default_factory=LastError)
     preconditioner: Preconditioner = field(init=False)
     _draws: Iterator[int] = field(default_factory=count, init=False)
 
@@ -91,7 +92,18 @@ class Objective:
             row = np.divide(of_squares, squares, out=np.zeros_like(squares), where=squares > 0)
         # what is not finite is found, and reported, by the descent
         prior = self.prior + LARGEST_VARIANCE * np.where(np.isfinite(row), row, 0.0)
-        return Objective(source, prior, on_sample(self.plan, n_rows), self.seed, accuracy)
+        return Objective(source, prior, on_sample(self.plan, n_rows), self.seed, LastError(accuracy, accuracy))
+
+    @property
+    def accuracy(self) -> float:
+        """Error of a last step that is as good as none, relative to the loss."""
+        return self._errors.loose if self.plan.iterative and self.preconditioner.repeatable else self.last_error.tight
+
+    @property
+    def _errors(self) -> LastError:
+        # rounding to float32 is another one in another order of the rows
+        tight = self.last_error.tight
+        return self.last_error if self.plan.exact and not self.plan.rounded else LastError(tight, tight)
 
     def direction(self, measured: Measured, shift: Array) -> Direction:
         """Return −M⁻¹g, M the metric plus I ⊗ diag(shift)."""
@@ -102,11 +114,6 @@ class Objective:
         solution: Solution = precision.descend(measured.gradient)
         how = f"{solution.products} products by {self.preconditioner.name}"
         return Direction(-centre(solution.move), _image(measured.gradient, solution, shift), how)
-
-    def metric(self, measured: Measured) -> Information:
-        """Return the metric at a point as far as it is stored."""
-        information: Any = measured.information
-        return information.metric() if self.plan.iterative else information  # type: ignore[no-any-return]
 
     def products(self, measured: Measured, moves: Array) -> Array:
         """Return the true Fisher times each of `moves`, ``(j, q, d)``, without the prior."""
@@ -193,7 +200,7 @@ class Objective:
             build=build,
             bought=known,
             loss=loss,
-            accuracy=self.accuracy,
+            last_error=self._errors,
         )
 
 

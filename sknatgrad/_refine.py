@@ -1,4 +1,4 @@
-"""Conjugate gradients on exact Fisher products, preconditioned by a metric that is paid for once it is needed."""
+"""Solves by exact Fisher products, preconditioned by a metric that is paid for once it is needed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._conjugate import Basis, Remembering, conjugate_gradients
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sknatgrad._conjugate import Solution
+    from sknatgrad._stopping import LastError
     from sknatgrad._typing import Array, Information, Precision
 
-MAX_PRODUCTS = 1000
-# gains are not taken to shrink more slowly than this
-SLOWEST = 0.99
 # after how many products the rate of convergence is believed
 LOOK = 3
 # products of a solve that has more to tell the next one than its point
@@ -36,141 +37,6 @@ BALANCE = 0.1
 CHECKED = 1e-4
 # how far the error may then be above what single precision made of it
 HONEST = 10.0
-
-
-class Solution(NamedTuple):
-    """What conjugate gradients found."""
-
-    move: Array  # (q, d)
-    residual: Array  # (q, d), b - A x
-    gained: float = 0.0  # bᵀx - ½ xᵀA x
-    left: float = math.inf  # what there seems to be left to gain, doubled: the error squared, in A
-    shrinks: float = 0.0  # the factor from each product's gain to the next one's, so far
-    solved: bool = False
-    interrupted: bool = False  # whether it was too slow
-    products: int = 0  # spent on it, and on what it started from
-
-
-def conjugate_gradients(  # noqa: PLR0913 - the system, and when to stop
-    product: Callable[[Array], Array],
-    right: Array,
-    metric: Precision,
-    *,
-    enough: Callable[[Solution], bool],
-    basis: Basis,
-    start: Solution | None = None,
-    max_products: int = MAX_PRODUCTS,
-    too_slow: Callable[[int, float, float], bool] = lambda *_: False,
-) -> Solution:
-    """Solve A x = b for a symmetric positive semidefinite A known by its products.
-
-    Stops when ``enough(solution so far)``, or when ``too_slow(products, left before them, left after)``. What the
-    next product will gain is estimated by rᵀM⁻¹r, r the residual and M the metric, times the last step's length, which
-    is near 1 where M is near A and says by how much it is not elsewhere; what all of them will, by the rate so far.
-    Starting from zero, every iterate x has bᵀx > 0, so −x descends however early it stops. Hestenes and Stiefel (1952).
-    """
-    now = Solution(np.zeros_like(right), right.copy()) if start is None else start
-    move, residual, gained = now.move.copy(), now.residual.copy(), now.gained
-    preconditioned = metric.solve(residual)
-    direction, size = preconditioned.copy(), float(np.vdot(residual, preconditioned))
-    first = left = size
-    basis.begin()
-    count, shrinks = 0, 0.0
-    while True:
-        products = (0 if start is None else start.products) + count
-        now = Solution(move, residual, gained, left, shrinks, products=products)
-        if enough(now):
-            return now._replace(solved=True)
-        if too_slow(count - 1, first, left):
-            return now._replace(interrupted=True)
-        if count == max_products:
-            return now
-        image = product(direction)
-        curvature = float(np.vdot(direction, image))
-        if not curvature > 0.0:
-            # rounding has used up the range of A, or there are numbers that float32 cannot hold
-            return now._replace(products=now.products + 1)
-        slope = float(np.vdot(residual, direction))
-        length = slope / curvature
-        gained += 0.5 * length * slope
-        move += length * direction
-        residual -= length * image
-        preconditioned = metric.solve(residual)
-        kept = basis.add(direction, image, curvature)
-        size = float(np.vdot(residual, preconditioned))
-        first = length * size if count == 0 else first
-        shrinks = _shrinks(length * size, first, count)
-        left = length * size / (1.0 - shrinks)
-        conjugated = basis.conjugated(preconditioned)
-        if not kept:
-            conjugated -= float(np.vdot(preconditioned, image)) / curvature * direction
-        direction = conjugated
-        count += 1
-
-
-def _shrinks(next_gain: float, first: float, count: int) -> float:
-    """Return the factor by which gains have shrunk a product since the `first`, `count` products ago."""
-    shrinks = (next_gain / first) ** (1.0 / max(count, 1)) if 0.0 < next_gain < first else float(next_gain > 0.0)
-    return min(shrinks, SLOWEST)
-
-
-class Basis:
-    """The first directions of a solve, to which later ones are made conjugate, one memory for one solve after another.
-
-    In exact arithmetic they are. Rounding brings back what has long been solved, and each order in which it adds up
-    takes a way of its own; a metric in single precision is no symmetric one. With this, neither shows. Notay (2000),
-    "Flexible conjugate gradients".
-    """
-
-    def __init__(self, rows: int, size: int) -> None:
-        # what is not used of it takes no memory
-        self._directions, self._images = np.empty((2, rows, size))
-        self._used = 0
-
-    def begin(self) -> None:
-        """Forget all directions."""
-        self._used = 0
-
-    def add(self, direction: Array, image: Array, curvature: float) -> bool:
-        """Take in one more, if there is room; say whether there was."""
-        room = self._used < len(self._directions)
-        if room:
-            scale = 1.0 / math.sqrt(curvature)
-            np.multiply(direction.ravel(), scale, out=self._directions[self._used])
-            np.multiply(image.ravel(), scale, out=self._images[self._used])
-            self._used += 1
-        return room
-
-    def conjugated(self, vector: Array) -> Array:
-        """Return what is left of a vector beside the directions."""
-        shares = self._images[: self._used] @ vector.ravel()
-        left: Array = vector - (shares @ self._directions[: self._used]).reshape(vector.shape)
-        return left
-
-    def solve(self, gradient: Array, metric: Precision, shrunk: float) -> Array:
-        """Return M⁻¹ g along the directions, of a matrix that has `shrunk` since, and that of the metric beside them.
-
-        That is what BFGS updates with conjugate pairs make of a metric: the preconditioner of Morales and Nocedal
-        (2000).
-        """
-        directions, images = self._directions[: self._used], self._images[: self._used]
-        shares = directions @ gradient.ravel()
-        beside = metric.solve((gradient.ravel() - shares @ images).reshape(gradient.shape)).ravel()
-        along = shares / shrunk - images @ beside
-        return (beside + along @ directions).reshape(gradient.shape)
-
-
-@dataclass(frozen=True)
-class Remembering:
-    """A metric, corrected by what an earlier solve has found out about the matrix."""
-
-    metric: Precision
-    basis: Basis
-    shrunk: float  # how much smaller the matrix is now
-
-    def solve(self, gradient: Array) -> Array:
-        """Return M⁻¹ g, ``(q, d)``."""
-        return self.basis.solve(gradient, self.metric, self.shrunk)
 
 
 class Offer(NamedTuple):
@@ -198,8 +64,6 @@ class Preconditioner:
     spent: int = 0  # products since it was computed
     latest: int = 0  # products of the last solve
     gained: float = math.inf  # by it
-    lift: Array | float = 0.0  # (d,), to add to the diagonal of what a sample has computed
-    lifted: bool = True  # whether that is known, or nothing is to be added
     single: bool = True  # whether single precision has been good enough so far
     _factorised: tuple[Array, Precision] | None = None
     rows: int = 32  # directions of a solve to keep
@@ -210,6 +74,11 @@ class Preconditioner:
         """Begin with the best that costs next to nothing."""
         while self.offers and self.offers[0].price <= CHEAP:
             self.buy()
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether solves take the same way for any order of the rows: what is bought is in single precision."""
+        return self.structure == "diagonal"
 
     def outdated(self, loss: float) -> bool:
         """Say whether it was computed too far away, or never."""
@@ -230,20 +99,7 @@ class Preconditioner:
 
     def take(self, information: Information, loss: float) -> None:
         """Use `information`, computed where the loss was `loss`."""
-        self.information, self.loss, self._factorised, self.spent = information, loss, None, 0
-        self.lift, self.lifted, self.latest = 0.0, True, 0
-
-    def receive(self, information: Information) -> None:
-        """Begin with what the descent on a sample has computed, whatever the loss is here, unless there is better."""
-        if self.structure == "diagonal":
-            self.name = "the sample's information"
-            self.take(information, 0.0)
-            self.lifted = False
-
-    def raise_to(self, diagonal: Array) -> None:
-        """Lift what the sample has computed to at least the diagonal of F: it may hardly have seen some columns."""
-        missing = np.maximum(diagonal - self.information.diagonal(), 0.0)  # type: ignore[union-attr]
-        self.lift, self.lifted = missing.mean(axis=0), True
+        self.information, self.loss, self._factorised, self.spent, self.latest = information, loss, None, 0, 0
 
     def buy(self) -> None:
         """Choose the next offer; its information is to be computed."""
@@ -276,7 +132,7 @@ class Preconditioner:
     def precision(self, shift: Array) -> Precision:
         """Return the factorised metric with the shift, from the last call if that was the same."""
         if self._factorised is None or not np.array_equal(self._factorised[0], shift):
-            self._factorised = shift, self.information.preconditioner(shift + self.lift)  # type: ignore[union-attr]
+            self._factorised = shift, self.information.preconditioner(shift)  # type: ignore[union-attr]
         return self._factorised[1]
 
 
@@ -289,20 +145,18 @@ class IterativeInformation:
     build: Callable[[str], Information]  # F at the same point in a structure, by a pass over the data
     bought: Preconditioner
     loss: float
-    accuracy: float  # error of a step that is as good as none, relative to the loss
+    last_error: LastError
 
     def metric(self) -> Information:
         """Return the preconditioner's information, computed anew if the one there is comes from too far away."""
         known = self.bought
         if known.outdated(self.loss):
             known.take(self.build(known.structure), self.loss)
-        if not known.lifted:
-            known.raise_to(self.build("diagonal").diagonal())
         return known.information  # type: ignore[return-value]
 
     def diagonal(self) -> Array:
         """Return the diagonal of the preconditioner, ``(q, d)``."""
-        return self.metric().diagonal() + self.bought.lift
+        return self.metric().diagonal()
 
     def matvec(self, move: Array) -> Array:
         """Return F v, ``(q, d)``, by a pass over the data."""
@@ -316,6 +170,11 @@ class IterativeInformation:
         """Return the factorised preconditioner, with the shift."""
         self.metric()
         return self.bought.precision(shift)
+
+
+def _shifted(image: Array, shift: Array, move: Array) -> Array:
+    image += shift * move
+    return image
 
 
 @dataclass(frozen=True)
@@ -335,12 +194,15 @@ class IterativePrecision:
         Newton's method squares the relative gap, so a linear error of that size is small enough.
         """
         known, loss, before = self.information.bought, self.information.loss, self.information.bought.gained
-        goal, spent = self.information.accuracy * loss, 0
+        spent = 0
+
+        def goal() -> float:
+            return loss * (self.information.last_error.loose if known.repeatable else self.information.last_error.tight)
 
         def enough(solution: Solution) -> bool:
             gained, left = solution.gained, solution.left
             # the slower it goes, the more there may be along directions that it has not come to yet
-            if left <= (1.0 - solution.shrinks) * goal:
+            if left <= (1.0 - solution.shrinks) * goal():
                 return True
             # what Newton's method itself will leave: as a share of the gain, the gain's share of the loss, or more
             # where the last step has shown more
@@ -350,7 +212,7 @@ class IterativePrecision:
 
         while True:
             rounded = self.information.rounded if known.single else None
-            solution = self._solve(rounded or self.information.product, gradient, start, enough, goal)
+            solution = self._solve(rounded or self.information.product, gradient, start, enough, goal())
             known.spent, spent = known.spent + solution.products - spent, solution.products
             if solution.interrupted:
                 known.buy()
@@ -375,7 +237,7 @@ class IterativePrecision:
     ) -> Solution:
         known, loss = self.information.bought, self.information.loss
         solution = conjugate_gradients(
-            lambda move: product(move) + self.shift * move,
+            lambda move: _shifted(product(move), self.shift, move),
             gradient,
             known.remembering(self.information.preconditioner(self.shift), loss),
             enough=enough,

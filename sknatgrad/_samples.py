@@ -21,16 +21,12 @@ MAX_STEPS = 15
 
 
 def warm_up(objective: Objective, rule: Rule) -> tuple[Array, Rule]:
-    """Return where and with what damping to begin: at zero, or at the optimum of the last of a few growing samples.
-
-    The Fisher information of the last one becomes the preconditioner to begin with.
-    """
+    """Return where and with what damping to begin: at zero, or at the optimum of the last of a few growing samples."""
     theta = np.zeros((objective.plan.shape.n_logits, objective.prior.size))
     for n_rows in objective.plan.samples:
         tol = max(SHARE_OF_ERROR * theta.size / (2.0 * n_rows), rule.tol)
         level = objective.on_sample(n_rows, accuracy=tol)
-        # as accurate as that: no last step is taken, and the last point has a metric to hand on
+        # as accurate as that: no last step is taken
         for last, _ in descend(level, level.begin(theta), rule._replace(tol=tol, max_iter=MAX_STEPS)):
             theta, rule = last.here.theta, rule._replace(damping=last.damping, scale=last.scale)
-        objective.preconditioner.receive(level.metric(last.here))
     return theta, rule

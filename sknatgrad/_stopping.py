@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,12 +22,17 @@ TIGHTEST = 1e-20
 LOOSE = 1e-3
 
 
-def last_error(tol: float, *, repeatable: bool) -> float:
-    """Return the error of a last step that is as good as none, relative to the loss.
+class LastError(NamedTuple):
+    """Error of a last step that is as good as none, relative to the loss."""
 
-    Where the way is the same for any order of the rows, up to rounding, descents end alike at whatever distance.
-    """
-    return max(LOOSE * tol if repeatable else TIGHT * tol**2, TIGHTEST)
+    tight: float = TIGHTEST
+    loose: float = TIGHTEST  # where the way to it is the same for any order of the rows, so that all end alike
+
+    @classmethod
+    def of(cls, tol: float) -> LastError:
+        """Return what goes with a tolerance."""
+        tight = max(TIGHT * tol**2, TIGHTEST)
+        return cls(tight, max(LOOSE * tol, tight))
 
 
 def is_finite(measured: Measured) -> bool:

@@ -181,7 +181,9 @@ def plan(fisher: FisherName, shape: Shape, *, adaptive: bool = True, leap: bool 
     """Choose by cost, where the metric is the true Fisher; else the structure that the metric's name asks for.
 
     Only an `adaptive` descent corrects inexact steps, so any other solves exactly wherever that can be stored. Only one
-    that may `leap`, whose steps may be of any length, begins at the optimum of a sample.
+    that may `leap`, whose steps may be of any length, begins at the optimum of a sample, if matrices then take it to
+    the end. By conjugate gradients that costs more than it saves: the sample is another one in another order of the
+    rows, and what is left at the end has to be so small that this does not show.
     """
     structure = STRUCTURES[fisher]
     kronecker_bytes = 8 * max(shape.n_columns, shape.n_logits) ** 2
@@ -208,7 +210,7 @@ def plan(fisher: FisherName, shape: Shape, *, adaptive: bool = True, leap: bool 
         iterative=not direct,
         dense_certificate=direct,
         offers=() if direct else _offers(shape, rounded=rounded),
-        samples=_samples(shape) if leap else (),
+        samples=_samples(shape) if leap and direct else (),
         rounded=not direct and rounded,
     )
 

@@ -13,7 +13,7 @@ LAYERS = [
     {"_design", "_categorical", "_parameters"},
     {"_information"},
     {"_measure", "_sources"},
-    {"_damping", "_stopping", "_descent", "_refine", "_strategy", "_objective", "_samples"},
+    {"_damping", "_stopping", "_conjugate", "_descent", "_refine", "_strategy", "_objective", "_samples"},
     {"_reporting"},
     {"_validation", "_estimator", "_geometry"},
     {"__init__"},
@@ -24,6 +24,16 @@ STRANGERS = {
     "_categorical": {"_design", "_array"},
     "_sources": {"_categorical", "_information", "_measure", "_parameters"},
     "_descent": {"_design", "_categorical", "_information", "_measure", "_sources", "_objective", "_strategy"},
+    "_conjugate": {
+        "_design",
+        "_categorical",
+        "_information",
+        "_measure",
+        "_sources",
+        "_objective",
+        "_strategy",
+        "_refine",
+    },
     "_refine": {"_design", "_categorical", "_measure", "_sources"},
 }
 

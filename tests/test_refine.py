@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from sknatgrad._conjugate import Basis, conjugate_gradients
 from sknatgrad._information import DiagonalInformation
-from sknatgrad._refine import Basis, conjugate_gradients
 
 
 def problem(values, shape=(2, 3), seed=0):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sknatgrad._array import is_sparse, pick_rows, stored_bytes_per_row, take_rows
-from sknatgrad._sources.sampling import class_totals, spread
+from sknatgrad._sources.sampling import all_same, class_totals, spread
 from sknatgrad._typing import RowBlock
 from sknatgrad._workers import Workers
 
@@ -95,12 +95,17 @@ class MemorySource:
         """Return a source of about `n_rows` of the rows, copied; each class weighs in it what it weighs here."""
         rows = spread(self.codes, self.weight, n_rows)
         codes, weight = self.codes[rows], self.weight[rows]
-        here, everywhere = class_totals(codes, weight), class_totals(self.codes, self.weight)
-        factors = np.divide(everywhere, here, out=np.zeros_like(here), where=here > 0)
+        here = class_totals(codes, weight)
+        factors = np.divide(self._class_totals, here, out=np.zeros_like(here), where=here > 0)
         return MemorySource(pick_rows(self.X, rows), codes, weight * factors[codes], self.n_logits, self.workers)
+
+    @cached_property
+    def _class_totals(self) -> Array:
+        return class_totals(self.codes, self.weight)
 
     def rounded(self) -> MemorySource:
         """Return the same blocks in float32; copies, where X is float64."""
-        one = self.weight.strides == (0,)
-        weight = np.broadcast_to(np.float32(self.weight[0]), self.weight.shape) if one else self.weight
+        weight = self.weight
+        if all_same(weight):
+            weight = np.broadcast_to(np.float32(weight[0]), weight.shape)
         return replace(self, weight=weight.astype(np.float32, copy=False), dtype=np.float32)

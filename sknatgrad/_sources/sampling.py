@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 # rows that every class has at least, if it has them at all
 LEAST_OF_A_CLASS = 32
+FEW_CLASSES = 8
 
 
 def spread(codes: Codes, weight: Array, n_rows: int) -> Codes:
@@ -20,7 +21,7 @@ def spread(codes: Codes, weight: Array, n_rows: int) -> Codes:
     drawn. Classes that are rare get more than their share: each has to be seen.
     """
     draws = np.random.default_rng(0)
-    weighty = None if weight.all() else np.flatnonzero(weight)
+    weighty = None if all_same(weight) or weight.all() else np.flatnonzero(weight)
     rows = _evenly(weight.size if weighty is None else weighty.size, n_rows, draws)
     rows = rows if weighty is None else weighty[rows]
     n_classes = int(codes.max()) + 1
@@ -30,11 +31,19 @@ def spread(codes: Codes, weight: Array, n_rows: int) -> Codes:
     return np.unique(np.concatenate([rows, *more])) if more else rows
 
 
+def all_same(weight: Array) -> bool:
+    """Say whether one number is the weight of all rows."""
+    return weight.strides == (0,)
+
+
 def class_totals(codes: Codes, weight: Array) -> Array:
     """Return the sum of the weights of each class, ``(K,)``."""
-    if weight.strides == (0,):
-        # one number for all rows
-        return np.bincount(codes).astype(np.float64) * float(weight[0])
+    if all_same(weight):
+        n_classes = int(codes.max()) + 1
+        # to compare a few times takes less time than to count once
+        few = n_classes <= FEW_CLASSES
+        counts = [np.count_nonzero(codes == k) for k in range(n_classes)] if few else np.bincount(codes)
+        return np.asarray(counts, dtype=np.float64) * float(weight[0])
     return np.bincount(codes, weights=weight).astype(np.float64, copy=False)
 
 
