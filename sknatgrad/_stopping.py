@@ -17,7 +17,7 @@ MAX_REJECTIONS = 20
 # Errors of a last step that are as good as none, relative to the loss. With the first, which is in units of tol² as
 # Newton's method squares the gap, coefficients agree to 1e-8 of their size whichever way they were found, even those of
 # a column that is there in one row of a hundred. Less is of no use to float64. The second is in units of tol.
-TIGHT = 1e-3
+TIGHT = 0.1
 TIGHTEST = 1e-20
 LOOSE = 1e-3
 
