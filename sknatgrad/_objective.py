@@ -13,7 +13,7 @@ from sknatgrad._conjugate import Solution
 from sknatgrad._information import DenseInformation, IdentityInformation
 from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel, SquaresKernel
 from sknatgrad._parameters import BINARY, centre
-from sknatgrad._refine import IterativeInformation, Preconditioner
+from sknatgrad._refine import IN_DOUBLE, IterativeInformation, Preconditioner
 from sknatgrad._stopping import ROUNDING, LastError
 from sknatgrad._strategy import PRECONDITIONERS, on_sample
 from sknatgrad._typing import Certificate, Direction, Measured
@@ -101,9 +101,8 @@ class Objective:
 
     @property
     def _errors(self) -> LastError:
-        # rounding to float32 is another one in another order of the rows
         tight = self.last_error.tight
-        return self.last_error if self.plan.exact and not self.plan.rounded else LastError(tight, tight)
+        return self.last_error if self.plan.exact else LastError(tight, tight)
 
     def direction(self, measured: Measured, shift: Array) -> Direction:
         """Return −M⁻¹g, M the metric plus I ⊗ diag(shift)."""
@@ -187,8 +186,7 @@ class Objective:
             return product
 
         def build(structure: str) -> Any:
-            # the diagonal is cheap
-            if structure != "diagonal":
+            if structure not in IN_DOUBLE:
                 information = self._build(rounded_scores(), PRECONDITIONERS[structure], rounded=True)
                 if self._holds(information.diagonal()):
                     return information

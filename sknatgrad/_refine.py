@@ -27,6 +27,9 @@ CHEAP = 2.0
 TRIAL = 0.25
 # how much an offer has to save, in its own price
 WORTH = 1.0
+# Structures that are not computed in single precision. Its rounding is another one in another order of the rows: so is
+# then the way that solves take, although products in single precision alone change it by little.
+IN_DOUBLE = {"diagonal", "kronecker"}
 # a preconditioner is computed anew once the loss has fallen to this share
 AGED = 0.5
 # largest error of a step, as a share of its own gain
@@ -77,8 +80,8 @@ class Preconditioner:
 
     @property
     def repeatable(self) -> bool:
-        """Whether solves take the same way for any order of the rows: what is bought is in single precision."""
-        return self.structure == "diagonal"
+        """Whether solves take the same way for any order of the rows."""
+        return self.structure in IN_DOUBLE
 
     def outdated(self, loss: float) -> bool:
         """Say whether it was computed too far away, or never."""
@@ -196,13 +199,14 @@ class IterativePrecision:
         known, loss, before = self.information.bought, self.information.loss, self.information.bought.gained
         spent = 0
 
-        def goal() -> float:
-            return loss * (self.information.last_error.loose if known.repeatable else self.information.last_error.tight)
+        def goal(shrinks: float = 0.0) -> float:
+            tight, loose = self.information.last_error
+            # the slower it goes, the more there may be along directions that it has not come to yet
+            return loss * (loose if known.repeatable else tight * (1.0 - shrinks))
 
         def enough(solution: Solution) -> bool:
             gained, left = solution.gained, solution.left
-            # the slower it goes, the more there may be along directions that it has not come to yet
-            if left <= (1.0 - solution.shrinks) * goal():
+            if left <= goal(solution.shrinks):
                 return True
             # what Newton's method itself will leave: as a share of the gain, the gain's share of the loss, or more
             # where the last step has shown more

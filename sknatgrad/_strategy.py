@@ -226,7 +226,7 @@ def _offers(shape: Shape, *, rounded: bool) -> tuple[Offer, ...]:
     several, class_bytes = shape.n_logits > 1, 8 * shape.n_columns**2
     offers = []
     if several and 8 * max(shape.n_columns, shape.n_logits) ** 2 <= DENSE_BUDGET_BYTES:
-        offers.append(Offer("kronecker", "a Kronecker product", shape.kronecker(SINGLE) / product))
+        offers.append(Offer("kronecker", "a Kronecker product", shape.kronecker() / product))
     # one matrix a class, a few times over, takes as much as vectors of the rows do
     if several and shape.n_columns**2 <= 2 * shape.n_rows and shape.n_logits * class_bytes <= DENSE_BUDGET_BYTES:
         offers.append(Offer("blocks", "a matrix a class", shape.blocks(SINGLE) / product))
