@@ -25,6 +25,7 @@ def _options():
     add("--metrics", help="compare our metrics with each other, not with others", **metrics)
     add("--repeats", type=int, default=5, help="interleaved repeats of what counts (default: 5)")
     add("--limit", type=float, default=60.0, help="seconds a fit may take (default: 60)")
+    add("--rungs", type=int, help="rungs of each ladder at most, the tightest first (default: all)")
     add("--threads", type=int, help="threads of BLAS and OpenMP (default: their own)")
     add("--data", default=os.environ.get("SKNATGRAD_DATA"), help="folder of adult.csv.gz and mnist_5k.csv.gz")
     add("--no-memory", dest="memory", action="store_false", help="do not measure peak memory")
@@ -54,7 +55,7 @@ def _run(options, console):
     from benchmarks.workloads import chosen
 
     workloads = chosen(options.workloads, growth=options.growth)
-    plan = Plan(tuple(options.contestants), options.repeats, options.limit, options.data, options.memory)
+    plan = Plan(tuple(options.contestants), options.repeats, options.limit, options.data, options.memory, options.rungs)
     path = options.output / f"results-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
     records, left_behind = [], {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

@@ -48,6 +48,17 @@ class Contestant:
     takes_sparse: bool = True
     takes_many_classes: bool = True
 
+    def rungs(self, at_most=None):
+        """Return the ladder, or so many of its rungs, spread evenly down from the tightest."""
+        last = len(self.ladder) - 1
+        if at_most is None or at_most > last:
+            return self.ladder
+        return tuple(self.ladder[round(last * (1 - step / at_most))] for step in reversed(range(at_most)))
+
+    def rung(self, label):
+        """Return the rung of this label."""
+        return next(rung for rung in self.ladder if rung.label == label)
+
     def refusal(self, *, stored_sparse, n_classes):
         """Return why this contestant cannot take part, or None."""
         if stored_sparse and not self.takes_sparse:

@@ -23,6 +23,7 @@ class Plan:
     limit: float
     data: str | None
     memory: bool
+    rungs: int | None = None  # of each ladder, at most
 
 
 class NoAnswerError(Exception):
@@ -131,7 +132,7 @@ def run_workload(workload, plan, tell, left_behind):
 def _climb(worker, record, plan, tell):
     """Fit each contestant once a rung, from the loosest, until the time limit stops it."""
     for entry in (entry for entry in record.entries if entry.refusal is None):
-        ladder = CONTESTANTS[entry.name].ladder
+        ladder = CONTESTANTS[entry.name].rungs(plan.rungs)
         try:
             worker.ask("warm", entry.name, limit=plan.limit)
         except NoAnswerError as error:
@@ -151,7 +152,7 @@ def _fit(worker, entry, index, limit):
     """Add one fit to a rung; return whether tighter rungs are worth a try."""
     rung = entry.rungs[index]
     try:
-        rung.add(*worker.ask("fit", entry.name, index, limit=limit))
+        rung.add(*worker.ask("fit", entry.name, rung.label, limit=limit))
     except NoAnswerError as error:
         rung.failure, rung.timed_out = str(error), error.timed_out
         return False
@@ -200,7 +201,7 @@ def _measure_peaks(workload, record, plan, tell):
         worker = Worker(workload, plan.data)
         try:
             worker.ask("warm", entry.name)
-            entry.peak_mib = worker.ask("peak", entry.name, entry.rungs.index(rung), limit=3 * plan.limit)
+            entry.peak_mib = worker.ask("peak", entry.name, rung.label, limit=3 * plan.limit)
             entry.peak_rung = rung.label
         except NoAnswerError:
             # the table shows that there is no number

@@ -91,9 +91,9 @@ def _timed_fit(X, codes, contestant, rung):
     return time.perf_counter() - start, fitted
 
 
-def _fit(pipe, X, codes, name, index):
+def _fit(pipe, X, codes, name, label):
     contestant = CONTESTANTS[name]
-    rung = contestant.ladder[index]
+    rung = contestant.rung(label)
     seconds, fitted = _timed_fit(X, codes, contestant, rung)
     if seconds < SHORT_SECONDS:
         more = [_timed_fit(X, codes, contestant, rung)[0] for _ in range(SHORT_CALLS - 1)]
@@ -118,7 +118,7 @@ def _equivalent_pass(pipe, X, codes):
     pipe.send(("value", statistics.median(times)))
 
 
-def _peak(pipe, X, codes, name, index):
+def _peak(pipe, X, codes, name, label):
     """Send by how many MiB the process grew at most during a fit, beyond X, y and the imports."""
     contestant = CONTESTANTS[name]
     gc.collect()
@@ -128,11 +128,11 @@ def _peak(pipe, X, codes, name, index):
         ctypes.CDLL(None).malloc_trim(0)
         linux.write_text("5")
         before = _status("VmRSS")
-        contestant.fit(X, codes, **contestant.ladder[index].settings)
+        contestant.fit(X, codes, **contestant.rung(label).settings)
         grown = _status("VmHWM") - before
     else:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        contestant.fit(X, codes, **contestant.ladder[index].settings)
+        contestant.fit(X, codes, **contestant.rung(label).settings)
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         # macOS counts bytes
         grown /= 1024 if sys.platform == "darwin" else 1

@@ -77,3 +77,12 @@ def entry(name, seconds):
     if seconds is None:
         return Entry(name, rungs=[RungRecord("r", failure="longer than 8 s", timed_out=True)])
     return Entry(name, rungs=[rung("r", [seconds], 1.0)])
+
+
+def test_few_rungs_of_a_ladder_are_its_tightest_and_some_below():
+    ladder = PEERS["newton-cholesky"].ladder
+    assert PEERS["newton-cholesky"].rungs() == ladder
+    assert PEERS["newton-cholesky"].rungs(100) == ladder
+    assert PEERS["newton-cholesky"].rungs(1) == ladder[-1:]
+    assert PEERS["newton-cholesky"].rungs(2) == (ladder[2], ladder[5])
+    assert PEERS["newton-cholesky"].rung(ladder[3].label) == ladder[3]
