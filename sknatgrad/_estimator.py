@@ -80,8 +80,9 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
     tol : float, default=1e-8
         Stop when the natural decrement :math:`\frac{1}{2} g^T (F + \Lambda)^{-1} g`, which is what is still to be
         gained, is at most this share of the loss. It is asked of the true Fisher information whatever the metric, so
-        a fit that says it has converged has converged. Under ``'auto'`` the step that closes the gap is then taken,
-        once it can be expected to leave much less than ``tol**2``, or the share is below ``tol / 100``.
+        a fit that says it has converged has converged. Under ``'auto'`` the step that closes the gap is then taken.
+        Where matrices are factorised, next to nothing is left after it; where steps are solved by conjugate gradients,
+        at most about ``tol / 1000``.
 
     fit_intercept : bool, default=True
         Whether to fit an intercept.

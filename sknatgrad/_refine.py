@@ -104,10 +104,14 @@ class Preconditioner:
         """Use `information`, computed where the loss was `loss`."""
         self.information, self.loss, self._factorised, self.spent, self.latest = information, loss, None, 0, 0
 
+    def drop(self) -> None:
+        """Forget the information: the memory is needed for the next one."""
+        self.information, self._factorised = None, None
+
     def buy(self) -> None:
         """Choose the next offer; its information is to be computed."""
         self.structure, self.name, self.price = self.offers.pop(0)
-        self.information = None
+        self.drop()
 
     def basis(self, size: int) -> Basis:
         """Return memory for the directions of a solve for so many numbers."""
@@ -154,6 +158,7 @@ class IterativeInformation:
         """Return the preconditioner's information, computed anew if the one there is comes from too far away."""
         known = self.bought
         if known.outdated(self.loss):
+            known.drop()
             known.take(self.build(known.structure), self.loss)
         return known.information  # type: ignore[return-value]
 

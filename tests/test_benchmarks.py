@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from problems import probabilities
 
-from benchmarks.contestants import CONTESTANTS, tiny_problem
+from benchmarks.contestants import CONTESTANTS, PEERS, tiny_problem
 from benchmarks.objective import mean_objective
 from benchmarks.results import Entry, Record, RungRecord, load, save
 from benchmarks.tables import summary_table

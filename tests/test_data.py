@@ -13,7 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning, _strategy, fisher_information
-from sknatgrad._sources import memory
+from sknatgrad._array import pick_rows
+from sknatgrad._sources import class_totals, memory
 from sknatgrad._validation import encode
 
 KINDS = list(as_kinds(np.eye(2)))
@@ -396,3 +397,31 @@ def test_single_precision_data_give_the_same_probabilities(n_classes):
     double, single = fit(X, y), fit(X.astype(np.float32), y)
     np.testing.assert_allclose(single.predict_proba(X.astype(np.float32)), double.predict_proba(X), rtol=0, atol=1e-5)
     assert single.coef_.dtype == np.float32
+
+
+LAYOUTS = {
+    "C order": lambda X: X,
+    "Fortran order": np.asfortranarray,
+    "every other row": lambda X: np.repeat(X, 2, axis=0)[::2],
+    "every other column": lambda X: np.repeat(X, 2, axis=1)[:, ::2],
+    "sparse": sparse.csr_array,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_picked_rows_are_those_of_the_table(layout):
+    X, rows = counts()[0], np.array([3, 4, 80])
+    given = LAYOUTS[layout](X)
+    picked = pick_rows(given, rows)
+    np.testing.assert_array_equal(picked.toarray() if layout == "sparse" else picked, X[rows])
+    # whichever order is stored, a block of the sample is read as a block of the table is
+    assert layout != "Fortran order" or picked.flags.f_contiguous
+
+
+@pytest.mark.parametrize("n_classes", [2, 8, 9, 40])
+def test_class_totals(n_classes):
+    codes = (np.random.default_rng(0).integers(0, n_classes, size=500) ** 2 % n_classes).astype(np.uint8)
+    codes[0] = n_classes - 1
+    expected = [3.0 * np.sum(codes == k) for k in range(n_classes)]
+    np.testing.assert_array_equal(class_totals(codes, np.broadcast_to(3.0, 500)), expected)
+    np.testing.assert_array_equal(class_totals(codes, np.full(500, 3.0)), expected)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from sknatgrad._conjugate import Basis, conjugate_gradients
+from sknatgrad._conjugate import Basis, Remembering, conjugate_gradients
 from sknatgrad._information import DiagonalInformation
+from sknatgrad._refine import TELLING, Preconditioner
 
 
 def problem(values, shape=(2, 3), seed=0):
@@ -106,3 +107,51 @@ def test_product_that_is_not_finite_ends_it_unsolved():
     solution = solve(lambda move: np.nan * move, np.ones((2, 3)), IDENTITY, tolerance=1e-2)
     assert not solution.solved
     np.testing.assert_array_equal(solution.move, 0.0)
+
+
+def remembered(product, right, metric, rows=32):
+    """The directions of a solve to 1e-8."""
+    basis = Basis(rows, right.size)
+    target = 1e-16 * float(np.vdot(right, metric.solve(right)))
+    conjugate_gradients(product, right, metric, enough=lambda solution: solution.left <= target, basis=basis)
+    return basis
+
+
+@pytest.mark.parametrize("shrunk", [1.0, 0.03])
+def test_what_a_solve_has_found_out_helps_the_next_one(shrunk):
+    """Eight small eigenvalues: the first solve learns of them, the next one, of a smaller matrix, need not."""
+    values = np.append(np.geomspace(1e-6, 1e-2, 8), np.linspace(0.8, 1.2, 52))
+    _, product, right = problem(values, shape=(3, 20))
+    metric = DiagonalInformation(np.ones((3, 20))).precision(np.zeros(20))
+    basis = remembered(product, right, metric)
+    other = np.random.default_rng(1).normal(size=(3, 20))
+    now = lambda move: shrunk * product(move)  # noqa: E731
+    cold = solve(now, other, metric, tolerance=1e-6)
+    warm = solve(now, other, Remembering(metric, basis, shrunk), tolerance=1e-6)
+    assert warm.solved
+    assert warm.products < 0.5 * cold.products
+    np.testing.assert_allclose(warm.move, cold.move, rtol=0, atol=1e-4 * abs(cold.move).max())
+
+
+def test_what_is_remembered_is_exact_along_its_directions():
+    _, product, right = problem(np.geomspace(1e-2, 1.0, 18), shape=(3, 6))
+    metric = DiagonalInformation(np.ones((3, 6))).precision(np.zeros(6))
+    memory = Remembering(metric, remembered(product, right, metric, rows=5), 0.5)
+    # the residuals of the first solve, hence its right side too, lie in the span of the directions' images
+    krylov = [right]
+    for _ in range(4):
+        krylov.append(product(krylov[-1]))
+    for vector in krylov:
+        np.testing.assert_allclose(memory.solve(0.5 * product(vector)), vector, rtol=1e-6)
+
+
+def test_only_long_solves_are_remembered():
+    known = Preconditioner(rows=4)
+    metric = DiagonalInformation(np.ones((1, 6))).precision(np.zeros(6))
+    known.basis(6).add(np.ones(6), np.ones(6), 6.0)
+    known.remember(TELLING - 1, 1.0)
+    assert known.remembering(metric, 1.0) is metric
+    known.remember(TELLING, 1.0)
+    assert known.remembering(metric, 0.5).shrunk == 0.5
+    # at a loss of zero nothing is known of how the matrix has changed
+    assert known.remembering(metric, 0.0) is metric
