@@ -119,11 +119,11 @@ class Shape(NamedTuple):
         gram = self.n_rows * self.size * (self.n_logits * self.stored / (speed * FLOPS) + ENTRY)
         return gram + 2.0 * self.size**3 / 3.0 / FLOPS
 
-    def kronecker(self, speed: float = 1.0) -> float:
+    def kronecker(self) -> float:
         """Seconds of the two factors, and of their factorisations."""
         factorise = 2.0 * (self.n_columns**3 + self.n_logits**3) / 3.0 / FLOPS
         grams = self.n_rows * (self.n_columns * self.stored + self.n_logits**2) / THIN_FLOPS
-        return grams / speed + factorise
+        return grams + factorise
 
     def blocks(self, speed: float = 1.0) -> float:
         """Seconds of one matrix a class, from the few classes that each row counts in, and of their inverses.

@@ -16,11 +16,14 @@ def problem(values, shape=(2, 3), seed=0):
     return matrix, lambda move: (matrix @ move.ravel()).reshape(shape), rng.normal(size=shape)
 
 
-def solve(product, right, metric, *, tolerance, rows=32, **options):
+def solve(product, right, metric, *, tolerance, basis=None, **options):
     """Solve until the residual, in the metric's inverse, has fallen by `tolerance`."""
     target = tolerance**2 * float(np.vdot(right, metric.solve(right)))
-    basis = Basis(rows, right.size)
-    enough = lambda solution: solution.left <= target  # noqa: E731
+
+    def enough(solution):
+        return solution.left <= target
+
+    basis = basis or Basis(32, right.size)
     return conjugate_gradients(product, right, metric, enough=enough, basis=basis, **options)
 
 
@@ -93,12 +96,12 @@ def test_outliers_are_solved_once():
     _, product, right = problem(np.append(np.linspace(1.0, 30.0, 15), [1e4, 1e6, 1e7]), shape=(3, 6))
     metric = DiagonalInformation(np.ones((3, 6))).precision(np.zeros(6))
     assert solve(product, right, metric, tolerance=1e-8).products <= 18
-    assert solve(product, right, metric, tolerance=1e-8, rows=0, max_products=100).products > 25
+    assert solve(product, right, metric, tolerance=1e-8, basis=Basis(0, 18), max_products=100).products > 25
 
 
 def test_directions_beyond_the_memory_are_conjugate_to_the_last_one():
     matrix, product, right = problem(np.geomspace(1e-2, 1.0, 6))
-    solution = solve(product, right, IDENTITY, tolerance=1e-10, rows=2)
+    solution = solve(product, right, IDENTITY, tolerance=1e-10, basis=Basis(2, 6))
     assert solution.solved
     np.testing.assert_allclose(solution.move.ravel(), np.linalg.solve(matrix, right.ravel()), rtol=1e-9)
 
@@ -112,8 +115,7 @@ def test_product_that_is_not_finite_ends_it_unsolved():
 def remembered(product, right, metric, rows=32):
     """The directions of a solve to 1e-8."""
     basis = Basis(rows, right.size)
-    target = 1e-16 * float(np.vdot(right, metric.solve(right)))
-    conjugate_gradients(product, right, metric, enough=lambda solution: solution.left <= target, basis=basis)
+    solve(product, right, metric, tolerance=1e-8, basis=basis)
     return basis
 
 
@@ -125,7 +127,10 @@ def test_what_a_solve_has_found_out_helps_the_next_one(shrunk):
     metric = DiagonalInformation(np.ones((3, 20))).precision(np.zeros(20))
     basis = remembered(product, right, metric)
     other = np.random.default_rng(1).normal(size=(3, 20))
-    now = lambda move: shrunk * product(move)  # noqa: E731
+
+    def now(move):
+        return shrunk * product(move)
+
     cold = solve(now, other, metric, tolerance=1e-6)
     warm = solve(now, other, Remembering(metric, basis, shrunk), tolerance=1e-6)
     assert warm.solved

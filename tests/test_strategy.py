@@ -27,7 +27,7 @@ def force(monkeypatch, module, **settings):
         monkeypatch.setattr(module, name, value)
 
 
-# what conjugate gradients leave of the loss is then 1e-19; by default, 1e-12
+# what conjugate gradients leave of the loss is then 1e-18; by default, 1e-11
 EXACTLY = 1e-15
 DIRECT = {"DIRECT_PRICE": np.inf, "WORTH_SAMPLING": np.inf}
 FREE = {"DIRECT_PRICE": 0.0, "WORTH_SAMPLING": np.inf}

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 # rows that every class has at least, if it has them at all
 LEAST_OF_A_CLASS = 32
-FEW_CLASSES = 8
+# to compare with each of so many classes takes less time than to count once
+FEW = 8
 
 
 def spread(codes: Codes, weight: Array, n_rows: int) -> Codes:
@@ -40,8 +41,7 @@ def class_totals(codes: Codes, weight: Array) -> Array:
     """Return the sum of the weights of each class, ``(K,)``."""
     if all_same(weight):
         n_classes = int(codes.max()) + 1
-        # to compare a few times takes less time than to count once
-        few = n_classes <= FEW_CLASSES
+        few = n_classes <= FEW
         counts = [np.count_nonzero(codes == k) for k in range(n_classes)] if few else np.bincount(codes)
         return np.asarray(counts, dtype=np.float64) * float(weight[0])
     return np.bincount(codes, weights=weight).astype(np.float64, copy=False)
