@@ -139,6 +139,8 @@ class Preconditioner:
     def precision(self, shift: Array) -> Precision:
         """Return the factorised metric with the shift, from the last call if that was the same."""
         if self._factorised is None or not np.array_equal(self._factorised[0], shift):
+            # its memory is needed for the next one
+            self._factorised = None
             self._factorised = shift, self.information.preconditioner(shift)  # type: ignore[union-attr]
         return self._factorised[1]
 

@@ -84,22 +84,30 @@ def ridge_of(gram: Array) -> float:
     return SINGLE_RIDGE if gram.dtype == np.float32 else 0.0
 
 
+def _in_units(scale: Array, matrix: Array, ridge: float) -> Array:
+    """Return E M E with the ridge, stored column by column, as LAPACK would copy it otherwise."""
+    scaled = scale[:, None] * matrix
+    scaled *= scale
+    if ridge > 0.0:
+        scaled[np.diag_indices_from(scaled)] += ridge
+    return scaled.T
+
+
 def factorise(matrix: Array, ridge: float = 0.0) -> Factor:
     """Factorise by Cholesky; where the matrix has no full numerical rank, by Cholesky with pivots, cut off there.
 
     `ridge` is added to the diagonal once that is one.
     """
     scale = equilibrate(matrix)
-    scaled = scale[:, None] * matrix * scale
-    if ridge > 0.0:
-        scaled[np.diag_indices_from(scaled)] += ridge
     noise = noise_floor(len(matrix))
-    lower, failed = lapack.dpotrf(scaled, lower=True, clean=True)
+    scaled = _in_units(scale, matrix, ridge)
+    norm = lapack.dlange("1", scaled)
+    lower, failed = lapack.dpotrf(scaled, lower=True, clean=True, overwrite_a=True)
     if not failed:
-        reciprocal_condition, _ = lapack.dpocon(lower, np.abs(scaled).sum(axis=0).max(), uplo="L")
+        reciprocal_condition, _ = lapack.dpocon(lower, norm, uplo="L")
         if reciprocal_condition > noise:
             return CholeskyFactor(lower, scale)
-    pivoted, order, rank, _ = lapack.dpstrf(scaled, tol=noise, lower=True)
+    pivoted, order, rank, _ = lapack.dpstrf(_in_units(scale, matrix, ridge), tol=noise, lower=True, overwrite_a=True)
     factor = np.empty((len(matrix), rank))
     factor[order - 1] = np.tril(pivoted)[:, :rank]
     basis, upper = np.linalg.qr(factor)

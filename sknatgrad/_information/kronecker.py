@@ -80,9 +80,9 @@ class KroneckerInformation:
         n_logits = len(shares)
         # equal moves of all classes, along which B is zero, get its mean
         ridge = ridge_of(self.features)
-        return ProductPrecision(
-            factorise(shares + 1.0 / n_logits**2, ridge), factorise(self.features + n_logits * np.diag(shift), ridge)
-        )
+        features = self.features.copy()
+        features[np.diag_indices_from(features)] += n_logits * shift
+        return ProductPrecision(factorise(shares + 1.0 / n_logits**2, ridge), factorise(features, ridge))
 
 
 @dataclass(frozen=True)
