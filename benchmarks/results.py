@@ -40,6 +40,7 @@ class Entry:
     name: str
     refusal: str | None = None
     rungs: list[RungRecord] = field(default_factory=list)
+    whole: bool = True  # whether the loosest rungs were climbed too
     peak_mib: float | None = None
     peak_rung: str | None = None
 
@@ -87,7 +88,9 @@ class Record:
 
     @property
     def best(self):
-        """The lowest objective any contestant found."""
+        """The lowest objective any contestant found; None where time ended every climb, so that nobody knows it."""
+        if all(entry.timed_out for entry in self.entries if entry.rungs):
+            return None
         return min((rung.objective for entry in self.entries for rung in entry.finished()), default=None)
 
     def time_of(self, entry, gap):

@@ -133,6 +133,7 @@ def _climb(worker, record, plan, tell):
     """Fit each contestant once a rung, from the loosest, until the time limit stops it."""
     for entry in (entry for entry in record.entries if entry.refusal is None):
         ladder = CONTESTANTS[entry.name].rungs(plan.rungs)
+        entry.whole = ladder == CONTESTANTS[entry.name].ladder
         try:
             worker.ask("warm", entry.name, limit=plan.limit)
         except NoAnswerError as error:
@@ -197,7 +198,8 @@ def _measure_peaks(workload, record, plan, tell):
     runners = [entry for entry in record.entries if entry.finished()]
     for position, entry in enumerate(runners):
         tell(len(runners) - position, f"memory: {entry.name}")
-        rung = entry.cheapest(HEADLINE, record.best) or entry.finished()[-1]
+        rung = entry.cheapest(HEADLINE, record.best) if record.best else None
+        rung = rung or entry.finished()[-1]
         worker = Worker(workload, plan.data)
         try:
             worker.ask("warm", entry.name)

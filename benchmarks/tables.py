@@ -45,7 +45,9 @@ def seconds(value):
 
 
 def ratio(record, gap):
-    """Compare ours with the fastest peer at a gap."""
+    """Compare ours with the fastest peer at a gap; not at a wide one where peers had their tightest rungs alone."""
+    if gap != HEADLINE and not all(entry.whole for entry in record.entries if entry.name != OURS):
+        return Ratio(None)
     times = {entry.name: record.time_of(entry, gap) for entry in record.entries}
     ours = times.pop(OURS, None)
     reached = {name: time for name, time in times.items() if time is not None}

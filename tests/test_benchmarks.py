@@ -7,7 +7,7 @@ from problems import probabilities
 from benchmarks.contestants import CONTESTANTS, PEERS, tiny_problem
 from benchmarks.objective import mean_objective
 from benchmarks.results import Entry, Record, RungRecord, load, save
-from benchmarks.tables import summary_table
+from benchmarks.tables import ratio, summary_table
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -70,6 +70,24 @@ def test_a_lower_bound_counts_in_the_geometric_mean():
     mean, least = ([cell for cell in row if "of" in cell] for row in summary_table([here, there]).rows[-2:])
     assert mean[0] == "> 4.00x of 2"
     assert least[0] == "2.00x of 2"
+
+
+def test_nobody_is_the_best_where_everybody_was_cut_short():
+    loose, stopped = rung("loose", [1.0], 2.0), RungRecord("tight", failure="longer than 8 s", timed_out=True)
+    record = Record("w", "small", "", 8.0, {}, entries=[Entry("a", rungs=[loose, stopped])])
+    assert record.best is None
+    assert record.time_of(record.entries[0], 1e-8) is None
+    record.entries.append(entry("b", 3.0))
+    assert record.best == 1.0
+
+
+def test_tight_rungs_alone_say_nothing_of_wide_gaps():
+    """The peer may have got within 1e-3 at a looser rung, long before it was stopped at this one."""
+    peer = entry("peer", None)
+    record = Record("w", "small", "", 8.0, {}, entries=[entry("sknatgrad", 1.0), peer])
+    assert [str(ratio(record, gap)) for gap in (1e-8, 1e-3)] == ["> 8.00x", "> 8.00x"]
+    peer.whole = False
+    assert [str(ratio(record, gap)) for gap in (1e-8, 1e-3)] == ["> 8.00x", "-"]
 
 
 def entry(name, seconds):
