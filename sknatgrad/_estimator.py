@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sknatgrad._array import narrow, stored_bytes_per_row, without_empty_columns
+from sknatgrad._array import narrow, without_empty_columns
 from sknatgrad._categorical import predict
 from sknatgrad._descent import Rule, descend
 from sknatgrad._design import Design
@@ -378,10 +378,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         random = check_random_state(self.random_state) if self.fisher == "monte_carlo" else None
         seed = 0 if random is None else int(random.randint(np.iinfo(np.int32).max))
         source = MemorySource(X, codes, weight, n_logits, workers)
-        stored = stored_bytes_per_row(X)
-        rounding = 0.0 if X.dtype != np.float64 else 0.5 * stored
-        shape = Shape(X.shape[0], n_logits, prior.size, stored / 8.0 + self.fit_intercept, rounding)
-        chosen = plan(self.fisher, shape, adaptive=rule.adaptive, leap=rule.max_kl is None)
+        chosen = plan(self.fisher, Shape.of(X, n_logits, prior.size), adaptive=rule.adaptive, leap=rule.max_kl is None)
         return Objective(source, prior, chosen, seed, LastError.of(rule.tol))
 
     def _rule(self) -> Rule:

@@ -132,13 +132,18 @@ class FisherProductKernel:
 
     def __call__(self, block: RowBlock) -> Array:
         """Return the products over one block, ``(j, q, d)``."""
-        design, scores = Design.of(block.X, self.moves.shape[-1]), self.scores[block.number]
-        products = []
-        for move in self.moves:
-            rows = scores.apply(design.logits(move.astype(block.X.dtype, copy=False)))
-            rows *= block.weight[:, None]
-            products.append(design.pull_back(rows))
-        return np.stack(products) if len(products) > 1 else products[0][None]
+        n_moves, n_logits, n_columns = self.moves.shape
+        design, scores = Design.of(block.X, n_columns), self.scores[block.number]
+        # all at once, so that X is read but twice
+        rows = design.logits(self.moves.reshape(-1, n_columns).astype(block.X.dtype, copy=False))
+        if n_moves == 1:
+            rows = scores.apply(rows)
+        else:
+            for start in range(0, rows.shape[1], n_logits):
+                part = slice(start, start + n_logits)
+                rows[:, part] = scores.apply(rows[:, part])
+        rows *= block.weight[:, None]
+        return design.pull_back(rows).reshape(self.moves.shape)
 
     def merge(self, left: Array, right: Array) -> Array:
         """Pool two runs of rows."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from sknatgrad._array import stored_bytes_per_row
 from sknatgrad._categorical import EmpiricalExpectation, SampledExpectation, TrueExpectation
 from sknatgrad._information import (
     BlockInformation,
@@ -20,6 +21,7 @@ from sknatgrad._sources.memory import BLOCK_BYTES, MIN_BLOCK_ROWS, TEMPORARIES
 if TYPE_CHECKING:
     from sknatgrad._categorical import Expectation
     from sknatgrad._information import Structure
+    from sknatgrad._typing import Matrix
 
 FisherName = Literal["true", "empirical", "diagonal", "kronecker", "monte_carlo", "identity"]
 
@@ -91,6 +93,13 @@ class Shape(NamedTuple):
     n_columns: int  # d
     stored: float  # values of X that are stored, a row
     rounding: float = np.inf  # bytes that X would take in float32, beyond those it takes as it is, a row
+
+    @classmethod
+    def of(cls, X: Matrix, n_logits: int, n_columns: int) -> Shape:
+        """Return the shape of the problem that these rows pose."""
+        stored = stored_bytes_per_row(X)
+        rounding = 0.0 if X.dtype != np.float64 else 0.5 * stored
+        return cls(X.shape[0], n_logits, n_columns, stored / 8.0 + n_columns - X.shape[1], rounding)
 
     @property
     def size(self) -> int:
