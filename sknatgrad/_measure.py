@@ -132,18 +132,24 @@ class FisherProductKernel:
 
     def __call__(self, block: RowBlock) -> Array:
         """Return the products over one block, ``(j, q, d)``."""
-        n_moves, n_logits, n_columns = self.moves.shape
-        design, scores = Design.of(block.X, n_columns), self.scores[block.number]
-        # all at once, so that X is read but twice
-        rows = design.logits(self.moves.reshape(-1, n_columns).astype(block.X.dtype, copy=False))
-        if n_moves == 1:
-            rows = scores.apply(rows)
+        design = Design.of(block.X, self.moves.shape[-1])
+        # several logits all at once; single ones are faster as so many products with vectors than with a thin matrix
+        together = self.moves[None] if self.moves.shape[1] > 1 else self.moves[:, None]
+        products = [self._products(design, block, moves) for moves in together]
+        return products[0] if len(products) == 1 else np.concatenate(products)
+
+    def _products(self, design: Design, block: RowBlock, moves: Array) -> Array:
+        scores, n_logits = self.scores[block.number], moves.shape[1]
+        logits = design.logits(moves.reshape(-1, moves.shape[2]).astype(block.X.dtype, copy=False))
+        if len(moves) == 1:
+            rows = scores.apply(logits)
         else:
-            for start in range(0, rows.shape[1], n_logits):
+            rows = np.empty_like(logits)
+            for start in range(0, logits.shape[1], n_logits):
                 part = slice(start, start + n_logits)
-                rows[:, part] = scores.apply(rows[:, part])
+                rows[:, part] = scores.apply(logits[:, part])
         rows *= block.weight[:, None]
-        return design.pull_back(rows).reshape(self.moves.shape)
+        return design.pull_back(rows).reshape(moves.shape)
 
     def merge(self, left: Array, right: Array) -> Array:
         """Pool two runs of rows."""
