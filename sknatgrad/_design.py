@@ -13,7 +13,7 @@ from scipy import sparse
 from sknatgrad._array import is_sparse
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Codes, Matrix
+    from sknatgrad._typing import Array, Codes, Matrix, RowBlock
 
 
 # in float32, a dense product does so many multiplications in the time of one of a sparse product
@@ -25,11 +25,17 @@ class Design(NamedTuple):
 
     X: Matrix  # (m, p)
     intercept: bool
+    transposed: Matrix = None  # (p, m), if there is a view at hand
 
     @classmethod
     def of(cls, X: Matrix, n_columns: int) -> Design:
         """Return the design of d columns: d > p means an intercept."""
         return cls(X, n_columns > X.shape[1])
+
+    @classmethod
+    def of_block(cls, block: RowBlock, n_columns: int) -> Design:
+        """Return the design of a block's rows."""
+        return cls(block.X, n_columns > block.X.shape[1], block.transposed)
 
     @property
     def n_columns(self) -> int:
@@ -59,7 +65,8 @@ class Design(NamedTuple):
         pulled = np.empty((rows.shape[1], self.n_columns))
         n_features = self.X.shape[1]
         # this way round BLAS is a third faster than for rowsᵀ X
-        pulled[:, :n_features] = (_sparse_product(self.X.T, rows) if is_sparse(self.X) else unlocked(self.X.T, rows)).T
+        turned = self.X.T if self.transposed is None else self.transposed
+        pulled[:, :n_features] = (_sparse_product(turned, rows) if is_sparse(self.X) else unlocked(turned, rows)).T
         if self.intercept:
             pulled[:, n_features] = rows.sum(axis=0)
         return pulled

@@ -45,7 +45,7 @@ class MeasureKernel:
 
     def __call__(self, block: RowBlock) -> Sums:
         """Measure one block."""
-        design = Design.of(block.X, self.theta.shape[-1])
+        design = Design.of_block(block, self.theta.shape[-1])
         prediction = predict(design.logits(self.theta))
         row_loss = prediction.loss(block.codes)
         own = self.expectation.scores(prediction, block.codes, block.start)
@@ -93,7 +93,7 @@ class InformationKernel:
     def __call__(self, block: RowBlock) -> Any:
         """Return the information of one block."""
         weight: Any = block.weight.astype(np.float32) if self.rounded else block.weight
-        return self.structure.of_block(Design.of(block.X, self.n_columns), self.scores[block.number], weight)
+        return self.structure.of_block(Design.of_block(block, self.n_columns), self.scores[block.number], weight)
 
     def merge(self, left: Any, right: Any) -> Any:
         """Pool two runs of rows."""
@@ -132,7 +132,7 @@ class FisherProductKernel:
 
     def __call__(self, block: RowBlock) -> Array:
         """Return the products over one block, ``(j, q, d)``."""
-        design = Design.of(block.X, self.moves.shape[-1])
+        design = Design.of_block(block, self.moves.shape[-1])
         # several logits all at once; single ones are faster as so many products with vectors than with a thin matrix
         together = self.moves[None] if self.moves.shape[1] > 1 else self.moves[:, None]
         products = [self._products(design, block, moves) for moves in together]

@@ -82,7 +82,8 @@ class MemorySource:
         return blocks
 
     def _taken(self, block: RowBlock) -> RowBlock:
-        return block._replace(X=take_rows(self.X, block.start, block.start + block.codes.size, self.dtype))
+        X = take_rows(self.X, block.start, block.start + block.codes.size, self.dtype)
+        return block._replace(X=X, transposed=X.T if is_sparse(X) else None)
 
     def _converted(self, block: RowBlock) -> RowBlock:
         return self._taken(block) if block.X is None else block
