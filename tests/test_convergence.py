@@ -60,9 +60,9 @@ def test_optimum_on_unscaled_data(fisher, name, C):
         message = str(caught[0].message)
         assert "raise max_iter or use fisher='true'" in message
         assert f"{model.n_iter_[0]} iterations" in message
-        # the estimate of what is left is one of the right order, once the model is near enough to be quadratic
+        # what is left is estimated from a quadratic model: right to a fifth within half a percent of the optimum
         left = float(re.search(r"estimates it, ([\d.e+-]+)", message).group(1))
-        if gap < 1e-2:
+        if gap < 5e-3:
             assert left == pytest.approx(gap * oracle(name, C), rel=0.2)
 
 
