@@ -76,6 +76,13 @@ def pick_rows(X: Matrix, rows: Codes) -> Matrix:
     return X.T.take(rows, axis=1).T if X.flags.f_contiguous else X[rows]
 
 
+def beside(left: Matrix, right: Matrix) -> Matrix:
+    """Return the columns of both; sparse if either is."""
+    if is_sparse(left) or is_sparse(right):
+        return sparse.csr_array(sparse.hstack([left, right]))
+    return np.hstack([left, right])
+
+
 def stored_values(X: Matrix) -> Matrix:
     """Return the array that holds X's values: X itself, or the data of a sparse X."""
     return X.data if is_sparse(X) else X

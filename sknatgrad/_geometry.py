@@ -13,7 +13,7 @@ from sknatgrad._measure import MeasureKernel
 from sknatgrad._parameters import join
 from sknatgrad._sources import MemorySource
 from sknatgrad._strategy import STRUCTURES, FisherName, expectation_of
-from sknatgrad._validation import check_rows, check_weights
+from sknatgrad._validation import check_model, check_rows, check_weights, codes_of
 from sknatgrad._workers import Workers
 
 if TYPE_CHECKING:
@@ -78,18 +78,15 @@ def fisher_information(  # noqa: PLR0913 - all but X are keywords
     >>> fisher_information(model, X).shape
     (15, 15)
     """
-    check_is_fitted(estimator)
-    if not (hasattr(estimator, "coef_") and hasattr(estimator, "predict_proba")):
-        message = (
-            f"estimator is a {type(estimator).__name__}, which is not a logistic regression with coef_ and "
-            "predict_proba; of a pipeline pass the last step, with X as transformed by the steps before it."
-        )
-        raise ValueError(message)
+    check_model(estimator)
     if kind not in STRUCTURES:
         message = f"kind={kind!r} is not a Fisher information; it must be one of {sorted(STRUCTURES)}."
         raise ValueError(message)
     X = check_rows(estimator, X)
-    codes = _codes_of(estimator, X, y, kind)
+    if y is None and kind == "empirical":
+        message = "y=None, but kind='empirical' needs the observed labels: pass y."
+        raise ValueError(message)
+    codes = np.zeros(X.shape[0], dtype=np.intp) if y is None else codes_of(estimator, y, X.shape[0])
     weight = check_weights(sample_weight, X.shape[0])
     theta = join(estimator.coef_, estimator.intercept_, with_intercept=bool(getattr(estimator, "fit_intercept", True)))
     seeds = [0]
@@ -168,24 +165,6 @@ def _divergence(log_p: Array, log_q: Array) -> Array:
     terms = np.where(near, p * (np.expm1(small) - small), q - p - np.where(p > 0, p * u, 0.0))
     total: Array = np.where(possible, terms, q).sum(axis=1)
     return total
-
-
-def _codes_of(estimator: Any, X: Matrix, y: Any, kind: str) -> Any:
-    if y is None:
-        if kind == "empirical":
-            message = "y=None, but kind='empirical' needs the observed labels: pass y."
-            raise ValueError(message)
-        return np.zeros(X.shape[0], dtype=np.intp)
-    labels = np.asarray(y)
-    if labels.shape != (X.shape[0],):
-        message = f"y has shape {labels.shape}; it must hold one label a row of X, ({X.shape[0]},)."
-        raise ValueError(message)
-    code_of = {label: code for code, label in enumerate(estimator.classes_.tolist())}
-    unknown = sorted(set(labels.tolist()) - set(code_of), key=str)
-    if unknown:
-        message = f"y holds {unknown[0]!r}, which is not among the estimator's classes {list(code_of)}."
-        raise ValueError(message)
-    return np.array([code_of[label] for label in labels.tolist()], dtype=np.intp)
 
 
 def _positive(n_draws: int) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.utils import assert_all_finite
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sknatgrad._array import canonical, stored_values
 from sknatgrad._sources import class_totals
@@ -37,6 +37,32 @@ def unchanged_on_error(estimator: Any) -> Iterator[None]:
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+def check_model(estimator: Any) -> None:
+    """Refuse what is no fitted logistic regression."""
+    check_is_fitted(estimator)
+    if not (hasattr(estimator, "coef_") and hasattr(estimator, "predict_proba")):
+        message = (
+            f"estimator is a {type(estimator).__name__}, which is not a logistic regression with coef_ and "
+            "predict_proba; of a pipeline pass the last step, with X as transformed by the steps before it."
+        )
+        raise ValueError(message)
+
+
+def codes_of(estimator: Any, y: Any, n_rows: int) -> Codes:
+    """Return the index of each label among the classes of a fitted estimator."""
+    labels = np.asarray(y)
+    if labels.shape != (n_rows,):
+        message = f"y has shape {labels.shape}; it must hold one label a row of X, ({n_rows},)."
+        raise ValueError(message)
+    found, codes = encode(labels)
+    code_of = {label: code for code, label in enumerate(estimator.classes_.tolist())}
+    unknown = [label for label in found.tolist() if label not in code_of]
+    if unknown:
+        message = f"y holds {unknown[0]!r}, which is not among the estimator's classes {list(code_of)}."
+        raise ValueError(message)
+    return np.array([code_of[label] for label in found.tolist()], dtype=np.intp)[codes]
 
 
 def check_rows(estimator: Any, X: Matrix) -> Matrix:

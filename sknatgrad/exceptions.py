@@ -2,8 +2,12 @@
 
 from sklearn.exceptions import ConvergenceWarning
 
-__all__ = ["SeparationWarning"]
+__all__ = ["InferenceWarning", "SeparationWarning"]
 
 
 class SeparationWarning(ConvergenceWarning):
     """The classes can be separated without error, and without a penalty the likelihood then has no maximum."""
+
+
+class InferenceWarning(UserWarning):
+    """Standard errors that should not be believed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import linalg
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array
 
 
+# a coordinate with more than this share of a unit null vector, squared, is moved by it
+NULL_SHARE = 1e-8
 # the rounding of sums of some thousand products in float32, relative to their diagonal
 SINGLE_RIDGE = 1e-6
 
@@ -32,6 +34,15 @@ class CholeskyFactor:
     def outside(self, right: Array) -> float:
         """Return 0, as every b is in the range, or infinity in a row that was zero before a ridge was added."""
         return np.inf if right[self.scale == 0].any() else 0.0
+
+    @property
+    def rank(self) -> int:
+        """Numerical rank of M."""
+        return len(self.scale)
+
+    def determined(self) -> Any:
+        """Return whether each coordinate of M⁻¹ b is determined, ``(k,)``: it is."""
+        return np.ones(len(self.scale), dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,15 @@ class RangeFactor:
             return np.inf
         scaled = _times(self.scale, right)
         return float(np.linalg.norm(scaled - self.basis @ (self.basis.T @ scaled)))
+
+    @property
+    def rank(self) -> int:
+        """Numerical rank of M."""
+        return int(self.basis.shape[1])
+
+    def determined(self) -> Any:
+        """Return whether each coordinate of M⁻¹ b is determined, ``(k,)``: no null vector moves it."""
+        return (self.scale > 0) & (1.0 - (self.basis**2).sum(axis=1) < NULL_SHARE)
 
 
 Factor = CholeskyFactor | RangeFactor

@@ -1,0 +1,101 @@
+"""What inference has to know of a fitted logistic regression, whoever fitted it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sknatgrad._categorical import predict
+from sknatgrad._design import Design
+from sknatgrad._parameters import join
+from sknatgrad._validation import check_model
+
+if TYPE_CHECKING:
+    from sknatgrad._typing import Array, Matrix
+
+# how far the probabilities may be from those of the coefficients; float32 rounds by less
+SAME = 1e-3
+# rows to look at
+FEW_ROWS = 16
+INTERCEPT = "(Intercept)"
+
+
+class Fitted(NamedTuple):
+    """Coefficients and what they minimise."""
+
+    theta: Array  # (q, d)
+    prior: Array  # (d,), the precision of each column's coefficients
+    classes: Any  # (K,)
+    names: tuple[str, ...]  # of the d columns
+    converged: bool
+    intercept: bool
+
+    @property
+    def penalised(self) -> bool:
+        """Whether the estimate is shrunk."""
+        return bool(self.prior.any())
+
+    @classmethod
+    def of(cls, estimator: Any) -> Fitted:
+        """Read a fitted estimator; refuse what is no logistic regression with an L2 penalty or none."""
+        check_model(estimator)
+        intercept = bool(getattr(estimator, "fit_intercept", True))
+        theta = join(estimator.coef_, estimator.intercept_, with_intercept=intercept)
+        n_features = estimator.coef_.shape[1]
+        given = getattr(estimator, "feature_names_in_", None)
+        names = [f"x{j}" for j in range(n_features)] if given is None else [str(name) for name in given]
+        return cls(
+            theta,
+            _prior(estimator, n_features, intercept=intercept),
+            np.asarray(estimator.classes_),
+            (*names, INTERCEPT) if intercept else tuple(names),
+            _has_converged(estimator),
+            intercept,
+        )
+
+    def check_link(self, estimator: Any, X: Matrix) -> None:
+        """Refuse a model whose probabilities are not the sigmoid or softmax of its logits, such as one against rest."""
+        rows = X[: min(FEW_ROWS, X.shape[0])]
+        prediction = predict(Design.of(rows, self.theta.shape[1]).logits(self.theta))
+        with warnings.catch_warnings():
+            # that the columns have lost their names on the way
+            warnings.simplefilter("ignore")
+            proba = np.asarray(estimator.predict_proba(rows), dtype=np.float64)[:, -self.theta.shape[0] :]
+        if not np.abs(proba - prediction.proba).max(initial=0.0) <= SAME:
+            message = (
+                f"estimator is a {type(estimator).__name__} whose probabilities are not the softmax of its logits, as "
+                "of a model of each class against the rest; fit one multinomial model."
+            )
+            raise ValueError(message)
+
+
+def _prior(estimator: Any, n_features: int, *, intercept: bool) -> Array:
+    """Return the precision of the prior of each column, ``(d,)``, that the estimator's penalty stands for."""
+    penalty = getattr(estimator, "penalty", "l2")
+    l1_ratio = getattr(estimator, "l1_ratio_", getattr(estimator, "l1_ratio", None))
+    shares = [] if l1_ratio is None else [share for share in np.ravel(l1_ratio).tolist() if share]
+    if penalty == "l1" or (penalty != "l2" and shares):
+        message = (
+            f"estimator has penalty={penalty!r} and l1_ratio={l1_ratio!r}, but coefficients under an L1 penalty have "
+            "no standard errors of this kind; fit with an L2 penalty or none."
+        )
+        raise ValueError(message)
+    chosen = estimator.C_ if hasattr(estimator, "C_") else getattr(estimator, "C", np.inf)
+    strengths = np.unique(np.asarray(chosen, dtype=np.float64))
+    if strengths.size > 1:
+        message = f"estimator was fitted with another C for each class, {strengths.tolist()}; fit with one C for all."
+        raise ValueError(message)
+    precision = 0.0 if penalty is None else 1.0 / float(strengths[0])
+    prior = np.append(np.full(n_features, precision), np.zeros(int(intercept)))
+    if intercept and getattr(estimator, "solver", "") == "liblinear":
+        # it penalises the coefficient of a column of `intercept_scaling`
+        prior[-1] = precision / float(estimator.intercept_scaling) ** 2
+    return prior
+
+
+def _has_converged(estimator: Any) -> bool:
+    if hasattr(estimator, "converged_"):
+        return bool(estimator.converged_)
+    return bool(np.max(estimator.n_iter_) < estimator.max_iter)

@@ -1,0 +1,379 @@
+"""What follows from coefficients and their covariance."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy import special
+from sklearn.utils import check_array
+
+from sknatgrad._information._symmetric import equilibrate
+from sknatgrad._parameters import BINARY
+from sknatgrad.inference._margins import EffectsKernel, MarginalEffects, interval
+from sknatgrad.inference._score import efficient_score
+from sknatgrad.inference._summary import Line, Summary, footer, head
+
+if TYPE_CHECKING:
+    from sknatgrad._typing import Array, Matrix
+    from sknatgrad.inference._question import Question
+    from sknatgrad.inference._sums import Totals
+
+# eigenvalues of a unit diagonal below this are rounding
+RANK = 1e-10
+
+
+class ChiSquared(NamedTuple):
+    """A test whose statistic is chi-squared under the hypothesis."""
+
+    statistic: float
+    dof: int
+    p_value: float
+
+    @classmethod
+    def of(cls, statistic: float, dof: int) -> ChiSquared:
+        """Return the test with its p-value."""
+        return cls(float(statistic), int(dof), float(special.chdtrc(dof, max(statistic, 0.0))))
+
+    @classmethod
+    def quadratic(cls, off: Array, covariance: Array) -> ChiSquared:
+        """Return the test of vᵀ C⁻¹ v, with as many degrees of freedom as C has rank."""
+        scale = equilibrate(covariance)
+        unit = scale[:, None] * covariance * scale
+        solved = np.linalg.pinv(unit, hermitian=True, rcond=RANK) @ (scale * off)
+        return cls.of(float((scale * off) @ solved), int(np.linalg.matrix_rank(unit, hermitian=True, tol=RANK)))
+
+
+class OddsRatios(NamedTuple):
+    """Factors on the odds against the reference class, each with its interval: three arrays ``(K - 1, d)``."""
+
+    ratio: Array
+    low: Array
+    high: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceResult:
+    r"""Coefficients of a fitted logistic regression with their covariance, and what follows from them.
+
+    K classes have K - 1 rows of coefficients, each the log-odds of its class against the reference. Standard errors
+    and p-values are of the normal approximation: :math:`z = \beta / \mathrm{SE}`, two-sided.
+
+    Attributes
+    ----------
+    params : ndarray of shape (n_classes - 1, n_columns)
+        Coefficients, the intercept last, if there is one.
+
+    covariance : ndarray of shape ((n_classes - 1) * n_columns, (n_classes - 1) * n_columns)
+        Their covariance, ordered as ``params.ravel()``; NaN for coefficients that the data do not determine.
+
+    feature_names : tuple of str, n_columns of them
+        Names of the columns; that of the intercept is ``'(Intercept)'``.
+
+    classes : tuple, n_classes - 1 of them
+        The class of each row of `params`.
+
+    reference : label
+        The class they are compared with.
+
+    n : float
+        Number of observations: the sum of the weights where they are frequencies, else the rows with weight.
+
+    loglik, loglik_null : float
+        Log-likelihood in nats, without penalty, of the model and of one that knows no features.
+
+    effective_dof : float
+        Number of coefficients that are determined; for a penalised fit tr((F + Λ)⁻¹ F).
+
+    penalised, intercept : bool
+        Whether the fit has a penalty, and an intercept.
+
+    question, totals : object
+        What :func:`infer` was asked, and the rows, by reference, for tests and effects that need them again.
+    """
+
+    params: Array
+    covariance: Array
+    feature_names: tuple[str, ...]
+    classes: tuple[Any, ...]
+    reference: Any
+    n: float
+    loglik: float
+    loglik_null: float
+    effective_dof: float
+    penalised: bool
+    intercept: bool
+    question: Question
+    totals: Totals = field(repr=False, compare=False)
+
+    @property
+    def standard_errors(self) -> Array:
+        """Standard error of each coefficient, ``(K - 1, d)``."""
+        return np.sqrt(self.covariance.diagonal()).reshape(self.params.shape)
+
+    @property
+    def z(self) -> Array:
+        """Coefficients in units of their standard errors, ``(K - 1, d)``."""
+        return self.params / self.standard_errors
+
+    @property
+    def p_values(self) -> Array:
+        """Probability of a z at least as large, either way, if the coefficient were 0, ``(K - 1, d)``."""
+        # without cancellation, however large z is
+        return np.asarray(2.0 * special.ndtr(-np.abs(self.z)))
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion, -2 loglik + 2 effective_dof."""
+        return -2.0 * self.loglik + 2.0 * self.effective_dof
+
+    @property
+    def bic(self) -> float:
+        """Schwarz's criterion, -2 loglik + log(n) effective_dof."""
+        return -2.0 * self.loglik + float(np.log(self.n)) * self.effective_dof
+
+    @property
+    def pseudo_r2(self) -> float:
+        """McFadden's: 1 - loglik / loglik_null."""
+        return 1.0 - self.loglik / self.loglik_null
+
+    def conf_int(self, level: float = 0.95) -> Array:
+        """Return the interval of each coefficient that the normal approximation gives.
+
+        Parameters
+        ----------
+        level : float, default=0.95
+            Coverage, in (0, 1).
+
+        Returns
+        -------
+        interval : ndarray of shape (n_classes - 1, n_columns, 2)
+            Lower and upper ends.
+
+        Raises
+        ------
+        ValueError
+            If `level` is not in (0, 1).
+        """
+        return interval(self.params, self.standard_errors, level)
+
+    def odds_ratios(self, level: float = 0.95) -> OddsRatios:
+        """Return exp of the coefficients and of their intervals.
+
+        Parameters
+        ----------
+        level : float, default=0.95
+            Coverage of the intervals, in (0, 1).
+
+        Returns
+        -------
+        ratios : OddsRatios
+            `ratio`, `low` and `high`, each of shape (n_classes - 1, n_columns): by what factor one unit more of a
+            feature multiplies the odds of the class against the reference. Infinite where that is beyond float64.
+
+        Raises
+        ------
+        ValueError
+            If `level` is not in (0, 1).
+        """
+        ends = self.conf_int(level)
+        with np.errstate(over="ignore"):
+            return OddsRatios(np.exp(self.params), np.exp(ends[..., 0]), np.exp(ends[..., 1]))
+
+    def wald_test(self, constraint: Any, value: Any = 0.0) -> ChiSquared:
+        """Test linear hypotheses on the coefficients together.
+
+        Parameters
+        ----------
+        constraint : str, list of str, or array-like of shape (n_constraints, (n_classes - 1) * n_columns)
+            Names of features, all of whose coefficients are zero under the hypothesis; or R in R β = `value`, β
+            ordered as ``params.ravel()``.
+
+        value : float or array-like of shape (n_constraints,), default=0.0
+            Right-hand side.
+
+        Returns
+        -------
+        test : ChiSquared
+            The statistic (Rβ - v)ᵀ (R Cov Rᵀ)⁻¹ (Rβ - v), its degrees of freedom, the rank of R Cov Rᵀ, and the
+            p-value. Wald (1943), "Tests of statistical hypotheses concerning several parameters".
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown, the shape is another one, or a coefficient is not determined by the data.
+        """
+        rows = self._constraint(constraint)
+        used = np.abs(rows).sum(axis=0) > 0.0
+        if np.isnan(self.covariance.diagonal()[used]).any():
+            message = "constraint involves coefficients that the data do not determine; test others, or drop columns."
+            raise ValueError(message)
+        off = rows[:, used] @ self.params.ravel()[used] - value
+        spread = rows[:, used] @ self.covariance[np.ix_(used, used)] @ rows[:, used].T
+        return ChiSquared.quadratic(off, spread)
+
+    def _constraint(self, constraint: Any) -> Array:
+        names = [constraint] if isinstance(constraint, str) else constraint
+        if all(isinstance(name, str) for name in names):
+            unknown = [name for name in names if name not in self.feature_names]
+            if unknown or not names:
+                message = f"constraint names {unknown}, but the columns are {list(self.feature_names)}."
+                raise ValueError(message)
+            columns = [self.feature_names.index(name) for name in names]
+            wanted = np.zeros(self.params.shape, dtype=bool)
+            wanted[:, columns] = True
+            return np.eye(self.params.size)[wanted.ravel()]
+        rows = np.atleast_2d(np.asarray(constraint, dtype=np.float64))
+        if rows.ndim != 2 or rows.shape[1] != self.params.size or not np.abs(rows).sum(axis=1).all():  # noqa: PLR2004 - a matrix
+            message = (
+                f"constraint has shape {rows.shape}; it must hold rows of {self.params.size} numbers, not all zero, "
+                "one a coefficient in the order of params.ravel()."
+            )
+            raise ValueError(message)
+        return rows
+
+    def lr_test(self, other: InferenceResult) -> ChiSquared:
+        """Compare with a smaller model of the same rows, by twice the difference of the log-likelihoods.
+
+        Parameters
+        ----------
+        other : InferenceResult
+            Of a model whose columns are some of this one's.
+
+        Returns
+        -------
+        test : ChiSquared
+            The statistic, the number of coefficients that this model has more, and the p-value. Wilks (1938), "The
+            large-sample distribution of the likelihood ratio for testing composite hypotheses".
+
+        Raises
+        ------
+        ValueError
+            If the two are not of as many rows and the same classes, `other` is not smaller, or the likelihood does not
+            say how much was observed: of penalised fits, or with weights for sampling.
+        """
+        if self.penalised or other.penalised:
+            message = "lr_test compares maximum likelihoods, but a model is penalised; fit both with C=np.inf."
+            raise ValueError(message)
+        if "sampling" in {self.question.weights, other.question.weights}:
+            message = "lr_test needs weights='frequency', but a model has 'sampling'; use wald_test."
+            raise ValueError(message)
+        classes = [{*result.classes, result.reference} for result in (self, other)]
+        if self.n != other.n or classes[0] != classes[1]:
+            message = f"other is of n = {other.n:g} with {len(classes[1])} classes, this one of n = {self.n:g} with "
+            message += f"{len(classes[0])}; the likelihoods compare only on the same rows."
+            raise ValueError(message)
+        more = round(self.effective_dof - other.effective_dof)
+        if more < 1:
+            sizes = f"other has {other.effective_dof:g} coefficients, this one {self.effective_dof:g}"
+            message = f"{sizes}; other must be smaller."
+            raise ValueError(message)
+        return ChiSquared.of(2.0 * (self.loglik - other.loglik), more)
+
+    def score_test(self, X_extra: Matrix) -> ChiSquared:
+        """Test whether further columns belong into the model, without fitting it.
+
+        Parameters
+        ----------
+        X_extra : {array-like, sparse matrix or array} of shape (n_samples, n_extra)
+            The columns, for the rows of the fit.
+
+        Returns
+        -------
+        test : ChiSquared
+            The statistic uᵀ V⁻¹ u, u the score of the coefficients of X_extra at 0 less what the others explain of it,
+            and V its covariance, by the model or robust as that of the result; its degrees of freedom and p-value. Rao
+            (1948), "Large sample tests of statistical hypotheses concerning several parameters".
+
+        Raises
+        ------
+        ValueError
+            If the fit is penalised, or X_extra has other rows, or values that are not finite.
+        """
+        if self.penalised:
+            message = "score_test asks about maximum likelihood, but the model is penalised; fit it with C=np.inf."
+            raise ValueError(message)
+        score, spread = efficient_score(
+            self.totals, self.question, check_array(X_extra, accept_sparse="csr", dtype=np.float64)
+        )
+        return ChiSquared.quadratic(score, spread)
+
+    def marginal_effects(self) -> MarginalEffects:
+        """Return the mean over rows of how much each class's probability changes with each feature.
+
+        Returns
+        -------
+        effects : MarginalEffects
+            `effects` of shape (n_classes, n_features), for two classes (1, n_features), of ``classes_[1]``, in units of
+            probability a unit of the feature, weighted as the rows are; with `standard_errors` by the delta method,
+            `z`, `p_values` and `conf_int`.
+        """
+        kernel = EffectsKernel(self.totals.theta, self.totals.contrasts)
+        effects, slopes = self.totals.total(kernel)
+        weight = float(self.totals.rows.weight.sum())
+        n_classes, n_features = effects.shape
+        flat = slopes.reshape(n_classes * n_features, -1) / weight
+        variance = np.einsum("ij,jk,ik->i", flat, self.covariance, flat).reshape(n_classes, n_features)
+        labels = list(self.classes)
+        labels.insert(self.totals.contrasts.reference, self.reference)
+        shown = slice(n_classes == BINARY, None)
+        return MarginalEffects(
+            tuple(labels[shown]), self.feature_names[:n_features], effects[shown] / weight, np.sqrt(variance[shown])
+        )
+
+    def summary(self) -> Summary:
+        """Return the table of coefficients as text, and as HTML in notebooks, as R prints it for ``glm``.
+
+        Returns
+        -------
+        summary : Summary
+            Prints itself.
+        """
+        table = zip(self.params, self.standard_errors, self.z, self.p_values, strict=True)
+        lines = [
+            (
+                label,
+                [Line(name, *map(float, numbers)) for name, *numbers in zip(self.feature_names, *rows, strict=True)],
+            )
+            for label, rows in zip(self.classes, table, strict=True)
+        ]
+        if self.intercept:
+            # first, as in R
+            lines = [(label, of_class[-1:] + of_class[:-1]) for label, of_class in lines]
+        return Summary(head(self), lines, footer(self), self.reference)
+
+    def to_frame(self, level: float = 0.95) -> Any:
+        """Return the table of coefficients as a pandas DataFrame.
+
+        Parameters
+        ----------
+        level : float, default=0.95
+            Coverage of the intervals, in (0, 1).
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            One row a coefficient, indexed by class and feature, with the columns estimate, std_error, z, p_value,
+            ci_low and ci_high.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        ValueError
+            If `level` is not in (0, 1).
+        """
+        pandas = importlib.import_module("pandas")
+        ends = self.conf_int(level)
+        columns = {
+            "estimate": self.params,
+            "std_error": self.standard_errors,
+            "z": self.z,
+            "p_value": self.p_values,
+            "ci_low": ends[..., 0],
+            "ci_high": ends[..., 1],
+        }
+        index = pandas.MultiIndex.from_product([self.classes, self.feature_names], names=["class", "feature"])
+        return pandas.DataFrame({name: values.ravel() for name, values in columns.items()}, index=index)

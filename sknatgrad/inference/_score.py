@@ -1,0 +1,38 @@
+"""Rao's test: what the score at the fit says of columns that are not in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sknatgrad._array import beside
+
+if TYPE_CHECKING:
+    from sknatgrad._typing import Array, Matrix
+    from sknatgrad.inference._question import Question
+    from sknatgrad.inference._sums import Totals
+
+
+def efficient_score(totals: Totals, question: Question, extra: Matrix) -> tuple[Array, Array]:
+    """Return the score of the coefficients of `extra` at 0, less what the others explain of it, and its covariance.
+
+    With b the coefficients of the fit and e the further ones, u = u_e − F_eb F_bb⁻¹ u_b.
+    """
+    n_rows, n_extra = extra.shape
+    if n_rows != totals.rows.X.shape[0]:
+        message = f"X_extra has {n_rows} rows, but the fit had {totals.rows.X.shape[0]}; pass the same rows."
+        raise ValueError(message)
+    n_features, n_columns = totals.rows.X.shape[1], totals.theta.shape[1]
+    theta = np.insert(totals.theta, [n_features] * n_extra, 0.0, axis=1)
+    wider = replace(totals, rows=totals.rows._replace(X=beside(totals.rows.X, extra)), theta=theta)
+    sums = wider.plain()
+    new = np.zeros((totals.contrasts.n_classes - 1, n_columns + n_extra), dtype=bool)
+    new[:, n_features : n_features + n_extra] = True
+    new = new.ravel()
+    shares = np.linalg.lstsq(sums.fisher[np.ix_(~new, ~new)], sums.fisher[np.ix_(~new, new)], rcond=None)[0]
+    weights = np.eye(new.size)[new]
+    weights[:, ~new] = -shares.T
+    spread = question.spread(wider, sums.fisher, int((~new).sum()))
+    return weights @ sums.gradient, weights @ spread @ weights.T

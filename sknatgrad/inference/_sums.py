@@ -1,0 +1,123 @@
+"""Everything that inference sums over rows, at the fitted coefficients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sknatgrad._array import pick_rows, take_rows
+from sknatgrad._categorical import EmpiricalExpectation, TrueExpectation, predict
+from sknatgrad._design import Design
+from sknatgrad._information import DenseInformation
+from sknatgrad._measure import MeasureKernel
+from sknatgrad._sources import MemorySource
+from sknatgrad._sources.sampling import class_totals
+from sknatgrad._workers import Workers
+
+if TYPE_CHECKING:
+    from sknatgrad._typing import Array, Codes, Kernel, Matrix, Result, RowBlock
+    from sknatgrad.inference._contrasts import Contrasts
+
+# how much of the scores of single rows, (m, (K - 1) d), is held at a time
+SCORE_BYTES = 2**23
+
+
+class Rows(NamedTuple):
+    """The data of the fit."""
+
+    X: Matrix  # (n, p)
+    codes: Codes  # (n,)
+    weight: Array  # (n,)
+
+
+@dataclass(frozen=True)
+class GramKernel:
+    """Σ s x xᵀ."""
+
+    n_columns: int
+
+    def __call__(self, block: RowBlock) -> Array:
+        """Return the sum over one block, ``(d, d)``."""
+        return Design.of_block(block, self.n_columns).gram(block.weight)
+
+    def merge(self, left: Array, right: Array) -> Array:
+        """Pool two runs of rows."""
+        return left + right
+
+
+class Sums(NamedTuple):
+    """Loss, gradient and true Fisher information at θ."""
+
+    loss: float
+    gradient: Array  # ((K - 1) d,), of the loss alone
+    fisher: Array  # ((K - 1) d, (K - 1) d)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the rows at θ, in the K − 1 contrasts."""
+
+    rows: Rows
+    theta: Array  # (q, d)
+    contrasts: Contrasts
+
+    def total(self, kernel: Kernel[Result]) -> Result:
+        """Apply a kernel to all rows."""
+        with Workers() as workers:
+            return MemorySource(*self.rows, self.theta.shape[0], workers).total(kernel)
+
+    def plain(self) -> Sums:
+        """Return loss, gradient and true Fisher information."""
+        sums = self.total(MeasureKernel(self.theta, TrueExpectation(), DenseInformation))
+        gradient = self.contrasts.scores(sums.gradient.T).T.ravel()
+        return Sums(sums.loss, gradient, self.contrasts.matrix(sums.information.blocks))
+
+    def gram(self) -> Array:
+        """Return Σ s x xᵀ, ``(d, d)``."""
+        gram: Array = self.total(GramKernel(self.theta.shape[1]))
+        return gram
+
+    def squared_scores(self, weight: Array) -> Array:
+        """Return Σ w_i u_i u_iᵀ, u_i the score of a row at its label: the empirical Fisher information, not centred."""
+        weighted = replace(self, rows=self.rows._replace(weight=weight))
+        sums = weighted.total(MeasureKernel(self.theta, EmpiricalExpectation(), DenseInformation))
+        return self.contrasts.matrix(sums.information.blocks)
+
+    def squared_group_scores(self, groups: Codes) -> Array:
+        """Return Σ_g u_g u_gᵀ, u_g the sum of the weighted scores of a group's rows."""
+        order = np.argsort(groups, kind="stable")
+        n_params = (self.contrasts.n_classes - 1) * self.theta.shape[1]
+        size = max(SCORE_BYTES // (8 * n_params), 1)
+        total = np.zeros((n_params, n_params))
+        open_group, carried = -1, np.zeros(n_params)
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            of_rows = groups[rows]
+            firsts = np.flatnonzero(np.append(True, of_rows[1:] != of_rows[:-1]))
+            sums = np.add.reduceat(self._scores(rows), firsts, axis=0)
+            if of_rows[0] == open_group:
+                sums[0] += carried
+            else:
+                total += np.outer(carried, carried)
+            # the last group may go on in the next run of rows
+            open_group, carried = int(of_rows[-1]), sums[-1]
+            total += sums[:-1].T @ sums[:-1]
+        total += np.outer(carried, carried)
+        return total
+
+    def _scores(self, rows: Codes) -> Array:
+        """Return the weighted scores of some rows, ``(m, (K - 1) d)``."""
+        X = take_rows(pick_rows(self.rows.X, rows), 0, len(rows))
+        design = Design.of(X, self.theta.shape[1])
+        residual = predict(design.logits(self.theta)).residual(self.rows.codes[rows])
+        return design.times(self.contrasts.scores(residual * self.rows.weight[rows, None]))
+
+    def null_loss(self, *, intercept: bool) -> float:
+        """Return the loss of the model that knows no features."""
+        totals = class_totals(self.rows.codes, self.rows.weight)
+        if not intercept:
+            return float(totals.sum() * np.log(self.contrasts.n_classes))
+        seen = totals[totals > 0]
+        return float(-(seen * np.log(seen / seen.sum())).sum())
