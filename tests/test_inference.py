@@ -528,6 +528,17 @@ def test_score_test_is_what_wald_and_likelihood_ratio_are_near(n_classes):
     assert score.statistic == pytest.approx(larger.wald_test(["x2", "x3"]).statistic, rel=0.02)
 
 
+@pytest.mark.parametrize("kind", ["fisher", "robust"])
+def test_scales_of_columns_change_no_test(kind):
+    problem = make_problem(3, n_rows=200)
+    extra = np.random.default_rng(3).normal(size=(200, 2))
+    scaled = problem._replace(X=problem.X * [1e-7, 1.0, 1e7])
+    plain, other = (ask(each, fitted(each), kind) for each in (problem, scaled))
+    np.testing.assert_allclose(other.z, plain.z, rtol=1e-7)
+    assert other.score_test(extra * [1e7, 1e-7]) == pytest.approx(plain.score_test(extra), rel=1e-7)
+    assert other.wald_test(["x0", "x2"]) == pytest.approx(plain.wald_test(["x0", "x2"]), rel=1e-7)
+
+
 @pytest.mark.parametrize("kind", ["fisher", "HC0"])
 def test_marginal_effects_of_two_classes_as_in_statsmodels(kind):
     X, y = SPECTOR.exog.to_numpy(), SPECTOR.endog.to_numpy()

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy import special
 
 from sknatgrad._categorical import predict
 from sknatgrad._design import Design, unlocked
+from sknatgrad.inference._normal import interval, two_sided
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, RowBlock
@@ -35,20 +35,11 @@ class MarginalEffects(NamedTuple):
     @property
     def p_values(self) -> Array:
         """Probability of a z at least as large, either way, if the effect were 0."""
-        return np.asarray(2.0 * special.ndtr(-np.abs(self.z)))
+        return two_sided(self.z)
 
     def conf_int(self, level: float = 0.95) -> Array:
         """Return the interval of each effect, with a last axis of lower and upper end."""
         return interval(self.effects, self.standard_errors, level)
-
-
-def interval(centre: Array, standard_errors: Array, level: float) -> Array:
-    """Return the ends of the normal interval along a new last axis; refuse what is no coverage."""
-    if not 0.0 < level < 1.0:
-        message = f"level={level!r} is no coverage; it must lie in (0, 1), such as 0.95."
-        raise ValueError(message)
-    reach = float(special.ndtri(0.5 + 0.5 * level)) * standard_errors
-    return np.stack([centre - reach, centre + reach], axis=-1)
 
 
 @dataclass(frozen=True)

@@ -43,13 +43,18 @@ class Question(NamedTuple):
             raise ValueError(message)
         return cls(weights, covariance, None)
 
+    @property
+    def by_model(self) -> bool:
+        """Whether the covariance believes the model."""
+        return self.covariance in BY_MODEL
+
     def observations(self, weight: Array) -> float:
         """Return n."""
         return float(weight.sum()) if self.weights == "frequency" else float(np.count_nonzero(weight))
 
     def spread(self, totals: Totals, fisher: Array, n_params: int) -> Array:
         """Return the covariance of the total score, by the model or from the rows, ``((K - 1) d, (K - 1) d)``."""
-        if self.covariance in BY_MODEL:
+        if self.by_model:
             return fisher
         weight = totals.rows.weight
         n = self.observations(weight)

@@ -12,7 +12,8 @@ from sklearn.utils import check_array
 
 from sknatgrad._information._symmetric import equilibrate
 from sknatgrad._parameters import BINARY
-from sknatgrad.inference._margins import EffectsKernel, MarginalEffects, interval
+from sknatgrad.inference._margins import EffectsKernel, MarginalEffects
+from sknatgrad.inference._normal import interval, two_sided
 from sknatgrad.inference._score import efficient_score
 from sknatgrad.inference._summary import Line, Summary, footer, head
 
@@ -121,8 +122,7 @@ class InferenceResult:
     @property
     def p_values(self) -> Array:
         """Probability of a z at least as large, either way, if the coefficient were 0, ``(K - 1, d)``."""
-        # without cancellation, however large z is
-        return np.asarray(2.0 * special.ndtr(-np.abs(self.z)))
+        return two_sided(self.z)
 
     @property
     def aic(self) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sknatgrad._array import beside
+from sknatgrad._information._symmetric import factorise
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Matrix
@@ -31,7 +32,7 @@ def efficient_score(totals: Totals, question: Question, extra: Matrix) -> tuple[
     new = np.zeros((totals.contrasts.n_classes - 1, n_columns + n_extra), dtype=bool)
     new[:, n_features : n_features + n_extra] = True
     new = new.ravel()
-    shares = np.linalg.lstsq(sums.fisher[np.ix_(~new, ~new)], sums.fisher[np.ix_(~new, new)], rcond=None)[0]
+    shares = factorise(sums.fisher[np.ix_(~new, ~new)]).solve(sums.fisher[np.ix_(~new, new)])
     weights = np.eye(new.size)[new]
     weights[:, ~new] = -shares.T
     spread = question.spread(wider, sums.fisher, int((~new).sum()))

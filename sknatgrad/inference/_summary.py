@@ -17,17 +17,14 @@ LEGEND = "Signif. codes:  0 '***' 0.001 '**' 0.01 '*' 0.05 '.' 0.1 ' ' 1"
 # p-values below this are not told apart
 LEAST_P = 2.2e-16
 
+BY_MODEL = "F⁻¹, the inverse Fisher information"
+# {H} is the inverse of F, or of F + Λ under a penalty
 FORMULAS = {
-    ("fisher", False): "F⁻¹, the inverse Fisher information",
-    ("fisher", True): "(F + Λ)⁻¹, the posterior covariance under the prior that the penalty is (Laplace)",
-    ("frequentist", False): "F⁻¹, the inverse Fisher information",
-    ("frequentist", True): "(F + Λ)⁻¹ F (F + Λ)⁻¹, how much the shrunk estimate varies",
-    ("robust", False): "F⁻¹ M F⁻¹ with M = Σ s u uᵀ over rows (HC0)",
-    ("robust", True): "(F + Λ)⁻¹ M (F + Λ)⁻¹ with M = Σ s u uᵀ over rows (HC0)",
-    ("HC1", False): "F⁻¹ M F⁻¹ n / (n - k) with M = Σ s u uᵀ over rows (HC1)",
-    ("HC1", True): "(F + Λ)⁻¹ M (F + Λ)⁻¹ n / (n - k) with M = Σ s u uᵀ over rows (HC1)",
-    ("cluster", False): "F⁻¹ M F⁻¹ with M = Σ u uᵀ over groups, G / (G - 1) (n - 1) / (n - k)",
-    ("cluster", True): "(F + Λ)⁻¹ M (F + Λ)⁻¹ with M = Σ u uᵀ over groups, G / (G - 1) (n - 1) / (n - k)",
+    "fisher": "{H}, the posterior covariance under the prior that the penalty is (Laplace)",
+    "frequentist": "{H} F {H}, how much the shrunk estimate varies",
+    "robust": "{H} M {H} with M = Σ s u uᵀ over rows (HC0)",
+    "HC1": "{H} M {H} n / (n - k) with M = Σ s u uᵀ over rows (HC1)",
+    "cluster": "{H} M {H} with M = Σ u uᵀ over groups, times G / (G - 1) (n - 1) / (n - k)",
 }
 SHRUNK = {
     "fisher": "The estimates are shrunk towards 0; intervals hold the coefficient with 95 % posterior probability.",
@@ -66,9 +63,11 @@ def head(result: InferenceResult) -> str:
 
 def footer(result: InferenceResult) -> list[str]:
     """Return the lines below the table."""
-    lines = [f"Standard errors: {FORMULAS[result.question.covariance, result.penalised]}."]
+    question = result.question
+    formula = FORMULAS[question.covariance].format(H="(F + Λ)⁻¹" if result.penalised else "F⁻¹")
+    lines = [f"Standard errors: {BY_MODEL if question.by_model and not result.penalised else formula}."]
     if result.penalised:
-        lines.append(SHRUNK.get(result.question.covariance, SHRUNK[""]))
+        lines.append(SHRUNK.get(question.covariance, SHRUNK[""]))
     null_dof = result.n - len(result.classes) * result.intercept
     deviances = f"{-2.0 * result.loglik_null:.5g} on {null_dof:,.15g} degrees of freedom; residual deviance: "
     deviances += f"{-2.0 * result.loglik:.5g} on {result.n - result.effective_dof:,.6g}"
