@@ -116,4 +116,6 @@ def _row(cells: tuple[str, ...], widths: list[int]) -> str:
 
 
 def _html_row(tag: str, cells: tuple[str, ...]) -> str:
-    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+    name, *numbers, stars = (html.escape(cell) for cell in cells)
+    aligned = "".join(f'<{tag} style="text-align:right">{number}</{tag}>' for number in numbers)
+    return f"<tr><{tag}>{name}</{tag}>{aligned}<{tag}>{stars}</{tag}></tr>"
