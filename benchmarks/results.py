@@ -93,9 +93,13 @@ class Record:
             return None
         return min((rung.objective for entry in self.entries for rung in entry.finished()), default=None)
 
+    def rung_of(self, entry, gap):
+        """Return the cheapest rung within the gap, or None."""
+        return None if self.best is None else entry.cheapest(gap, self.best)
+
     def time_of(self, entry, gap):
         """Return the seconds of the cheapest rung within the gap, or None."""
-        rung = None if self.best is None else entry.cheapest(gap, self.best)
+        rung = self.rung_of(entry, gap)
         return None if rung is None else rung.time
 
 

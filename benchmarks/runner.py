@@ -198,8 +198,7 @@ def _measure_peaks(workload, record, plan, tell):
     runners = [entry for entry in record.entries if entry.finished()]
     for position, entry in enumerate(runners):
         tell(len(runners) - position, f"memory: {entry.name}")
-        rung = entry.cheapest(HEADLINE, record.best) if record.best else None
-        rung = rung or entry.finished()[-1]
+        rung = record.rung_of(entry, HEADLINE) or entry.finished()[-1]
         worker = Worker(workload, plan.data)
         try:
             worker.ask("warm", entry.name)

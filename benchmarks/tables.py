@@ -94,7 +94,7 @@ def _row(record, entry):
     if entry.refusal is not None:
         return (entry.name, entry.refusal[:60], *[""] * (len(GAPS) + 3))
     times = [_time_cell(record, entry, gap) for gap in GAPS]
-    headline = entry.cheapest(HEADLINE, record.best) if record.best else None
+    headline = record.rung_of(entry, HEADLINE)
     passes = iterations = "-"
     if headline is not None:
         passes = number(headline.time / record.pass_seconds)
@@ -159,7 +159,7 @@ def metrics_table(records):
 
 
 def _metric_cell(record, entry):
-    rung = entry.cheapest(METRIC_GAP, record.best) if record.best else None
+    rung = record.rung_of(entry, METRIC_GAP)
     if rung is not None:
         return f"{seconds(rung.time)} ({rung.iterations:,})"
     return f"over {record.limit:g} s" if entry.timed_out else "over 1,000 iterations"

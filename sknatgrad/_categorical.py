@@ -35,6 +35,10 @@ class Prediction(Protocol):
         """Return 1 - proba without cancellation, ``(m, q)``."""
         ...
 
+    def distribution(self) -> Array:
+        """Return the probability of every class, ``(m, K)``."""
+        ...
+
     def scores(self) -> Scores:
         """Return the covariance of the score over the model's own labels."""
         ...
@@ -80,6 +84,10 @@ class Sigmoid:
     def complement(self) -> Array:
         """Return the probability of class 0, ``(m, 1)``."""
         return np.where(self.logits >= 0, self.odds * self.larger, self.larger)
+
+    def distribution(self) -> Array:
+        """Return the probabilities of both classes, ``(m, 2)``."""
+        return np.hstack([self.complement(), self.proba])
 
     def scores(self) -> SingleScores:
         """Return p (1 - p)."""
@@ -144,6 +152,10 @@ class Softmax:
     def complement(self) -> Array:
         """Return 1 - proba without cancellation, ``(m, K)``."""
         return _complement(self.proba, self.others)
+
+    def distribution(self) -> Array:
+        """Return the probabilities, ``(m, K)``."""
+        return self.proba
 
     def scores(self) -> ModelScores:
         """Return diag(p) - p pᵀ."""

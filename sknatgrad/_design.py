@@ -99,6 +99,10 @@ class Design(NamedTuple):
             product[:, :, n_features] = factors
         return product.reshape(n_rows, n_logits * self.n_columns)
 
+    def dense(self, dtype: Any = np.float64) -> Array:
+        """Return the design as a dense matrix, ``(m, d)``, in a floating type."""
+        return self.times(np.ones((self.X.shape[0], 1), dtype=dtype))
+
     def _sparse_gram(self, weight: Array) -> Array:
         n_rows, n_features = self.X.shape
         root = np.sqrt(weight)

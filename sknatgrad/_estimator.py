@@ -340,9 +340,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             Probabilities, columns in the order of `classes_`; each row sums to 1.
         """
         logits, dtype = self._logits(X)
-        prediction = predict(logits)
-        both = logits.shape[1] == 1
-        return narrow(np.hstack([prediction.complement(), prediction.proba]) if both else prediction.proba, dtype)
+        return narrow(predict(logits).distribution(), dtype)
 
     def predict_log_proba(self, X: Matrix) -> Any:
         """Return the log-probability of each class: finite wherever the logits are, even where the probability is 0.

@@ -30,7 +30,7 @@ class RowBlock(NamedTuple):
     weight: Array  # (m,)
     start: int  # index of the first row in the whole data
     number: int  # of the block
-    transposed: Matrix = None  # (p, m), a view of a sparse X: to make it takes as long as a product with a small block
+    transposed: Matrix = None  # (p, m), a view of X: of a sparse one it takes a while to make
 
 
 class Kernel(Protocol[Result]):

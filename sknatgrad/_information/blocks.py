@@ -40,8 +40,7 @@ class BlockInformation:
             # one large product, although most of it is nearly zero, is faster than so many small ones
             for start in range(0, len(weight), ROWS_AT_ONCE):
                 part = slice(start, start + ROWS_AT_ONCE)
-                ones = np.ones((len(weight[part]), 1), dtype=variance.dtype)
-                values = design.rows(part).times(ones)
+                values = design.rows(part).dense(variance.dtype)
                 lower += unlocked(variance[part].T, values[:, places[0]] * values[:, places[1]])
             return cls(lower, n_columns)
         floor = NEGLIGIBLE * variance.max(axis=0)

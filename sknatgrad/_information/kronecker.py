@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sknatgrad._information._symmetric import equilibrate, factorise, noise_floor, ridge_of
+from sknatgrad._information._symmetric import equilibrate, factorise, noise_floor
 
 if TYPE_CHECKING:
     from sknatgrad._design import Design
@@ -78,11 +78,10 @@ class KroneckerInformation:
         """
         shares = self._class_shares()
         n_logits = len(shares)
-        # equal moves of all classes, along which B is zero, get its mean
-        ridge = ridge_of(self.features)
         features = self.features.copy()
         features[np.diag_indices_from(features)] += n_logits * shift
-        return ProductPrecision(factorise(shares + 1.0 / n_logits**2, ridge), factorise(features, ridge))
+        # equal moves of all classes, along which B is zero, get its mean
+        return ProductPrecision(factorise(shares + 1.0 / n_logits**2), factorise(features))
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ class MemorySource:
 
     def _taken(self, block: RowBlock) -> RowBlock:
         X = take_rows(self.X, block.start, block.start + block.codes.size, self.dtype)
-        return block._replace(X=X, transposed=X.T if is_sparse(X) else None)
+        return block._replace(X=X, transposed=X.T)
 
     def _converted(self, block: RowBlock) -> RowBlock:
         return self._taken(block) if block.X is None else block

@@ -58,12 +58,12 @@ class Fitted(NamedTuple):
     def check_link(self, estimator: Any, X: Matrix) -> None:
         """Refuse a model whose probabilities are not the sigmoid or softmax of its logits, such as one against rest."""
         rows = X[: min(FEW_ROWS, X.shape[0])]
-        prediction = predict(Design.of(rows, self.theta.shape[1]).logits(self.theta))
+        expected = predict(Design.of(rows, self.theta.shape[1]).logits(self.theta)).distribution()
         with warnings.catch_warnings():
             # that the columns have lost their names on the way
             warnings.simplefilter("ignore")
-            proba = np.asarray(estimator.predict_proba(rows), dtype=np.float64)[:, -self.theta.shape[0] :]
-        if not np.abs(proba - prediction.proba).max(initial=0.0) <= SAME:
+            proba = np.asarray(estimator.predict_proba(rows), dtype=np.float64)
+        if not np.abs(proba - expected).max(initial=0.0) <= SAME:
             message = (
                 f"estimator is a {type(estimator).__name__} whose probabilities are not the softmax of its logits, as "
                 "of a model of each class against the rest; fit one multinomial model."

@@ -68,15 +68,12 @@ class EffectsKernel:
         return effects, slopes
 
     def _add(self, design: Design, weight: Array, effects: Array, slopes: Array) -> None:
-        prediction = predict(design.logits(self.theta))
-        proba = prediction.proba
-        if self.theta.shape[0] == 1:
-            proba = np.hstack([prediction.complement(), proba])
+        proba = predict(design.logits(self.theta)).distribution()
         n_features = effects.shape[1]
         coef = np.zeros((self.contrasts.n_classes, n_features))
         coef[self.contrasts.others] = self.contrasts.params(self.theta)[:, :n_features]
         beside = coef[:, None, :] - (proba @ coef)[None]  # D, (K, m, p)
-        dense = design.times(np.ones((len(weight), 1)))
+        dense = design.dense()
         for k, of_class in enumerate(proba.T):
             effects[k] += (weight * of_class) @ beside[k]
             for index, l in enumerate(self.contrasts.others):

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import optimize
 
-from sknatgrad._array import take_rows
-from sknatgrad._design import Design
 from sknatgrad._information._symmetric import equilibrate, noise_floor
 
 if TYPE_CHECKING:
@@ -46,11 +44,10 @@ class Separation(NamedTuple):
         labels = fitted.classes.tolist()
         sizes = np.abs(self.direction)
         largest = np.argsort(-sizes, axis=None)[:SHOWN]
-        places = [
-            np.unravel_index(place, sizes.shape) for place in largest if sizes.flat[place] > TOLERANCE * sizes.max()
-        ]
+        floor = TOLERANCE * sizes.max()
+        places = [np.unravel_index(place, sizes.shape) for place in largest if sizes.flat[place] > floor]
         parts = [f"{self.direction[k, j]:+.3g} {fitted.names[j]} for {labels[k + 1]!r}" for k, j in places]
-        more = int((sizes > TOLERANCE * sizes.max()).sum()) - len(parts)
+        more = int((sizes > floor).sum()) - len(parts)
         how = "completely" if self.complete else "in part"
         return (
             f"the classes are separated {how}, {self.n_separated:,} rows along the direction {', '.join(parts)}"
@@ -140,8 +137,7 @@ def _furthest(pairs: Array, *, least: bool) -> Array:
 
 def _pairs(rows: Rows, weighty: Codes, n_columns: int, n_classes: int) -> tuple[Array, Array]:
     """Return (V_y − V_k)ᵀ x as a matrix, ``(n (K - 1), (K - 1) d)``, and the unit of each column, ``(d,)``."""
-    X = take_rows(rows.X, 0, rows.X.shape[0])
-    design = Design.of(X, n_columns).times(np.ones((X.shape[0], 1)))[weighty]
+    design = rows.design(weighty, n_columns).dense()
     sizes = np.sqrt((design**2).mean(axis=0))
     scale = np.divide(1.0, sizes, out=np.zeros(n_columns), where=sizes > 0)
     design = design * scale

@@ -31,6 +31,10 @@ class Rows(NamedTuple):
     codes: Codes  # (n,)
     weight: Array  # (n,)
 
+    def design(self, chosen: Codes, n_columns: int) -> Design:
+        """Return the design of some of the rows, in float64."""
+        return Design.of(take_rows(pick_rows(self.X, chosen), 0, len(chosen)), n_columns)
+
 
 @dataclass(frozen=True)
 class GramKernel:
@@ -109,8 +113,7 @@ class Totals:
 
     def _scores(self, rows: Codes) -> Array:
         """Return the weighted scores of some rows, ``(m, (K - 1) d)``."""
-        X = take_rows(pick_rows(self.rows.X, rows), 0, len(rows))
-        design = Design.of(X, self.theta.shape[1])
+        design = self.rows.design(rows, self.theta.shape[1])
         residual = predict(design.logits(self.theta)).residual(self.rows.codes[rows])
         return design.times(self.contrasts.scores(residual * self.rows.weight[rows, None]))
 
