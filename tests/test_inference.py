@@ -391,6 +391,7 @@ def bad_inputs():
     yield "groups were given", (model, X, y), {"groups": y}
     yield r"groups has shape \(59,\)", (model, X, y), {"covariance": "cluster", "groups": y[1:]}
     yield "one group only", (model, X, y), {"covariance": "cluster", "groups": np.ones(60)}
+    yield "one group only", (model, X, y), {"covariance": "cluster", "groups": weight > 0, "sample_weight": weight}
     yield "reference='a' is not among", (model, X, y), {"reference": "a"}
     yield "X has 2 features", (model, X[:, :2], y), {}
     yield r"y has shape \(59,\)", (model, X, y[1:]), {}
@@ -415,7 +416,7 @@ def _with_several_strengths(X, y):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
-@pytest.mark.parametrize("case", range(16))
+@pytest.mark.parametrize("case", range(17))
 def test_bad_input_is_told_in_one_sentence(case):
     message, arguments, settings = list(bad_inputs())[case]
     with pytest.raises(ValueError, match=message) as caught:

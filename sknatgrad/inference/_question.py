@@ -37,7 +37,7 @@ class Question(NamedTuple):
             )
             raise ValueError(message)
         if covariance == "cluster":
-            return cls(weights, covariance, _checked_groups(groups, weight.size))
+            return cls(weights, covariance, _checked_groups(groups, weight))
         if groups is not None:
             message = "groups were given, but only covariance='cluster' uses them: pass that, or no groups."
             raise ValueError(message)
@@ -66,16 +66,17 @@ class Question(NamedTuple):
         return squared * (n / (n - n_params)) if self.covariance == "HC1" else squared
 
 
-def _checked_groups(groups: Any, n_rows: int) -> Codes:
+def _checked_groups(groups: Any, weight: Array) -> Codes:
     if groups is None:
         message = "groups=None, but covariance='cluster' needs the group of each row: pass groups."
         raise ValueError(message)
     labels = np.asarray(groups)
-    if labels.shape != (n_rows,):
-        message = f"groups has shape {labels.shape}; it must hold one group a row of X, ({n_rows},)."
+    if labels.shape != weight.shape:
+        message = f"groups has shape {labels.shape}; it must hold one group a row of X, {weight.shape}."
         raise ValueError(message)
-    found, codes = np.unique(labels, return_inverse=True)
-    if found.size == 1:
-        message = f"groups holds one group only, {found.tolist()[0]!r}; a covariance needs two or more."
+    counting = np.unique(labels[weight > 0])
+    if counting.size == 1:
+        message = f"groups holds one group only with weight, {counting.tolist()[0]!r}; a covariance needs two or more."
         raise ValueError(message)
+    codes: Codes = np.unique(labels, return_inverse=True)[1]
     return codes
