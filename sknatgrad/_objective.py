@@ -138,10 +138,7 @@ class Objective:
             information = self._build(tuple(scores.model for scores in measured.scores), DenseInformation)
         precision = information.precision(self.prior)
         move = -centre(precision.solve(measured.gradient))
-        # Σ s|r x| ≤ √(Σ s r²/v) √(Σ s v x²), with v the variance of the score, and r²/v = e^ℓ − 1 is about the loss ℓ:
-        # so this, in the units of `outside`, is the rounding of the sum that makes the gradient
-        rounding = ROUNDING * np.sqrt(measured.loss)
-        known = precision.outside(measured.gradient) <= rounding
+        known = _within_range(precision, measured)
         certificate = _certificate(measured, move, information.matvec(move), known=known)
         return certificate._replace(again=lambda gradient: -centre(precision.solve(gradient)))
 
@@ -157,7 +154,7 @@ class Objective:
             start = Solution(-near.move, residual)
         precision = information.precision(self.prior)
         solution = precision.descend(measured.gradient, start, last=True)
-        known = solution.solved and information.preconditioner(self.prior).outside(measured.gradient) == 0.0
+        known = solution.solved and _within_range(information.preconditioner(self.prior), measured)
         return _certificate(
             measured, -centre(solution.move), _image(measured.gradient, solution, self.prior), known=known
         )
@@ -205,6 +202,13 @@ class Objective:
 def _image(gradient: Array, solution: Solution, shift: Array) -> Array:
     """Return the true Fisher times the step: A x = g - r, and A = F + shift."""
     return solution.residual - gradient + shift * solution.move
+
+
+def _within_range(precision: Any, measured: Measured) -> bool:
+    """Say whether the gradient has no more outside the range of a factorised matrix than rounding."""
+    # Σ s|r x| ≤ √(Σ s r²/v) √(Σ s v x²), with v the variance of the score, and r²/v = e^ℓ − 1 is about the loss ℓ: so
+    # this, in the units of `outside`, is the rounding of the sum that makes the gradient
+    return bool(precision.outside(measured.gradient) <= ROUNDING * np.sqrt(measured.loss))
 
 
 def _certificate(measured: Measured, move: Array, image: Array, *, known: bool) -> Certificate:
