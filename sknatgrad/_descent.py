@@ -92,6 +92,7 @@ class State(NamedTuple):
     certify_below: float = np.inf
     decrement: float = np.nan  # certified last, per unit of weight
     promise: float = np.inf  # of the last accepted step, relative to the loss
+    to_optimum: Array | None = None  # the step that was certified to lead there
     stretch: float = 1.0  # how many times as long as the quadratic model says the last step should have been
 
 
@@ -276,7 +277,7 @@ def _certify(state: State, landscape: Landscape, rule: Rule, proposal: Move) -> 
         return state._replace(certify_below=promise * np.clip(ratio, *LATER)), None
     last = _modelled(here, move, image, landscape.prior)._replace(again=again)
     too_long = rule.max_kl is not None and last.kl > rule.max_kl * here.weight
-    return state, None if too_long else last
+    return state._replace(to_optimum=move), None if too_long else last
 
 
 def _share(nats: float, here: Measured) -> float:

@@ -10,37 +10,43 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
-from sknatgrad._array import narrow, without_empty_columns
-from sknatgrad._categorical import predict
-from sknatgrad._descent import Rule, descend
-from sknatgrad._design import Design
+from sknatgrad._array import without_empty_columns
+from sknatgrad._categorical import TrueExpectation
+from sknatgrad._descent import Rule, State, descend
+from sknatgrad._information import DenseInformation
+from sknatgrad._measure import MeasureKernel, ReachKernel
 from sknatgrad._objective import Objective
 from sknatgrad._parameters import Start, into_columns, join, logits_for, prior_precision, split
-from sknatgrad._reporting import History, advice
+from sknatgrad._predictions import PredictionMixin
+from sknatgrad._reporting import History, advice, separated_in_part
 from sknatgrad._samples import warm_up
 from sknatgrad._sklearn import Interval, StrOptions, fit_context
-from sknatgrad._sources import MemorySource, cut
+from sknatgrad._sources import MemorySource
 from sknatgrad._stopping import LastError
 from sknatgrad._strategy import FisherName, Shape, plan
 from sknatgrad._typing import Outcome
 from sknatgrad._validation import (
+    check_covariance_size,
     check_row_weights,
-    check_rows,
     check_training_rows,
+    column_names,
     overflow_advice,
     refuse_infinite,
     unchanged_on_error,
 )
 from sknatgrad._workers import Workers
 from sknatgrad.exceptions import SeparationWarning
+from sknatgrad.inference._posterior import posterior_covariance
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Matrix, Step
+    from sknatgrad._typing import Array, Codes, Matrix, RowSource, Step
+
+# what may be left to gain, as a share of the loss, for a step that still moves rows to say that they are separated
+NEAR = 1e-6
 
 
-class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
+class NaturalGradientLogisticRegression(PredictionMixin, ClassifierMixin, BaseEstimator):
     r"""Logistic regression, binary and multinomial, fitted by natural gradient descent.
 
     Minimises the objective of :class:`sklearn.linear_model.LogisticRegression`,
@@ -94,6 +100,11 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         Start from the coefficients of the last fit, carried over by class label (a new class starts at zero), unless
         the loss is higher there than at zero.
 
+    store_covariance : bool, default=False
+        Whether to compute `covariance_`, by one more pass over the data, for predictions with their uncertainty:
+        `predict_proba_interval`, `decision_function_std`, `predict_proba_averaged` and `sample_coef`. See
+        :func:`sknatgrad.inference.infer` for standard errors and tests, which need no such thing.
+
     random_state : int, RandomState instance or None, default=None
         For the labels that ``fisher='monte_carlo'`` draws.
 
@@ -112,6 +123,15 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
         The class labels, sorted.
 
+    covariance_ : ndarray of shape (q * d, q * d)
+        Only with ``store_covariance=True``: the covariance of the coefficients, :math:`(F + \Lambda)^{-1}` at the
+        optimum, where F is the true Fisher information, whatever `fisher` says, and :math:`\Lambda` the penalty's
+        precision: 1/C for features, 0 for the intercept. Without a penalty that of maximum likelihood; with one, of
+        the Laplace approximation to the posterior, the penalty being the prior. q is 1 for two classes, else n_classes,
+        and d is n_features, plus 1 with an intercept; entry (k * d + j, l * d + m) belongs to ``coef_[k, j]`` and
+        ``coef_[l, m]``, the intercept last in each class. Where nothing determines the coefficients of collinear
+        columns it says nothing of rows that break the collinearity.
+
     n_iter_ : ndarray of shape (1,), int32
         Number of steps taken.
 
@@ -124,7 +144,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
 
     converged_ : bool
         Whether the optimum was reached, by the rule of `tol`. Where only some rows can be separated and ``C=np.inf``,
-        the loss converges, but the coefficients of what separates them do not.
+        the loss converges, but the coefficients of what separates them do not: a `SeparationWarning` says so.
 
     n_features_in_ : int
         Number of features seen by fit.
@@ -206,6 +226,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         "fit_intercept": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "warm_start": ["boolean"],
+        "store_covariance": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -223,6 +244,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         fit_intercept: bool = True,
         class_weight: dict[Any, float] | Literal["balanced"] | None = None,
         warm_start: bool = False,
+        store_covariance: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -236,6 +258,7 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
         self.warm_start = warm_start
+        self.store_covariance = store_covariance
         self.random_state = random_state
         self.verbose = verbose
 
@@ -270,13 +293,18 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         ConvergenceWarning
             If the optimum was not reached: with what is left to gain, and the remedy.
         SeparationWarning
-            If the classes are perfectly separable and ``C=np.inf``, so that there is no optimum.
+            If the classes are separable and ``C=np.inf``, so that there is no optimum. Where only some rows are, the
+            warning names the columns; the loss has converged then, which `converged_` says, but their coefficients have
+            not.
         """
         with unchanged_on_error(self), Workers() as workers:
             start = self._warm_start_from()
             given, classes, codes = check_training_rows(self, X, y)
             X, kept = without_empty_columns(given)
             weight = check_row_weights(sample_weight, self.class_weight, classes, codes)
+            if self.store_covariance:
+                n_params = (len(classes) - 1) * (X.shape[1] + self.fit_intercept)
+                check_covariance_size(n_params, "fit with store_covariance=False, or fewer columns")
             rule = self._rule()
             objective = self._objective(X, codes, weight, len(classes), rule, workers)
             history = History(int(self.verbose), objective.plan.describe())
@@ -290,73 +318,11 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
                 raise ValueError(overflow_advice(given, weight, self.C))
             theta = into_columns(end.here.theta, kept, self.n_features_in_)
             self._publish(theta, classes, np.float32 if X.dtype == np.float32 else np.float64)
+            self._keep_covariance(theta, MemorySource(given, codes, weight, theta.shape[0], workers))
             self._record(history, step, rule)
+            if self.converged_ and not rule.penalised:
+                self._warn_of_separation(objective.source, end, kept)
         return self
-
-    def decision_function(self, X: Matrix) -> Any:
-        """Return the logits: log-odds of ``classes_[1]``, or one score a class that sum to zero.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
-            Rows to score.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Logits in nats.
-        """
-        logits, dtype = self._logits(X)
-        return narrow(logits.ravel() if logits.shape[1] == 1 else logits, dtype)
-
-    def predict(self, X: Matrix) -> Any:
-        """Return the most probable class of each row.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
-            Rows to classify.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Class labels.
-        """
-        scores = self.decision_function(X)
-        codes = (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
-        return self.classes_[codes]
-
-    def predict_proba(self, X: Matrix) -> Any:
-        """Return the probability of each class, stable for any finite logit.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
-            Rows to predict.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_classes)
-            Probabilities, columns in the order of `classes_`; each row sums to 1.
-        """
-        logits, dtype = self._logits(X)
-        return narrow(predict(logits).distribution(), dtype)
-
-    def predict_log_proba(self, X: Matrix) -> Any:
-        """Return the log-probability of each class: finite wherever the logits are, even where the probability is 0.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
-            Rows to predict.
-
-        Returns
-        -------
-        log_proba : ndarray of shape (n_samples, n_classes)
-            Log-probabilities in nats, columns in the order of `classes_`.
-        """
-        logits, dtype = self._logits(X)
-        return narrow(predict(logits).log_proba(), dtype)
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: sparse input is welcome; without an intercept, scores depend on the origin."""
@@ -389,6 +355,17 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
             penalised=np.isfinite(self.C),
         )
 
+    def _warn_of_separation(self, source: RowSource, end: State, kept: Codes | None) -> None:
+        move = end.to_optimum
+        if move is None or end.decrement * end.here.weight > NEAR * end.here.loss:
+            return
+        reach = source.total(ReachKernel(end.here.theta - move, move))
+        if reach.separates:
+            *names, last = column_names(self)
+            names = [*names, last] if kept is None else [*(names[j] for j in kept), last]
+            message = separated_in_part(reach, [names[j] for j in reach.columns(move)])
+            warnings.warn(message, SeparationWarning, stacklevel=4)
+
     def _warm_start_from(self) -> Start | None:
         if not self.warm_start or not hasattr(self, "coef_"):
             return None
@@ -404,6 +381,15 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         self.coef_: Any = coef.astype(dtype)
         self.intercept_: Any = intercept.astype(dtype)
 
+    def _keep_covariance(self, theta: Array, source: MemorySource) -> None:
+        if hasattr(self, "covariance_"):
+            # of an earlier fit
+            del self.covariance_
+        if self.store_covariance:
+            fisher = source.total(MeasureKernel(theta, TrueExpectation(), DenseInformation)).information.blocks
+            prior = prior_precision(self.C, self.n_features_in_, intercept=self.fit_intercept)
+            self.covariance_: Array = posterior_covariance(fisher, prior, len(self.classes_))
+
     def _record(self, history: History, step: Step, rule: Rule) -> None:
         self.n_iter_ = np.array([history.n_iter], dtype=np.int32)
         self.loss_curve_ = history.loss_curve
@@ -412,14 +398,3 @@ class NaturalGradientLogisticRegression(ClassifierMixin, BaseEstimator):
         if not self.converged_:
             category = SeparationWarning if step.outcome is Outcome.separable else ConvergenceWarning
             warnings.warn(advice(step, self.fisher, rule, history), category, stacklevel=4)
-
-    def _logits(self, X: Matrix) -> tuple[Array, type]:
-        """Return logits in float64, ``(n, q)``, and the type that the answer is due in."""
-        check_is_fitted(self)
-        X = check_rows(self, X)
-        theta = join(self.coef_, self.intercept_, with_intercept=True)
-        logits = np.empty((X.shape[0], theta.shape[0]))
-        for start, stop, rows in cut(X, theta.shape[0]):
-            logits[start:stop] = Design.of(rows, theta.shape[1]).logits(theta)
-        single = X.dtype == np.float32 and self.coef_.dtype == np.float32
-        return logits, np.float32 if single else np.float64

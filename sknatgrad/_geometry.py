@@ -13,7 +13,7 @@ from sknatgrad._measure import MeasureKernel
 from sknatgrad._parameters import join
 from sknatgrad._sources import MemorySource
 from sknatgrad._strategy import STRUCTURES, FisherName, expectation_of
-from sknatgrad._validation import check_model, check_rows, check_weights, codes_of
+from sknatgrad._validation import check_count, check_model, check_rows, check_weights, codes_of
 from sknatgrad._workers import Workers
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def fisher_information(  # noqa: PLR0913 - all but X are keywords
     if kind not in STRUCTURES:
         message = f"kind={kind!r} is not a Fisher information; it must be one of {sorted(STRUCTURES)}."
         raise ValueError(message)
+    check_count("n_draws", n_draws)
     X = check_rows(estimator, X)
     if y is None and kind == "empirical":
         message = "y=None, but kind='empirical' needs the observed labels: pass y."
@@ -91,7 +92,7 @@ def fisher_information(  # noqa: PLR0913 - all but X are keywords
     theta = join(estimator.coef_, estimator.intercept_, with_intercept=bool(getattr(estimator, "fit_intercept", True)))
     seeds = [0]
     if kind == "monte_carlo":
-        seeds = check_random_state(random_state).randint(np.iinfo(np.int32).max, size=_positive(n_draws)).tolist()
+        seeds = check_random_state(random_state).randint(np.iinfo(np.int32).max, size=n_draws).tolist()
     kernels = [MeasureKernel(theta, expectation_of(kind, seed), STRUCTURES[kind]) for seed in seeds]
     with Workers() as workers:
         source = MemorySource(X, codes, weight, theta.shape[0], workers)
@@ -165,10 +166,3 @@ def _divergence(log_p: Array, log_q: Array) -> Array:
     terms = np.where(near, p * (np.expm1(small) - small), q - p - np.where(p > 0, p * u, 0.0))
     total: Array = np.where(possible, terms, q).sum(axis=1)
     return total
-
-
-def _positive(n_draws: int) -> int:
-    if n_draws < 1:
-        message = f"n_draws={n_draws!r} must be an integer of 1 or more."
-        raise ValueError(message)
-    return int(n_draws)

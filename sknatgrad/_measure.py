@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array, RowBlock, Scores
 
 
+# nats that the logits of a row are moved by at least, by a step that should be none, if its class is separated
+FAR = 0.5
+# the probability, at most, that such a row has of the other class; and its share of the step's KL divergence, at least
+UNSURE = 0.1
+MOSTLY = 0.2
+# columns that are named, if they have so much to do with it, relative to the first
+SHOWN = 3
+NOTABLE = 0.1
+
+
 class BlockScores(NamedTuple):
     """The scores of one block."""
 
@@ -79,6 +89,66 @@ def _worst(row_loss: Array, weight: Array) -> float:
     counts = weight > 0
     # to choose among rows takes longer than all the rest
     return float(row_loss.max(initial=0.0) if counts.all() else row_loss.max(initial=0.0, where=counts))
+
+
+class Reach(NamedTuple):
+    """Rows that a move takes away from other classes than their own."""
+
+    n_rows: int
+    furthest: float  # nats
+    sizes: Array  # (d,), Σ |x_j| over them
+    kl: float  # what the move changes of their predictions, to second order, nats
+    total: float  # the same of all rows
+
+    @property
+    def separates(self) -> bool:
+        """Whether there are such rows, and the move is about them."""
+        return self.kl > MOSTLY * self.total
+
+    def columns(self, move: Array) -> list[int]:
+        """Return the few columns that have most to do with it."""
+        shares = abs(move).max(axis=0) * self.sizes
+        largest = np.argsort(-shares, kind="stable")[:SHOWN]
+        return [int(j) for j in largest if shares[j] >= NOTABLE * shares.max()]
+
+
+@dataclass(frozen=True)
+class ReachKernel:
+    """Which rows a move from near the optimum takes far from another class.
+
+    There should be none. But where a direction separates rows by class, the probability of the wrong one falls along it
+    as exp(-t), so that a step of Newton's method is f'/f'' = 1 nat long however little there is to gain; and once the
+    rest has converged, the step is about nothing else.
+    """
+
+    theta: Array  # (q, d)
+    move: Array  # (q, d)
+
+    def __call__(self, block: RowBlock) -> Reach:
+        """Return those of one block."""
+        design = Design.of_block(block, self.move.shape[1])
+        prediction = predict(design.logits(self.theta))
+        logits = design.logits(self.move)
+        kl = 0.5 * block.weight * (logits * prediction.scores().apply(logits)).sum(axis=1)
+        # of each class against class 0
+        by_class = np.hstack([np.zeros_like(logits), logits]) if logits.shape[1] == 1 else logits
+        rows, other = np.arange(block.codes.size), by_class.argmin(axis=1)
+        margin = by_class[rows, block.codes] - by_class[rows, other]
+        decided = (block.weight > 0) & (prediction.distribution()[rows, other] < UNSURE)
+        far = np.flatnonzero((margin > FAR) & decided)
+        moved = design.rows(far)
+        sizes = moved._replace(X=abs(moved.X)).pull_back(np.ones((far.size, 1)))[0]
+        return Reach(far.size, float(margin[far].max(initial=0.0)), sizes, float(kl[far].sum()), float(kl.sum()))
+
+    def merge(self, left: Reach, right: Reach) -> Reach:
+        """Pool two runs of rows."""
+        return Reach(
+            n_rows=left.n_rows + right.n_rows,
+            furthest=max(left.furthest, right.furthest),
+            sizes=left.sizes + right.sizes,
+            kl=left.kl + right.kl,
+            total=left.total + right.total,
+        )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sknatgrad._descent import Rule, State
+    from sknatgrad._measure import Reach
     from sknatgrad._typing import Step
 
 CHOICES_TOO = 2
@@ -56,6 +57,16 @@ class History:
     def _say(self, line: str, level: int) -> None:
         if self.verbose >= level:
             print(f"[sknatgrad] {line}", flush=True)  # noqa: T201 - the one place that prints
+
+
+def separated_in_part(reach: Reach, names: list[str]) -> str:
+    """Say that some rows are separated by class, and by which columns."""
+    return (
+        f"The classes are separated in part: {reach.n_rows:,} rows are moved by up to {reach.furthest:.2g} nats by a "
+        f"further step, although the loss has converged, mostly by {', '.join(names)}: at C=inf such coefficients grow "
+        "for ever, and their sizes mean nothing; set a finite C (the default is 1.0), or drop the columns. "
+        "sknatgrad.inference.infer finds the direction."
+    )
 
 
 def advice(step: Step, fisher: str, rule: Rule, history: History) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
-from numbers import Real
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sknatgrad._array import canonical, stored_values
 from sknatgrad._sources import class_totals
+from sknatgrad._strategy import DENSE_BUDGET_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,8 @@ MIN_CLASSES = 2
 # integer labels within a range of this size are encoded by a table, so many rows at a time
 FEW = 2**12
 RUN = 2**16
+# as R names it
+INTERCEPT = "(Intercept)"
 
 
 @contextmanager
@@ -46,6 +49,38 @@ def check_model(estimator: Any) -> None:
         message = (
             f"estimator is a {type(estimator).__name__}, which is not a logistic regression with coef_ and "
             "predict_proba; of a pipeline pass the last step, with X as transformed by the steps before it."
+        )
+        raise ValueError(message)
+
+
+def column_names(estimator: Any) -> list[str]:
+    """Return the names of the features of a fitted estimator and that of the intercept, which comes last."""
+    given = getattr(estimator, "feature_names_in_", None)
+    names = [f"x{j}" for j in range(estimator.coef_.shape[1])] if given is None else [str(name) for name in given]
+    return [*names, INTERCEPT]
+
+
+def check_count(name: str, value: Any) -> None:
+    """Refuse what is no number of things."""
+    if not isinstance(value, Integral) or value < 1:
+        message = f"{name}={value!r} must be an integer of 1 or more."
+        raise ValueError(message)
+
+
+def check_level(level: Any) -> None:
+    """Refuse what is no coverage."""
+    if not 0.0 < level < 1.0:
+        message = f"level={level!r} is no coverage; it must lie in (0, 1), such as 0.95."
+        raise ValueError(message)
+
+
+def check_covariance_size(n_params: int, remedy: str) -> None:
+    """Refuse a covariance of so many coefficients that it is too large for a matrix."""
+    n_bytes = 8 * n_params**2
+    if n_bytes > DENSE_BUDGET_BYTES:
+        message = (
+            f"the covariance of {n_params:,} coefficients would take {n_bytes / 2**20:,.0f} MiB, over its budget of "
+            f"{DENSE_BUDGET_BYTES // 2**20} MiB; {remedy}."
         )
         raise ValueError(message)
 

@@ -6,7 +6,7 @@ __all__ = ["InferenceWarning", "SeparationWarning"]
 
 
 class SeparationWarning(ConvergenceWarning):
-    """The classes can be separated without error, and without a penalty the likelihood then has no maximum."""
+    """The classes, or some rows of them, can be separated: without a penalty the likelihood then has no maximum."""
 
 
 class InferenceWarning(UserWarning):

@@ -3,8 +3,10 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from problems import FISHERS, make_problem, walk
+from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning, _strategy
@@ -262,3 +264,69 @@ def test_a_warm_start_at_a_loss_of_zero_is_not_called_an_optimum():
     with pytest.warns(SeparationWarning):
         model.set_params(C=np.inf).fit(X, y)
     assert not model.converged_
+
+
+def indicator_of_a_class(n_classes, n_rows=400, seed=0):
+    """Noisy classes, and a column that only rows of the last class have: it separates those from the others."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows, 4)) * [1e-4, 1.0, 1.0, 1e4]
+    y = rng.integers(0, n_classes, size=n_rows)
+    X[:, 2] = 0.0
+    X[np.flatnonzero(y == n_classes - 1)[:7], 2] = 3.0
+    return X, y
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 5])
+@pytest.mark.parametrize("way", ["direct", "iterative", "diagonal", "sparse", "sample"])
+def test_rows_that_alone_are_separated_are_said_to_be(n_classes, way, monkeypatch):
+    X, y = indicator_of_a_class(n_classes)
+    settings = {"fisher": "diagonal", "max_iter": 10_000} if way == "diagonal" else {}
+    if way == "iterative":
+        monkeypatch.setattr(_strategy, "DIRECT_PRICE", 0.0)
+    if way == "sample":
+        monkeypatch.setattr(_strategy, "WORTH_SAMPLING", 0)
+        monkeypatch.setattr(_strategy, "ROWS_A_PARAMETER", 1)
+    if way == "sparse":
+        X = sparse.csr_array(np.column_stack([np.zeros((400, 30)), X]))
+    model = NaturalGradientLogisticRegression(C=np.inf, **settings)
+    name = "x32" if way == "sparse" else "x2"
+    with pytest.warns(SeparationWarning, match=rf"in part: 7 rows .* by up to 1 nats .* mostly by {name}: at C=inf"):
+        model.fit(X, y)
+    assert model.converged_
+
+
+def test_a_named_column_is_called_by_its_name():
+    X, y = indicator_of_a_class(2)
+    with pytest.warns(SeparationWarning, match="mostly by member: at C=inf"):
+        NaturalGradientLogisticRegression(C=np.inf).fit(pd.DataFrame(X, columns=["a", "b", "member", "c"]), y)
+
+
+def test_a_penalty_leaves_nothing_to_say():
+    NaturalGradientLogisticRegression(C=1e6).fit(*indicator_of_a_class(2))
+
+
+@pytest.mark.parametrize("tol", [1e-8, 1e-2])
+@pytest.mark.parametrize("seed", range(12))
+def test_nearly_separated_rows_are_not_called_separated(tol, seed):
+    """One row in the column is of the other class, or the noise is small: the optimum is far out, but there."""
+    rng = np.random.default_rng(seed)
+    X, y = indicator_of_a_class(2, seed=seed)
+    if seed % 2:
+        X[np.flatnonzero(y == 0)[0], 2] = 3.0
+    else:
+        X[:, 2] = rng.normal(size=400)
+        y = (X[:, 1] + 3 * X[:, 2] + 0.4 * rng.logistic(size=400) > 0).astype(int)
+    model = NaturalGradientLogisticRegression(C=np.inf, tol=tol).fit(X, y)
+    assert model.converged_
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_an_empty_column_is_no_obstacle_to_conjugate_gradients(n_classes, monkeypatch):
+    """The preconditioner then has no full rank, and the gradient has rounding outside its range."""
+    monkeypatch.setattr(_strategy, "DIRECT_PRICE", 0.0)
+    problem = make_problem(n_classes, n_rows=200)
+    X = np.column_stack([problem.X, np.zeros(200)])
+    model = NaturalGradientLogisticRegression(C=np.inf).fit(X, problem.codes)
+    assert model.converged_
+    expected = NaturalGradientLogisticRegression(C=np.inf).fit(problem.X, problem.codes)
+    np.testing.assert_allclose(model.coef_[:, :3], expected.coef_, rtol=1e-7)

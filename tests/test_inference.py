@@ -1,10 +1,12 @@
 """Standard errors, tests and intervals against brute-force sums, statsmodels and R."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from problems import as_kinds, fisher_by_outer_products, make_problem, score_of
-from scipy import stats
+from problems import as_kinds, fisher_by_outer_products, make_problem, random_text, score_of
+from scipy import optimize, stats
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, SGDClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -12,7 +14,9 @@ from sklearn.preprocessing import StandardScaler
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference import infer
+from sknatgrad.inference._high_dimension import inflation
 from sknatgrad.inference._separation import may_be_separable, separation
+from sknatgrad.inference._white import IndicatorKernel
 
 KINDS = ["fisher", "frequentist", "robust", "HC1", "cluster"]
 
@@ -363,11 +367,43 @@ def test_a_fit_that_has_not_converged_is_told_by_how_much():
     assert len(caught) == 1
 
 
-def test_other_weights_than_those_of_the_fit_are_noticed():
+def _other_rows(problem):
+    rng = np.random.default_rng(0)
+    yield problem._replace(weight=np.ones(len(problem.weight)))
+    yield problem._replace(weight=2.0 * problem.weight)
+    yield problem._replace(codes=rng.permutation(problem.codes))
+    yield problem._replace(X=problem.X[::-1])
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_other_rows_labels_or_weights_than_those_of_the_fit_are_refused(case):
+    problem = make_problem(2, n_rows=90)
+    other = list(_other_rows(problem))[case]
+    with pytest.raises(ValueError, match=r"are not those of the fit, which ended at a loss of 0\.\d+ nats"):
+        ask(other, fitted(problem, C=1.0), "fisher")
+
+
+def test_twice_the_weights_have_the_same_optimum_without_a_penalty():
     problem = make_problem(2, n_rows=90)
     model = fitted(problem)
+    once, twice = (ask(problem._replace(weight=k * problem.weight), model, "fisher") for k in (1, 2))
+    np.testing.assert_allclose(twice.covariance, once.covariance / 2, rtol=1e-9)
+
+
+def test_of_other_fits_it_is_not_known_how_near_they_came():
+    problem = make_problem(2, n_rows=90)
+    model = LogisticRegression(C=np.inf, tol=1e-10).fit(problem.X, problem.codes, sample_weight=problem.weight)
     with pytest.warns(InferenceWarning, match="pass the data of the fit"):
         infer(model, problem.X, problem.codes)
+
+
+def test_a_loose_tolerance_is_no_other_data():
+    problem = make_problem(2, n_rows=3000)
+    model = fitted(problem, tol=0.05)
+    assert model.converged_
+    with pytest.warns(InferenceWarning, match="refit with a smaller tol") as caught:
+        ask(problem, model, "fisher")
+    assert "standard errors away" in str(caught[0].message)
 
 
 def test_the_estimator_is_left_alone():
@@ -400,6 +436,16 @@ def bad_inputs():
     yield "of a pipeline pass the last step", (make_pipeline(StandardScaler(), model).fit(X, y), X, y), {}
     yield "L1 penalty", (LogisticRegression(solver="saga", l1_ratio=1.0, penalty="elasticnet").fit(X, y), X, y), {}
     yield "not the softmax of its logits", (_one_against_rest(X, y), X, y), {}
+    yield "features holds 'length', which is neither", (model, X, y), {"features": ["length"]}
+    yield "features holds 9, which is neither", (model, X, y), {"features": [0, 9]}
+    yield r"features=\[\] must name at least one", (model, X, y), {"features": []}
+    yield "each only once", (model, X, y), {"features": [1, 1]}
+    few = fitted(problem._replace(X=X[:8], codes=y[:8], weight=weight[:8]), 1.0)
+    yield (
+        "divides by n - k, but n = 6 and k = 8",
+        (few, X[:8], y[:8]),
+        {"sample_weight": weight[:8], "weights": "sampling", "covariance": "HC1"},
+    )
     yield "another C for each class", (_with_several_strengths(X, y), X, y), {}
 
 
@@ -416,7 +462,7 @@ def _with_several_strengths(X, y):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
-@pytest.mark.parametrize("case", range(17))
+@pytest.mark.parametrize("case", range(22))
 def test_bad_input_is_told_in_one_sentence(case):
     message, arguments, settings = list(bad_inputs())[case]
     with pytest.raises(ValueError, match=message) as caught:
@@ -426,15 +472,25 @@ def test_bad_input_is_told_in_one_sentence(case):
 
 def test_too_many_coefficients_are_refused_before_any_work(monkeypatch):
     problem = make_problem(3, n_rows=60)
-    monkeypatch.setattr("sknatgrad.inference._infer.DENSE_BUDGET_BYTES", 100)
-    with pytest.raises(ValueError, match="the covariance of 8 coefficients would take"):
+    monkeypatch.setattr("sknatgrad._validation.DENSE_BUDGET_BYTES", 100)
+    with pytest.raises(ValueError, match=r"the covariance of 8 coefficients would take .* features=\[...\]"):
         ask(problem, fitted(problem), "fisher")
 
 
-def test_a_program_that_is_too_large_is_left_alone(monkeypatch):
+@pytest.mark.filterwarnings("ignore::sknatgrad.SeparationWarning")
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_program_that_is_too_large_is_said_to_be(n_classes, monkeypatch):
     monkeypatch.setattr("sknatgrad.inference._separation.PROGRAM_SIZE", 100)
-    X, y = separated(2, "quasi")
-    infer(NaturalGradientLogisticRegression(C=np.inf).fit(X, y), X, y)
+    X, y = separated(n_classes, "quasi")
+    model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
+    n_rows = np.count_nonzero(X[:, 3])
+    for features in (None, [0, 1]):
+        with pytest.warns(
+            InferenceWarning, match=f"a further step moves {n_rows} rows by up to 1 nats .* mostly by x3 "
+        ):
+            infer(model, X, y, features=features)
+    overlapping = make_problem(n_classes, n_rows=90)
+    ask(overlapping, fitted(overlapping), "fisher")
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -444,7 +500,7 @@ def test_blocks_of_rows_add_up(n_classes, monkeypatch):
     whole = ask(problem, model, "robust")
     monkeypatch.setattr("sknatgrad._sources.memory.BLOCK_BYTES", 2**10)
     monkeypatch.setattr("sknatgrad._sources.memory.MIN_BLOCK_ROWS", 16)
-    monkeypatch.setattr("sknatgrad.inference._infer.FAR", -1.0)
+    monkeypatch.setattr("sknatgrad.inference._doubts.FAR", -1.0)
     with pytest.warns(InferenceWarning, match="has not converged"):
         parts = ask(problem, model, "robust")
     np.testing.assert_allclose(parts.covariance, whole.covariance, rtol=1e-10)
@@ -634,3 +690,193 @@ def test_the_curvature_at_an_optimum_never_rules_out_a_separation_that_there_is(
         found.append((separable, possible))
     # both happen, and the cheap question settles some
     assert {(True, True), (False, False)} <= set(found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("C", [1.0, np.inf])
+def test_some_columns_are_solved_for_as_all_are(kind, n_classes, C):
+    problem = make_problem(n_classes, n_rows=150, n_features=5)
+    problem = problem._replace(X=problem.X * [1e-4, 1.0, 1.0, 1.0, 1e4])
+    model = fitted(problem, C)
+    chosen = ["(Intercept)", 4, 0]
+    for reference in (0, 1):
+        whole = ask(problem, model, kind, reference=reference)
+        found = ask(problem, model, kind, reference=reference, features=chosen)
+        places = np.ravel(6 * np.arange(n_classes - 1)[:, None] + [5, 4, 0])
+        std = whole.standard_errors.ravel()[places]
+        expected = whole.covariance[np.ix_(places, places)] / np.outer(std, std)
+        close = 1e-11 if kind == "fisher" else 1e-6
+        np.testing.assert_allclose(found.covariance / np.outer(std, std), expected, atol=close)
+        np.testing.assert_array_equal(found.params, whole.params[:, [5, 4, 0]])
+        assert found.feature_names == ("(Intercept)", "x4", "x0")
+        assert found.loglik == pytest.approx(whole.loglik)
+        assert found.wald_test("x4").statistic == pytest.approx(whole.wald_test("x4").statistic, rel=1e-5)
+        assert np.isnan(found.effective_dof) if C == 1.0 else found.effective_dof == whole.effective_dof
+        assert "x4" in str(found.summary())
+        with pytest.raises(ValueError, match="call infer without features"):
+            found.marginal_effects()
+
+
+def test_some_columns_of_a_sparse_table_too_wide_for_a_matrix():
+    """30,000 columns, whose covariance would take 7 GB; checked by an inverse of 2,000 rows."""
+    X, words = random_text(2000, 30_000, 20)
+    y = (X @ words + np.random.default_rng(1).logistic(size=2000) > 0).astype(int)
+    model = NaturalGradientLogisticRegression().fit(X, y)
+    with pytest.raises(ValueError, match=r"the covariance of 30,001 coefficients would take 6,867 MiB"):
+        infer(model, X, y)
+    result = infer(model, X, y, features=[0, 5])
+    variance = np.prod(model.predict_proba(X), axis=1)
+    # (I + XᵀDX)⁻¹ = I - Xᵀ (D⁻¹ + XXᵀ)⁻¹ X, and what the intercept adds
+    inner = np.linalg.inv(np.diag(1 / variance) + (X @ X.T).toarray())
+    columns = X[:, [0, 5]].toarray()
+    with_intercept = X.T @ variance
+    solved = (with_intercept - X.T @ (inner @ (X @ with_intercept)))[[0, 5]]
+    left = variance.sum() - with_intercept @ (with_intercept - X.T @ (inner @ (X @ with_intercept)))
+    expected = np.eye(2) - columns.T @ inner @ columns + np.outer(solved, solved) / left
+    np.testing.assert_allclose(result.covariance, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_columns_that_nothing_determines_are_found_out_without_a_matrix():
+    problem = make_problem(2, n_rows=90)
+    doubled = problem._replace(X=np.column_stack([problem.X, problem.X[:, 0]]))
+    with pytest.warns(InferenceWarning, match="the columns x0 are collinear or constant"):
+        result = ask(doubled, fitted(doubled), "fisher", features=[0, 1])
+    assert np.isnan(result.standard_errors[0, 0])
+    expected = ask(problem, fitted(problem), "fisher").standard_errors[0, 1]
+    np.testing.assert_allclose(result.standard_errors[0, 1], expected, rtol=1e-8)
+
+
+def white_by_brute_force(problem, theta, every):
+    """Orme's form, row by row, for two classes: indicators (y - p)(1 - 2p) x_j x_m beside the scores (y - p) x."""
+    design, weight = problem.design, problem.weight
+    p = 1 / (1 + np.exp(-design @ theta[0]))
+    d = design.shape[1]
+    pairs = [(j, m) for j in range(d) for m in range(j, d) if every or m == j]
+    z = np.column_stack([design, *((1 - 2 * p) * design[:, j] * design[:, m] for j, m in pairs)])
+    score = z.T @ (weight * (problem.codes - p))
+    covariance = z.T @ (z * (weight * p * (1 - p))[:, None])
+    b, e = slice(d), slice(d, None)
+    shares = np.linalg.solve(covariance[b, b], covariance[b, e])
+    own = covariance[e, e] - covariance[e, b] @ shares
+    delta = score[e] - shares.T @ score[b]
+    return delta @ np.linalg.pinv(own, rcond=1e-9, hermitian=True) @ delta, np.linalg.matrix_rank(own, tol=1e-9)
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_white_compares_the_two_fisher_informations(every):
+    problem = make_problem(2, n_rows=120)
+    model = fitted(problem)
+    theta = np.column_stack([model.coef_, model.intercept_])
+    statistic, dof = white_by_brute_force(problem, theta, every)
+    found = ask(problem, model, "fisher").information_matrix_test(every=every)
+    np.testing.assert_allclose(found.statistic, statistic, rtol=1e-7)
+    assert found.dof == dof == (10 if every else 4)
+    np.testing.assert_allclose(found.p_value, stats.chi2.sf(statistic, dof), rtol=1e-6)
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_white_of_several_classes_is_the_difference_of_the_matrices(every, monkeypatch):
+    """δ beside the scores is that of the squares of the scores, summed as the empirical and the true Fisher are."""
+    problem = make_problem(3, n_rows=120)
+    model = fitted(problem)
+    totals = ask(problem, model, "fisher").totals
+    kernel = IndicatorKernel.of(totals.theta, totals.contrasts, every=every)
+    observed, _ = totals.total(kernel)
+    difference = totals.squared_scores(problem.weight) - totals.plain().fisher
+    blocks = difference.reshape(2, 4, 2, 4)
+    for index, ((a, b), (j, m)) in enumerate(product(kernel.classes, kernel.columns)):
+        if a > 0:
+            np.testing.assert_allclose(observed[8 + index], blocks[a - 1, j, b - 1, m], atol=1e-10)
+    tests = [ask(problem, model, "fisher", reference=k).information_matrix_test(every=every) for k in range(3)]
+    np.testing.assert_allclose([test.statistic for test in tests], tests[0].statistic, rtol=1e-6)
+    assert len({test.dof for test in tests}) == 1
+    monkeypatch.setattr("sknatgrad.inference._white.ROW_BYTES", 1)
+    again = ask(problem, model, "fisher").information_matrix_test(every=every)
+    np.testing.assert_allclose(again.statistic, tests[0].statistic, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_white_rejects_true_models_as_often_as_it_says_and_wrong_ones_more(n_classes):
+    rng = np.random.default_rng(0)
+    rejected = {0.0: 0, 1.0: 0}
+    for missing in rejected:
+        for _ in range(200):
+            X = rng.normal(size=(500, 2))
+            logits = X @ (0.5 * rng.normal(size=(2, n_classes)))
+            logits[:, 0] += missing * X[:, 0] ** 2
+            y = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+            model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
+            rejected[missing] += infer(model, X, y).information_matrix_test().p_value < 0.05
+    # 10 expected of 200, with a standard deviation of 3
+    assert rejected[0.0] <= 20
+    assert rejected[1.0] > 60
+
+
+def test_white_is_refused_where_it_means_nothing():
+    problem = make_problem(2, n_rows=90)
+    with pytest.raises(ValueError, match="information_matrix_test asks about maximum likelihood"):
+        ask(problem, fitted(problem, 1.0), "fisher").information_matrix_test()
+    with pytest.raises(ValueError, match="needs weights='frequency'"):
+        ask(problem, fitted(problem), "robust", weights="sampling").information_matrix_test()
+
+
+def test_a_column_that_is_in_the_model_already_adds_no_degree_of_freedom():
+    problem = make_problem(2, n_rows=90)
+    test = ask(problem, fitted(problem), "fisher").score_test(problem.X[:, :1] * 3.0)
+    assert test.dof == 0
+
+
+def test_inflation_solves_its_equations():
+    """By Monte Carlo: E[Ψ²] = κ τ² and E[Ψ'] = κ, and τ²/b is what is returned."""
+    z = np.random.default_rng(0).normal(size=200_000)
+    for share in (0.1, 0.3):
+
+        def moments(tau, b):
+            low, high = tau * z - b, tau * z
+            for _ in range(60):
+                middle = 0.5 * (low + high)
+                above = middle + b / (1 + np.exp(-middle)) > tau * z
+                low, high = np.where(above, low, middle), np.where(above, middle, high)
+            p = 1 / (1 + np.exp(-low))
+            return np.mean((b * p) ** 2), np.mean(b * p * (1 - p) / (1 + b * p * (1 - p)))
+
+        def off(logs, share=share):
+            tau, b = np.exp(logs)
+            square, slope = moments(tau, b)
+            return square / tau**2 - share, slope - share
+
+        tau, b = np.exp(optimize.fsolve(off, [0.0, 0.0]))
+        assert inflation(share) == pytest.approx(tau**2 / b, rel=0.02)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.4])
+def test_inflation_is_what_simulated_statistics_show(share):
+    rng = np.random.default_rng(0)
+    squares = []
+    for _ in range(4):
+        X = rng.normal(size=(1000, int(1000 * share)))
+        y = rng.integers(0, 2, size=1000)
+        model = NaturalGradientLogisticRegression(C=np.inf, fit_intercept=False).fit(X, y)
+        with pytest.warns(InferenceWarning, match=f"high-dimensional theory expects .* at {share:.2f} columns"):
+            squares.append(infer(model, X, y).z ** 2)
+    # of some thousand squares, which hang together a little
+    assert np.mean(squares) == pytest.approx(inflation(share), rel=0.12)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_crowded_rows_are_said_to_be(n_classes):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(100, 24)), rng.integers(0, n_classes, size=100)
+    said = r"to be 1\.17 times too small at 0\.25 columns a row, and chi-squared statistics 1\.37 times too large"
+    with pytest.warns(InferenceWarning, match=rf"{25 * (n_classes - 1)} coefficients .* for 100 rows: .* {said}"):
+        infer(NaturalGradientLogisticRegression(C=np.inf).fit(X, y), X, y)
+    infer(NaturalGradientLogisticRegression(C=np.inf).fit(X[:, :18], y), X[:, :18], y)
+
+
+def test_a_penalty_leaves_fewer_effective_coefficients():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 30)), rng.integers(0, 2, size=40)
+    with pytest.warns(InferenceWarning, match=r"effective coefficients are many for 40 rows: .* separable from half"):
+        infer(NaturalGradientLogisticRegression(C=1e4).fit(X, y), X, y)
+    infer(NaturalGradientLogisticRegression(C=1e-3).fit(X, y), X, y)

@@ -15,7 +15,7 @@ LAYERS = [
     {"_measure", "_sources"},
     {"_damping", "_stopping", "_conjugate", "_descent", "_refine", "_strategy", "_objective", "_samples"},
     {"_reporting"},
-    {"_validation", "_estimator", "_geometry", "inference"},
+    {"_validation", "_estimator", "_geometry", "_predictions", "inference"},
     {"__init__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -127,8 +127,21 @@ def factorise(matrix: Array, ridge: float = 0.0) -> Factor:
         reciprocal_condition, _ = lapack.dpocon(lower, norm, uplo="L")
         if reciprocal_condition > noise:
             return CholeskyFactor(lower, scale)
-    pivoted, order, rank, _ = lapack.dpstrf(_in_units(scale, matrix, ridge), tol=noise, lower=True, overwrite_a=True)
-    factor = np.empty((len(matrix), rank))
-    factor[order - 1] = np.tril(pivoted)[:, :rank]
-    basis, upper = np.linalg.qr(factor)
+    basis, upper = np.linalg.qr(_pivoted(_in_units(scale, matrix, ridge)))
     return RangeFactor(basis, upper, scale)
+
+
+def root(matrix: Array) -> Array:
+    """Return R, ``(k, rank)``, with R Rᵀ = M."""
+    scale = equilibrate(matrix)
+    # where the scale is 0, so are row and column
+    sizes = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+    return sizes[:, None] * _pivoted(_in_units(scale, matrix, 0.0))
+
+
+def _pivoted(scaled: Array) -> Array:
+    """Return R, ``(k, rank)``, with R Rᵀ = M for a unit diagonal, by Cholesky with pivots; overwrites M."""
+    pivoted, order, rank, _ = lapack.dpstrf(scaled, tol=noise_floor(len(scaled)), lower=True, overwrite_a=True)
+    factor = np.empty((len(scaled), rank))
+    factor[order - 1] = np.tril(pivoted)[:, :rank]
+    return factor

@@ -44,6 +44,19 @@ class Contrasts(NamedTuple):
         params: Array = theta[self.others] - theta[self.reference]
         return params
 
+    def theta(self, params: Array) -> Array:
+        """Return a θ with the contrasts β, ``(q, d)``."""
+        if self.n_classes == BINARY:
+            return params if self.reference == 0 else -params
+        return np.insert(params, self.reference, 0.0, axis=0)
+
+    def pulled_back(self, direction: Array) -> Array:
+        """Return the vector of θ, ``(q, d)``, whose product with it is that of β with a direction, ``(K - 1, d)``."""
+        direction = self.theta(direction)
+        if self.n_classes > BINARY:
+            direction[self.reference] = -direction.sum(axis=0)
+        return direction
+
     def scores(self, rows: Array) -> Array:
         """Return the derivative by the K − 1 logits, ``(m, K - 1)``, from that by q."""
         if self.n_classes == BINARY:
@@ -56,6 +69,19 @@ class Contrasts(NamedTuple):
             blocks = blocks[np.ix_(self.others, range(blocks.shape[1]), self.others, range(blocks.shape[1]))]
         size = blocks.shape[0] * blocks.shape[1]
         return blocks.reshape(size, size)
+
+    def lifted(self, matrix: Array) -> Array:
+        """Return the covariance of a θ that sums to zero over classes, ``(q d, q d)``, from that of β."""
+        if self.n_classes == BINARY:
+            return matrix
+        n_contrasts = self.n_classes - 1
+        up = np.zeros((self.n_classes, n_contrasts))
+        up[self.others] = np.eye(n_contrasts)
+        up -= 1.0 / self.n_classes
+        n_columns = len(matrix) // n_contrasts
+        blocks = matrix.reshape(n_contrasts, n_columns, n_contrasts, n_columns)
+        size = self.n_classes * n_columns
+        return np.asarray(np.einsum("ka,aibj,lb->kilj", up, blocks, up, optimize=True)).reshape(size, size)
 
     def prior(self, prior: Array) -> Array:
         """Return the prior's precision of β, ``((K - 1) d, (K - 1) d)``, from that of each column of θ."""

@@ -10,16 +10,15 @@ import numpy as np
 from sknatgrad._categorical import predict
 from sknatgrad._design import Design
 from sknatgrad._parameters import join
-from sknatgrad._validation import check_model
+from sknatgrad._validation import check_model, column_names
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Matrix
+    from sknatgrad._typing import Array, Codes, Matrix
 
 # how far the probabilities may be from those of the coefficients; float32 rounds by less
 SAME = 1e-3
 # rows to look at
 FEW_ROWS = 16
-INTERCEPT = "(Intercept)"
 
 
 class Fitted(NamedTuple):
@@ -31,11 +30,18 @@ class Fitted(NamedTuple):
     names: tuple[str, ...]  # of the d columns
     converged: bool
     intercept: bool
+    loss: float | None = None  # nats per unit of weight where it ended, penalty included, if it says that it converged
+    tol: float = 0.0  # what it may have left, as a share of that
 
     @property
     def penalised(self) -> bool:
         """Whether the estimate is shrunk."""
         return bool(self.prior.any())
+
+    @property
+    def penalty(self) -> float:
+        """Its value, in nats."""
+        return 0.5 * float((self.prior * self.theta**2).sum())
 
     @classmethod
     def of(cls, estimator: Any) -> Fitted:
@@ -44,16 +50,36 @@ class Fitted(NamedTuple):
         intercept = bool(getattr(estimator, "fit_intercept", True))
         theta = join(estimator.coef_, estimator.intercept_, with_intercept=intercept)
         n_features = estimator.coef_.shape[1]
-        given = getattr(estimator, "feature_names_in_", None)
-        names = [f"x{j}" for j in range(n_features)] if given is None else [str(name) for name in given]
+        names = column_names(estimator)
         return cls(
             theta,
             _prior(estimator, n_features, intercept=intercept),
             np.asarray(estimator.classes_),
-            (*names, INTERCEPT) if intercept else tuple(names),
-            _has_converged(estimator),
+            tuple(names) if intercept else tuple(names[:-1]),
+            converged := _has_converged(estimator),
             intercept,
+            estimator.loss_curve_[-1] if converged and hasattr(estimator, "loss_curve_") else None,
+            float(getattr(estimator, "tol", 0.0)),
         )
+
+    def columns(self, features: Any) -> Codes:
+        """Return the indices of columns that are given by name or index."""
+        given = [features] if isinstance(features, str) else list(features)
+        n_columns = len(self.names)
+        found = []
+        for feature in given:
+            place = self.names.index(feature) if feature in self.names else feature
+            if not isinstance(place, (int, np.integer)) or isinstance(place, bool) or not 0 <= place < n_columns:
+                message = (
+                    f"features holds {feature!r}, which is neither the name of a column nor an index from 0 to "
+                    f"{n_columns - 1}; names are such as {list(self.names[:3])}."
+                )
+                raise ValueError(message)
+            found.append(int(place))
+        if not found or len(set(found)) < len(found):
+            message = f"features={features!r} must name at least one column, and each only once."
+            raise ValueError(message)
+        return np.array(found, dtype=np.intp)
 
     def check_link(self, estimator: Any, X: Matrix) -> None:
         """Refuse a model whose probabilities are not the sigmoid or softmax of its logits, such as one against rest."""

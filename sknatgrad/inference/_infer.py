@@ -5,26 +5,20 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from sknatgrad._information._symmetric import factorise
-from sknatgrad._strategy import DENSE_BUDGET_BYTES
-from sknatgrad._validation import check_row_weights, check_rows, codes_of
+from sknatgrad._validation import check_covariance_size, check_row_weights, check_rows, codes_of
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference._contrasts import Contrasts
+from sknatgrad.inference._curvature import SomeCurvature, WholeCurvature
+from sknatgrad.inference._doubts import check_same_data, doubts
 from sknatgrad.inference._fitted import Fitted
 from sknatgrad.inference._question import Question
 from sknatgrad.inference._result import InferenceResult
-from sknatgrad.inference._separation import find_separation
 from sknatgrad.inference._sums import Rows, Totals
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Matrix
+    from sknatgrad._typing import Codes, Matrix
+    from sknatgrad.inference._curvature import Curvature
     from sknatgrad.inference._question import Covariance, Weights
-    from sknatgrad.inference._separation import Separation
-
-# How far the optimum may be, in standard errors of the direction that leads there, before it is worth a word
-FAR = 0.1
 
 
 def infer(  # noqa: PLR0913 - all but the data are keywords
@@ -37,6 +31,7 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     covariance: Covariance = "fisher",
     groups: Any = None,
     reference: Any = None,
+    features: Any = None,
 ) -> InferenceResult:
     r"""Return standard errors, tests and intervals of a fitted logistic regression.
 
@@ -85,6 +80,12 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     reference : label or None, default=None
         Class that the others are compared with; None is ``classes_[0]``. Tests do not depend on it.
 
+    features : list of str or int, or None, default=None
+        Names or indices of the columns whose coefficients are wanted, the intercept's being the last, or its name
+        ``'(Intercept)'``; None is all. For models with so many coefficients, more than about 5,800, that their
+        covariance is too large for a matrix: only these are then solved for, by conjugate gradients on exact products
+        with F. The result has their columns alone, no marginal effects, and under a penalty no `effective_dof`.
+
     Returns
     -------
     result : InferenceResult
@@ -93,19 +94,23 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     Raises
     ------
     ValueError
-        If the estimator is no such model, the data are not those of the fit, or an argument is not what is allowed.
+        If the estimator is no such model, the data or weights are not those of the fit, an argument is not what is
+        allowed, or the covariance is too large and `features` is None.
 
     Warns
     -----
     InferenceWarning
         Once, with numbers, if the result should not be believed: some direction of the coefficients separates rows by
-        class, so that the likelihood has no maximum; the fit has not converged; or the information does not determine
-        all coefficients, whose standard errors are then NaN.
+        class, so that the likelihood has no maximum; the fit has not converged; the information does not determine
+        all coefficients, whose standard errors are then NaN; or there are more than 0.2 coefficients a row, where
+        maximum likelihood is known to vary more than its Fisher information says (Sur and Candès 2019 [3]_).
 
     References
     ----------
     .. [1] H. White, "Maximum likelihood estimation of misspecified models", Econometrica 50(1), 1982.
     .. [2] K.-Y. Liang, S. Zeger, "Longitudinal data analysis using generalized linear models", Biometrika 73(1), 1986.
+    .. [3] P. Sur, E. J. Candès, "A modern maximum-likelihood theory for high-dimensional logistic regression", PNAS
+       116(29), 2019.
 
     Examples
     --------
@@ -126,69 +131,42 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     codes = codes_of(estimator, y, X.shape[0])
     weight = check_row_weights(sample_weight, getattr(estimator, "class_weight", None), fitted.classes, codes)
     question = Question.of(weights, covariance, groups, weight)
-    _check_size(contrasts, fitted)
-    return _answer(fitted, Totals(Rows(X, codes, weight), fitted.theta, contrasts), question)
+    return _answer(fitted, Totals(Rows(X, codes, weight), fitted.theta, contrasts), question, features)
 
 
-def _check_size(contrasts: Contrasts, fitted: Fitted) -> None:
-    n_params = (contrasts.n_classes - 1) * fitted.theta.shape[1]
-    if 8 * n_params**2 > DENSE_BUDGET_BYTES:
-        message = (
-            f"the covariance of {n_params:,} coefficients would take {8 * n_params**2 / 2**20:,.0f} MiB, over its "
-            f"budget of {DENSE_BUDGET_BYTES // 2**20} MiB; fit fewer columns or classes."
-        )
-        raise ValueError(message)
+def _curvature(fitted: Fitted, totals: Totals, chosen: Codes | None) -> Curvature:
+    if chosen is not None:
+        return SomeCurvature(totals, fitted, chosen)
+    remedy = (
+        "ask for the coefficients that matter, by features=[...] with their names or indices, which are then solved "
+        "for by conjugate gradients"
+    )
+    check_covariance_size(totals.n_params, remedy)
+    return WholeCurvature(totals, fitted)
 
 
-def _answer(fitted: Fitted, totals: Totals, question: Question) -> InferenceResult:
-    sums, contrasts = totals.plain(), totals.contrasts
-    params, prior = contrasts.params(fitted.theta), contrasts.prior(fitted.prior)
-    factor = factorise(sums.fisher + prior)
-    determined = factor.determined()
-    inverse = factor.solve(np.eye(params.size))
-    inverse = 0.5 * (inverse + inverse.T)
-    n_params = factor.rank
-    covariance = inverse.copy()
-    if question.covariance != "fisher":
-        covariance = inverse @ question.spread(totals, sums.fisher, n_params) @ inverse
-    covariance[~determined] = covariance[:, ~determined] = np.nan
-    gradient = sums.gradient + prior @ params.ravel()
-    off = float(np.sqrt(max(float(gradient @ inverse @ gradient), 0.0)))
-    found = None if fitted.penalised else find_separation(totals, sums.fisher, at_optimum=off <= FAR)
-    _warn(fitted, determined.reshape(params.shape), off, found)
+def _answer(fitted: Fitted, totals: Totals, question: Question, features: Any) -> InferenceResult:
+    chosen = None if features is None else fitted.columns(features)
+    curvature, contrasts = _curvature(fitted, totals, chosen), totals.contrasts
+    check_same_data(fitted, totals, curvature)
+    names = fitted.names if chosen is None else tuple(fitted.names[j] for j in chosen)
+    params = contrasts.params(fitted.theta)
+    doubt = doubts(fitted, totals, curvature, names)
+    if doubt:
+        warnings.warn(doubt, InferenceWarning, stacklevel=3)
     labels = fitted.classes.tolist()
     return InferenceResult(
-        params=params,
-        covariance=covariance,
-        feature_names=fitted.names,
+        params=params if chosen is None else params[:, chosen],
+        covariance=curvature.covariance(question),
+        feature_names=names,
         classes=tuple(labels[k] for k in contrasts.others),
         reference=labels[contrasts.reference],
         n=question.observations(totals.rows.weight),
-        loglik=-sums.loss,
+        loglik=-curvature.loss,
         loglik_null=-totals.null_loss(intercept=fitted.intercept),
-        effective_dof=float(np.einsum("ij,ji->", inverse, sums.fisher)) if fitted.penalised else float(n_params),
+        effective_dof=curvature.effective_dof,
         penalised=fitted.penalised,
         intercept=fitted.intercept,
         question=question,
         totals=totals,
     )
-
-
-def _warn(fitted: Fitted, determined: Any, off: float, found: Separation | None) -> None:
-    """Say once why the result should not be believed."""
-    reasons = [] if found is None else [found.describe(fitted)]
-    if off > FAR or not fitted.converged:
-        reasons.append(
-            f"the fit has not converged on these rows and weights: the optimum is about {off:.2g} standard errors "
-            "away, so refit with a smaller tol or more iterations, and pass the data of the fit"
-        )
-    if not determined.all():
-        names = [name for name, known in zip(fitted.names, determined.all(axis=0).tolist(), strict=True) if not known]
-        reasons.append(
-            f"the columns {', '.join(names)} are collinear or constant, so that their coefficients are not determined "
-            "and have no standard errors: drop some of them, or fit with a penalty"
-        )
-    if reasons:
-        warnings.warn(
-            "Do not believe these standard errors: " + "; ".join(reasons) + ".", InferenceWarning, stacklevel=4
-        )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
+from sknatgrad._validation import check_level
+
 if TYPE_CHECKING:
     from sknatgrad._typing import Array
 
@@ -18,8 +20,6 @@ def two_sided(z: Array) -> Array:
 
 def interval(centre: Array, standard_errors: Array, level: float) -> Array:
     """Return the ends of the interval along a new last axis; refuse what is no coverage."""
-    if not 0.0 < level < 1.0:
-        message = f"level={level!r} is no coverage; it must lie in (0, 1), such as 0.95."
-        raise ValueError(message)
+    check_level(level)
     reach = float(special.ndtri(0.5 + 0.5 * level)) * standard_errors
     return np.stack([centre - reach, centre + reach], axis=-1)

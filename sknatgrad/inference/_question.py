@@ -8,7 +8,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes
-    from sknatgrad.inference._sums import Totals
+    from sknatgrad.inference._sums import ScoresAlong, Totals
 
 Weights = Literal["frequency", "sampling"]
 Covariance = Literal["fisher", "frequentist", "robust", "HC1", "cluster"]
@@ -52,12 +52,18 @@ class Question(NamedTuple):
         """Return n."""
         return float(weight.sum()) if self.weights == "frequency" else float(np.count_nonzero(weight))
 
-    def spread(self, totals: Totals, fisher: Array, n_params: int) -> Array:
+    def spread(self, totals: Totals | ScoresAlong, fisher: Array, n_params: int) -> Array:
         """Return the covariance of the total score, by the model or from the rows, ``((K - 1) d, (K - 1) d)``."""
         if self.by_model:
             return fisher
         weight = totals.rows.weight
         n = self.observations(weight)
+        if self.covariance != "robust" and n <= n_params:
+            message = (
+                f"covariance={self.covariance!r} divides by n - k, but n = {n:g} and k = {n_params} coefficients; use "
+                "covariance='robust', or fewer columns."
+            )
+            raise ValueError(message)
         if self.groups is not None:
             n_groups = float(np.unique(self.groups[weight > 0]).size)
             factor = n_groups / (n_groups - 1.0) * (n - 1.0) / (n - n_params)

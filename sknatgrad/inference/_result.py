@@ -7,44 +7,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy import special
 from sklearn.utils import check_array
 
-from sknatgrad._information._symmetric import equilibrate
 from sknatgrad._parameters import BINARY
+from sknatgrad._validation import INTERCEPT
+from sknatgrad.inference._chi_squared import ChiSquared
 from sknatgrad.inference._margins import EffectsKernel, MarginalEffects
 from sknatgrad.inference._normal import interval, two_sided
 from sknatgrad.inference._score import efficient_score
 from sknatgrad.inference._summary import Line, Summary, footer, head
+from sknatgrad.inference._white import indicators
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Matrix
     from sknatgrad.inference._question import Question
     from sknatgrad.inference._sums import Totals
-
-# eigenvalues of a unit diagonal below this are rounding
-RANK = 1e-10
-
-
-class ChiSquared(NamedTuple):
-    """A test whose statistic is chi-squared under the hypothesis."""
-
-    statistic: float
-    dof: int
-    p_value: float
-
-    @classmethod
-    def of(cls, statistic: float, dof: int) -> ChiSquared:
-        """Return the test with its p-value."""
-        return cls(float(statistic), int(dof), float(special.chdtrc(dof, max(statistic, 0.0))))
-
-    @classmethod
-    def quadratic(cls, off: Array, covariance: Array) -> ChiSquared:
-        """Return the test of vᵀ C⁻¹ v, with as many degrees of freedom as C has rank."""
-        scale = equilibrate(covariance)
-        unit = scale[:, None] * covariance * scale
-        solved = np.linalg.pinv(unit, hermitian=True, rcond=RANK) @ (scale * off)
-        return cls.of(float((scale * off) @ solved), int(np.linalg.matrix_rank(unit, hermitian=True, tol=RANK)))
 
 
 class OddsRatios(NamedTuple):
@@ -65,7 +42,7 @@ class InferenceResult:
     Attributes
     ----------
     params : ndarray of shape (n_classes - 1, n_columns)
-        Coefficients, the intercept last, if there is one.
+        Coefficients, the intercept last, if there is one; or those of the columns asked for, in that order.
 
     covariance : ndarray of shape ((n_classes - 1) * n_columns, (n_classes - 1) * n_columns)
         Their covariance, ordered as ``params.ravel()``; NaN for coefficients that the data do not determine.
@@ -86,7 +63,8 @@ class InferenceResult:
         Log-likelihood in nats, without penalty, of the model and of one that knows no features.
 
     effective_dof : float
-        Number of coefficients that are determined; for a penalised fit tr((F + Λ)⁻¹ F).
+        Number of coefficients that are determined; for a penalised fit tr((F + Λ)⁻¹ F), NaN if only some columns were
+        asked for.
 
     penalised, intercept : bool
         Whether the fit has a penalty, and an intercept.
@@ -292,13 +270,46 @@ class InferenceResult:
         ValueError
             If the fit is penalised, or X_extra has other rows, or values that are not finite.
         """
-        if self.penalised:
-            message = "score_test asks about maximum likelihood, but the model is penalised; fit it with C=np.inf."
+        self._refuse_penalty("score_test")
+        extra = check_array(X_extra, accept_sparse="csr", dtype=np.float64)
+        return ChiSquared.quadratic(*efficient_score(self.totals, self.question, extra))
+
+    def information_matrix_test(self, *, every: bool = False) -> ChiSquared:
+        r"""Test whether the model is misspecified: White's comparison of empirical and true Fisher information.
+
+        If the model holds, :math:`\sum_i s_i u_i u_i^T`, u the score of a row at its label, and
+        :math:`\sum_i s_i E[u_i u_i^T]` are the same but for chance; if not, standard errors by the model are wrong, and
+        so may be the model: a missing square or product of columns, a wrong link, rows that depend on each other.
+
+        Parameters
+        ----------
+        every : bool, default=False
+            Whether to compare every entry of the two matrices, rather than the squares of each class and column: more
+            that can be found, at the price of d (d + 1) / 2 degrees of freedom of two classes, where squares have d.
+
+        Returns
+        -------
+        test : ChiSquared
+            The statistic δᵀ V⁻¹ δ, δ the differences less what the score explains of them and V their covariance under
+            the model, its degrees of freedom, the rank of V, and the p-value. White (1982), "Maximum likelihood
+            estimation of misspecified models"; with the covariance of Orme (1988), "The calculation of the information
+            matrix test for binary data models", for any number of classes.
+
+        Raises
+        ------
+        ValueError
+            If the fit is penalised, weights are for sampling, or the entries are too many for a matrix.
+        """
+        self._refuse_penalty("information_matrix_test")
+        if self.question.weights == "sampling":
+            message = "information_matrix_test needs weights='frequency', as under others the two matrices differ."
             raise ValueError(message)
-        score, spread = efficient_score(
-            self.totals, self.question, check_array(X_extra, accept_sparse="csr", dtype=np.float64)
-        )
-        return ChiSquared.quadratic(score, spread)
+        return ChiSquared.quadratic(*indicators(self.totals, every=every))
+
+    def _refuse_penalty(self, test: str) -> None:
+        if self.penalised:
+            message = f"{test} asks about maximum likelihood, but the model is penalised; fit it with C=np.inf."
+            raise ValueError(message)
 
     def marginal_effects(self) -> MarginalEffects:
         """Return the mean over rows of how much each class's probability changes with each feature.
@@ -309,7 +320,15 @@ class InferenceResult:
             `effects` of shape (n_classes, n_features), for two classes (1, n_features), of ``classes_[1]``, in units of
             probability a unit of the feature, weighted as the rows are; with `standard_errors` by the delta method,
             `z`, `p_values` and `conf_int`.
+
+        Raises
+        ------
+        ValueError
+            If only some columns were asked for: effects depend on all coefficients.
         """
+        if len(self.feature_names) < self.totals.theta.shape[1]:
+            message = "marginal_effects needs the covariance of all coefficients; call infer without features."
+            raise ValueError(message)
         kernel = EffectsKernel(self.totals.theta, self.totals.contrasts)
         effects, slopes = self.totals.total(kernel)
         weight = float(self.totals.rows.weight.sum())
@@ -339,7 +358,7 @@ class InferenceResult:
             )
             for label, rows in zip(self.classes, table, strict=True)
         ]
-        if self.intercept:
+        if self.intercept and self.feature_names[-1] == INTERCEPT:
             # first, as in R
             lines = [(label, of_class[-1:] + of_class[:-1]) for label, of_class in lines]
         return Summary(head(self), lines, footer(self), self.reference)

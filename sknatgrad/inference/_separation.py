@@ -18,7 +18,7 @@ from sknatgrad._information._symmetric import equilibrate, noise_floor
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes
     from sknatgrad.inference._fitted import Fitted
-    from sknatgrad.inference._sums import Rows, Totals
+    from sknatgrad.inference._sums import Rows
 
 # The probability, at an optimum, of any other class in a row that is moved along V. There the slope along V is
 # Σ p_k (V_y − V_k)ᵀx over rows, all its terms of one sign, and at most the root of the decrement times that of the
@@ -54,16 +54,6 @@ class Separation(NamedTuple):
             + (f" and {more} more" if more > 0 else "")
             + f", against {labels[0]!r}, so that the likelihood has no maximum: fit with a penalty, or drop columns"
         )
-
-
-def find_separation(totals: Totals, fisher: Array, *, at_optimum: bool) -> Separation | None:
-    """Return a direction that separates rows of the fit, if there is one; None, too, where that takes too long."""
-    rows, n_classes = totals.rows, totals.contrasts.n_classes
-    if not is_program_small(len(rows.codes), totals.theta.shape[1], n_classes):
-        return None
-    if at_optimum and not may_be_separable(fisher, totals.gram(), n_classes):
-        return None
-    return separation(rows, totals.theta.shape[1], n_classes)
 
 
 def may_be_separable(fisher: Array, gram: Array, n_classes: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,8 @@ from sknatgrad._sources.sampling import class_totals
 from sknatgrad._workers import Workers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from sknatgrad._typing import Array, Codes, Kernel, Matrix, Result, RowBlock
     from sknatgrad.inference._contrasts import Contrasts
 
@@ -67,10 +70,21 @@ class Totals:
     theta: Array  # (q, d)
     contrasts: Contrasts
 
+    @property
+    def n_params(self) -> int:
+        """Number of coefficients, (K - 1) d."""
+        return (self.contrasts.n_classes - 1) * int(self.theta.shape[1])
+
+    @contextmanager
+    def opened(self) -> Iterator[MemorySource]:
+        """Provide the rows as a source, with threads."""
+        with Workers() as workers:
+            yield MemorySource(*self.rows, self.theta.shape[0], workers)
+
     def total(self, kernel: Kernel[Result]) -> Result:
         """Apply a kernel to all rows."""
-        with Workers() as workers:
-            return MemorySource(*self.rows, self.theta.shape[0], workers).total(kernel)
+        with self.opened() as source:
+            return source.total(kernel)
 
     def plain(self) -> Sums:
         """Return loss, gradient and true Fisher information."""
@@ -91,31 +105,18 @@ class Totals:
 
     def squared_group_scores(self, groups: Codes) -> Array:
         """Return Σ_g u_g u_gᵀ, u_g the sum of the weighted scores of a group's rows."""
-        order = np.argsort(groups, kind="stable")
-        n_params = (self.contrasts.n_classes - 1) * self.theta.shape[1]
-        size = max(SCORE_BYTES // (8 * n_params), 1)
-        total = np.zeros((n_params, n_params))
-        open_group, carried = -1, np.zeros(n_params)
-        for start in range(0, len(order), size):
-            rows = order[start : start + size]
-            of_rows = groups[rows]
-            firsts = np.flatnonzero(np.append(True, of_rows[1:] != of_rows[:-1]))
-            sums = np.add.reduceat(self._scores(rows), firsts, axis=0)
-            if of_rows[0] == open_group:
-                sums[0] += carried
-            else:
-                total += np.outer(carried, carried)
-            # the last group may go on in the next run of rows
-            open_group, carried = int(of_rows[-1]), sums[-1]
-            total += sums[:-1].T @ sums[:-1]
-        total += np.outer(carried, carried)
-        return total
+        return _squared_sums(groups, self._scores, self.n_params)
+
+    def residual(self, rows: Codes) -> tuple[Design, Array]:
+        """Return the design of some rows, and the weighted derivative of their losses by the logits, ``(m, q)``."""
+        design = self.rows.design(rows, self.theta.shape[1])
+        residual = predict(design.logits(self.theta)).residual(self.rows.codes[rows])
+        return design, residual * self.rows.weight[rows, None]
 
     def _scores(self, rows: Codes) -> Array:
         """Return the weighted scores of some rows, ``(m, (K - 1) d)``."""
-        design = self.rows.design(rows, self.theta.shape[1])
-        residual = predict(design.logits(self.theta)).residual(self.rows.codes[rows])
-        return design.times(self.contrasts.scores(residual * self.rows.weight[rows, None]))
+        design, residual = self.residual(rows)
+        return design.times(self.contrasts.scores(residual))
 
     def null_loss(self, *, intercept: bool) -> float:
         """Return the loss of the model that knows no features."""
@@ -124,3 +125,54 @@ class Totals:
             return float(totals.sum() * np.log(self.contrasts.n_classes))
         seen = totals[totals > 0]
         return float(-(seen * np.log(seen / seen.sum())).sum())
+
+
+@dataclass(frozen=True)
+class ScoresAlong:
+    """Sums of the scores of rows along some vectors of θ, which need no room for a matrix of all coefficients."""
+
+    totals: Totals
+    along: Array  # (j, q, d)
+
+    @property
+    def rows(self) -> Rows:
+        """The data of the fit."""
+        return self.totals.rows
+
+    def squared_scores(self, weight: Array) -> Array:
+        """Return Σ w_i a_i a_iᵀ, ``(j, j)``, a_i the score of a row along each of the vectors."""
+        weighted = replace(self.totals, rows=self.rows._replace(weight=np.sqrt(weight)))
+        return _squared_sums(np.arange(len(weight)), ScoresAlong(weighted, self.along).scores, len(self.along))
+
+    def squared_group_scores(self, groups: Codes) -> Array:
+        """Return Σ_g a_g a_gᵀ, ``(j, j)``, a_g the sum of the weighted scores of a group's rows."""
+        return _squared_sums(groups, self.scores, len(self.along))
+
+    def scores(self, rows: Codes) -> Array:
+        """Return the weighted scores of some rows, ``(m, j)``."""
+        design, residual = self.totals.residual(rows)
+        n_along, n_logits, n_columns = self.along.shape
+        logits = design.logits(self.along.reshape(-1, n_columns)).reshape(len(rows), n_along, n_logits)
+        return np.asarray(np.einsum("mjq,mq->mj", logits, residual))
+
+
+def _squared_sums(groups: Codes, scores: Callable[[Codes], Array], n_scores: int) -> Array:
+    """Return Σ_g u_g u_gᵀ, u_g the sum of the scores, ``(n_scores,)``, of a group's rows."""
+    order = np.argsort(groups, kind="stable")
+    size = max(SCORE_BYTES // (8 * n_scores), 1)
+    total = np.zeros((n_scores, n_scores))
+    open_group, carried = -1, np.zeros(n_scores)
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        of_rows = groups[rows]
+        firsts = np.flatnonzero(np.append(True, of_rows[1:] != of_rows[:-1]))
+        sums = np.add.reduceat(scores(rows), firsts, axis=0)
+        if of_rows[0] == open_group:
+            sums[0] += carried
+        else:
+            total += np.outer(carried, carried)
+        # the last group may go on in the next run of rows
+        open_group, carried = int(of_rows[-1]), sums[-1]
+        total += sums[:-1].T @ sums[:-1]
+    total += np.outer(carried, carried)
+    return total

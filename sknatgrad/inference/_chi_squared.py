@@ -1,0 +1,37 @@
+"""Tests whose statistic is chi-squared under the hypothesis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy import special
+
+from sknatgrad._information._symmetric import equilibrate
+
+if TYPE_CHECKING:
+    from sknatgrad._typing import Array
+
+# eigenvalues of a unit diagonal below this are rounding
+RANK = 1e-10
+
+
+class ChiSquared(NamedTuple):
+    """A test whose statistic is chi-squared under the hypothesis."""
+
+    statistic: float
+    dof: int
+    p_value: float
+
+    @classmethod
+    def of(cls, statistic: float, dof: int) -> ChiSquared:
+        """Return the test with its p-value."""
+        return cls(float(statistic), int(dof), float(special.chdtrc(dof, max(statistic, 0.0))))
+
+    @classmethod
+    def quadratic(cls, off: Array, covariance: Array) -> ChiSquared:
+        """Return the test of vᵀ C⁻¹ v, with as many degrees of freedom as C has rank."""
+        scale = equilibrate(covariance)
+        unit = scale[:, None] * covariance * scale
+        solved = np.linalg.pinv(unit, hermitian=True, rcond=RANK) @ (scale * off)
+        return cls.of(float((scale * off) @ solved), int(np.linalg.matrix_rank(unit, hermitian=True, tol=RANK)))

@@ -1,0 +1,290 @@
+"""H⁻¹ at the fit, H = F + Λ: as a matrix, or for some columns by conjugate gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+from sknatgrad._categorical import TrueExpectation
+from sknatgrad._conjugate import Basis, conjugate_gradients
+from sknatgrad._information import BlockInformation, DiagonalInformation, IdentityInformation
+from sknatgrad._information._symmetric import factorise, noise_floor
+from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel
+from sknatgrad._parameters import centre
+from sknatgrad._strategy import MATRIX_BYTES, Shape
+from sknatgrad.inference._sums import ScoresAlong
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sknatgrad._typing import Array, Codes, Information, Precision, RowSource, Scores
+    from sknatgrad.inference._fitted import Fitted
+    from sknatgrad.inference._question import Question
+    from sknatgrad.inference._sums import Sums, Totals
+
+# A solve ends where what is left of it, squared and in the units of the variance, is this share of the variance.
+# Sandwiches are linear in that error, and some of them much smaller than the variance.
+SOLVED = 1e-20
+# with more than this left, a coefficient cannot be found out about in this way
+HOPELESS = 1e-7
+# what a preconditioner has to know of each column
+MOST = 0.5
+
+
+class Curvature(Protocol):
+    """What `infer` asks of it."""
+
+    @property
+    def loss(self) -> float:
+        """Loss without penalty, nats."""
+        ...
+
+    @property
+    def step(self) -> Array:
+        """The undamped natural gradient step, ``(q, d)``."""
+        ...
+
+    @property
+    def off(self) -> float:
+        """Length of that step in standard errors: how far the optimum is."""
+        ...
+
+    @property
+    def determined(self) -> Any:
+        """Which of the coefficients that are asked for the data determine, ``(K - 1, columns)``."""
+        ...
+
+    @property
+    def effective_dof(self) -> float:
+        """tr(H⁻¹F); NaN where that is not known."""
+        ...
+
+    @property
+    def fisher(self) -> Array | None:
+        """Fisher information of the contrasts, if it is there as a matrix."""
+        ...
+
+    def covariance(self, question: Question) -> Array:
+        """Return the covariance of the coefficients that are asked for."""
+        ...
+
+
+@dataclass(frozen=True)
+class WholeCurvature:
+    """As a matrix: every column."""
+
+    totals: Totals
+    fitted: Fitted
+
+    @cached_property
+    def sums(self) -> Sums:
+        """Loss, gradient and true Fisher information, by a pass over the rows."""
+        return self.totals.plain()
+
+    @cached_property
+    def _prior(self) -> Array:
+        return self.totals.contrasts.prior(self.fitted.prior)
+
+    @cached_property
+    def _inverse(self) -> tuple[Array, Any, int]:
+        factor = factorise(self.sums.fisher + self._prior)
+        inverse = factor.solve(np.eye(len(self._prior)))
+        return 0.5 * (inverse + inverse.T), factor.determined(), factor.rank
+
+    @cached_property
+    def _gradient(self) -> Array:
+        return self.sums.gradient + self._prior @ self.totals.contrasts.params(self.fitted.theta).ravel()
+
+    @property
+    def loss(self) -> float:
+        """Loss without penalty, nats."""
+        return self.sums.loss
+
+    @property
+    def step(self) -> Array:
+        """The undamped natural gradient step, ``(q, d)``."""
+        move = -self._inverse[0] @ self._gradient
+        return self.totals.contrasts.theta(move.reshape(-1, self.fitted.theta.shape[1]))
+
+    @property
+    def off(self) -> float:
+        """Length of that step in standard errors."""
+        return _root(float(self._gradient @ self._inverse[0] @ self._gradient))
+
+    @property
+    def determined(self) -> Any:
+        """Which coefficients the data determine, ``(K - 1, d)``."""
+        return self._inverse[1].reshape(-1, self.fitted.theta.shape[1])
+
+    @property
+    def effective_dof(self) -> float:
+        """tr(H⁻¹F)."""
+        inverse, _, rank = self._inverse
+        return float(np.einsum("ij,ji->", inverse, self.sums.fisher)) if self.fitted.penalised else float(rank)
+
+    @property
+    def fisher(self) -> Array:
+        """Fisher information of the contrasts, ``((K - 1) d, (K - 1) d)``."""
+        return self.sums.fisher
+
+    def covariance(self, question: Question) -> Array:
+        """Return the covariance, NaN for what is not determined."""
+        inverse, determined, rank = self._inverse
+        covariance = inverse.copy()
+        if question.covariance != "fisher":
+            covariance = inverse @ question.spread(self.totals, self.sums.fisher, rank) @ inverse
+        return _known(covariance, determined)
+
+
+class Columns(NamedTuple):
+    """H⁻¹ e and what is left over of e, for vectors e of coefficients."""
+
+    solutions: Array  # (j, q, d)
+    residuals: Array  # (j, q, d)
+    known: Any  # (j,)
+
+
+@dataclass(frozen=True)
+class SomeCurvature:
+    """The columns that are asked for, by conjugate gradients on exact products with F."""
+
+    totals: Totals
+    fitted: Fitted
+    columns: Codes
+
+    @cached_property
+    def _measured(self) -> Any:
+        return self.totals.total(MeasureKernel(self.fitted.theta, TrueExpectation(), IdentityInformation, keep=True))
+
+    @cached_property
+    def _scores(self) -> tuple[Scores, ...]:
+        return tuple(of_block.model for of_block in self._measured.scores)
+
+    @cached_property
+    def _gradient(self) -> Array:
+        gradient: Array = self._measured.gradient + self.fitted.prior * self.fitted.theta
+        return gradient
+
+    @cached_property
+    def _targets(self) -> Array:
+        """Coefficients as vectors of θ, ``((K - 1) columns, q, d)``."""
+        n_contrasts, n_columns = self.totals.contrasts.n_classes - 1, self.fitted.theta.shape[1]
+        units = np.zeros((n_contrasts, self.columns.size, n_contrasts, n_columns))
+        for k in range(n_contrasts):
+            units[k, range(self.columns.size), k, self.columns] = 1.0
+        contrasts = self.totals.contrasts
+        return np.array([contrasts.pulled_back(unit) for unit in units.reshape(-1, n_contrasts, n_columns)])
+
+    @cached_property
+    def _solved(self) -> tuple[Columns, Columns]:
+        """Solve for the coefficients, and for the gradient."""
+        with self.totals.opened() as source:
+            solver = _Solver.of(
+                source, self._scores, self.fitted.prior, Shape.of(self.totals.rows.X, *self.fitted.theta.shape)
+            )
+            return solver.columns(self._targets), solver.columns(self._gradient[None])
+
+    @property
+    def loss(self) -> float:
+        """Loss without penalty, nats."""
+        return float(self._measured.loss)
+
+    @property
+    def step(self) -> Array:
+        """The undamped natural gradient step, ``(q, d)``."""
+        step: Array = -self._solved[1].solutions[0]
+        return step
+
+    @property
+    def off(self) -> float:
+        """Length of that step in standard errors."""
+        return _root(-float(np.vdot(self._gradient, self.step)))
+
+    @property
+    def determined(self) -> Any:
+        """Which of the coefficients are determined, ``(K - 1, columns)``."""
+        return self._solved[0].known.reshape(-1, self.columns.size)
+
+    @property
+    def effective_dof(self) -> float:
+        """Number of coefficients without a penalty; with one, not known: NaN."""
+        return np.nan if self.fitted.penalised else float(self._n_params)
+
+    @property
+    def _n_params(self) -> int:
+        return self.totals.n_params
+
+    @property
+    def fisher(self) -> None:
+        """Not there as a matrix."""
+        return
+
+    def covariance(self, question: Question) -> Array:
+        """Return the covariance of the coefficients, NaN for what is not determined."""
+        solutions, residuals, known = self._solved[0]
+        flat = solutions.reshape(len(solutions), -1)
+        if question.covariance == "fisher":
+            # what is left over makes the error one of second order
+            targets = (self._targets + residuals).reshape(len(solutions), -1)
+            covariance = flat @ targets.T
+            return _known(0.5 * (covariance + covariance.T), known)
+        images: Array = self.totals.total(FisherProductKernel(self._scores, solutions))
+        fisher = flat @ images.reshape(len(solutions), -1).T
+        return _known(question.spread(ScoresAlong(self.totals, solutions), fisher, self._n_params), known)
+
+
+@dataclass(frozen=True)
+class _Solver:
+    """Solves with H, one right side after another."""
+
+    source: RowSource
+    scores: tuple[Scores, ...]
+    prior: Array  # (d,)
+    metric: Precision
+    basis: Basis
+
+    @classmethod
+    def of(cls, source: RowSource, scores: tuple[Scores, ...], prior: Array, shape: Shape) -> _Solver:
+        """Return a solver with one matrix a class as a preconditioner, or the diagonal where those are of no use."""
+        information: Information = source.total(InformationKernel(scores, DiagonalInformation, prior.size))
+        if 8 * shape.size * shape.n_columns <= MATRIX_BYTES:
+            blocks: Information = source.total(InformationKernel(scores, BlockInformation, prior.size))
+            # they leave out rows that hardly count, which may be all that a column has
+            information = blocks if (blocks.diagonal() >= MOST * information.diagonal()).all() else information
+        basis = Basis(shape.directions(), shape.size)
+        return cls(source, scores, prior, information.preconditioner(prior), basis)
+
+    def _product(self, move: Array) -> Array:
+        image: Array = self.source.total(FisherProductKernel(self.scores, move[None]))[0]
+        return image + self.prior * move
+
+    def columns(self, targets: Array) -> Columns:
+        """Return H⁻¹ of each target."""
+        solutions, residuals, known = np.zeros_like(targets), np.zeros_like(targets), np.zeros(len(targets), dtype=bool)
+        for index, target in enumerate(targets):
+            solution = conjugate_gradients(
+                self._product,
+                target,
+                self.metric,
+                enough=lambda found: found.left <= SOLVED * found.gained or not found.residual.any(),
+                basis=self.basis,
+            )
+            # how much less the data tell of it than if the other columns were not there
+            inflated = 2.0 * solution.gained * float(np.vdot(target, self._product(target)))
+            known[index] = solution.left <= HOPELESS * solution.gained and inflated * noise_floor(target.size) < 1.0
+            # a preconditioner that knows one class at a time leads astray along the gauge, where there is nothing
+            solutions[index], residuals[index] = centre(solution.move), centre(solution.residual)
+        return Columns(solutions, residuals, known)
+
+
+def _known(covariance: Array, determined: Any) -> Array:
+    covariance[~determined] = covariance[:, ~determined] = np.nan
+    return covariance
+
+
+def _root(squared: float) -> float:
+    # rounding must not make it the root of something negative
+    return float(np.sqrt(max(squared, 0.0)))
