@@ -8,7 +8,10 @@ from problems import as_kinds, fisher_by_outer_products, make_problem, probabili
 from scipy import integrate, stats
 from scipy.special import expit
 from sklearn.base import clone
+from sklearn.datasets import load_diabetes
 from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.preprocessing import StandardScaler
 
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad.inference import infer
@@ -301,6 +304,23 @@ def test_averages_forecast_better_after_few_rows(n_classes):
             gain.append(plain - log_loss(y[30:], averaged, labels=range(n_classes)))
     for gain in gains.values():
         assert np.mean(gain) > 3 * np.std(gain) / np.sqrt(len(gain))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("n_rows", [20, 60])
+def test_averages_forecast_better_after_few_patients(n_classes, n_rows):
+    """Progression of diabetes above the median, or by thirds; at the default penalty."""
+    X, progression = load_diabetes(return_X_y=True)
+    y = np.digitize(progression, np.quantile(progression, np.arange(1, n_classes) / n_classes))
+    gains = []
+    for train, test in StratifiedShuffleSplit(30, train_size=n_rows, random_state=0).split(X, y):
+        scaler = StandardScaler().fit(X[train])
+        model = NaturalGradientLogisticRegression(store_covariance=True).fit(scaler.transform(X[train]), y[train])
+        rows = scaler.transform(X[test])
+        ask = (model.predict_proba, model.predict_proba_averaged)
+        plain, averaged = (log_loss(y[test], answer(rows)) for answer in ask)
+        gains.append(plain - averaged)
+    assert np.mean(gains) > 3 * np.std(gains) / np.sqrt(len(gains))
 
 
 def bad_calls(model, X):
