@@ -11,6 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning, _strategy
 from sknatgrad._descent import Rule
+from sknatgrad._measure import ReachKernel
+from sknatgrad._sources import MemorySource
 from sknatgrad._typing import Outcome
 
 
@@ -287,9 +289,10 @@ def test_rows_that_alone_are_separated_are_said_to_be(n_classes, way, monkeypatc
         monkeypatch.setattr(_strategy, "WORTH_SAMPLING", 0)
         monkeypatch.setattr(_strategy, "ROWS_A_PARAMETER", 1)
     if way == "sparse":
-        X = sparse.csr_array(np.column_stack([np.zeros((400, 30)), X]))
+        # so many columns without entries that they are left out
+        X = sparse.csr_array(np.column_stack([np.zeros((400, 3000)), X]))
     model = NaturalGradientLogisticRegression(C=np.inf, **settings)
-    name = "x32" if way == "sparse" else "x2"
+    name = "x3002" if way == "sparse" else "x2"
     with pytest.warns(SeparationWarning, match=rf"in part: 7 rows .* by up to 1 nats .* mostly by {name}: at C=inf"):
         model.fit(X, y)
     assert model.converged_
@@ -330,3 +333,24 @@ def test_an_empty_column_is_no_obstacle_to_conjugate_gradients(n_classes, monkey
     assert model.converged_
     expected = NaturalGradientLogisticRegression(C=np.inf).fit(problem.X, problem.codes)
     np.testing.assert_allclose(model.coef_[:, :3], expected.coef_, rtol=1e-7)
+
+
+def reach_of(theta, move, rows=1000):
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=rows), np.arange(rows) < 20])
+    logits = np.column_stack([np.zeros(rows), X @ theta[:, :2].T + theta[:, 2]])
+    codes = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    codes[:20] = 1
+    return MemorySource(X, codes, np.ones(rows)).total(ReachKernel(theta, move))
+
+
+def test_a_step_is_about_separated_rows_where_they_alone_are_decided_and_moved():
+    decided, moved = np.array([[1.0, 9.0, 0.0]]), np.array([[0.0, 1.0, 0.0]])
+    found = reach_of(decided, moved)
+    assert found.separates
+    assert found.n_rows == 20
+    assert found.columns(moved) == [1]
+    # rows that are not decided yet, and a step that is about others
+    assert reach_of(np.array([[1.0, 0.5, 0.0]]), moved).n_rows == 0
+    assert not reach_of(decided, moved + np.array([[0.2, 0.0, 0.2]])).separates
+    assert not reach_of(decided, 0.1 * moved).separates

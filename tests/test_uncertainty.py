@@ -286,6 +286,20 @@ def test_many_rows_take_little_memory(method):
     np.testing.assert_allclose(answer[-100:], ask(X[-100:]), rtol=1e-9)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_so_do_several_classes(method):
+    """Each row has some thousand numbers on the way, all rows 440 MiB of them."""
+    problem = make_problem(20, n_rows=20_000, n_features=20)
+    model = fit(problem._replace(X=problem.X[:2000], codes=problem.codes[:2000], weight=problem.weight[:2000]))
+    tracemalloc.start()
+    try:
+        answer = getattr(model, method)(problem.X)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < answer.nbytes + 24 * 2**20
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_averages_forecast_better_after_few_rows(n_classes):
     """Held-out log loss, over 60 samples of 30 rows; without a penalty worth the name."""

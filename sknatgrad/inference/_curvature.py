@@ -13,7 +13,6 @@ from sknatgrad._conjugate import Basis, conjugate_gradients
 from sknatgrad._information import BlockInformation, DiagonalInformation, IdentityInformation
 from sknatgrad._information._symmetric import factorise, noise_floor
 from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel
-from sknatgrad._parameters import centre
 from sknatgrad._strategy import MATRIX_BYTES, Shape
 from sknatgrad.inference._sums import ScoresAlong
 
@@ -140,10 +139,9 @@ class WholeCurvature:
 
 
 class Columns(NamedTuple):
-    """H⁻¹ e and what is left over of e, for vectors e of coefficients."""
+    """H⁻¹ e for vectors e of coefficients."""
 
     solutions: Array  # (j, q, d)
-    residuals: Array  # (j, q, d)
     known: Any  # (j,)
 
 
@@ -224,12 +222,10 @@ class SomeCurvature:
 
     def covariance(self, question: Question) -> Array:
         """Return the covariance of the coefficients, NaN for what is not determined."""
-        solutions, residuals, known = self._solved[0]
+        solutions, known = self._solved[0]
         flat = solutions.reshape(len(solutions), -1)
         if question.covariance == "fisher":
-            # what is left over makes the error one of second order
-            targets = (self._targets + residuals).reshape(len(solutions), -1)
-            covariance = flat @ targets.T
+            covariance = flat @ self._targets.reshape(len(solutions), -1).T
             return _known(0.5 * (covariance + covariance.T), known)
         images: Array = self.totals.total(FisherProductKernel(self._scores, solutions))
         fisher = flat @ images.reshape(len(solutions), -1).T
@@ -263,7 +259,7 @@ class _Solver:
 
     def columns(self, targets: Array) -> Columns:
         """Return H⁻¹ of each target."""
-        solutions, residuals, known = np.zeros_like(targets), np.zeros_like(targets), np.zeros(len(targets), dtype=bool)
+        solutions, known = np.zeros_like(targets), np.zeros(len(targets), dtype=bool)
         for index, target in enumerate(targets):
             solution = conjugate_gradients(
                 self._product,
@@ -275,9 +271,8 @@ class _Solver:
             # how much less the data tell of it than if the other columns were not there
             inflated = 2.0 * solution.gained * float(np.vdot(target, self._product(target)))
             known[index] = solution.left <= HOPELESS * solution.gained and inflated * noise_floor(target.size) < 1.0
-            # a preconditioner that knows one class at a time leads astray along the gauge, where there is nothing
-            solutions[index], residuals[index] = centre(solution.move), centre(solution.residual)
-        return Columns(solutions, residuals, known)
+            solutions[index] = solution.move
+        return Columns(solutions, known)
 
 
 def _known(covariance: Array, determined: Any) -> Array:
