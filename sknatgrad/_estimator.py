@@ -37,7 +37,7 @@ from sknatgrad._validation import (
 )
 from sknatgrad._workers import Workers
 from sknatgrad.exceptions import SeparationWarning
-from sknatgrad.inference._posterior import posterior_covariance
+from sknatgrad.inference._posterior import Posterior
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes, Matrix, RowSource, Step
@@ -129,8 +129,8 @@ class NaturalGradientLogisticRegression(PredictionMixin, ClassifierMixin, BaseEs
         precision: 1/C for features, 0 for the intercept. Without a penalty that of maximum likelihood; with one, of
         the Laplace approximation to the posterior, the penalty being the prior. q is 1 for two classes, else n_classes,
         and d is n_features, plus 1 with an intercept; entry (k * d + j, l * d + m) belongs to ``coef_[k, j]`` and
-        ``coef_[l, m]``, the intercept last in each class. Where nothing determines the coefficients of collinear
-        columns it says nothing of rows that break the collinearity.
+        ``coef_[l, m]``, the intercept last in each class. Where columns are collinear and ``C=np.inf``, it is the
+        pseudo-inverse, which holds for rows that keep the collinearity; predictions of others know that they do not.
 
     n_iter_ : ndarray of shape (1,), int32
         Number of steps taken.
@@ -295,7 +295,8 @@ class NaturalGradientLogisticRegression(PredictionMixin, ClassifierMixin, BaseEs
         SeparationWarning
             If the classes are separable and ``C=np.inf``, so that there is no optimum. Where only some rows are, the
             warning names the columns; the loss has converged then, which `converged_` says, but their coefficients have
-            not.
+            not. That shows in the last step, if `tol` is 1e-4 or less, and no metric at labels or fixed `learning_rate`
+            has overshot to where probabilities are 0.
         """
         with unchanged_on_error(self), Workers() as workers:
             start = self._warm_start_from()
@@ -388,7 +389,9 @@ class NaturalGradientLogisticRegression(PredictionMixin, ClassifierMixin, BaseEs
         if self.store_covariance:
             fisher = source.total(MeasureKernel(theta, TrueExpectation(), DenseInformation)).information.blocks
             prior = prior_precision(self.C, self.n_features_in_, intercept=self.fit_intercept)
-            self.covariance_: Array = posterior_covariance(fisher, prior, len(self.classes_))
+            posterior = Posterior.of(theta, fisher, prior)
+            self.covariance_ = posterior.covariance.reshape(theta.size, theta.size)
+            self._free = posterior.free
 
     def _record(self, history: History, step: Step, rule: Rule) -> None:
         self.n_iter_ = np.array([history.n_iter], dtype=np.int32)

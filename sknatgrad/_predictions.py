@@ -28,6 +28,8 @@ class PredictionMixin:
     coef_: Any
     intercept_: Any
     classes_: Any
+    covariance_: Any
+    _free: Any  # directions of a row that its columns did not determine, (j, d)
 
     def decision_function(self, X: Matrix) -> Any:
         """Return the logits: log-odds of ``classes_[1]``, or one score a class that sum to zero.
@@ -110,7 +112,8 @@ class PredictionMixin:
         Returns
         -------
         std : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Standard deviations of `decision_function`, in nats.
+            Standard deviations of `decision_function`, in nats; infinite where nothing is known of a row: without a
+            penalty, and if it breaks a collinearity that the columns had in the fit.
 
         Raises
         ------
@@ -140,7 +143,8 @@ class PredictionMixin:
         Returns
         -------
         interval : ndarray of shape (n_samples, n_classes, 2)
-            Lower and upper ends, classes in the order of `classes_`.
+            Lower and upper ends, classes in the order of `classes_`; 0 and 1 where nothing is known of a row, as in
+            `decision_function_std`.
 
         Raises
         ------
@@ -184,7 +188,8 @@ class PredictionMixin:
         Returns
         -------
         proba : ndarray of shape (n_samples, n_classes)
-            Probabilities, columns in the order of `classes_`; each row sums to 1.
+            Probabilities, columns in the order of `classes_`; each row sums to 1. All the same where nothing is known
+            of a row, as in `decision_function_std`.
 
         Raises
         ------
@@ -206,7 +211,7 @@ class PredictionMixin:
         if method == "probit":
             proba = posterior.of_rows(X, lambda logits: logits.averaged())
         else:
-            proba = averaged_over(posterior.draw(n_draws, check_random_state(random_state)), X)
+            proba = averaged_over(posterior.draw(n_draws, check_random_state(random_state)), posterior.free, X)
         return narrow(proba, self._type_for(X))
 
     def sample_coef(
@@ -253,7 +258,7 @@ class PredictionMixin:
         n_logits, n_features = self.coef_.shape
         n_columns = len(self.covariance_) // n_logits
         theta = join(self.coef_, self.intercept_, with_intercept=n_columns > n_features)
-        return Posterior(theta, self.covariance_.reshape(n_logits, n_columns, n_logits, n_columns))
+        return Posterior(theta, self.covariance_.reshape(n_logits, n_columns, n_logits, n_columns), self._free)
 
     def _checked(self, X: Matrix) -> tuple[Matrix, Posterior]:
         posterior = self._posterior()

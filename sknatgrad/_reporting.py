@@ -65,7 +65,7 @@ def separated_in_part(reach: Reach, names: list[str]) -> str:
         f"The classes are separated in part: {reach.n_rows:,} rows are moved by up to {reach.furthest:.2g} nats by a "
         f"further step, although the loss has converged, mostly by {', '.join(names)}: at C=inf such coefficients grow "
         "for ever, and their sizes mean nothing; set a finite C (the default is 1.0), or drop the columns. "
-        "sknatgrad.inference.infer finds the direction."
+        "sknatgrad.inference.infer looks for the direction."
     )
 
 

@@ -48,7 +48,8 @@ def check_model(estimator: Any) -> None:
     if not (hasattr(estimator, "coef_") and hasattr(estimator, "predict_proba")):
         message = (
             f"estimator is a {type(estimator).__name__}, which is not a logistic regression with coef_ and "
-            "predict_proba; of a pipeline pass the last step, with X as transformed by the steps before it."
+            "predict_proba; of a pipeline pass the last step, with X as transformed by the steps before it, and of a "
+            "search its best_estimator_."
         )
         raise ValueError(message)
 
@@ -62,14 +63,14 @@ def column_names(estimator: Any) -> list[str]:
 
 def check_count(name: str, value: Any) -> None:
     """Refuse what is no number of things."""
-    if not isinstance(value, Integral) or value < 1:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         message = f"{name}={value!r} must be an integer of 1 or more."
         raise ValueError(message)
 
 
 def check_level(level: Any) -> None:
     """Refuse what is no coverage."""
-    if not 0.0 < level < 1.0:
+    if not isinstance(level, Real) or not 0.0 < float(level) < 1.0:
         message = f"level={level!r} is no coverage; it must lie in (0, 1), such as 0.95."
         raise ValueError(message)
 
@@ -161,11 +162,13 @@ def _smallest_type(n_classes: int) -> Any:
 def check_row_weights(sample_weight: Any, class_weight: Any, classes: Any, codes: Codes) -> Array:
     """Return the weight of each row, ``(n,)``: sample weight times class weight."""
     weight = check_weights(sample_weight, codes.size)
-    totals = class_totals(codes, weight)
+    totals = np.zeros(len(classes))
+    present = class_totals(codes, weight)
+    totals[: len(present)] = present
     if np.count_nonzero(totals) < MIN_CLASSES:
         message = (
-            f"sample_weight leaves only one class with a positive weight, {classes[totals > 0].tolist()[0]!r}; "
-            "a classifier needs rows of two classes or more."
+            f"y and sample_weight leave only one class with a positive weight, {classes[totals > 0].tolist()[0]!r}; a "
+            "classifier needs rows of two classes or more."
         )
         raise ValueError(message)
     factors = _class_factors(class_weight, classes, codes, totals)

@@ -92,7 +92,7 @@ CASES = {
         X,
         Y,
         Y.astype(float),
-        r"sample_weight leaves only one class with a positive weight, 1",
+        r"y and sample_weight leave only one class with a positive weight, 1",
     ),
     "class weight NaN": (
         {"class_weight": {0: 1.0, 1: np.nan}},

@@ -166,11 +166,20 @@ def test_intervals_hold_the_prediction_and_lie_within_the_probabilities(n_classe
     assert np.isfinite(model.predict_proba_averaged(far)).all()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_rows_beyond_all_measure_are_answered_without_nan(n_classes):
+    problem = make_problem(n_classes, n_rows=60)
+    model = fit(problem)
+    for method in METHODS:
+        assert not np.isnan(getattr(model, method)(problem.X * 1e200)).any()
+
+
 @pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (1.0, 2.0), (-3.0, 0.5), (4.0, 4.0)])
 def test_probit_is_near_the_integral(mean, std):
     """MacKay's approximation is known to be within about 0.02."""
     expected, _ = integrate.quad(lambda z: expit(mean + std * z) * stats.norm.pdf(z), -12, 12)
-    found = Logits(np.array([[mean]]), np.array([[[std**2]]])).averaged()[0]
+    found = Logits(np.array([[mean]]), np.array([[[std**2]]]), np.array([False])).averaged()[0]
     assert abs(found[1] - expected) < 0.02
     np.testing.assert_allclose(found.sum(), 1.0)
     np.testing.assert_allclose(found[1], expit(mean / np.sqrt(1 + np.pi / 8 * std**2)))
@@ -237,6 +246,27 @@ def test_collinear_columns_leave_predictions_determined():
         found.predict_proba_interval(doubled.X), expected.predict_proba_interval(problem.X), rtol=1e-6
     )
     assert np.isfinite(found.sample_coef(5)[0]).all()
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("column", ["doubled", "empty", "one-hot"])
+def test_nothing_is_known_of_rows_that_break_a_collinearity(n_classes, column):
+    problem = make_problem(n_classes, n_rows=90)
+    kinds = np.eye(3)[np.random.default_rng(0).integers(0, 3, size=90)]
+    more = {"doubled": 1e3 * problem.X[:, :1], "empty": np.zeros((90, 1)), "one-hot": kinds}[column]
+    model = fit(problem._replace(X=np.column_stack([problem.X, more])), np.inf)
+    known = np.column_stack([problem.X, more])[:10]
+    other = known + np.append(np.zeros(known.shape[1] - 1), 0.5)
+    assert np.isfinite(model.decision_function_std(known)).all()
+    assert np.ptp(model.predict_proba_interval(known), axis=2).max() < 0.99
+    assert np.isinf(model.decision_function_std(other)).all()
+    np.testing.assert_array_equal(model.predict_proba_interval(other), np.tile([0.0, 1.0], (10, n_classes, 1)))
+    for method in ("probit", "monte_carlo"):
+        averaged = model.predict_proba_averaged(other, method, n_draws=3)
+        np.testing.assert_allclose(averaged, 1 / n_classes)
+    # a penalty knows of every row
+    penalised = fit(problem._replace(X=np.column_stack([problem.X, more])), 1.0)
+    assert np.isfinite(penalised.decision_function_std(other)).all()
 
 
 def test_scales_do_not_matter():
@@ -341,6 +371,7 @@ def bad_calls(model, X):
     yield "level=95 is no coverage", lambda: model.predict_proba_interval(X, level=95)
     yield "method='laplace' is unknown", lambda: model.predict_proba_averaged(X, method="laplace")
     yield "n_draws=0 must be an integer", lambda: model.predict_proba_averaged(X, method="monte_carlo", n_draws=0)
+    yield "n_draws=True must be an integer", lambda: model.sample_coef(True)
     yield "n_draws=2.5 must be an integer", lambda: model.sample_coef(2.5)
     yield "X has 2 features", lambda: model.decision_function_std(X[:, :2])
 

@@ -40,6 +40,10 @@ class CholeskyFactor:
         """Numerical rank of M."""
         return len(self.scale)
 
+    def null(self) -> Array:
+        """Return the directions that M does not see, ``(k, 0)``: none."""
+        return np.empty((len(self.scale), 0))
+
     def determined(self) -> Any:
         """Return whether each coordinate of M⁻¹ b is determined, ``(k,)``: it is."""
         return np.ones(len(self.scale), dtype=bool)
@@ -74,6 +78,11 @@ class RangeFactor:
     def rank(self) -> int:
         """Numerical rank of M."""
         return int(self.basis.shape[1])
+
+    def null(self) -> Array:
+        """Return vectors that are orthogonal to the range of M, ``(k, k - rank)``, in the units of M⁻¹ b."""
+        beside = np.linalg.qr(self.basis, mode="complete")[0][:, self.rank :]
+        return _times(np.where(self.scale > 0, self.scale, 1.0), beside)
 
     def determined(self) -> Any:
         """Return whether each coordinate of M⁻¹ b is determined, ``(k,)``: no null vector moves it."""

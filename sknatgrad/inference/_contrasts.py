@@ -27,7 +27,7 @@ class Contrasts(NamedTuple):
     def against(cls, classes: Any, label: Any) -> Contrasts:
         """Return the contrasts against a class by label; against the first one for None."""
         labels = classes.tolist()
-        if label is not None and label not in labels:
+        if label is not None and (np.ndim(label) > 0 or label not in labels):
             message = f"reference={label!r} is not among the estimator's classes {labels}."
             raise ValueError(message)
         return cls(len(labels), 0 if label is None else labels.index(label))

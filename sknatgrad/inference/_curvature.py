@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SOLVED = 1e-20
 # with more than this left, a coefficient cannot be found out about in this way
 HOPELESS = 1e-7
+# random vectors of a trace
+PROBES = 8
 # what a preconditioner has to know of each column
 MOST = 0.5
 
@@ -39,6 +41,11 @@ class Curvature(Protocol):
     @property
     def loss(self) -> float:
         """Loss without penalty, nats."""
+        ...
+
+    @property
+    def worst(self) -> float:
+        """Largest loss of a row with weight, nats."""
         ...
 
     @property
@@ -58,7 +65,7 @@ class Curvature(Protocol):
 
     @property
     def effective_dof(self) -> float:
-        """tr(H⁻¹F); NaN where that is not known."""
+        """tr(H⁻¹F)."""
         ...
 
     @property
@@ -101,6 +108,11 @@ class WholeCurvature:
     def loss(self) -> float:
         """Loss without penalty, nats."""
         return self.sums.loss
+
+    @property
+    def worst(self) -> float:
+        """Largest loss of a row with weight, nats."""
+        return self.sums.worst
 
     @property
     def step(self) -> Array:
@@ -177,18 +189,24 @@ class SomeCurvature:
         return np.array([contrasts.pulled_back(unit) for unit in units.reshape(-1, n_contrasts, n_columns)])
 
     @cached_property
-    def _solved(self) -> tuple[Columns, Columns]:
-        """Solve for the coefficients, and for the gradient."""
+    def _solved(self) -> tuple[Columns, Columns, float]:
+        """Solve for the coefficients, for the gradient, and for the trace."""
         with self.totals.opened() as source:
             solver = _Solver.of(
                 source, self._scores, self.fitted.prior, Shape.of(self.totals.rows.X, *self.fitted.theta.shape)
             )
-            return solver.columns(self._targets), solver.columns(self._gradient[None])
+            dof = solver.effective_dof() if self.fitted.penalised else np.nan
+            return solver.columns(self._targets), solver.columns(self._gradient[None]), dof
 
     @property
     def loss(self) -> float:
         """Loss without penalty, nats."""
         return float(self._measured.loss)
+
+    @property
+    def worst(self) -> float:
+        """Largest loss of a row with weight, nats."""
+        return float(self._measured.worst)
 
     @property
     def step(self) -> Array:
@@ -208,12 +226,8 @@ class SomeCurvature:
 
     @property
     def effective_dof(self) -> float:
-        """Number of coefficients without a penalty; with one, not known: NaN."""
-        return np.nan if self.fitted.penalised else float(self._n_params)
-
-    @property
-    def _n_params(self) -> int:
-        return self.totals.n_params
+        """Number of coefficients without a penalty; with one, tr(H⁻¹F) by the estimate of Hutchinson (1990)."""
+        return self._solved[2] if self.fitted.penalised else float(self.totals.n_params)
 
     @property
     def fisher(self) -> None:
@@ -229,7 +243,7 @@ class SomeCurvature:
             return _known(0.5 * (covariance + covariance.T), known)
         images: Array = self.totals.total(FisherProductKernel(self._scores, solutions))
         fisher = flat @ images.reshape(len(solutions), -1).T
-        return _known(question.spread(ScoresAlong(self.totals, solutions), fisher, self._n_params), known)
+        return _known(question.spread(ScoresAlong(self.totals, solutions), fisher, self.totals.n_params), known)
 
 
 @dataclass(frozen=True)
@@ -239,6 +253,7 @@ class _Solver:
     source: RowSource
     scores: tuple[Scores, ...]
     prior: Array  # (d,)
+    units: Array  # (q, d), one over the root of the diagonal of H
     metric: Precision
     basis: Basis
 
@@ -246,16 +261,31 @@ class _Solver:
     def of(cls, source: RowSource, scores: tuple[Scores, ...], prior: Array, shape: Shape) -> _Solver:
         """Return a solver with one matrix a class as a preconditioner, or the diagonal where those are of no use."""
         information: Information = source.total(InformationKernel(scores, DiagonalInformation, prior.size))
+        diagonal = information.diagonal() + prior
+        units = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
         if 8 * shape.size * shape.n_columns <= MATRIX_BYTES:
             blocks: Information = source.total(InformationKernel(scores, BlockInformation, prior.size))
             # they leave out rows that hardly count, which may be all that a column has
             information = blocks if (blocks.diagonal() >= MOST * information.diagonal()).all() else information
         basis = Basis(shape.directions(), shape.size)
-        return cls(source, scores, prior, information.preconditioner(prior), basis)
+        return cls(source, scores, prior, units, information.preconditioner(prior), basis)
+
+    def _fisher(self, move: Array) -> Array:
+        image: Array = self.source.total(FisherProductKernel(self.scores, move[None]))[0]
+        return image
 
     def _product(self, move: Array) -> Array:
-        image: Array = self.source.total(FisherProductKernel(self.scores, move[None]))[0]
-        return image + self.prior * move
+        return self._fisher(move) + self.prior * move
+
+    def effective_dof(self) -> float:
+        """Return tr(H⁻¹F) as the mean of vᵀH⁻¹F v over random signs v, in units of the columns.
+
+        Each errs by about √(2 tr).
+        """
+        random = np.random.default_rng(0)
+        signs = [random.choice([-1.0, 1.0], size=self.units.shape) for _ in range(PROBES)]
+        solutions = self.columns(np.array([self._fisher(sign * self.units) for sign in signs])).solutions
+        return float(np.mean([np.vdot(v / self.units, found) for v, found in zip(signs, solutions, strict=True)]))
 
     def columns(self, targets: Array) -> Columns:
         """Return H⁻¹ of each target."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +13,10 @@ from sknatgrad.inference._separation import is_program_small, may_be_separable, 
 
 if TYPE_CHECKING:
     from sknatgrad._measure import Reach
+    from sknatgrad._typing import Array
     from sknatgrad.inference._curvature import Curvature
     from sknatgrad.inference._fitted import Fitted
+    from sknatgrad.inference._question import Question
     from sknatgrad.inference._separation import Separation
     from sknatgrad.inference._sums import Totals
 
@@ -21,12 +24,18 @@ if TYPE_CHECKING:
 FAR = 0.1
 # the same, where the fit says that it has converged, before the data cannot be those of the fit
 ELSEWHERE = 1.0
-# and how many times what its `tol` allows
-SLACK = 10.0
+# and how many times what its `tol` allows: the last step is judged by the loss alone, and if that is a loose one the
+# curvature has changed by its end
+SLACK = 30.0
 # the same of the loss, as a share of it
 OTHER_LOSS = 1e-3
 # coefficients for each row above which maximum likelihood is far from its own limit theorem
 CROWDED = 0.2
+# groups below which covariances by cluster are known to be too small: A. C. Cameron, D. L. Miller, "A practitioner's
+# guide to cluster-robust inference", Journal of Human Resources 50(2), 2015
+FEW_GROUPS = 20
+# a row with less loss than this has more than half of the probability on its own class
+DECIDED = math.log(2.0)
 
 
 def check_same_data(fitted: Fitted, totals: Totals, curvature: Curvature) -> None:
@@ -39,17 +48,19 @@ def check_same_data(fitted: Fitted, totals: Totals, curvature: Curvature) -> Non
     weight = float(totals.rows.weight.sum())
     loss = (curvature.loss + fitted.penalty) / weight
     # ½ off² nats are left to gain
-    allowed = max(ELSEWHERE, np.sqrt(SLACK * 2.0 * fitted.tol * fitted.loss * weight))
-    if curvature.off > allowed or abs(loss - fitted.loss) > OTHER_LOSS * fitted.loss:
+    allowed = max(ELSEWHERE, SLACK * np.sqrt(2.0 * fitted.tol * fitted.loss * weight))
+    # that before the closing step was recorded
+    other = abs(loss - fitted.loss) > max(OTHER_LOSS, SLACK * fitted.tol) * fitted.loss
+    if curvature.off > allowed or other:
         message = (
-            f"X, y and sample_weight are not those of the fit, which ended at a loss of {fitted.loss:.6g} nats per "
-            f"unit of weight, where these have {loss:.6g} and an optimum {curvature.off:.2g} standard errors away; "
-            "pass the same rows, labels and weights."
+            f"X, y and sample_weight, or C, are not those of the fit, which ended at a loss of {fitted.loss:.6g} nats "
+            f"per unit of weight, where these have {loss:.6g} and an optimum {curvature.off:.2g} standard errors away; "
+            "pass the same rows, labels and weights, with the parameters of the fit."
         )
         raise ValueError(message)
 
 
-def doubts(fitted: Fitted, totals: Totals, curvature: Curvature, names: tuple[str, ...]) -> str:
+def doubts(fitted: Fitted, totals: Totals, curvature: Curvature, question: Question, names: tuple[str, ...]) -> str:
     """Return the reasons as one sentence; an empty one, if there are none.
 
     Parameters
@@ -58,34 +69,47 @@ def doubts(fitted: Fitted, totals: Totals, curvature: Curvature, names: tuple[st
         Of the columns that were asked for.
     """
     off = curvature.off
+    separated = "" if fitted.penalised else _separated(fitted, totals, curvature)
+    unfinished = off > FAR and not separated
     parts = [
-        "" if fitted.penalised else _separated(fitted, totals, curvature),
-        _unfinished(off) if off > FAR or not fitted.converged else "",
+        separated,
+        _unfinished(off) if unfinished else "",
         _undetermined(curvature, names),
-        _crowded(curvature.effective_dof, totals, penalised=fitted.penalised),
+        _crowded(
+            curvature.effective_dof, totals.contrasts.n_classes, question.observations(totals.rows.weight), fitted
+        ),
+        _counted(fitted, question),
+        _few_groups(question, totals.rows.weight),
     ]
     reasons = [part for part in parts if part]
-    return "Do not believe these standard errors: " + "; ".join(reasons) + "." if reasons else ""
+    return "Do not believe these standard errors as they stand: " + "; ".join(reasons) + "." if reasons else ""
 
 
 def _separated(fitted: Fitted, totals: Totals, curvature: Curvature) -> str:
     fisher = curvature.fisher
     n_classes, n_columns = totals.contrasts.n_classes, totals.theta.shape[1]
-    at_optimum = curvature.off <= FAR
+    # in units of the lightest row, as it is probabilities that must be small
+    least = min(float(totals.rows.weight[totals.rows.weight > 0].min()), 1.0)
+    at_optimum = curvature.off <= FAR * np.sqrt(least)
     if fisher is not None and at_optimum and not may_be_separable(fisher, totals.gram(), n_classes):
         return ""
     if fisher is not None and is_program_small(len(totals.rows.codes), n_columns, n_classes):
         found: Separation | None = separation(totals.rows, n_columns, n_classes)
         return "" if found is None else found.describe(fitted)
+    if curvature.worst < DECIDED:
+        return (
+            "the classes are separated completely, as each row has most of the probability on its own class, so that "
+            "the likelihood has no maximum: fit with a penalty, or drop columns"
+        )
     reach: Reach = totals.total(ReachKernel(totals.theta, curvature.step))
     if not (at_optimum and reach.separates):
         return ""
     most = ", ".join(fitted.names[j] for j in reach.columns(curvature.step))
+    why = "the table is too large for it" if fisher is not None else "with features it is not asked"
     return (
         f"the classes seem to be separated in part, as a further step moves {reach.n_rows:,} rows by up to "
-        f"{reach.furthest:.2g} nats with next to nothing to gain, mostly by {most} (the "
-        "table is too large for the linear program that would decide), so that the likelihood has no maximum: fit "
-        "with a penalty, or drop columns"
+        f"{reach.furthest:.2g} nats with next to nothing to gain, mostly by {most}, so that the likelihood has no "
+        f"maximum (a linear program would decide; {why}): fit with a penalty, or drop columns"
     )
 
 
@@ -102,18 +126,17 @@ def _undetermined(curvature: Curvature, names: tuple[str, ...]) -> str:
     if not unknown:
         return ""
     return (
-        f"the columns {', '.join(unknown)} are collinear or constant, so that their coefficients are not determined "
-        "and have no standard errors: drop some of them, or fit with a penalty"
+        f"collinear or constant columns, {', '.join(unknown)}, have coefficients that are not determined, and no "
+        "standard errors, while those of the others hold: drop some of them, such as one of each set of indicators, or "
+        "fit with a penalty"
     )
 
 
-def _crowded(dof: float, totals: Totals, *, penalised: bool) -> str:
-    n_classes = totals.contrasts.n_classes
-    n_rows = int(np.count_nonzero(totals.rows.weight))
-    share = dof / (n_classes - 1) / n_rows
+def _crowded(dof: float, n_classes: int, n: float, fitted: Fitted) -> str:
+    share = dof / (n_classes - 1) / n
     if not share > CROWDED:
         return ""
-    said = f"{dof:.6g} {'effective ' if penalised else ''}coefficients are many for {n_rows:,} rows"
+    said = f"{dof:.6g} {'effective ' if fitted.penalised else ''}coefficients are many for {n:.6g} observations"
     if share >= LIMIT:
         told = "expects two balanced classes to be separable from half a column a row"
     else:
@@ -123,4 +146,27 @@ def _crowded(dof: float, totals: Totals, *, penalised: bool) -> str:
             f"too small at {share:.2f} columns a row, and chi-squared statistics {factor:.2f} times too large, if no "
             "column has an effect, and worse if some have"
         )
-    return f"{said}: high-dimensional theory {told} (Sur and Candès 2019)"
+    if not fitted.penalised:
+        return f"{said}: high-dimensional theory {told} (Sur and Candès 2019)"
+    return (
+        f"{said}: robust covariances are too small, as rows pull the fit towards their labels, and those by the model "
+        f"rest on the penalty; without it, high-dimensional theory {told} (Sur and Candès 2019)"
+    )
+
+
+def _counted(fitted: Fitted, question: Question) -> str:
+    if not fitted.class_weighted or question.weights == "sampling":
+        return ""
+    return (
+        "class_weight makes weights which do not say how often rows were seen: ask with weights='sampling' and "
+        "covariance='robust'"
+    )
+
+
+def _few_groups(question: Question, weight: Array) -> str:
+    if question.groups is None or question.n_groups(weight) >= FEW_GROUPS:
+        return ""
+    return (
+        f"{question.n_groups(weight)} groups are few: covariances by cluster are too small with fewer than 20 to 50 "
+        "(Cameron and Miller 2015)"
+    )

@@ -28,10 +28,10 @@ class Fitted(NamedTuple):
     prior: Array  # (d,), the precision of each column's coefficients
     classes: Any  # (K,)
     names: tuple[str, ...]  # of the d columns
-    converged: bool
     intercept: bool
     loss: float | None = None  # nats per unit of weight where it ended, penalty included, if it says that it converged
     tol: float = 0.0  # what it may have left, as a share of that
+    class_weighted: bool = False
 
     @property
     def penalised(self) -> bool:
@@ -44,27 +44,33 @@ class Fitted(NamedTuple):
         return 0.5 * float((self.prior * self.theta**2).sum())
 
     @classmethod
-    def of(cls, estimator: Any) -> Fitted:
-        """Read a fitted estimator; refuse what is no logistic regression with an L2 penalty or none."""
+    def of(cls, estimator: Any, X: Any) -> Fitted:
+        """Read a fitted estimator; refuse what is no logistic regression with an L2 penalty or none.
+
+        X may know the names of columns that the estimator was not told.
+        """
         check_model(estimator)
         intercept = bool(getattr(estimator, "fit_intercept", True))
         theta = join(estimator.coef_, estimator.intercept_, with_intercept=intercept)
         n_features = estimator.coef_.shape[1]
-        names = column_names(estimator)
+        *names, last = column_names(estimator)
+        given = list(getattr(X, "columns", []))
+        if not hasattr(estimator, "feature_names_in_") and len(given) == n_features:
+            names = [str(name) for name in given]
         return cls(
             theta,
             _prior(estimator, n_features, intercept=intercept),
             np.asarray(estimator.classes_),
-            tuple(names) if intercept else tuple(names[:-1]),
-            converged := _has_converged(estimator),
+            (*names, last) if intercept else tuple(names),
             intercept,
-            estimator.loss_curve_[-1] if converged and hasattr(estimator, "loss_curve_") else None,
+            estimator.loss_curve_[-1] if getattr(estimator, "converged_", False) else None,
             float(getattr(estimator, "tol", 0.0)),
+            getattr(estimator, "class_weight", None) is not None,
         )
 
     def columns(self, features: Any) -> Codes:
         """Return the indices of columns that are given by name or index."""
-        given = [features] if isinstance(features, str) else list(features)
+        given = [features] if isinstance(features, str) or np.ndim(features) == 0 else list(features)
         n_columns = len(self.names)
         found = []
         for feature in given:
@@ -99,13 +105,19 @@ class Fitted(NamedTuple):
 
 def _prior(estimator: Any, n_features: int, *, intercept: bool) -> Array:
     """Return the precision of the prior of each column, ``(d,)``, that the estimator's penalty stands for."""
+    if not (hasattr(estimator, "C") or hasattr(estimator, "C_")):
+        message = (
+            f"estimator is a {type(estimator).__name__}, which does not say by a parameter C what its penalty was; "
+            "pass a logistic regression of this package or of scikit-learn."
+        )
+        raise ValueError(message)
     penalty = getattr(estimator, "penalty", "l2")
     l1_ratio = getattr(estimator, "l1_ratio_", getattr(estimator, "l1_ratio", None))
     shares = [] if l1_ratio is None else [share for share in np.ravel(l1_ratio).tolist() if share]
     if penalty == "l1" or (penalty != "l2" and shares):
         message = (
-            f"estimator has penalty={penalty!r} and l1_ratio={l1_ratio!r}, but coefficients under an L1 penalty have "
-            "no standard errors of this kind; fit with an L2 penalty or none."
+            f"estimator has an L1 penalty (l1_ratio={l1_ratio!r}), under which coefficients have no standard errors of "
+            "this kind; fit with an L2 penalty or none."
         )
         raise ValueError(message)
     chosen = estimator.C_ if hasattr(estimator, "C_") else getattr(estimator, "C", np.inf)
@@ -119,9 +131,3 @@ def _prior(estimator: Any, n_features: int, *, intercept: bool) -> Array:
         # it penalises the coefficient of a column of `intercept_scaling`
         prior[-1] = precision / float(estimator.intercept_scaling) ** 2
     return prior
-
-
-def _has_converged(estimator: Any) -> bool:
-    if hasattr(estimator, "converged_"):
-        return bool(estimator.converged_)
-    return bool(np.max(estimator.n_iter_) < estimator.max_iter)

@@ -16,8 +16,8 @@ from scipy import optimize, special
 if TYPE_CHECKING:
     from sknatgrad._typing import Array
 
-# columns a row from which two classes are separable, where no column has an effect
-LIMIT = 0.5
+# columns a row from which two classes are separable, where no column has an effect: a half, less what is hard to solve
+LIMIT = 0.4995
 # nodes of the trapezoidal rule, and how far out they go, in standard deviations
 NODES = 3201
 FARTHEST = 10.0

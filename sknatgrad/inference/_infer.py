@@ -124,9 +124,12 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     >>> infer(model, X, y).standard_errors.round(2)
     array([[ 2.39,  4.48,  4.74,  9.74, 25.71]])
     """
-    fitted = Fitted.of(estimator)
+    fitted = Fitted.of(estimator, X)
     contrasts = Contrasts.against(fitted.classes, reference)
-    X = check_rows(estimator, X)
+    with warnings.catch_warnings():
+        # that the estimator was not told them: they are of use here
+        warnings.filterwarnings("ignore", "X has feature names")
+        X = check_rows(estimator, X)
     fitted.check_link(estimator, X)
     codes = codes_of(estimator, y, X.shape[0])
     weight = check_row_weights(sample_weight, getattr(estimator, "class_weight", None), fitted.classes, codes)
@@ -151,7 +154,7 @@ def _answer(fitted: Fitted, totals: Totals, question: Question, features: Any) -
     check_same_data(fitted, totals, curvature)
     names = fitted.names if chosen is None else tuple(fitted.names[j] for j in chosen)
     params = contrasts.params(fitted.theta)
-    doubt = doubts(fitted, totals, curvature, names)
+    doubt = doubts(fitted, totals, curvature, question, names)
     if doubt:
         warnings.warn(doubt, InferenceWarning, stacklevel=3)
     labels = fitted.classes.tolist()

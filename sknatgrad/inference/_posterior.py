@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -22,86 +22,45 @@ if TYPE_CHECKING:
 
 # how much of what is computed of single rows is held at a time
 ROW_BYTES = 2**22
+# of what a row holds along a direction, beside all of it, that is more than rounding
+LEAVING = 1e-6
+ROUNDING = 1e-10
 # matrices of (K, K) a row on the way
 TEMPORARIES = 6
 
 
-def posterior_covariance(information: Array, prior: Array, n_classes: int) -> Array:
-    """Return the covariance (F + Λ)⁻¹ of a θ that sums to zero over classes, ``(q d, q d)``.
-
-    Where F + Λ is singular it is the pseudo-inverse in the units of the columns: rows that keep the collinearities of
-    the data have the right variance.
-
-    Parameters
-    ----------
-    information : ndarray of shape (q, d, q, d)
-        F, the true Fisher information at θ.
-
-    prior : ndarray of shape (d,)
-        Diagonal of Λ for each class.
-
-    n_classes : int
-        K.
-    """
-    contrasts = Contrasts(n_classes, 0)
-    precision = contrasts.matrix(information) + contrasts.prior(prior)
-    inverse = factorise(precision).solve(np.eye(len(precision)))
-    return contrasts.lifted(0.5 * (inverse + inverse.T))
-
-
-class Logits(NamedTuple):
-    """The normal distribution of the logits of some rows."""
-
-    mean: Array  # (m, q)
-    covariance: Array  # (m, q, q)
-
-    def std(self) -> Array:
-        """Return the standard deviation of each logit, ``(m, q)``."""
-        # rounding must not make it the root of something negative
-        return np.asarray(np.sqrt(np.maximum(np.einsum("mkk->mk", self.covariance), 0.0)))
-
-    def by_class(self) -> Logits:
-        """Return one logit a class: of a single one, half of it for the second and minus half for the first."""
-        if self.mean.shape[1] > 1:
-            return self
-        halves = np.array([-0.5, 0.5])
-        return Logits(self.mean * halves, self.covariance * np.outer(halves, halves))
-
-    def interval(self, level: float) -> Array:
-        """Return the ends of the interval of each class's probability, ``(m, K, 2)``.
-
-        That of the log-odds of the class against all others together, by the delta method, carried to probabilities: a
-        class's log-odds change by e_k - Σ_{l≠k} w_l e_l with the logits, w the other classes' shares of what the class
-        leaves them. For two classes nothing is approximated beyond the posterior.
-        """
-        mean, covariance = self.by_class()
-        others = np.repeat(mean[:, None, :], mean.shape[1], axis=1)
-        own = np.arange(mean.shape[1])
-        others[:, own, own] = -np.inf
-        log_odds = mean - special.logsumexp(others, axis=2)
-        slopes = -special.softmax(others, axis=2)
-        slopes[:, own, own] = 1.0
-        variance = np.einsum("mkl,mkl->mk", slopes @ covariance, slopes)
-        return np.asarray(special.expit(interval(log_odds, np.sqrt(np.maximum(variance, 0.0)), level)))
-
-    def averaged(self) -> Array:
-        """Return probabilities averaged over the logits, ``(m, K)``, by probits in place of logistic functions.
-
-        A pair of classes alone has the average σ(m / √(1 + π v / 8)), m and v the mean and variance of the difference
-        of their logits; all pairs of a class make its odds against the rest.
-        """
-        mean, covariance = self.by_class()
-        variances = np.einsum("mkk->mk", covariance)
-        apart = variances[:, :, None] + variances[:, None, :] - 2.0 * covariance
-        scaled = (mean[:, None, :] - mean[:, :, None]) / np.sqrt(1.0 + np.pi / 8.0 * np.maximum(apart, 0.0))
-        return np.asarray(special.softmax(-special.logsumexp(scaled, axis=2), axis=1))
-
-
 class Posterior(NamedTuple):
-    """The normal distribution of θ."""
+    """The normal distribution of θ, around a mode that sums to zero over classes."""
 
-    theta: Array  # (q, d), its mean
+    theta: Array  # (q, d)
     covariance: Array  # (q, d, q, d)
+    # what rows must not move along, (j, d): nothing is known of those that do, as columns were collinear in the fit
+    free: Array
+
+    @classmethod
+    def of(cls, theta: Array, information: Array, prior: Array) -> Posterior:
+        """Return the posterior with covariance (F + Λ)⁻¹.
+
+        Where F + Λ is singular it is the pseudo-inverse in the units of the columns: rows that keep the collinearities
+        of the data have the right variance.
+
+        Parameters
+        ----------
+        theta : ndarray of shape (q, d)
+            The mode.
+
+        information : ndarray of shape (q, d, q, d)
+            F, the true Fisher information there.
+
+        prior : ndarray of shape (d,)
+            Diagonal of Λ for each class.
+        """
+        contrasts = Contrasts(max(len(theta), BINARY), 0)
+        precision = contrasts.matrix(information) + contrasts.prior(prior)
+        factor = factorise(precision)
+        inverse = factor.solve(np.eye(len(precision)))
+        covariance = contrasts.lifted(0.5 * (inverse + inverse.T)).reshape(information.shape)
+        return cls(theta, covariance, _free(factor.null(), precision.diagonal().reshape(-1, theta.shape[1])))
 
     @property
     def n_classes(self) -> int:
@@ -114,7 +73,15 @@ class Posterior(NamedTuple):
         return _by_rows(X, n_logits * n_columns + TEMPORARIES * self.n_classes**2, n_columns, self._reading(of_logits))
 
     def _reading(self, of_logits: Callable[[Logits], Array]) -> Callable[[Design], Array]:
-        return lambda design: of_logits(Logits(design.logits(self.theta), self._logit_covariance(design)))
+        def read(design: Design) -> Array:
+            with np.errstate(over="ignore", invalid="ignore"):
+                covariance = self._logit_covariance(design)
+            # too large for float64 is as good as unknown
+            beyond = ~np.isfinite(covariance).all(axis=(1, 2))
+            covariance[beyond] = 0.0
+            return of_logits(Logits(design.logits(self.theta), covariance, beyond | leaving(design, self.free)))
+
+        return read
 
     def _logit_covariance(self, design: Design) -> Array:
         """Return the covariance of each row's logits, ``(m, q, q)``."""
@@ -136,17 +103,99 @@ class Posterior(NamedTuple):
         return self.theta + moves.reshape(n_draws, *self.theta.shape)
 
 
-def averaged_over(draws: Array, X: Matrix) -> Array:
-    """Return the mean over draws of θ, ``(n_draws, q, d)``, of the probabilities of each row, ``(n, K)``."""
+class Logits(NamedTuple):
+    """The normal distribution of the logits of some rows."""
+
+    mean: Array  # (m, q)
+    covariance: Array  # (m, q, q)
+    unknown: Any  # (m,), whether nothing is known of the row
+
+    def std(self) -> Array:
+        """Return the standard deviation of each logit, ``(m, q)``."""
+        # rounding must not make it the root of something negative
+        std = np.sqrt(np.maximum(np.einsum("mkk->mk", self.covariance), 0.0))
+        return np.where(self.unknown[:, None], np.inf, std)
+
+    def by_class(self) -> Logits:
+        """Return one logit a class: of a single one, half of it for the second and minus half for the first."""
+        if self.mean.shape[1] > 1:
+            return self
+        halves = np.array([-0.5, 0.5])
+        return self._replace(mean=self.mean * halves, covariance=self.covariance * np.outer(halves, halves))
+
+    def interval(self, level: float) -> Array:
+        """Return the ends of the interval of each class's probability, ``(m, K, 2)``.
+
+        That of the log-odds of the class against all others together, by the delta method, carried to probabilities: a
+        class's log-odds change by e_k - Σ_{l≠k} w_l e_l with the logits, w the other classes' shares of what the class
+        leaves them. For two classes nothing is approximated beyond the posterior.
+        """
+        mean, covariance, unknown = self.by_class()
+        others = np.repeat(mean[:, None, :], mean.shape[1], axis=1)
+        own = np.arange(mean.shape[1])
+        others[:, own, own] = -np.inf
+        log_odds = mean - special.logsumexp(others, axis=2)
+        slopes = -special.softmax(others, axis=2)
+        slopes[:, own, own] = 1.0
+        variance = np.einsum("mkl,mkl->mk", slopes @ covariance, slopes)
+        std = np.where(unknown[:, None], np.inf, np.sqrt(np.maximum(variance, 0.0)))
+        return np.asarray(special.expit(interval(log_odds, std, level)))
+
+    def averaged(self) -> Array:
+        """Return probabilities averaged over the logits, ``(m, K)``, by probits in place of logistic functions.
+
+        A pair of classes alone has the average σ(m / √(1 + π v / 8)), m and v the mean and variance of the difference
+        of their logits; all pairs of a class make its odds against the rest.
+        """
+        mean, covariance, unknown = self.by_class()
+        variances = np.einsum("mkk->mk", covariance)
+        apart = variances[:, :, None] + variances[:, None, :] - 2.0 * covariance
+        scaled = (mean[:, None, :] - mean[:, :, None]) / np.sqrt(1.0 + np.pi / 8.0 * np.maximum(apart, 0.0))
+        return _or_even(special.softmax(-special.logsumexp(scaled, axis=2), axis=1), unknown)
+
+
+def averaged_over(draws: Array, free: Array, X: Matrix) -> Array:
+    """Return the mean over draws of θ, ``(n_draws, q, d)``, of the probabilities of each row, ``(n, K)``.
+
+    Rows along `free`, ``(j, d)``, may have any.
+    """
     n_draws, n_logits, n_columns = draws.shape
     flat = draws.reshape(-1, n_columns)
 
     def mean_of(design: Design) -> Array:
         logits = design.logits(flat).T.reshape(n_draws, n_logits, -1).transpose(0, 2, 1)
         each = predict(logits.reshape(-1, n_logits)).distribution()
-        return np.asarray(each.reshape(n_draws, logits.shape[1], -1).mean(axis=0))
+        return _or_even(each.reshape(n_draws, logits.shape[1], -1).mean(axis=0), leaving(design, free))
 
     return _by_rows(X, TEMPORARIES * n_draws * n_logits, n_columns, mean_of)
+
+
+def _or_even(proba: Any, unknown: Any) -> Array:
+    """Return the probabilities, the same for all classes where nothing is known of the row."""
+    return np.asarray(np.where(unknown[:, None], 1.0 / proba.shape[1], proba))
+
+
+def leaving(design: Design, free: Array) -> Any:
+    """Return whether each row moves along any of `free`, ``(j, d)``, by more than rounding."""
+    if not len(free):
+        return np.zeros(design.X.shape[0], dtype=bool)
+    sizes = design._replace(X=abs(design.X)).logits(abs(free))
+    along = design.logits(free)
+    leaves: Any = abs(along) > LEAVING * sizes
+    return leaves.any(axis=1)
+
+
+def _free(null: Array, diagonal: Array) -> Array:
+    """Return the directions in the space of a row, ``(j, d)``, of null vectors of the contrasts, ``((K - 1) d, m)``."""
+    total = diagonal.sum(axis=0)
+    units = np.where(total > 0, np.sqrt(total), 1.0)
+    stacked = null.T.reshape(-1, total.size) * units
+    if not stacked.size:
+        return stacked
+    _, sizes, directions = np.linalg.svd(stacked, full_matrices=False)
+    # what is rounding must not be all that a row has of a direction
+    directions[abs(directions) < ROUNDING] = 0.0
+    return np.asarray(directions[sizes > LEAVING * sizes[0]] / units)
 
 
 def _by_rows(X: Matrix, numbers: int, n_columns: int, ask: Callable[[Design], Array]) -> Array:

@@ -27,13 +27,15 @@ class Question(NamedTuple):
     def of(cls, weights: Weights, covariance: Covariance, groups: Any, weight: Array) -> Question:
         """Refuse unknown names, pairs of them that mean nothing, and groups of another length."""
         for name, value, known in (("weights", weights, Weights), ("covariance", covariance, Covariance)):
-            if value not in get_args(known):
-                message = f"{name}={value!r} is unknown; it must be one of {list(get_args(known))}."
+            if not isinstance(value, str) or value not in get_args(known):
+                given = repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
+                hint = "; weights of rows go into sample_weight" if name == "weights" else ""
+                message = f"{name}={given} is unknown; it must be one of {list(get_args(known))}{hint}."
                 raise ValueError(message)
-        if weights == "sampling" and covariance in BY_MODEL and np.ptp(weight) > 0.0:
+        if weights == "sampling" and covariance in BY_MODEL and not np.isin(weight, (0.0, 1.0)).all():
             message = (
-                f"weights='sampling' and covariance={covariance!r} do not go together, as such weights do not say how "
-                "much was observed; use covariance='robust', 'HC1' or 'cluster'."
+                f"weights='sampling' and covariance={covariance!r} do not go together unless all weights are 0 or 1, "
+                "as such weights do not say how much was observed; use covariance='robust', 'HC1' or 'cluster'."
             )
             raise ValueError(message)
         if covariance == "cluster":
@@ -52,6 +54,10 @@ class Question(NamedTuple):
         """Return n."""
         return float(weight.sum()) if self.weights == "frequency" else float(np.count_nonzero(weight))
 
+    def n_groups(self, weight: Array) -> int:
+        """Return the number of groups with weight."""
+        return 0 if self.groups is None else int(np.unique(self.groups[weight > 0]).size)
+
     def spread(self, totals: Totals | ScoresAlong, fisher: Array, n_params: int) -> Array:
         """Return the covariance of the total score, by the model or from the rows, ``((K - 1) d, (K - 1) d)``."""
         if self.by_model:
@@ -60,12 +66,12 @@ class Question(NamedTuple):
         n = self.observations(weight)
         if self.covariance != "robust" and n <= n_params:
             message = (
-                f"covariance={self.covariance!r} divides by n - k, but n = {n:g} and k = {n_params} coefficients; use "
-                "covariance='robust', or fewer columns."
+                f"covariance={self.covariance!r} divides by n - k, but n = {n:g} and k = {n_params} coefficients; fit "
+                "fewer columns."
             )
             raise ValueError(message)
         if self.groups is not None:
-            n_groups = float(np.unique(self.groups[weight > 0]).size)
+            n_groups = self.n_groups(weight)
             factor = n_groups / (n_groups - 1.0) * (n - 1.0) / (n - n_params)
             return factor * totals.squared_group_scores(self.groups)
         squared = totals.squared_scores(weight if self.weights == "frequency" else weight**2)
@@ -80,9 +86,14 @@ def _checked_groups(groups: Any, weight: Array) -> Codes:
     if labels.shape != weight.shape:
         message = f"groups has shape {labels.shape}; it must hold one group a row of X, {weight.shape}."
         raise ValueError(message)
-    counting = np.unique(labels[weight > 0])
-    if counting.size == 1:
-        message = f"groups holds one group only with weight, {counting.tolist()[0]!r}; a covariance needs two or more."
+    missing = [label is None or label != label for label in labels.tolist()]  # noqa: PLR0124 - NaN differs from itself
+    if any(missing):
+        message = f"groups holds {labels[missing.index(True)]} at row {missing.index(True)}; every row needs a group."
         raise ValueError(message)
-    codes: Codes = np.unique(labels, return_inverse=True)[1]
-    return codes
+    counting = set(labels[weight > 0].tolist())
+    if len(counting) == 1:
+        message = f"groups holds one group only with weight, {counting.pop()!r}; a covariance needs two or more."
+        raise ValueError(message)
+    # labels of any kind, which need not sort
+    seen: dict[Any, int] = {}
+    return np.array([seen.setdefault(label, len(seen)) for label in labels.tolist()], dtype=np.intp)

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from sknatgrad.inference._sums import Totals
 
 
+# of the log-likelihood: a larger model that is worse by less has not converged further
+NESTED = 1e-9
+
+
 class OddsRatios(NamedTuple):
     """Factors on the odds against the reference class, each with its interval: three arrays ``(K - 1, d)``."""
 
@@ -32,7 +36,7 @@ class OddsRatios(NamedTuple):
     high: Array
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class InferenceResult:
     r"""Coefficients of a fitted logistic regression with their covariance, and what follows from them.
 
@@ -63,8 +67,9 @@ class InferenceResult:
         Log-likelihood in nats, without penalty, of the model and of one that knows no features.
 
     effective_dof : float
-        Number of coefficients that are determined; for a penalised fit tr((F + Λ)⁻¹ F), NaN if only some columns were
-        asked for.
+        Number of coefficients that are determined, or of all, if only some columns were asked for; for a penalised fit
+        tr((F + Λ)⁻¹ F), for some columns estimated, with a standard error of about √effective_dof / 2 (Hutchinson
+        1990).
 
     penalised, intercept : bool
         Whether the fit has a penalty, and an intercept.
@@ -104,13 +109,24 @@ class InferenceResult:
 
     @property
     def aic(self) -> float:
-        """Akaike's criterion, -2 loglik + 2 effective_dof."""
-        return -2.0 * self.loglik + 2.0 * self.effective_dof
+        """Akaike's criterion, -2 loglik + 2 effective_dof; NaN with weights for sampling, which are no likelihood's."""
+        return self._criterion(2.0)
 
     @property
     def bic(self) -> float:
-        """Schwarz's criterion, -2 loglik + log(n) effective_dof."""
-        return -2.0 * self.loglik + float(np.log(self.n)) * self.effective_dof
+        """Schwarz's criterion, -2 loglik + log(n) effective_dof; NaN with weights for sampling."""
+        return self._criterion(float(np.log(self.n)))
+
+    def _criterion(self, price: float) -> float:
+        return np.nan if self.question.weights == "sampling" else -2.0 * self.loglik + price * self.effective_dof
+
+    def __repr__(self) -> str:
+        """Return the summary as text."""
+        return str(self.summary())
+
+    def _repr_html_(self) -> str:
+        """Return the summary as HTML, for notebooks."""
+        return self.summary()._repr_html_()
 
     @property
     def pseudo_r2(self) -> float:
@@ -181,20 +197,31 @@ class InferenceResult:
         Raises
         ------
         ValueError
-            If a name is unknown, the shape is another one, or a coefficient is not determined by the data.
+            If a name is unknown, the shape is another one, constraints contradict each other, or a coefficient is not
+            determined by the data.
         """
         rows = self._constraint(constraint)
         used = np.abs(rows).sum(axis=0) > 0.0
         if np.isnan(self.covariance.diagonal()[used]).any():
             message = "constraint involves coefficients that the data do not determine; test others, or drop columns."
             raise ValueError(message)
-        off = rows[:, used] @ self.params.ravel()[used] - value
+        if np.size(value) not in {1, len(rows)}:
+            message = (
+                f"value holds {np.size(value)} numbers; it must be one, or one for each of {len(rows)} constraints."
+            )
+            raise ValueError(message)
+        augmented = np.column_stack([rows, np.broadcast_to(np.ravel(value), len(rows))])
+        if np.linalg.matrix_rank(augmented) > np.linalg.matrix_rank(rows):
+            message = f"constraint and value={value!r} contradict each other; no coefficients fulfil them all."
+            raise ValueError(message)
+        off = rows[:, used] @ self.params.ravel()[used] - np.ravel(value)
         spread = rows[:, used] @ self.covariance[np.ix_(used, used)] @ rows[:, used].T
         return ChiSquared.quadratic(off, spread)
 
     def _constraint(self, constraint: Any) -> Array:
-        names = [constraint] if isinstance(constraint, str) else constraint
-        if all(isinstance(name, str) for name in names):
+        given = np.asarray(constraint)
+        names = given.ravel().tolist()
+        if given.ndim < 2 and all(isinstance(name, str) for name in names):  # noqa: PLR2004 - not a matrix
             unknown = [name for name in names if name not in self.feature_names]
             if unknown or not names:
                 message = f"constraint names {unknown}, but the columns are {list(self.feature_names)}."
@@ -203,11 +230,12 @@ class InferenceResult:
             wanted = np.zeros(self.params.shape, dtype=bool)
             wanted[:, columns] = True
             return np.eye(self.params.size)[wanted.ravel()]
-        rows = np.atleast_2d(np.asarray(constraint, dtype=np.float64))
+        numbers = given.dtype.kind in "fiub" and bool(np.isfinite(given).all())
+        rows = np.atleast_2d(given.astype(np.float64)) if numbers else np.empty((0, 0))
         if rows.ndim != 2 or rows.shape[1] != self.params.size or not np.abs(rows).sum(axis=1).all():  # noqa: PLR2004 - a matrix
             message = (
-                f"constraint has shape {rows.shape}; it must hold rows of {self.params.size} numbers, not all zero, "
-                "one a coefficient in the order of params.ravel()."
+                f"constraint has shape {given.shape} and holds {given.dtype}; it must be names of columns, or rows of "
+                f"{self.params.size} finite numbers, not all zero, one a coefficient in the order of params.ravel()."
             )
             raise ValueError(message)
         return rows
@@ -218,7 +246,7 @@ class InferenceResult:
         Parameters
         ----------
         other : InferenceResult
-            Of a model whose columns are some of this one's.
+            Of a model whose columns are some of this one's; that is only noticed not to be so if it fits better.
 
         Returns
         -------
@@ -229,9 +257,12 @@ class InferenceResult:
         Raises
         ------
         ValueError
-            If the two are not of as many rows and the same classes, `other` is not smaller, or the likelihood does not
-            say how much was observed: of penalised fits, or with weights for sampling.
+            If the two are not of the same labels and weights, `other` is not smaller or fits better, or the likelihood
+            does not say how much was observed: of penalised fits, or with weights for sampling.
         """
+        if not isinstance(other, InferenceResult):
+            message = f"other is a {type(other).__name__}; it must be what infer returns for the smaller model."
+            raise ValueError(message)  # noqa: TRY004 - as all that users pass
         if self.penalised or other.penalised:
             message = "lr_test compares maximum likelihoods, but a model is penalised; fit both with C=np.inf."
             raise ValueError(message)
@@ -239,16 +270,25 @@ class InferenceResult:
             message = "lr_test needs weights='frequency', but a model has 'sampling'; use wald_test."
             raise ValueError(message)
         classes = [{*result.classes, result.reference} for result in (self, other)]
-        if self.n != other.n or classes[0] != classes[1]:
-            message = f"other is of n = {other.n:g} with {len(classes[1])} classes, this one of n = {self.n:g} with "
-            message += f"{len(classes[0])}; the likelihoods compare only on the same rows."
+        if classes[0] != classes[1] or not self.totals.rows.same_outcome(other.totals.rows):
+            message = (
+                f"other is of n = {other.n:g} with {len(classes[1])} classes, this one of n = {self.n:g} with "
+                f"{len(classes[0])}, or of other labels or weights; the likelihoods compare only on the same rows."
+            )
             raise ValueError(message)
         more = round(self.effective_dof - other.effective_dof)
         if more < 1:
             sizes = f"other has {other.effective_dof:g} coefficients, this one {self.effective_dof:g}"
             message = f"{sizes}; other must be smaller."
             raise ValueError(message)
-        return ChiSquared.of(2.0 * (self.loglik - other.loglik), more)
+        gained = 2.0 * (self.loglik - other.loglik)
+        if gained < -NESTED * abs(self.loglik):
+            message = (
+                f"other has the larger log-likelihood, {other.loglik:g} for {self.loglik:g}, so its columns are not "
+                "among those of this model; the test compares models of which one has all the columns of the other."
+            )
+            raise ValueError(message)
+        return ChiSquared.of(max(gained, 0.0), more)
 
     def score_test(self, X_extra: Matrix) -> ChiSquared:
         """Test whether further columns belong into the model, without fitting it.
@@ -268,11 +308,16 @@ class InferenceResult:
         Raises
         ------
         ValueError
-            If the fit is penalised, or X_extra has other rows, or values that are not finite.
+            If the fit is penalised, X_extra has other rows, values that are not finite, or nothing that the columns of
+            the model do not have.
         """
         self._refuse_penalty("score_test")
         extra = check_array(X_extra, accept_sparse="csr", dtype=np.float64)
-        return ChiSquared.quadratic(*efficient_score(self.totals, self.question, extra))
+        score, spread = efficient_score(self.totals, self.question, extra)
+        if not score.size:
+            message = "X_extra holds nothing beside the columns of the model, so there is nothing to test; pass others."
+            raise ValueError(message)
+        return ChiSquared.quadratic(score, spread)
 
     def information_matrix_test(self, *, every: bool = False) -> ChiSquared:
         r"""Test whether the model is misspecified: White's comparison of empirical and true Fisher information.
@@ -318,8 +363,9 @@ class InferenceResult:
         -------
         effects : MarginalEffects
             `effects` of shape (n_classes, n_features), for two classes (1, n_features), of ``classes_[1]``, in units of
-            probability a unit of the feature, weighted as the rows are; with `standard_errors` by the delta method,
-            `z`, `p_values` and `conf_int`.
+            probability a unit of the feature, weighted as the rows are: a derivative, of columns of 0 and 1 too. With
+            `standard_errors` by the delta method, NaN if any coefficient is not determined; `z`, `p_values` and
+            `conf_int`.
 
         Raises
         ------

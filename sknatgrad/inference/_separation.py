@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # curvature, Σ p_k ((V_y − V_k)ᵀx)² at most: so p is at most twice the decrement in nats, 0.01 at 0.1 standard errors.
 UNSURE = 0.01
 # a program with more numbers than this is left alone
-PROGRAM_SIZE = 2**24
+PROGRAM_SIZE = 2**22
 # relative to the largest of the rows; the solver's own tolerance is 1e-7
 TOLERANCE = 1e-6
 # coefficients of a direction that are named
@@ -36,13 +36,14 @@ class Separation(NamedTuple):
     """A direction, and how many rows it separates."""
 
     direction: Array  # (K - 1, d), contrasts against class 0
+    sizes: Array  # (K - 1, d), the same in units of the columns
     n_separated: int  # rows that it moves
     complete: bool  # whether it moves all, away from every other class
 
     def describe(self, fitted: Fitted) -> str:
         """Say what it is, by the names of columns and classes."""
         labels = fitted.classes.tolist()
-        sizes = np.abs(self.direction)
+        sizes = self.sizes
         largest = np.argsort(-sizes, axis=None)[:SHOWN]
         floor = TOLERANCE * sizes.max()
         places = [np.unravel_index(place, sizes.shape) for place in largest if sizes.flat[place] > floor]
@@ -93,7 +94,7 @@ def is_program_small(n_rows: int, n_columns: int, n_classes: int) -> bool:
 def separation(rows: Rows, n_columns: int, n_classes: int) -> Separation | None:
     """Return a direction that separates some rows, or None, by a linear program."""
     weighty = np.flatnonzero(rows.weight > 0)
-    pairs, scale = _pairs(rows, weighty, n_columns, n_classes)
+    pairs, scale, means = _pairs(rows, weighty, n_columns, n_classes)
     largest = np.abs(pairs).sum(axis=1)
     # the least margin, if it can be positive: all rows; else the sum of all margins, none of them negative
     for least in (True, False):
@@ -102,8 +103,11 @@ def separation(rows: Rows, n_columns: int, n_classes: int) -> Separation | None:
         moved = (margins > TOLERANCE * largest).reshape(weighty.size, n_classes - 1)
         feasible = not (margins < -TOLERANCE * largest).any()
         if feasible and (moved.all() if least else moved.any()):
-            direction = found.reshape(n_classes - 1, n_columns) * scale
-            return Separation(direction, int(moved.any(axis=1).sum()), complete=bool(moved.all()))
+            found = found.reshape(n_classes - 1, n_columns)
+            direction = found * scale
+            if n_columns > rows.X.shape[1]:
+                direction[:, -1] -= direction[:, :-1] @ means
+            return Separation(direction, np.abs(found), int(moved.any(axis=1).sum()), complete=bool(moved.all()))
     return None
 
 
@@ -125,9 +129,15 @@ def _furthest(pairs: Array, *, least: bool) -> Array:
     return np.asarray(solved.x)[:n_params]
 
 
-def _pairs(rows: Rows, weighty: Codes, n_columns: int, n_classes: int) -> tuple[Array, Array]:
-    """Return (V_y − V_k)ᵀ x as a matrix, ``(n (K - 1), (K - 1) d)``, and the unit of each column, ``(d,)``."""
+def _pairs(rows: Rows, weighty: Codes, n_columns: int, n_classes: int) -> tuple[Array, Array, Array]:
+    """Return (V_y − V_k)ᵀ x as a matrix, ``(n (K - 1), (K - 1) d)``, units, ``(d,)``, and means, ``(p,)``, of columns.
+
+    Columns are centred where there is an intercept, which makes up for it: what they differ by may be small.
+    """
     design = rows.design(weighty, n_columns).dense()
+    n_features = rows.X.shape[1]
+    means = design[:, :n_features].mean(axis=0) if n_columns > n_features else np.zeros(n_features)
+    design[:, :n_features] -= means
     sizes = np.sqrt((design**2).mean(axis=0))
     scale = np.divide(1.0, sizes, out=np.zeros(n_columns), where=sizes > 0)
     design = design * scale
@@ -140,4 +150,4 @@ def _pairs(rows: Rows, weighty: Codes, n_columns: int, n_classes: int) -> tuple[
         for classes, sign in ((codes, 1.0), (others, -1.0)):
             here = np.flatnonzero(classes > 0)
             pairs[here, index, classes[here] - 1] += sign * design[here]
-    return pairs.reshape(weighty.size * n_contrasts, -1), scale
+    return pairs.reshape(weighty.size * n_contrasts, -1), scale, means

@@ -18,12 +18,12 @@ LEGEND = "Signif. codes:  0 '***' 0.001 '**' 0.01 '*' 0.05 '.' 0.1 ' ' 1"
 LEAST_P = 2.2e-16
 
 BY_MODEL = "F⁻¹, the inverse Fisher information"
-# {H} is the inverse of F, or of F + Λ under a penalty
+# {H} is the inverse of F, or of F + Λ under a penalty; {s} is the weight, squared if it is for sampling
 FORMULAS = {
     "fisher": "{H}, the posterior covariance under the prior that the penalty is (Laplace)",
     "frequentist": "{H} F {H}, how much the shrunk estimate varies",
-    "robust": "{H} M {H} with M = Σ s u uᵀ over rows (HC0)",
-    "HC1": "{H} M {H} n / (n - k) with M = Σ s u uᵀ over rows (HC1)",
+    "robust": "{H} M {H} with M = Σ {s} u uᵀ over rows (HC0)",
+    "HC1": "{H} M {H} n / (n - k) with M = Σ {s} u uᵀ over rows (HC1)",
     "cluster": "{H} M {H} with M = Σ u uᵀ over groups, times G / (G - 1) (n - 1) / (n - k)",
 }
 SHRUNK = {
@@ -58,21 +58,29 @@ def head(result: InferenceResult) -> str:
     """Return the line above the table."""
     how = "penalised maximum likelihood" if result.penalised else "maximum likelihood"
     weighted = f" (weights: {result.question.weights})" if result.question.weights == "sampling" else ""
-    return f"Logistic regression by {how}, {result.n:,.15g} observations{weighted}"
+    return f"Logistic regression by {how}, {_count(result.n)} observations{weighted}"
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}" if number == round(number) else f"{number:,.2f}"
 
 
 def footer(result: InferenceResult) -> list[str]:
     """Return the lines below the table."""
     question = result.question
-    formula = FORMULAS[question.covariance].format(H="(F + Λ)⁻¹" if result.penalised else "F⁻¹")
+    inverse, weight = "(F + Λ)⁻¹" if result.penalised else "F⁻¹", "s²" if question.weights == "sampling" else "s"
+    formula = FORMULAS[question.covariance].format(H=inverse, s=weight)
     lines = [f"Standard errors: {BY_MODEL if question.by_model and not result.penalised else formula}."]
     if result.penalised:
         lines.append(SHRUNK.get(question.covariance, SHRUNK[""]))
+    shares = f"McFadden's pseudo R²: {result.pseudo_r2:.4f}."
+    if question.weights == "sampling":
+        # sums of such weights are no deviance on so many observations
+        return [*lines, shares]
     null_dof = result.n - len(result.classes) * result.intercept
-    deviances = f"{-2.0 * result.loglik_null:.5g} on {null_dof:,.15g} degrees of freedom; residual deviance: "
-    deviances += f"{-2.0 * result.loglik:.5g} on {result.n - result.effective_dof:,.6g}"
-    fit = f"AIC: {result.aic:.5g}; McFadden's pseudo R²: {result.pseudo_r2:.4f}."
-    return [*lines, f"Null deviance: {deviances}.", fit]
+    deviances = f"{-2.0 * result.loglik_null:.5g} on {_count(null_dof)} degrees of freedom; residual deviance: "
+    deviances += f"{-2.0 * result.loglik:.5g} on {_count(result.n - result.effective_dof)}"
+    return [*lines, f"Null deviance: {deviances}.", f"AIC: {result.aic:.5g}; {shares}"]
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,10 @@ class Rows(NamedTuple):
     codes: Codes  # (n,)
     weight: Array  # (n,)
 
+    def same_outcome(self, other: Rows) -> bool:
+        """Say whether the labels and the weights are the same."""
+        return np.array_equal(self.codes, other.codes) and np.array_equal(self.weight, other.weight)
+
     def design(self, chosen: Codes, n_columns: int) -> Design:
         """Return the design of some of the rows, in float64."""
         return Design.of(take_rows(pick_rows(self.X, chosen), 0, len(chosen)), n_columns)
@@ -60,6 +64,7 @@ class Sums(NamedTuple):
     loss: float
     gradient: Array  # ((K - 1) d,), of the loss alone
     fisher: Array  # ((K - 1) d, (K - 1) d)
+    worst: float  # the largest loss of a row with weight
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ class Totals:
         """Return loss, gradient and true Fisher information."""
         sums = self.total(MeasureKernel(self.theta, TrueExpectation(), DenseInformation))
         gradient = self.contrasts.scores(sums.gradient.T).T.ravel()
-        return Sums(sums.loss, gradient, self.contrasts.matrix(sums.information.blocks))
+        return Sums(sums.loss, gradient, self.contrasts.matrix(sums.information.blocks), sums.worst)
 
     def gram(self) -> Array:
         """Return Σ s x xᵀ, ``(d, d)``."""
