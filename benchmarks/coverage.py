@@ -100,8 +100,8 @@ HC1 = {"covariance": "HC1", "weights": "sampling"}
 SCENARIOS = [
     Scenario("independent rows", plain, {"fisher": FISHER, "robust": {"covariance": "robust"}}),
     Scenario("frequencies", counted, {"fisher": FISHER, "robust": {"covariance": "robust"}}),
-    Scenario("classes sampled unevenly", sampled, {"fisher": FISHER, "robust": ROBUST, "HC1": HC1}),
-    Scenario("weights of no meaning", uneven, {"fisher": FISHER, "robust": ROBUST, "HC1": HC1}),
+    Scenario("classes sampled unevenly", sampled, {"fisher": FISHER, "robust, sampling": ROBUST, "HC1, sampling": HC1}),
+    Scenario("weights of no meaning", uneven, {"fisher": FISHER, "robust, sampling": ROBUST, "HC1, sampling": HC1}),
     Scenario("rows four times", repeated, {"fisher": FISHER, "cluster": {"covariance": "cluster"}}),
     Scenario(
         "coefficients from the prior",
@@ -158,7 +158,7 @@ def main():
             for label, shares in covered(scenario, n_classes, repetitions).items():
                 # an intercept has no prior
                 shown = shares if np.isinf(scenario.C) else shares[:, :-1]
-                _line(scenario.name, n_classes, f"'{label}'", shown)
+                _line(scenario.name, n_classes, label, shown)
     for n_classes in (2, 3):
         _line("independent rows", n_classes, "predict_proba_interval", covered_probabilities(n_classes, repetitions))
 

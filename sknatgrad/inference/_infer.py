@@ -58,7 +58,7 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
         multinomial, with an L2 penalty or none.
 
     X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
-        The rows of the fit.
+        The rows of the fit. If the estimator was not told the names of its columns, those of a table are used.
 
     y : array-like of shape (n_samples,)
         Their labels.
@@ -94,7 +94,8 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     Raises
     ------
     ValueError
-        If the estimator is no such model, the data or weights are not those of the fit, an argument is not what is
+        If the estimator is no such model, the data, weights or parameters are not those of the fit (of fits of this
+        package that have converged; of others the warning says how far the optimum is), an argument is not what is
         allowed, or the covariance is too large and `features` is None.
 
     Warns
@@ -102,8 +103,9 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     InferenceWarning
         Once, with numbers, if the result should not be believed: some direction of the coefficients separates rows by
         class, so that the likelihood has no maximum; the fit has not converged; the information does not determine
-        all coefficients, whose standard errors are then NaN; or there are more than 0.2 coefficients a row, where
-        maximum likelihood is known to vary more than its Fisher information says (Sur and Candès 2019 [3]_).
+        all coefficients, whose standard errors are then NaN; there are more than 0.2 coefficients a row, where
+        maximum likelihood is known to vary more than its Fisher information says (Sur and Candès 2019 [3]_); the
+        estimator's `class_weight` is taken for frequencies; or there are fewer than 20 groups.
 
     References
     ----------

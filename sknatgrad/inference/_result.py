@@ -12,6 +12,7 @@ from sklearn.utils import check_array
 from sknatgrad._parameters import BINARY
 from sknatgrad._validation import INTERCEPT
 from sknatgrad.inference._chi_squared import ChiSquared
+from sknatgrad.inference._hypotheses import likelihood_ratio, linear_hypothesis
 from sknatgrad.inference._margins import EffectsKernel, MarginalEffects
 from sknatgrad.inference._normal import interval, two_sided
 from sknatgrad.inference._score import efficient_score
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array, Matrix
     from sknatgrad.inference._question import Question
     from sknatgrad.inference._sums import Totals
-
-
-# of the log-likelihood: a larger model that is worse by less has not converged further
-NESTED = 1e-9
 
 
 class OddsRatios(NamedTuple):
@@ -200,45 +197,14 @@ class InferenceResult:
             If a name is unknown, the shape is another one, constraints contradict each other, or a coefficient is not
             determined by the data.
         """
-        rows = self._constraint(constraint)
+        rows, values = linear_hypothesis(constraint, value, self.feature_names, self.params.shape)
         used = np.abs(rows).sum(axis=0) > 0.0
         if np.isnan(self.covariance.diagonal()[used]).any():
             message = "constraint involves coefficients that the data do not determine; test others, or drop columns."
             raise ValueError(message)
-        if np.size(value) not in {1, len(rows)}:
-            message = (
-                f"value holds {np.size(value)} numbers; it must be one, or one for each of {len(rows)} constraints."
-            )
-            raise ValueError(message)
-        augmented = np.column_stack([rows, np.broadcast_to(np.ravel(value), len(rows))])
-        if np.linalg.matrix_rank(augmented) > np.linalg.matrix_rank(rows):
-            message = f"constraint and value={value!r} contradict each other; no coefficients fulfil them all."
-            raise ValueError(message)
-        off = rows[:, used] @ self.params.ravel()[used] - np.ravel(value)
+        off = rows[:, used] @ self.params.ravel()[used] - values
         spread = rows[:, used] @ self.covariance[np.ix_(used, used)] @ rows[:, used].T
         return ChiSquared.quadratic(off, spread)
-
-    def _constraint(self, constraint: Any) -> Array:
-        given = np.asarray(constraint)
-        names = given.ravel().tolist()
-        if given.ndim < 2 and all(isinstance(name, str) for name in names):  # noqa: PLR2004 - not a matrix
-            unknown = [name for name in names if name not in self.feature_names]
-            if unknown or not names:
-                message = f"constraint names {unknown}, but the columns are {list(self.feature_names)}."
-                raise ValueError(message)
-            columns = [self.feature_names.index(name) for name in names]
-            wanted = np.zeros(self.params.shape, dtype=bool)
-            wanted[:, columns] = True
-            return np.eye(self.params.size)[wanted.ravel()]
-        numbers = given.dtype.kind in "fiub" and bool(np.isfinite(given).all())
-        rows = np.atleast_2d(given.astype(np.float64)) if numbers else np.empty((0, 0))
-        if rows.ndim != 2 or rows.shape[1] != self.params.size or not np.abs(rows).sum(axis=1).all():  # noqa: PLR2004 - a matrix
-            message = (
-                f"constraint has shape {given.shape} and holds {given.dtype}; it must be names of columns, or rows of "
-                f"{self.params.size} finite numbers, not all zero, one a coefficient in the order of params.ravel()."
-            )
-            raise ValueError(message)
-        return rows
 
     def lr_test(self, other: InferenceResult) -> ChiSquared:
         """Compare with a smaller model of the same rows, by twice the difference of the log-likelihoods.
@@ -263,32 +229,7 @@ class InferenceResult:
         if not isinstance(other, InferenceResult):
             message = f"other is a {type(other).__name__}; it must be what infer returns for the smaller model."
             raise ValueError(message)  # noqa: TRY004 - as all that users pass
-        if self.penalised or other.penalised:
-            message = "lr_test compares maximum likelihoods, but a model is penalised; fit both with C=np.inf."
-            raise ValueError(message)
-        if "sampling" in {self.question.weights, other.question.weights}:
-            message = "lr_test needs weights='frequency', but a model has 'sampling'; use wald_test."
-            raise ValueError(message)
-        classes = [{*result.classes, result.reference} for result in (self, other)]
-        if classes[0] != classes[1] or not self.totals.rows.same_outcome(other.totals.rows):
-            message = (
-                f"other is of n = {other.n:g} with {len(classes[1])} classes, this one of n = {self.n:g} with "
-                f"{len(classes[0])}, or of other labels or weights; the likelihoods compare only on the same rows."
-            )
-            raise ValueError(message)
-        more = round(self.effective_dof - other.effective_dof)
-        if more < 1:
-            sizes = f"other has {other.effective_dof:g} coefficients, this one {self.effective_dof:g}"
-            message = f"{sizes}; other must be smaller."
-            raise ValueError(message)
-        gained = 2.0 * (self.loglik - other.loglik)
-        if gained < -NESTED * abs(self.loglik):
-            message = (
-                f"other has the larger log-likelihood, {other.loglik:g} for {self.loglik:g}, so its columns are not "
-                "among those of this model; the test compares models of which one has all the columns of the other."
-            )
-            raise ValueError(message)
-        return ChiSquared.of(max(gained, 0.0), more)
+        return ChiSquared.of(*likelihood_ratio(self, other))
 
     def score_test(self, X_extra: Matrix) -> ChiSquared:
         """Test whether further columns belong into the model, without fitting it.
