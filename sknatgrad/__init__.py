@@ -2,8 +2,9 @@
 
 from sknatgrad._estimator import NaturalGradientLogisticRegression
 from sknatgrad._geometry import fisher_information, kl_divergence
+from sknatgrad._merging import merge
 from sknatgrad.exceptions import SeparationWarning
 
 __version__ = "0.1.0"
 
-__all__ = ["NaturalGradientLogisticRegression", "SeparationWarning", "fisher_information", "kl_divergence"]
+__all__ = ["NaturalGradientLogisticRegression", "SeparationWarning", "fisher_information", "kl_divergence", "merge"]

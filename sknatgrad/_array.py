@@ -83,6 +83,13 @@ def beside(left: Matrix, right: Matrix) -> Matrix:
     return np.hstack([left, right])
 
 
+def below(top: Matrix, bottom: Matrix) -> Matrix:
+    """Return the rows of both; sparse if either is."""
+    if is_sparse(top) or is_sparse(bottom):
+        return sparse.csr_array(sparse.vstack([top, bottom]))
+    return np.vstack([top, bottom])
+
+
 def stored_values(X: Matrix) -> Matrix:
     """Return the array that holds X's values: X itself, or the data of a sparse X."""
     return X.data if is_sparse(X) else X

@@ -12,10 +12,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from sknatgrad._array import without_empty_columns
-from sknatgrad._categorical import TrueExpectation
 from sknatgrad._descent import Rule, State, descend
-from sknatgrad._information import DenseInformation
-from sknatgrad._measure import MeasureKernel, ReachKernel
+from sknatgrad._measure import ReachKernel
 from sknatgrad._objective import Objective
 from sknatgrad._parameters import Start, into_columns, join, logits_for, prior_precision, split
 from sknatgrad._predictions import PredictionMixin
@@ -25,6 +23,7 @@ from sknatgrad._sklearn import Interval, StrOptions, fit_context
 from sknatgrad._sources import MemorySource
 from sknatgrad._stopping import LastError
 from sknatgrad._strategy import FisherName, Shape, plan
+from sknatgrad._streaming import StreamingMixin
 from sknatgrad._typing import Outcome
 from sknatgrad._validation import (
     check_covariance_size,
@@ -37,7 +36,6 @@ from sknatgrad._validation import (
 )
 from sknatgrad._workers import Workers
 from sknatgrad.exceptions import SeparationWarning
-from sknatgrad.inference._posterior import Posterior
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes, Matrix, RowSource, Step
@@ -46,7 +44,7 @@ if TYPE_CHECKING:
 NEAR = 1e-6
 
 
-class NaturalGradientLogisticRegression(PredictionMixin, ClassifierMixin, BaseEstimator):
+class NaturalGradientLogisticRegression(StreamingMixin, PredictionMixin, ClassifierMixin, BaseEstimator):
     r"""Logistic regression, binary and multinomial, fitted by natural gradient descent.
 
     Minimises the objective of :class:`sklearn.linear_model.LogisticRegression`,
@@ -104,6 +102,10 @@ class NaturalGradientLogisticRegression(PredictionMixin, ClassifierMixin, BaseEs
         Whether to compute `covariance_`, by one more pass over the data, for predictions with their uncertainty:
         `predict_proba_interval`, `decision_function_std`, `predict_proba_averaged` and `sample_coef`. See
         :func:`sknatgrad.inference.infer` for standard errors and tests, which need no such thing.
+
+    forgetting : float, default=1.0
+        For `partial_fit`: how much of the information of the rows before is left after each row, in (0, 1]. 1 forgets
+        nothing; for data that drift, 0.999 remembers about the last 1,000 rows.
 
     random_state : int, RandomState instance or None, default=None
         For the labels that ``fisher='monte_carlo'`` draws.
@@ -227,6 +229,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, ClassifierMixin, BaseEs
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "warm_start": ["boolean"],
         "store_covariance": ["boolean"],
+        "forgetting": [Interval(Real, 0, 1, closed="right")],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -245,6 +248,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, ClassifierMixin, BaseEs
         class_weight: dict[Any, float] | Literal["balanced"] | None = None,
         warm_start: bool = False,
         store_covariance: bool = False,
+        forgetting: float = 1.0,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -259,6 +263,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, ClassifierMixin, BaseEs
         self.class_weight = class_weight
         self.warm_start = warm_start
         self.store_covariance = store_covariance
+        self.forgetting = forgetting
         self.random_state = random_state
         self.verbose = verbose
 
@@ -318,8 +323,12 @@ class NaturalGradientLogisticRegression(PredictionMixin, ClassifierMixin, BaseEs
                 refuse_infinite(self, given)
                 raise ValueError(overflow_advice(given, weight, self.C))
             theta = into_columns(end.here.theta, kept, self.n_features_in_)
+            self._forget_fit()
             self._publish(theta, classes, np.float32 if X.dtype == np.float32 else np.float64)
-            self._keep_covariance(theta, MemorySource(given, codes, weight, theta.shape[0], workers))
+            if self.store_covariance:
+                self._keep_information(
+                    theta, MemorySource(given, codes, weight, theta.shape[0], workers), sample_weight
+                )
             self._record(history, step, rule)
             if self.converged_ and not rule.penalised:
                 self._warn_of_separation(objective.source, end, kept)
@@ -339,12 +348,14 @@ class NaturalGradientLogisticRegression(PredictionMixin, ClassifierMixin, BaseEs
     ) -> Objective:
         n_logits = logits_for(n_classes)
         prior = prior_precision(self.C, X.shape[1], intercept=self.fit_intercept)
-        # the global generator is not touched where nothing is drawn
-        random = check_random_state(self.random_state) if self.fisher == "monte_carlo" else None
-        seed = 0 if random is None else int(random.randint(np.iinfo(np.int32).max))
         source = MemorySource(X, codes, weight, n_logits, workers)
         chosen = plan(self.fisher, Shape.of(X, n_logits, prior.size), adaptive=rule.adaptive, leap=rule.max_kl is None)
-        return Objective(source, prior, chosen, seed, LastError.of(rule.tol))
+        return Objective(source, prior, chosen, self._seed(), LastError.of(rule.tol))
+
+    def _seed(self) -> int:
+        # the global generator is not touched where nothing is drawn
+        random = check_random_state(self.random_state) if self.fisher == "monte_carlo" else None
+        return 0 if random is None else int(random.randint(np.iinfo(np.int32).max // 2))
 
     def _rule(self) -> Rule:
         return Rule(
@@ -381,17 +392,6 @@ class NaturalGradientLogisticRegression(PredictionMixin, ClassifierMixin, BaseEs
         self.classes_ = classes
         self.coef_: Any = coef.astype(dtype)
         self.intercept_: Any = intercept.astype(dtype)
-
-    def _keep_covariance(self, theta: Array, source: MemorySource) -> None:
-        if hasattr(self, "covariance_"):
-            # of an earlier fit
-            del self.covariance_
-        if self.store_covariance:
-            fisher = source.total(MeasureKernel(theta, TrueExpectation(), DenseInformation)).information.blocks
-            prior = prior_precision(self.C, self.n_features_in_, intercept=self.fit_intercept)
-            posterior = Posterior.of(theta, fisher, prior)
-            self.covariance_ = posterior.covariance.reshape(theta.size, theta.size)
-            self._free = posterior.free
 
     def _record(self, history: History, step: Step, rule: Rule) -> None:
         self.n_iter_ = np.array([history.n_iter], dtype=np.int32)

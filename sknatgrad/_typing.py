@@ -113,6 +113,22 @@ class Information(Protocol):
         ...
 
 
+class PooledInformation(Information, Protocol):
+    """That of known rows: of other rows it may be added, and it may fade."""
+
+    def merge(self, other: Any) -> Any:
+        """Pool with the information of other rows, in the same structure."""
+        ...
+
+    def scaled(self, share: float) -> Any:
+        """Return the information of the same rows at so much of their weight."""
+        ...
+
+    def dense(self) -> Array:
+        """Return F, or the matrix that stands for it, ``(qd, qd)``."""
+        ...
+
+
 class Direction(NamedTuple):
     """A natural gradient step."""
 

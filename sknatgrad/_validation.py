@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -123,6 +124,44 @@ def check_training_rows(estimator: Any, X: Matrix, y: Any) -> tuple[Matrix, Any,
     return canonical(checked), classes, codes
 
 
+def check_batch(estimator: Any, X: Matrix, y: Any, classes: Any, *, begins: bool) -> tuple[Matrix, Codes]:
+    """Return the rows of a batch of a stream and the code of each label; sets features and classes at the beginning."""
+    if begins and classes is None:
+        if not hasattr(estimator, "classes_"):
+            message = "classes=None in the first call of partial_fit; pass all classes that may ever appear."
+            raise ValueError(message)
+        warnings.warn(
+            "partial_fit begins afresh: fit without store_covariance=True keeps nothing of its rows that it could go "
+            "on from; pass classes to say that this is meant.",
+            UserWarning,
+            stacklevel=4,
+        )
+    if y is not None:
+        _refuse_missing(y)
+    checked, labels = validate_data(estimator, X, y, reset=begins, **_ANY_ROWS)
+    known = estimator.classes_ if classes is None else np.unique(np.asarray(classes))
+    if begins:
+        if known.size < MIN_CLASSES:
+            message = f"classes={known.tolist()!r} must hold two classes or more."
+            raise ValueError(message)
+        estimator.classes_ = known
+    elif not np.array_equal(known, estimator.classes_):
+        message = f"classes={known.tolist()!r} differ from those of the first call, {estimator.classes_.tolist()!r}."
+        raise ValueError(message)
+    return canonical(checked), codes_of(estimator, labels, checked.shape[0])
+
+
+def check_batch_weights(
+    sample_weight: Any, class_weight: Any, classes: Any, codes: Codes, before: Array
+) -> tuple[Array, Array]:
+    """Return the weight of each row, ``(n,)``, and the totals of the classes' sample weights so far, ``(K,)``."""
+    weight = check_weights(sample_weight, codes.size)
+    totals = before.copy()
+    here = class_totals(codes, weight)
+    totals[: len(here)] += here
+    return _class_weighted(weight, class_weight, classes, codes, totals)[0], totals
+
+
 def encode(labels: Any) -> tuple[Any, Codes]:
     """Return the classes, sorted, and each label's index among them, in the smallest type that holds it."""
     if labels.dtype.kind in "iu" and labels.ndim == 1 and int(labels.max()) - int(labels.min()) < FEW:
@@ -171,14 +210,20 @@ def check_row_weights(sample_weight: Any, class_weight: Any, classes: Any, codes
             "classifier needs rows of two classes or more."
         )
         raise ValueError(message)
+    weighted, factors = _class_weighted(weight, class_weight, classes, codes, totals)
+    if np.count_nonzero(factors * totals) < MIN_CLASSES:
+        message = f"class_weight={class_weight!r} leaves fewer than two classes with a positive weight; two are needed."
+        raise ValueError(message)
+    return weighted
+
+
+def _class_weighted(weight: Array, class_weight: Any, classes: Any, codes: Codes, totals: Array) -> tuple[Array, Array]:
+    """Return the weight of each row, and the factor of each class, ``(K,)``."""
     factors = _class_factors(class_weight, classes, codes, totals)
     if not np.isfinite(factors).all() or (factors < 0).any():
         message = f"class_weight={class_weight!r} must give every class a finite weight of 0 or more."
         raise ValueError(message)
-    if np.count_nonzero(factors * totals) < MIN_CLASSES:
-        message = f"class_weight={class_weight!r} leaves fewer than two classes with a positive weight; two are needed."
-        raise ValueError(message)
-    return weight if class_weight is None else weight * factors[codes]
+    return (weight if class_weight is None else weight * factors[codes]), factors
 
 
 def _class_factors(class_weight: Any, classes: Any, codes: Codes, totals: Any) -> Array:

@@ -191,6 +191,7 @@ def test_public_names():
         "SeparationWarning",
         "fisher_information",
         "kl_divergence",
+        "merge",
     }
     assert all(getattr(sknatgrad, name).__doc__ for name in sknatgrad.__all__)
     assert re.fullmatch(r"\d+\.\d+\.\d+", sknatgrad.__version__)

@@ -12,10 +12,10 @@ LAYERS = [
     {"_typing", "_array", "exceptions", "_sklearn", "_workers"},
     {"_design", "_categorical", "_parameters"},
     {"_information"},
-    {"_measure", "_sources"},
-    {"_damping", "_stopping", "_conjugate", "_descent", "_refine", "_strategy", "_objective", "_samples"},
+    {"_measure", "_sources", "_evidence"},
+    {"_damping", "_stopping", "_conjugate", "_descent", "_refine", "_strategy", "_objective", "_samples", "_recursion"},
     {"_reporting"},
-    {"_validation", "_estimator", "_geometry", "_predictions", "inference"},
+    {"_validation", "_estimator", "_geometry", "_merging", "_predictions", "_streaming", "inference"},
     {"__init__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -53,6 +53,10 @@ class DenseInformation:
         """Pool with the information of other rows."""
         return DenseInformation(self.blocks + other.blocks)
 
+    def scaled(self, share: float) -> DenseInformation:
+        """Return the information of the same rows at so much of their weight."""
+        return DenseInformation(share * self.blocks)
+
     def dense(self) -> Array:
         """Return F, ``(qd, qd)``."""
         n_logits, n_columns = self.blocks.shape[:2]

@@ -31,6 +31,10 @@ class DiagonalInformation:
         """Pool with the information of other rows."""
         return DiagonalInformation(self.entries + other.entries)
 
+    def scaled(self, share: float) -> DiagonalInformation:
+        """Return the information of the same rows at so much of their weight."""
+        return DiagonalInformation(share * self.entries)
+
     def dense(self) -> Array:
         """Return the matrix this stands for, ``(qd, qd)``."""
         return np.diag(self.entries.ravel())

@@ -30,6 +30,10 @@ class IdentityInformation:
         """Pool with other rows."""
         return IdentityInformation(self.weight + other.weight, self.shape)
 
+    def scaled(self, share: float) -> IdentityInformation:
+        """Return that of the same rows at so much of their weight."""
+        return IdentityInformation(share * self.weight, self.shape)
+
     def dense(self) -> Array:
         """Return S·I, ``(qd, qd)``."""
         return np.diag(self.diagonal().ravel())

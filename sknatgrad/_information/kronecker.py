@@ -36,6 +36,10 @@ class KroneckerInformation:
         """Pool the factors with those of other rows; the product of sums is not the sum of products."""
         return KroneckerInformation(self.features + other.features, self.classes + other.classes)
 
+    def scaled(self, share: float) -> KroneckerInformation:
+        """Return the information of the same rows at so much of their weight."""
+        return KroneckerInformation(share * self.features, share * self.classes)
+
     def _class_shares(self) -> Array:
         trace = float(np.trace(self.classes))
         return self.classes / trace if trace > 0 else self.classes

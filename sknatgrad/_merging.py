@@ -1,0 +1,107 @@
+"""Models of different rows pooled into one, by their Fisher information."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+
+from sknatgrad._evidence import Evidence
+from sknatgrad._parameters import centre, prior_precision
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def merge(models: Sequence[Any]) -> Any:
+    r"""Return one estimator that knows what several have learnt from different rows.
+
+    Each knows the loss of its rows as a quadratic model, with its Fisher information as the curvature; models add up,
+    and the coefficients are the optimum of the sum and of one prior:
+
+    .. math:: \theta = \Bigl(\sum_i F_i + \Lambda\Bigr)^{-1} \sum_i (F_i \theta_i - g_i)
+
+    with :math:`g_i` the gradient of the loss of the rows of model i at its :math:`\theta_i`, which a penalty leaves
+    there. As good as a fit to all rows at once, up to terms that are smaller than its statistical error where each
+    model has seen many rows a coefficient.
+
+    Parameters
+    ----------
+    models : sequence of NaturalGradientLogisticRegression
+        Fitted by `partial_fit`, or by `fit` with ``store_covariance=True``: of the same classes, features, `fisher`,
+        `C` and `fit_intercept`, on rows of which none is in two of them.
+
+    Returns
+    -------
+    model : NaturalGradientLogisticRegression
+        Fitted, with the parameters of the first; `partial_fit` goes on from there.
+
+    Raises
+    ------
+    ValueError
+        If there is no model, one keeps no information of its rows, or they do not agree.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sknatgrad import NaturalGradientLogisticRegression, merge
+    >>> X, y = load_iris(return_X_y=True)
+    >>> shards = [slice(start, None, 3) for start in range(3)]
+    >>> model = merge([NaturalGradientLogisticRegression().partial_fit(X[s], y[s], [0, 1, 2]) for s in shards])
+    >>> round(model.score(X, y), 2)
+    0.97
+    """
+    first, *others = _checked(models)
+    streams = [model._stream for model in (first, *others)]  # noqa: SLF001 - what it keeps is for this
+    anchor = streams[0].evidence
+    gradient, information = anchor.gradient, anchor.information
+    for stream in streams[1:]:
+        gradient = gradient + stream.evidence.slope(anchor.theta)
+        information = information.merge(stream.evidence.information)
+    prior = prior_precision(first.C, first.n_features_in_, intercept=first.fit_intercept)
+    floor = np.max([stream.floor for stream in streams], axis=0)
+    total = prior + floor
+    move = -centre(information.precision(total).solve(gradient + total * anchor.theta))
+    theta = anchor.theta + move
+    merged = clone(first)
+    for name in ("classes_", "n_features_in_", "feature_names_in_"):
+        if hasattr(first, name):
+            setattr(merged, name, getattr(first, name))
+    merged._stream = streams[0]._replace(  # noqa: SLF001 - as above
+        evidence=Evidence(theta, gradient + information.matvec(move), information),
+        kept=None,
+        floor=floor,
+        totals=np.sum([stream.totals for stream in streams], axis=0),
+        n_batches=sum(stream.n_batches for stream in streams),
+    )
+    merged._publish(theta, first.classes_, first.coef_.dtype)  # noqa: SLF001 - as above
+    merged._keep_posterior(theta, information, total)  # noqa: SLF001 - as above
+    return merged
+
+
+def _checked(models: Any) -> list[Any]:
+    given = list(models)
+    if not given:
+        message = "models is empty; pass at least one."
+        raise ValueError(message)
+    for model in given:
+        check_is_fitted(model)
+        if getattr(model, "_stream", None) is None:
+            message = (
+                f"models holds a {type(model).__name__} that keeps no information of its rows; fit each by "
+                "partial_fit, or by fit with store_covariance=True."
+            )
+            raise ValueError(message)
+        same = all(getattr(model, name) == getattr(given[0], name) for name in ("fisher", "C", "fit_intercept"))
+        names = [np.asarray(getattr(each, "feature_names_in_", [])).tolist() for each in (model, given[0])]
+        if not (
+            same
+            and np.array_equal(model.classes_, given[0].classes_)
+            and model.n_features_in_ == given[0].n_features_in_
+            and names[0] == names[1]
+        ):
+            message = "models differ in their classes, features, fisher, C or fit_intercept; fit them alike."
+            raise ValueError(message)
+    return given

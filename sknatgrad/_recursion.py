@@ -1,0 +1,91 @@
+"""A batch of rows and the memory of earlier ones, as one landscape: the Laplace approximation taken a batch at a time.
+
+With F the Fisher information this is the extended Kalman filter, that is natural gradient descent with its own rate: Y.
+Ollivier (2018), "Online natural gradient as a Kalman filter", Electronic Journal of Statistics 12.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sknatgrad._descent import descend
+from sknatgrad._evidence import Evidence
+from sknatgrad._typing import Certificate
+
+if TYPE_CHECKING:
+    from sknatgrad._descent import Rule
+    from sknatgrad._objective import Objective
+    from sknatgrad._typing import Array, Direction, Measured, Step
+
+# a batch is solved until what is left is this share of the statistical error of the coefficients
+SHARE_OF_ERROR = 0.005
+
+
+@dataclass(frozen=True)
+class Recursion:
+    """J of one batch plus the quadratic model of all before it."""
+
+    batch: Objective
+    past: Evidence | None
+
+    @property
+    def prior(self) -> Array:
+        """λ, ``(d,)``."""
+        return self.batch.prior
+
+    @property
+    def direct(self) -> bool:
+        """Whether solving again costs next to nothing; what is left over is remembered, so it need not be."""
+        return False
+
+    @property
+    def accuracy(self) -> float:
+        """Error of a last step that is as good as none, relative to the loss."""
+        return self.batch.last_error.loose
+
+    def measure(self, theta: Array, *, last: bool = False) -> Measured:  # noqa: ARG002 - the last one is remembered
+        """Return loss, gradient and metric at θ."""
+        here = self.batch.measure(theta)
+        if self.past is None:
+            return here
+        information: Any = here.information
+        return here._replace(
+            loss=here.loss + self.past.rise(theta),
+            gradient=here.gradient + self.past.slope(theta),
+            information=information.merge(self.past.information),
+        )
+
+    def direction(self, measured: Measured, shift: Array) -> Direction:
+        """Return −M⁻¹g, M the pooled metric plus I ⊗ diag(shift)."""
+        return self.batch.direction(measured, shift)
+
+    def products(self, measured: Measured, moves: Array) -> Array:
+        """Return the true Fisher of the batch and the memory times each of `moves`, ``(j, q, d)``."""
+        images = self.batch.products(measured, moves)
+        if self.past is not None:
+            images += np.array([self.past.information.matvec(move) for move in moves])
+        return images
+
+    def certificate(self, measured: Measured, near: Direction | None = None) -> Certificate:
+        """Return the undamped step by the metric itself, and what it promises."""
+        direction = self.batch.direction(measured, self.prior) if near is None or near.image is None else near
+        image = direction.image
+        if image is None:
+            image = self.products(measured, direction.move[None])[0]
+        return Certificate(direction.move, image, -0.5 * float(np.vdot(measured.gradient, direction.move)))
+
+
+def learn(batch: Objective, past: Evidence | None, theta: Array, rule: Rule) -> tuple[Evidence, Step]:
+    """Return what is known after a batch: its optimum together with the past, and the model of both there."""
+    landscape = Recursion(batch, past)
+    start = landscape.measure(theta)
+    # a fit to all rows is off by about qd / 2 nats
+    enough = SHARE_OF_ERROR * theta.size / 2.0 / start.loss if start.loss > 0.0 else 0.0
+    for state, last in descend(landscape, start, rule._replace(tol=max(rule.tol, enough))):
+        here, step = state.here, last
+    # without the prior, which is no row's
+    information: Any = here.information
+    return Evidence(here.theta, here.gradient - batch.prior * here.theta, information), step
