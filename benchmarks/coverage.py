@@ -143,7 +143,7 @@ def covered_probabilities(n_classes, repetitions, seed=0):
 
 def _line(name, n_classes, label, shares):
     numbers = " | ".join(f"{100 * share:.1f} %" for share in (shares.mean(), shares.min(), shares.max()))
-    print(f"| {name} | {n_classes} | `{label}` | {numbers} |", flush=True)  # noqa: T201
+    print(f"| {name} | {n_classes} | `{label}` | {numbers} |", flush=True)
 
 
 def main():
@@ -152,7 +152,7 @@ def main():
     parser.add_argument("--repetitions", type=int, default=2000, help="of each scenario (default: 2,000)")
     repetitions = parser.parse_args().repetitions
     warnings.simplefilter("error")
-    print("| data | classes | interval | covered | least | most |\n|---|---|---|---|---|---|", flush=True)  # noqa: T201
+    print("| data | classes | interval | covered | least | most |\n|---|---|---|---|---|---|", flush=True)
     for scenario in SCENARIOS:
         for n_classes in (2, 3):
             for label, shares in covered(scenario, n_classes, repetitions).items():
