@@ -72,6 +72,7 @@ def merge(models: Sequence[Any]) -> Any:
     merged._stream = streams[0]._replace(  # noqa: SLF001 - as above
         evidence=Evidence(theta, gradient + information.matvec(move), information),
         kept=None,
+        solved=0,
         floor=floor,
         totals=np.sum([stream.totals for stream in streams], axis=0),
         n_batches=sum(stream.n_batches for stream in streams),

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 # effects, and 20,000 rows in all, coefficients were off by 1.5 times the squared error of a fit to all rows.
 ROWS_A_COEFFICIENT = 50
 KEPT_BYTES = 2**22
+GROWTH = 1.1
 
 
 class Rows(NamedTuple):
@@ -68,6 +69,7 @@ class Stream(NamedTuple):
 
     evidence: Evidence | None  # of all rows, those kept included
     kept: Rows | None
+    solved: int  # how many of those kept were last solved for together
     floor: Array  # (d,), precision of columns that nothing penalises: worth one row, so that no stream begins nowhere
     totals: Array  # (K,), sum of the sample weights of each class
     n_batches: int
@@ -75,13 +77,27 @@ class Stream(NamedTuple):
     @classmethod
     def begin(cls, n_classes: int, n_columns: int) -> Stream:
         """Return what is known before any row."""
-        return cls(None, None, np.zeros(n_columns), np.zeros(n_classes), 0)
+        return cls(None, None, 0, np.zeros(n_columns), np.zeros(n_classes), 0)
 
     def theta(self) -> Array:
         """Return the coefficients so far, ``(q, d)``."""
         if self.evidence is None:
             return np.zeros((logits_for(self.totals.size), self.floor.size))
         return self.evidence.theta
+
+    def taking(self, new: Rows, share: float) -> tuple[Rows, Evidence | None, Rows | None]:
+        """Return the rows to solve for, what is remembered of others at so much of their weight, and the rows to keep.
+
+        Those kept are solved for anew, without the memory of them, whenever there are a few more of them.
+        """
+        past = None if self.evidence is None else self.evidence.faded(share)
+        if past is not None and self.kept is None:
+            return new, past, None
+        kept = new if self.kept is None else self.kept.then(new, share)
+        full = kept.enough(self.theta().size)
+        if full or len(kept.codes) >= GROWTH * self.solved:
+            return kept, None, None if full else kept
+        return new, past, kept
 
     def founded(self, source: MemorySource, prior: Array) -> Stream:
         """Return the same with a floor for each column without a penalty that has entries now for the first time.
@@ -176,18 +192,14 @@ class StreamingMixin:
             share = self.forgetting ** len(codes)
             if share < 1.0:
                 weight = weight * self.forgetting ** np.arange(codes.size - 1.0, -1.0, -1.0)
-            rows, past = Rows(X, codes, weight), None
-            if stream.kept is not None:
-                rows = stream.kept.then(rows, share)
-            elif stream.evidence is not None:
-                past = stream.evidence.faded(share)
-            source = MemorySource(*rows, logits_for(len(self.classes_)), workers)
+            rows, past, kept = stream.taking(Rows(X, codes, weight), share)
+            source = MemorySource(rows.X, rows.codes, rows.weight, logits_for(len(self.classes_)), workers)
             prior = prior_precision(self.C, X.shape[1], intercept=self.fit_intercept)
             stream = stream.founded(source, prior)
             evidence = self._learnt(source, prior + stream.floor, stream, past)
-            kept = None if past is not None or rows.enough(evidence.theta.size) else rows
+            solved = stream.solved if past is not None else len(rows.codes)
             self._forget_fit()
-            self._stream = Stream(evidence, kept, stream.floor, totals, stream.n_batches + 1)
+            self._stream = Stream(evidence, kept, solved, stream.floor, totals, stream.n_batches + 1)
             self._publish(evidence.theta, self.classes_, np.float32 if X.dtype == np.float32 else np.float64)
             self._keep_posterior(evidence.theta, evidence.information, prior + stream.floor)
         return self

@@ -61,6 +61,7 @@ def test_one_batch_of_all_rows_is_a_fit(fisher, n_classes):
 @pytest.mark.parametrize("size", [1, 7, 100])
 def test_the_first_rows_are_solved_for_together(n_classes, size, monkeypatch):
     monkeypatch.setattr("sknatgrad._recursion.SHARE_OF_ERROR", 0.0)
+    monkeypatch.setattr("sknatgrad._streaming.GROWTH", 1.0)
     X, y = rows_of(n_classes, n_rows=100)
     model = stream(NaturalGradientLogisticRegression(), X, y, size)
     whole = NaturalGradientLogisticRegression().partial_fit(X, y, classes=np.unique(y))
@@ -137,6 +138,7 @@ def test_one_pass_is_as_good_as_a_fit(n_classes):
 @pytest.mark.parametrize("kept", [50, 0])
 def test_forgetting_weighs_rows_by_their_age(kept, monkeypatch):
     """Exactly while rows are kept, and nearly so after, whatever the batches."""
+    monkeypatch.setattr("sknatgrad._streaming.GROWTH", 1.0)
     monkeypatch.setattr("sknatgrad._streaming.ROWS_A_COEFFICIENT", kept)
     monkeypatch.setattr("sknatgrad._recursion.SHARE_OF_ERROR", 0.0)
     X, y = rows_of(2, n_rows=200)
@@ -220,6 +222,7 @@ def test_tables_are_known_by_the_names_of_their_columns():
 @pytest.mark.parametrize("kept", [50, 0])
 def test_weights_are_repeated_rows(kept, monkeypatch):
     """Where everything is penalised: what is not has a floor worth one row of the mean weight."""
+    monkeypatch.setattr("sknatgrad._streaming.GROWTH", 1.0)
     monkeypatch.setattr("sknatgrad._streaming.ROWS_A_COEFFICIENT", kept)
     monkeypatch.setattr("sknatgrad._recursion.SHARE_OF_ERROR", 0.0)
     X, y = rows_of(2, n_rows=200)
@@ -258,6 +261,17 @@ def test_memory_does_not_grow():
     # 50 rows for each of 15 coefficients are kept, then none
     assert sizes[0] < sizes[5]
     assert max(sizes[10:]) == min(sizes[10:]) < sizes[5]
+
+
+def test_rows_that_are_kept_are_solved_for_again_when_there_are_a_few_more():
+    X, y = rows_of(2, n_rows=300)
+    model, solved = NaturalGradientLogisticRegression(), []
+    for row in range(200):
+        model.partial_fit(X[row : row + 1], y[row : row + 1], [0, 1])
+        solved.append(model._stream.solved)
+    assert len(set(solved)) < 50
+    expected = NaturalGradientLogisticRegression().fit(X[:200], y[:200])
+    assert apart(model, expected, X[:200], y[:200]) < 0.3
 
 
 def test_wide_rows_are_not_kept_for_long(monkeypatch):
