@@ -297,7 +297,7 @@ def _settled(promise: float, before: float, landscape: Landscape, rule: Rule) ->
 
 def _within(state: State, share: float) -> bool:
     """Say whether what was certified is at most this share of the loss."""
-    return state.decrement <= share * state.here.loss / state.here.weight
+    return state.decrement <= max(share * state.here.loss, 0.0) / state.here.weight
 
 
 def _unless_separated(step: Step, trial: Measured, rule: Rule) -> Step:

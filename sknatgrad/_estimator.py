@@ -130,7 +130,8 @@ class NaturalGradientLogisticRegression(StreamingMixin, PredictionMixin, Classif
         optimum, where F is the true Fisher information, whatever `fisher` says, and :math:`\Lambda` the penalty's
         precision: 1/C for features, 0 for the intercept. Without a penalty that of maximum likelihood; with one, of
         the Laplace approximation to the posterior, the penalty being the prior. q is 1 for two classes, else n_classes,
-        and d is n_features, plus 1 with an intercept; entry (k * d + j, l * d + m) belongs to ``coef_[k, j]`` and
+        and d is n_features, plus 1 with an intercept. After `partial_fit`, F is what is kept of the rows seen, as
+        `fisher` says. Entry (k * d + j, l * d + m) belongs to ``coef_[k, j]`` and
         ``coef_[l, m]``, the intercept last in each class. Where columns are collinear and ``C=np.inf``, it is the
         pseudo-inverse, which holds for rows that keep the collinearity; predictions of others know that they do not.
 

@@ -61,9 +61,7 @@ def merge(models: Sequence[Any]) -> Any:
         gradient = gradient + stream.evidence.slope(anchor.theta)
         information = information.merge(stream.evidence.information)
     prior = prior_precision(first.C, first.n_features_in_, intercept=first.fit_intercept)
-    floor = np.max([stream.floor for stream in streams], axis=0)
-    total = prior + floor
-    move = -centre(information.precision(total).solve(gradient + total * anchor.theta))
+    move = -centre(information.precision(prior).solve(gradient + prior * anchor.theta))
     theta = anchor.theta + move
     merged = clone(first)
     for name in ("classes_", "n_features_in_", "feature_names_in_"):
@@ -73,19 +71,18 @@ def merge(models: Sequence[Any]) -> Any:
         evidence=Evidence(theta, gradient + information.matvec(move), information),
         kept=None,
         solved=0,
-        floor=floor,
         totals=np.sum([stream.totals for stream in streams], axis=0),
         n_batches=sum(stream.n_batches for stream in streams),
     )
     merged._publish(theta, first.classes_, first.coef_.dtype)  # noqa: SLF001 - as above
-    merged._keep_posterior(theta, information, total)  # noqa: SLF001 - as above
+    merged._keep_posterior(theta, information, prior)  # noqa: SLF001 - as above
     return merged
 
 
 def _checked(models: Any) -> list[Any]:
-    given = list(models)
-    if not given:
-        message = "models is empty; pass at least one."
+    given = list(models) if isinstance(models, (list, tuple)) else []
+    if not given or len({id(model) for model in given}) < len(given):
+        message = "models must be a list of one model or more, none of them twice."
         raise ValueError(message)
     for model in given:
         check_is_fitted(model)
@@ -95,7 +92,8 @@ def _checked(models: Any) -> list[Any]:
                 "partial_fit, or by fit with store_covariance=True."
             )
             raise ValueError(message)
-        same = all(getattr(model, name) == getattr(given[0], name) for name in ("fisher", "C", "fit_intercept"))
+        same = all(getattr(model, name) == getattr(given[0], name) for name in ("C", "fit_intercept"))
+        same = same and model._stream.fisher == given[0]._stream.fisher  # noqa: SLF001 - as above
         names = [np.asarray(getattr(each, "feature_names_in_", [])).tolist() for each in (model, given[0])]
         if not (
             same

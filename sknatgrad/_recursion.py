@@ -29,7 +29,7 @@ class Recursion:
     """J of one batch plus the quadratic model of all before it."""
 
     batch: Objective
-    past: Evidence | None
+    past: Evidence
 
     @property
     def prior(self) -> Array:
@@ -49,8 +49,6 @@ class Recursion:
     def measure(self, theta: Array, *, last: bool = False) -> Measured:  # noqa: ARG002 - the last one is remembered
         """Return loss, gradient and metric at θ."""
         here = self.batch.measure(theta)
-        if self.past is None:
-            return here
         information: Any = here.information
         return here._replace(
             loss=here.loss + self.past.rise(theta),
@@ -65,8 +63,7 @@ class Recursion:
     def products(self, measured: Measured, moves: Array) -> Array:
         """Return the true Fisher of the batch and the memory times each of `moves`, ``(j, q, d)``."""
         images = self.batch.products(measured, moves)
-        if self.past is not None:
-            images += np.array([self.past.information.matvec(move) for move in moves])
+        images += np.array([self.past.information.matvec(move) for move in moves])
         return images
 
     def certificate(self, measured: Measured, near: Direction | None = None) -> Certificate:
@@ -78,7 +75,7 @@ class Recursion:
         return Certificate(direction.move, image, -0.5 * float(np.vdot(measured.gradient, direction.move)))
 
 
-def learn(batch: Objective, past: Evidence | None, theta: Array, rule: Rule) -> tuple[Evidence, Step]:
+def learn(batch: Objective, past: Evidence, theta: Array, rule: Rule) -> tuple[Evidence, Step]:
     """Return what is known after a batch: its optimum together with the past, and the model of both there."""
     landscape = Recursion(batch, past)
     start = landscape.measure(theta)

@@ -9,9 +9,9 @@ import numpy as np
 from sknatgrad._array import below, stored_bytes_per_row
 from sknatgrad._categorical import TrueExpectation
 from sknatgrad._evidence import Evidence
-from sknatgrad._information import DenseInformation
-from sknatgrad._measure import MeasureKernel, SquaresKernel
-from sknatgrad._objective import LARGEST_VARIANCE, Objective
+from sknatgrad._information import DenseInformation, IdentityInformation
+from sknatgrad._measure import MeasureKernel
+from sknatgrad._objective import Objective
 from sknatgrad._parameters import logits_for, prior_precision
 from sknatgrad._recursion import learn
 from sknatgrad._sklearn import fit_context
@@ -35,12 +35,19 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes, Matrix
 
 
-# The first rows are kept, and solved for together, until there are so many for each coefficient, or they take so many
-# bytes. A quadratic model is as good as the point it is made at: with batches of 100 rows from the first on, strong
-# effects, and 20,000 rows in all, coefficients were off by 1.5 times the squared error of a fit to all rows.
+# The first rows are kept, and solved for together, until there are so many at all and for each coefficient, and so many
+# of each class seen for each of its own; or until they take so many bytes. A quadratic model is as good as the point it
+# is made at: with batches of 100 rows from the first on, strong effects, and 20,000 rows in all, coefficients were off
+# by 1.5 times the squared error of a fit to all rows.
+LEAST_ROWS = 1000
 ROWS_A_COEFFICIENT = 50
+OF_EACH_CLASS = 5
 KEPT_BYTES = 2**22
 GROWTH = 1.1
+# What a stream begins with: the information of so much of a mean row, at even probabilities. Without it, a class not
+# seen yet, or a column that one class alone has, would be taken to infinity; with a whole row, strong effects would
+# shrink.
+FOUNDATION = 1e-3
 
 
 class Rows(NamedTuple):
@@ -50,6 +57,10 @@ class Rows(NamedTuple):
     codes: Codes  # (n,)
     weight: Array  # (n,)
 
+    def copied(self) -> Rows:
+        """Return the same in memory of their own: the caller may use his again."""
+        return Rows(self.X.copy(), self.codes.copy(), np.array(self.weight))
+
     def then(self, more: Rows, share: float) -> Rows:
         """Return these, at so much of their weight, and more."""
         return Rows(
@@ -58,63 +69,39 @@ class Rows(NamedTuple):
             np.concatenate([share * self.weight, more.weight]),
         )
 
-    def enough(self, n_params: int) -> bool:
-        """Say whether they tell where the coefficients are, or are too many to keep."""
-        n_rows = len(self.codes)
-        return n_rows >= ROWS_A_COEFFICIENT * n_params or n_rows * stored_bytes_per_row(self.X) > KEPT_BYTES
+    def enough(self, shape: tuple[int, int]) -> bool:
+        """Say whether they tell where coefficients ``(q, d)`` are, or are too many to keep."""
+        n_rows, (n_logits, n_columns) = len(self.codes), shape
+        seen = np.bincount(self.codes)
+        many = n_rows >= max(LEAST_ROWS, ROWS_A_COEFFICIENT * n_logits * n_columns)
+        return (many and bool(seen[seen > 0].min() >= OF_EACH_CLASS * n_columns)) or n_rows * stored_bytes_per_row(
+            self.X
+        ) > KEPT_BYTES
 
 
 class Stream(NamedTuple):
     """What is known after some batches."""
 
-    evidence: Evidence | None  # of all rows, those kept included
-    kept: Rows | None
-    solved: int  # how many of those kept were last solved for together
-    floor: Array  # (d,), precision of columns that nothing penalises: worth one row, so that no stream begins nowhere
+    fisher: str  # how the information is kept
+    evidence: Evidence  # of all rows, those kept included
     totals: Array  # (K,), sum of the sample weights of each class
-    n_batches: int
-
-    @classmethod
-    def begin(cls, n_classes: int, n_columns: int) -> Stream:
-        """Return what is known before any row."""
-        return cls(None, None, 0, np.zeros(n_columns), np.zeros(n_classes), 0)
-
-    def theta(self) -> Array:
-        """Return the coefficients so far, ``(q, d)``."""
-        if self.evidence is None:
-            return np.zeros((logits_for(self.totals.size), self.floor.size))
-        return self.evidence.theta
+    n_batches: int = 0
+    kept: Rows | None = None
+    solved: int = 0  # how many of those kept were last solved for together
 
     def taking(self, new: Rows, share: float) -> tuple[Rows, Evidence | None, Rows | None]:
         """Return the rows to solve for, what is remembered of others at so much of their weight, and the rows to keep.
 
         Those kept are solved for anew, without the memory of them, whenever there are a few more of them.
         """
-        past = None if self.evidence is None else self.evidence.faded(share)
-        if past is not None and self.kept is None:
-            return new, past, None
-        kept = new if self.kept is None else self.kept.then(new, share)
-        full = kept.enough(self.theta().size)
+        begins = self.n_batches == 0
+        if self.kept is None and not begins:
+            return new, self.evidence.faded(share), None
+        kept = new.copied() if self.kept is None else self.kept.then(new, share)
+        full = kept.enough(self.evidence.theta.shape)
         if full or len(kept.codes) >= GROWTH * self.solved:
             return kept, None, None if full else kept
-        return new, past, kept
-
-    def founded(self, source: MemorySource, prior: Array) -> Stream:
-        """Return the same with a floor for each column without a penalty that has entries now for the first time.
-
-        It is the curvature that one row of the mean size may have at most. Without it a class not seen yet, or a
-        column that one class alone has, would be taken to infinity.
-        """
-        bare = (prior == 0.0) & (self.floor == 0.0)
-        if not bare.any():
-            return self
-        squares, of_squares = source.total(SquaresKernel(prior.size))
-        if prior.size > source.X.shape[1]:
-            squares[-1], of_squares[-1] = source.weight.sum(), (source.weight**2).sum()
-        row = np.divide(of_squares, squares, out=np.zeros_like(squares), where=squares > 0)
-        # what is not finite is found, and reported, by the descent
-        row[~np.isfinite(row)] = 0.0
-        return self._replace(floor=np.where(bare, LARGEST_VARIANCE * row, self.floor))
+        return new, self.evidence.faded(share), kept
 
 
 class StreamingMixin:
@@ -128,8 +115,9 @@ class StreamingMixin:
         :math:`\frac{1}{2} (\theta - \theta_0)^T F_0 (\theta - \theta_0)`, with :math:`\theta_0` the coefficients so far
         and :math:`F_0` the Fisher information of all rows seen, each at the coefficients of its time: the Laplace
         approximation to the posterior, taken a batch at a time, which is the extended Kalman filter (Ollivier 2018
-        [1]_). There is no learning rate to tune. The first rows, 50 for each coefficient or 4 MiB of them, are kept and
-        solved for together, as a quadratic model is only as good as the point it is made at. After one pass the
+        [1]_). There is no learning rate to tune, and `learning_rate` plays no part. The first rows, 1,000 or
+        more (50 for each coefficient, and 5 of each class for each of its own) or 4 MiB, are kept and solved for
+        together, as a quadratic model is only as good as the point it is made at. After one pass the
         coefficients are about as good as those of a fit to all rows at once; beyond the first rows, time and memory do
         not grow with the rows seen.
 
@@ -185,32 +173,58 @@ class StreamingMixin:
         0.97
         """
         with unchanged_on_error(self), Workers() as workers:
-            X, codes = check_batch(self, X, y, classes, begins=not hasattr(self, "_stream"))
-            n_columns = X.shape[1] + self.fit_intercept
-            stream = getattr(self, "_stream", None) or Stream.begin(len(self.classes_), n_columns)
+            stream: Stream | None = getattr(self, "_stream", None)
+            X, codes = check_batch(self, X, y, classes, begins=stream is None)
+            shape = (logits_for(len(self.classes_)), X.shape[1] + self.fit_intercept)
+            stream = self._begun(shape) if stream is None else stream
+            self._check_unchanged(stream, shape)
             weight, totals = check_batch_weights(sample_weight, self.class_weight, self.classes_, codes, stream.totals)
             share = self.forgetting ** len(codes)
             if share < 1.0:
                 weight = weight * self.forgetting ** np.arange(codes.size - 1.0, -1.0, -1.0)
-            rows, past, kept = stream.taking(Rows(X, codes, weight), share)
-            source = MemorySource(rows.X, rows.codes, rows.weight, logits_for(len(self.classes_)), workers)
-            prior = prior_precision(self.C, X.shape[1], intercept=self.fit_intercept)
-            stream = stream.founded(source, prior)
-            evidence = self._learnt(source, prior + stream.floor, stream, past)
-            solved = stream.solved if past is not None else len(rows.codes)
+            if weight.any():
+                rows, past, kept = stream.taking(Rows(X, codes, weight), share)
+                source = MemorySource(rows.X, rows.codes, rows.weight, shape[0], workers)
+                solved = stream.solved if past is not None else len(rows.codes)
+                evidence = self._learnt(source, stream, past)
+                stream = stream._replace(evidence=evidence, n_batches=stream.n_batches + 1, kept=kept, solved=solved)
             self._forget_fit()
-            self._stream = Stream(evidence, kept, solved, stream.floor, totals, stream.n_batches + 1)
-            self._publish(evidence.theta, self.classes_, np.float32 if X.dtype == np.float32 else np.float64)
-            self._keep_posterior(evidence.theta, evidence.information, prior + stream.floor)
+            self._stream = stream._replace(totals=totals)
+            theta = stream.evidence.theta
+            self._publish(theta, self.classes_, np.float32 if X.dtype == np.float32 else np.float64)
+            prior = prior_precision(self.C, X.shape[1], intercept=self.fit_intercept)
+            self._keep_posterior(theta, stream.evidence.information, prior)
         return self
 
-    def _learnt(self: Any, source: MemorySource, prior: Array, stream: Stream, past: Evidence | None) -> Evidence:
-        shape = Shape.of(source.X, source.n_logits, prior.size)
-        chosen = plan(self.fisher, shape, adaptive=False)
-        if chosen.iterative:
-            check_covariance_size(shape.size, "use fisher='diagonal' or 'kronecker', which keep less")
+    def _begun(self: Any, shape: tuple[int, int]) -> Stream:
+        """Return what is known before any row; refuse what would be too large."""
+        n_logits, n_columns = shape
+        if STRUCTURES[self.fisher] is DenseInformation:
+            check_covariance_size(n_logits * n_columns, "use fisher='diagonal' or 'kronecker', which keep less")
+        if self.store_covariance:
+            check_covariance_size(n_logits * n_columns, "set store_covariance=False, or use fewer columns")
+        nothing = Evidence(np.zeros(shape), np.zeros(shape), IdentityInformation(0.0, shape))
+        return Stream(self.fisher, nothing, np.zeros(len(self.classes_)))
+
+    def _check_unchanged(self: Any, stream: Stream, shape: tuple[int, int]) -> None:
+        if stream.fisher != self.fisher or stream.evidence.theta.shape != shape:
+            message = (
+                f"fisher={self.fisher!r} and fit_intercept={self.fit_intercept} are not those that the stream began "
+                "with; set them back, or begin another one with a clone."
+            )
+            raise ValueError(message)
+
+    def _learnt(self: Any, source: MemorySource, stream: Stream, past: Evidence | None) -> Evidence:
+        prior = prior_precision(self.C, source.X.shape[1], intercept=self.fit_intercept)
+        chosen = plan(self.fisher, Shape.of(source.X, source.n_logits, prior.size), adaptive=False)
+        if past is None:
+            nowhere = np.zeros_like(stream.evidence.theta)
+            at_even = source.total(MeasureKernel(nowhere, TrueExpectation(), chosen.structure)).information
+            past = Evidence(nowhere, nowhere, at_even.scaled(FOUNDATION / source.codes.size))
         batch = Objective(source, prior, chosen, self._seed() + stream.n_batches, LastError.of(self.tol))
-        evidence, step = learn(batch, past, stream.theta(), self._rule()._replace(penalised=True))
+        # steps have their own length: a number is for the textbook
+        rule = self._rule()._replace(penalised=True, learning_rate=None)
+        evidence, step = learn(batch, past, stream.evidence.theta, rule)
         if step.outcome is Outcome.overflow:
             refuse_infinite(self, source.X)
             raise ValueError(overflow_advice(source.X, source.weight, self.C))
@@ -232,7 +246,7 @@ class StreamingMixin:
             own = source.total(MeasureKernel(theta, expectation_of(self.fisher, self._seed()), STRUCTURES[self.fisher]))
         totals = class_totals(source.codes, check_weights(sample_weight, source.codes.size))
         evidence = Evidence(theta, true.gradient, own.information)
-        self._stream = Stream.begin(len(self.classes_), prior.size)._replace(evidence=evidence, totals=totals)
+        self._stream = Stream(self.fisher, evidence, totals, n_batches=1)
 
     def _keep_posterior(self: Any, theta: Array, information: Any, prior: Array) -> None:
         if self.store_covariance:

@@ -155,7 +155,7 @@ def check_batch_weights(
     sample_weight: Any, class_weight: Any, classes: Any, codes: Codes, before: Array
 ) -> tuple[Array, Array]:
     """Return the weight of each row, ``(n,)``, and the totals of the classes' sample weights so far, ``(K,)``."""
-    weight = check_weights(sample_weight, codes.size)
+    weight = check_weights(sample_weight, codes.size, some=False)
     totals = before.copy()
     here = class_totals(codes, weight)
     totals[: len(here)] += here
@@ -266,8 +266,11 @@ _ANY_ROWS: dict[str, Any] = {
 }
 
 
-def check_weights(sample_weight: Any, n_rows: int) -> Array:
-    """Return the sample weight of each row, ``(n,)``; ones for None, and a number for all rows alike."""
+def check_weights(sample_weight: Any, n_rows: int, *, some: bool = True) -> Array:
+    """Return the sample weight of each row, ``(n,)``; ones for None, and a number for all rows alike.
+
+    `some` of them must be positive.
+    """
     if sample_weight is None:
         # one number, seen as many: it takes no memory
         return np.broadcast_to(1.0, (n_rows,))
@@ -294,7 +297,7 @@ def check_weights(sample_weight: Any, n_rows: int) -> Array:
         row = int((weight < 0).argmax())
         message = f"sample_weight contains the negative value {weight[row]} at row {row}; every weight must be >= 0."
         raise ValueError(message)
-    if not weight.any():
+    if some and not weight.any():
         message = "sample_weight is zero for every row; at least one weight must be positive."
         raise ValueError(message)
     return weight

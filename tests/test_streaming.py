@@ -68,12 +68,15 @@ def test_the_first_rows_are_solved_for_together(n_classes, size, monkeypatch):
     np.testing.assert_allclose(coefficients(model), coefficients(whole), atol=1e-4)
 
 
-def recursion(X, y, size, C, floor, n_classes):
+def recursion(X, y, size, C, n_classes):
     """The Laplace recursion in logits of all classes, by Newton's method on the whole matrix."""
     q, d = (1, X.shape[1] + 1) if n_classes == 2 else (n_classes, X.shape[1] + 1)
     design = np.column_stack([X, np.ones(len(X))])
-    prior = np.tile(np.append(np.full(d - 1, 1 / C), floor), q)
-    theta, information, slope = np.zeros(q * d), np.zeros((q * d, q * d)), np.zeros(q * d)
+    prior = np.tile(np.append(np.full(d - 1, 1 / C), 0.0), q)
+    theta, slope = np.zeros(q * d), np.zeros(q * d)
+    # a thousandth of a mean row of the first batch, at even probabilities
+    even = np.array([[0.25]]) if q == 1 else np.eye(q) / q - 1 / q**2
+    information = np.kron(even, 1e-3 * design[:size].T @ design[:size] / size)
     for batch in gen_batches(len(y), size):
         anchor, old, left = theta.copy(), information, slope
         for _ in range(50):
@@ -84,31 +87,28 @@ def recursion(X, y, size, C, floor, n_classes):
             fisher = np.einsum("mk,kl,mi,mj->kilj", p, np.eye(q), design[batch], design[batch])
             fisher = (fisher - np.einsum("mk,ml,mi,mj->kilj", p, p, design[batch], design[batch])).reshape(q * d, -1)
             total = gradient + left + old @ (theta - anchor) + prior * theta
-            theta = theta - np.linalg.solve(fisher + old + np.diag(prior), total)
+            theta = theta - np.linalg.pinv(fisher + old + np.diag(prior), rcond=1e-12) @ total
         information, slope = old + fisher, left + gradient + old @ (theta - anchor)
     return theta.reshape(q, d), information
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_batches_follow_the_laplace_recursion(n_classes, monkeypatch):
-    monkeypatch.setattr("sknatgrad._streaming.ROWS_A_COEFFICIENT", 0)
+    monkeypatch.setattr("sknatgrad._streaming.KEPT_BYTES", 0)
     monkeypatch.setattr("sknatgrad._recursion.SHARE_OF_ERROR", 0.0)
     X, y = rows_of(n_classes, n_rows=400)
     model = stream(NaturalGradientLogisticRegression(tol=1e-12, store_covariance=True), X, y, 50)
-    theta, information = recursion(X, y, 50, 1.0, 0.25, n_classes)
+    theta, information = recursion(X, y, 50, 1.0, n_classes)
     np.testing.assert_allclose(coefficients(model), theta, rtol=1e-5, atol=1e-7)
-    prior = np.append(np.ones(4), 0.25)
-    precision = information + np.diag(np.tile(prior, len(theta)))
-    covariance = np.linalg.inv(precision)
-    if n_classes > 2:
-        to_zero_sum = np.kron(np.eye(3) - 1 / 3, np.eye(5))
-        covariance = to_zero_sum @ covariance @ to_zero_sum
+    precision = information + np.diag(np.tile(np.append(np.ones(4), 0.0), len(theta)))
+    to_zero_sum = np.kron(np.eye(3) - 1 / 3, np.eye(5)) if n_classes > 2 else np.eye(5)
+    covariance = to_zero_sum @ np.linalg.pinv(precision, rcond=1e-12) @ to_zero_sum
     np.testing.assert_allclose(model.covariance_, covariance, rtol=1e-5, atol=1e-8)
 
 
 def test_what_a_short_descent_leaves_over_is_remembered(monkeypatch):
     """One step a batch: the gradient that is left goes into the next one."""
-    monkeypatch.setattr("sknatgrad._streaming.ROWS_A_COEFFICIENT", 0)
+    monkeypatch.setattr("sknatgrad._streaming.KEPT_BYTES", 0)
     X, y = rows_of(3, n_rows=4000)
     short = stream(NaturalGradientLogisticRegression(max_iter=1), X, y, 50)
     assert apart(short, NaturalGradientLogisticRegression().fit(X, y), X, y) < 0.7
@@ -135,11 +135,11 @@ def test_one_pass_is_as_good_as_a_fit(n_classes):
     assert errors["stream"] < 1.08 * errors["fit"]
 
 
-@pytest.mark.parametrize("kept", [50, 0])
+@pytest.mark.parametrize("kept", [2**22, 0])
 def test_forgetting_weighs_rows_by_their_age(kept, monkeypatch):
     """Exactly while rows are kept, and nearly so after, whatever the batches."""
     monkeypatch.setattr("sknatgrad._streaming.GROWTH", 1.0)
-    monkeypatch.setattr("sknatgrad._streaming.ROWS_A_COEFFICIENT", kept)
+    monkeypatch.setattr("sknatgrad._streaming.KEPT_BYTES", kept)
     monkeypatch.setattr("sknatgrad._recursion.SHARE_OF_ERROR", 0.0)
     X, y = rows_of(2, n_rows=200)
     age = np.arange(199.0, -1.0, -1.0)
@@ -177,10 +177,9 @@ def test_no_order_of_the_rows_blows_up(fisher, order, C):
     assert np.isfinite(model.predict_log_proba(X)).all()
 
 
-@pytest.mark.parametrize("C", [1.0, np.inf])
-@pytest.mark.parametrize("kept", [50, 0])
+@pytest.mark.parametrize(("C", "kept"), [(1.0, 2**22), (np.inf, 2**22), (1.0, 0)])
 def test_batches_of_one_row(C, kept, monkeypatch):
-    monkeypatch.setattr("sknatgrad._streaming.ROWS_A_COEFFICIENT", kept)
+    monkeypatch.setattr("sknatgrad._streaming.KEPT_BYTES", kept)
     X, y = rows_of(2, n_rows=600)
     model = stream(NaturalGradientLogisticRegression(C=C), X, y, size=1)
     expected = NaturalGradientLogisticRegression(C=C).fit(X, y)
@@ -219,21 +218,20 @@ def test_tables_are_known_by_the_names_of_their_columns():
         model.partial_fit(table[list("abdc")], y)
 
 
-@pytest.mark.parametrize("kept", [50, 0])
+@pytest.mark.parametrize("kept", [2**22, 0])
 def test_weights_are_repeated_rows(kept, monkeypatch):
-    """Where everything is penalised: what is not has a floor worth one row of the mean weight."""
     monkeypatch.setattr("sknatgrad._streaming.GROWTH", 1.0)
-    monkeypatch.setattr("sknatgrad._streaming.ROWS_A_COEFFICIENT", kept)
+    monkeypatch.setattr("sknatgrad._streaming.KEPT_BYTES", kept)
     monkeypatch.setattr("sknatgrad._recursion.SHARE_OF_ERROR", 0.0)
     X, y = rows_of(2, n_rows=200)
     times = np.random.default_rng(1).integers(0, 3, size=200)
-    weighted = NaturalGradientLogisticRegression(fit_intercept=False)
+    weighted = NaturalGradientLogisticRegression()
     repeated = clone(weighted)
     for batch in gen_batches(200, 40):
         weighted.partial_fit(X[batch], y[batch], [0, 1], sample_weight=times[batch])
         rows = np.repeat(np.arange(200)[batch], times[batch])
         repeated.partial_fit(X[rows], y[rows], [0, 1])
-    np.testing.assert_allclose(weighted.coef_, repeated.coef_, atol=1e-5)
+    np.testing.assert_allclose(coefficients(weighted), coefficients(repeated), atol=2e-4)
 
 
 def test_balanced_weights_go_by_the_totals_so_far(monkeypatch):
@@ -258,7 +256,7 @@ def test_memory_does_not_grow():
     for batch in gen_batches(6000, 100):
         model.partial_fit(X[batch], y[batch], classes=[0, 1, 2])
         sizes.append(len(pickle.dumps(model)))
-    # 50 rows for each of 15 coefficients are kept, then none
+    # 1,000 rows are kept, then none
     assert sizes[0] < sizes[5]
     assert max(sizes[10:]) == min(sizes[10:]) < sizes[5]
 
@@ -408,7 +406,7 @@ def test_a_merger_is_the_optimum_of_the_sum_of_the_quadratics():
 def test_models_that_do_not_go_together_are_not_merged():
     X, y = rows_of(2, n_rows=300)
     model = NaturalGradientLogisticRegression().partial_fit(X, y, classes=[0, 1])
-    with pytest.raises(ValueError, match="models is empty"):
+    with pytest.raises(ValueError, match="models must be a list"):
         merge([])
     with pytest.raises(ValueError, match="keeps no information of its rows"):
         merge([model, NaturalGradientLogisticRegression().fit(X, y)])
@@ -421,3 +419,80 @@ def test_models_that_do_not_go_together_are_not_merged():
     for other in others:
         with pytest.raises(ValueError, match="models differ in their classes, features, fisher, C"):
             merge([model, other])
+
+
+@pytest.mark.parametrize("C", [1.0, np.inf])
+@pytest.mark.parametrize(("mean", "std", "effect"), [(2000.0, 10.0, 1.0), (100.0, 1.0, 2.0), (0.0, 1.0, 6.0)])
+def test_columns_far_from_zero_and_strong_effects_need_no_care(C, mean, std, effect):
+    rng = np.random.default_rng(0)
+    X = rng.normal(mean, std, size=(8000, 1))
+    y = (effect * (X[:, 0] - mean) / std + rng.logistic(size=8000) > 0).astype(int)
+    model = stream(NaturalGradientLogisticRegression(C=C), X, y)
+    expected = NaturalGradientLogisticRegression(C=C).fit(X, y)
+    assert log_loss(y, model.predict_proba(X)) < log_loss(y, expected.predict_proba(X)) + 0.0005
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=0.05)
+
+
+def test_one_outlier_at_the_beginning_costs_no_column():
+    X, y = rows_of(2, n_rows=8000)
+    X[0, 0] = 1e3
+    model = stream(NaturalGradientLogisticRegression(C=np.inf), X, y)
+    expected = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
+    assert apart(model, expected, X, y) < 0.7
+
+
+def test_rows_that_are_kept_are_copied():
+    X, y = rows_of(2, n_rows=600)
+    buffer = np.empty((50, 4))
+    models = [NaturalGradientLogisticRegression() for _ in range(2)]
+    for batch in gen_batches(600, 50):
+        buffer[:] = X[batch]
+        models[0].partial_fit(buffer, y[batch], [0, 1])
+        models[1].partial_fit(X[batch], y[batch], [0, 1])
+    np.testing.assert_array_equal(coefficients(models[0]), coefficients(models[1]))
+
+
+def test_batches_without_weight_teach_nothing():
+    X, y = rows_of(2, n_rows=900)
+    model = NaturalGradientLogisticRegression(class_weight={0: 0.0, 1: 1.0})
+    model.partial_fit(X[y == 0], y[y == 0], [0, 1])
+    assert not coefficients(model).any()
+    model = stream(NaturalGradientLogisticRegression(), X, y)
+    before = coefficients(model)
+    model.partial_fit(X, y, sample_weight=np.zeros(900))
+    np.testing.assert_array_equal(coefficients(model), before)
+
+
+@pytest.mark.parametrize("changed", [{"fisher": "kronecker"}, {"fit_intercept": False}])
+def test_a_stream_stays_what_it_began_as(changed):
+    X, y = rows_of(2, n_rows=900)
+    model = stream(NaturalGradientLogisticRegression(), X, y).set_params(**changed)
+    with pytest.raises(ValueError, match="are not those that the stream began with"):
+        model.partial_fit(X, y)
+
+
+def test_rare_classes_are_waited_for():
+    X, y = rows_of(2, n_rows=3000)
+    kept = (y == 0) | (np.random.default_rng(0).uniform(size=3000) < 0.01)
+    model, n_kept = NaturalGradientLogisticRegression(), []
+    for batch in gen_batches(int(kept.sum()), 100):
+        rows = model.partial_fit(X[kept][batch], y[kept][batch], [0, 1])._stream.kept
+        n_kept.append(0 if rows is None else len(rows.codes))
+    assert max(n_kept) > 1000
+
+
+def test_a_number_for_the_learning_rate_is_not_for_streams():
+    X, y = rows_of(3)
+    by_number = stream(NaturalGradientLogisticRegression(learning_rate=1.0), X, y)
+    np.testing.assert_array_equal(
+        coefficients(by_number), coefficients(stream(NaturalGradientLogisticRegression(), X, y))
+    )
+
+
+@pytest.mark.parametrize("fisher", ["true", "diagonal"])
+def test_a_covariance_too_large_to_keep_is_refused_in_a_stream_too(fisher, monkeypatch):
+    monkeypatch.setattr("sknatgrad._validation.DENSE_BUDGET_BYTES", 100)
+    X, y = rows_of(2, n_rows=50)
+    model = NaturalGradientLogisticRegression(fisher=fisher, store_covariance=True)
+    with pytest.raises(ValueError, match="the covariance of 5 coefficients would take"):
+        model.partial_fit(X, y, classes=[0, 1])
