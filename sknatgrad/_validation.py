@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +139,7 @@ def check_batch(estimator: Any, X: Matrix, y: Any, classes: Any, *, begins: bool
     if y is not None:
         _refuse_missing(y)
     checked, labels = validate_data(estimator, X, y, reset=begins, **_ANY_ROWS)
-    known = estimator.classes_ if classes is None else np.unique(np.asarray(classes))
+    known = estimator.classes_ if classes is None else _known_classes(classes)
     if begins:
         if known.size < MIN_CLASSES:
             message = f"classes={known.tolist()!r} must hold two classes or more."
@@ -149,6 +149,18 @@ def check_batch(estimator: Any, X: Matrix, y: Any, classes: Any, *, begins: bool
         message = f"classes={known.tolist()!r} differ from those of the first call, {estimator.classes_.tolist()!r}."
         raise ValueError(message)
     return canonical(checked), codes_of(estimator, labels, checked.shape[0])
+
+
+def _known_classes(classes: Any) -> Any:
+    given, known = np.asarray(classes), None
+    if given.ndim == 1:
+        with suppress(TypeError, ValueError):
+            _refuse_missing(given)
+            known = np.unique(given)
+    if known is None:
+        message = f"classes={classes!r} must be a 1-dimensional list of labels that sort, none of them missing."
+        raise ValueError(message)
+    return known
 
 
 def check_batch_weights(

@@ -337,6 +337,8 @@ def bad_calls():
     yield fresh, (X, y, [1]), r"classes=\[1\] must hold two classes or more"
     yield fresh, (X, y, [0, 2]), "y holds 1, which is not among the estimator's classes"
     yield model, (X, y, [0, 1, 2]), r"classes=\[0, 1, 2\] differ from those of the first call, \[0, 1\]"
+    for strange in ([[0, 1]], [0, None], [0.0, np.nan]):
+        yield fresh, (X, y, strange), "must be a 1-dimensional list of labels that sort"
     yield model, (X, y + 1), "y holds 2, which is not among"
     yield model, (X[:, :3], y), "X has 3 features"
     yield model, (np.where(X > 1, np.nan, X), y), "Input X contains NaN at row"
@@ -346,7 +348,7 @@ def bad_calls():
     yield NaturalGradientLogisticRegression(class_weight={0: -1}), (X, y, [0, 1]), "class_weight="
 
 
-@pytest.mark.parametrize("case", range(11))
+@pytest.mark.parametrize("case", range(14))
 def test_bad_batches_are_named_and_change_nothing(case):
     model, arguments, message = list(bad_calls())[case]
     before = pickle.dumps(vars(model))
