@@ -373,7 +373,7 @@ class NaturalGradientLogisticRegression(StreamingMixin, PredictionMixin, Classif
         if move is None or end.decrement * end.here.weight > NEAR * end.here.loss:
             return
         reach = source.total(ReachKernel(end.here.theta - move, move))
-        if reach.separates:
+        if reach.separates(end.decrement * end.here.weight):
             *names, last = column_names(self)
             names = [*names, last] if kept is None else [*(names[j] for j in kept), last]
             message = separated_in_part(reach, [names[j] for j in reach.columns(move)])

@@ -98,12 +98,11 @@ class Reach(NamedTuple):
     furthest: float  # nats
     sizes: Array  # (d,), Σ |x_j| over them
     kl: float  # what the move changes of their predictions, to second order, nats
-    total: float  # the same of all rows
 
-    @property
-    def separates(self) -> bool:
-        """Whether there are such rows, and the move is about them."""
-        return self.kl > MOSTLY * self.total
+    def separates(self, decrement: float) -> bool:
+        """Say whether there are such rows, and the move, which is to gain `decrement` nats, is about them."""
+        # of an undamped step without a prior, the decrement is the KL divergence of all rows
+        return self.n_rows > 0 and self.kl > MOSTLY * decrement
 
     def columns(self, move: Array) -> list[int]:
         """Return the few columns that have most to do with it."""
@@ -127,18 +126,22 @@ class ReachKernel:
     def __call__(self, block: RowBlock) -> Reach:
         """Return those of one block."""
         design = Design.of_block(block, self.move.shape[1])
-        prediction = predict(design.logits(self.theta))
         logits = design.logits(self.move)
-        kl = 0.5 * block.weight * (logits * prediction.scores().apply(logits)).sum(axis=1)
+        # nearly always there are none, and the probabilities are not needed
+        far = np.flatnonzero((abs(logits).max(axis=1) > 0.5 * FAR) & (block.weight > 0))
+        if not far.size:
+            return Reach(0, 0.0, np.zeros(self.move.shape[1]), 0.0)
+        moved, logits, codes = design.rows(far), logits[far], block.codes[far]
+        prediction = predict(moved.logits(self.theta))
         # of each class against class 0
         by_class = np.hstack([np.zeros_like(logits), logits]) if logits.shape[1] == 1 else logits
-        rows, other = np.arange(block.codes.size), by_class.argmin(axis=1)
-        margin = by_class[rows, block.codes] - by_class[rows, other]
-        decided = (block.weight > 0) & (prediction.distribution()[rows, other] < UNSURE)
-        far = np.flatnonzero((margin > FAR) & decided)
-        moved = design.rows(far)
-        sizes = moved._replace(X=abs(moved.X)).pull_back(np.ones((far.size, 1)))[0]
-        return Reach(far.size, float(margin[far].max(initial=0.0)), sizes, float(kl[far].sum()), float(kl.sum()))
+        rows, other = np.arange(far.size), by_class.argmin(axis=1)
+        margin = by_class[rows, codes] - by_class[rows, other]
+        counts = (margin > FAR) & (prediction.distribution()[rows, other] < UNSURE)
+        kl = 0.5 * block.weight[far] * (logits * prediction.scores().apply(logits)).sum(axis=1)
+        sizes = moved._replace(X=abs(moved.X)).pull_back(counts[:, None].astype(np.float64))[0]
+        furthest = float(margin.max(initial=0.0, where=counts))
+        return Reach(int(counts.sum()), furthest, sizes, float(kl[counts].sum()))
 
     def merge(self, left: Reach, right: Reach) -> Reach:
         """Pool two runs of rows."""
@@ -147,7 +150,6 @@ class ReachKernel:
             furthest=max(left.furthest, right.furthest),
             sizes=left.sizes + right.sizes,
             kl=left.kl + right.kl,
-            total=left.total + right.total,
         )
 
 

@@ -341,16 +341,20 @@ def reach_of(theta, move, rows=1000):
     logits = np.column_stack([np.zeros(rows), X @ theta[:, :2].T + theta[:, 2]])
     codes = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
     codes[:20] = 1
-    return MemorySource(X, codes, np.ones(rows)).total(ReachKernel(theta, move))
+    proba = 1 / (1 + np.exp(-(logits[:, 1] - logits[:, 0])))
+    moves = X @ move[0, :2] + move[0, 2]
+    decrement = 0.5 * np.sum(proba * (1 - proba) * moves**2)
+    found = MemorySource(X, codes, np.ones(rows)).total(ReachKernel(theta, move))
+    return found, found.separates(decrement)
 
 
 def test_a_step_is_about_separated_rows_where_they_alone_are_decided_and_moved():
     decided, moved = np.array([[1.0, 9.0, 0.0]]), np.array([[0.0, 1.0, 0.0]])
-    found = reach_of(decided, moved)
-    assert found.separates
+    found, separates = reach_of(decided, moved)
+    assert separates
     assert found.n_rows == 20
     assert found.columns(moved) == [1]
     # rows that are not decided yet, and a step that is about others
-    assert reach_of(np.array([[1.0, 0.5, 0.0]]), moved).n_rows == 0
-    assert not reach_of(decided, moved + np.array([[0.2, 0.0, 0.2]])).separates
-    assert not reach_of(decided, 0.1 * moved).separates
+    assert reach_of(np.array([[1.0, 0.5, 0.0]]), moved)[0].n_rows == 0
+    assert not reach_of(decided, moved + np.array([[0.2, 0.0, 0.2]]))[1]
+    assert not reach_of(decided, 0.1 * moved)[1]

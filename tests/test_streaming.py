@@ -12,6 +12,8 @@ from sklearn.metrics import log_loss
 from sklearn.utils import gen_batches
 
 from sknatgrad import NaturalGradientLogisticRegression, merge
+from sknatgrad._evidence import Evidence
+from sknatgrad._recursion import Recursion
 from sknatgrad.inference import infer
 
 FISHERS = ["true", "empirical", "diagonal", "kronecker", "monte_carlo"]
@@ -498,3 +500,30 @@ def test_a_covariance_too_large_to_keep_is_refused_in_a_stream_too(fisher, monke
     model = NaturalGradientLogisticRegression(fisher=fisher, store_covariance=True)
     with pytest.raises(ValueError, match="the covariance of 5 coefficients would take"):
         model.partial_fit(X, y, classes=[0, 1])
+
+
+@pytest.mark.parametrize("fisher", [*FISHERS, "identity"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_information_fades_by_the_share(fisher, n_classes):
+    problem = make_problem(n_classes)
+    information = problem.objective(fisher).measure(problem.theta).information
+    np.testing.assert_allclose(information.scaled(0.3).dense(), 0.3 * information.dense())
+    merged = information.merge(information.scaled(0.5))
+    np.testing.assert_allclose(merged.dense(), 1.5 * information.dense())
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_products_know_of_the_past(n_classes):
+    problem = make_problem(n_classes)
+    batch = problem.objective("diagonal")
+    here = batch.measure(problem.theta)
+    past = Evidence(0.5 * problem.theta, np.ones_like(problem.theta), here.information)
+    landscape = Recursion(batch, past)
+    moves = np.random.default_rng(0).normal(size=(2, *problem.theta.shape))
+    expected = batch.products(here, moves) + np.array([past.information.matvec(move) for move in moves])
+    np.testing.assert_allclose(landscape.products(landscape.measure(problem.theta), moves), expected)
+    # its gradient is the slope of its loss
+    step = 1e-6 * moves[0]
+    rise = landscape.measure(problem.theta + step).loss - landscape.measure(problem.theta - step).loss
+    slope = np.vdot(landscape.measure(problem.theta).gradient, step)
+    np.testing.assert_allclose(rise, 2.0 * slope, rtol=1e-4)

@@ -102,7 +102,7 @@ def _separated(fitted: Fitted, totals: Totals, curvature: Curvature) -> str:
             "the likelihood has no maximum: fit with a penalty, or drop columns"
         )
     reach: Reach = totals.total(ReachKernel(totals.theta, curvature.step))
-    if not (at_optimum and reach.separates):
+    if not (at_optimum and reach.separates(0.5 * curvature.off**2)):
         return ""
     most = ", ".join(fitted.names[j] for j in reach.columns(curvature.step))
     why = "the table is too large for it" if fisher is not None else "with features it is not asked"
