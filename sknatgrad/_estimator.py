@@ -26,10 +26,10 @@ from sknatgrad._strategy import FisherName, Shape, plan
 from sknatgrad._streaming import StreamingMixin
 from sknatgrad._typing import Outcome
 from sknatgrad._validation import (
-    check_covariance_size,
+    INTERCEPT,
     check_row_weights,
     check_training_rows,
-    column_names,
+    feature_names,
     overflow_advice,
     refuse_infinite,
     unchanged_on_error,
@@ -309,9 +309,7 @@ class NaturalGradientLogisticRegression(StreamingMixin, PredictionMixin, Classif
             given, classes, codes = check_training_rows(self, X, y)
             X, kept = without_empty_columns(given)
             weight = check_row_weights(sample_weight, self.class_weight, classes, codes)
-            if self.store_covariance:
-                n_params = (len(classes) - 1) * (X.shape[1] + self.fit_intercept)
-                check_covariance_size(n_params, "fit with store_covariance=False, or fewer columns")
+            self._check_room(len(classes))
             rule = self._rule()
             objective = self._objective(X, codes, weight, len(classes), rule, workers)
             history = History(int(self.verbose), objective.plan.describe())
@@ -374,8 +372,8 @@ class NaturalGradientLogisticRegression(StreamingMixin, PredictionMixin, Classif
             return
         reach = source.total(ReachKernel(end.here.theta - move, move))
         if reach.separates(end.decrement * end.here.weight):
-            *names, last = column_names(self)
-            names = [*names, last] if kept is None else [*(names[j] for j in kept), last]
+            names = feature_names(self)
+            names = [*(names if kept is None else [names[j] for j in kept]), INTERCEPT]
             message = separated_in_part(reach, [names[j] for j in reach.columns(move)])
             warnings.warn(message, SeparationWarning, stacklevel=4)
 

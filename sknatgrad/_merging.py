@@ -92,15 +92,14 @@ def _checked(models: Any) -> list[Any]:
                 "partial_fit, or by fit with store_covariance=True."
             )
             raise ValueError(message)
-        same = all(getattr(model, name) == getattr(given[0], name) for name in ("C", "fit_intercept"))
-        same = same and model._stream.fisher == given[0]._stream.fisher  # noqa: SLF001 - as above
-        names = [np.asarray(getattr(each, "feature_names_in_", [])).tolist() for each in (model, given[0])]
-        if not (
-            same
-            and np.array_equal(model.classes_, given[0].classes_)
-            and model.n_features_in_ == given[0].n_features_in_
-            and names[0] == names[1]
-        ):
+        if _kind(model) != _kind(given[0]):
             message = "models differ in their classes, features, fisher, C or fit_intercept; fit them alike."
             raise ValueError(message)
     return given
+
+
+def _kind(model: Any) -> tuple[Any, ...]:
+    """Return what has to be the same for the information of two models to be of the same coefficients."""
+    names = np.asarray(getattr(model, "feature_names_in_", [])).tolist()
+    fisher = model._stream.fisher  # noqa: SLF001 - as above
+    return fisher, model.C, model.fit_intercept, model.classes_.tolist(), model.n_features_in_, names

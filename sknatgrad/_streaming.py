@@ -74,9 +74,8 @@ class Rows(NamedTuple):
         n_rows, (n_logits, n_columns) = len(self.codes), shape
         seen = np.bincount(self.codes)
         many = n_rows >= max(LEAST_ROWS, ROWS_A_COEFFICIENT * n_logits * n_columns)
-        return (many and bool(seen[seen > 0].min() >= OF_EACH_CLASS * n_columns)) or n_rows * stored_bytes_per_row(
-            self.X
-        ) > KEPT_BYTES
+        of_each = bool(seen[seen > 0].min() >= OF_EACH_CLASS * n_columns)
+        return (many and of_each) or n_rows * stored_bytes_per_row(self.X) > KEPT_BYTES
 
 
 class Stream(NamedTuple):
@@ -179,6 +178,7 @@ class StreamingMixin:
             stream = self._begun(shape) if stream is None else stream
             self._check_unchanged(stream, shape)
             weight, totals = check_batch_weights(sample_weight, self.class_weight, self.classes_, codes, stream.totals)
+            prior = prior_precision(self.C, X.shape[1], intercept=self.fit_intercept)
             share = self.forgetting ** len(codes)
             if share < 1.0:
                 weight = weight * self.forgetting ** np.arange(codes.size - 1.0, -1.0, -1.0)
@@ -186,13 +186,12 @@ class StreamingMixin:
                 rows, past, kept = stream.taking(Rows(X, codes, weight), share)
                 source = MemorySource(rows.X, rows.codes, rows.weight, shape[0], workers)
                 solved = stream.solved if past is not None else len(rows.codes)
-                evidence = self._learnt(source, stream, past)
+                evidence = self._learnt(source, prior, stream, past)
                 stream = stream._replace(evidence=evidence, n_batches=stream.n_batches + 1, kept=kept, solved=solved)
             self._forget_fit()
             self._stream = stream._replace(totals=totals)
             theta = stream.evidence.theta
             self._publish(theta, self.classes_, np.float32 if X.dtype == np.float32 else np.float64)
-            prior = prior_precision(self.C, X.shape[1], intercept=self.fit_intercept)
             self._keep_posterior(theta, stream.evidence.information, prior)
         return self
 
@@ -201,8 +200,7 @@ class StreamingMixin:
         n_logits, n_columns = shape
         if STRUCTURES[self.fisher] is DenseInformation:
             check_covariance_size(n_logits * n_columns, "use fisher='diagonal' or 'kronecker', which keep less")
-        if self.store_covariance:
-            check_covariance_size(n_logits * n_columns, "set store_covariance=False, or use fewer columns")
+        self._check_room(len(self.classes_))
         nothing = Evidence(np.zeros(shape), np.zeros(shape), IdentityInformation(0.0, shape))
         return Stream(self.fisher, nothing, np.zeros(len(self.classes_)))
 
@@ -214,8 +212,7 @@ class StreamingMixin:
             )
             raise ValueError(message)
 
-    def _learnt(self: Any, source: MemorySource, stream: Stream, past: Evidence | None) -> Evidence:
-        prior = prior_precision(self.C, source.X.shape[1], intercept=self.fit_intercept)
+    def _learnt(self: Any, source: MemorySource, prior: Array, stream: Stream, past: Evidence | None) -> Evidence:
         chosen = plan(self.fisher, Shape.of(source.X, source.n_logits, prior.size), adaptive=False)
         if past is None:
             nowhere = np.zeros_like(stream.evidence.theta)
@@ -230,9 +227,15 @@ class StreamingMixin:
             raise ValueError(overflow_advice(source.X, source.weight, self.C))
         return evidence
 
+    def _check_room(self: Any, n_classes: int) -> None:
+        """Refuse a covariance that is to be stored and too large, of all features: empty ones have a variance too."""
+        if self.store_covariance:
+            n_params = (n_classes - 1) * (self.n_features_in_ + self.fit_intercept)
+            check_covariance_size(n_params, "fit with store_covariance=False, or fewer columns")
+
     def _forget_fit(self: Any) -> None:
         """Take away what an earlier fit, or stream, has left."""
-        for name in ("covariance_", "_stream", "n_iter_", "loss_curve_", "kl_curve_", "converged_"):
+        for name in ("covariance_", "_free", "_stream", "n_iter_", "loss_curve_", "kl_curve_", "converged_"):
             if hasattr(self, name):
                 delattr(self, name)
 

@@ -55,11 +55,10 @@ def check_model(estimator: Any) -> None:
         raise ValueError(message)
 
 
-def column_names(estimator: Any) -> list[str]:
-    """Return the names of the features of a fitted estimator and that of the intercept, which comes last."""
+def feature_names(estimator: Any) -> list[str]:
+    """Return the names of the features of a fitted estimator."""
     given = getattr(estimator, "feature_names_in_", None)
-    names = [f"x{j}" for j in range(estimator.coef_.shape[1])] if given is None else [str(name) for name in given]
-    return [*names, INTERCEPT]
+    return [f"x{j}" for j in range(estimator.coef_.shape[1])] if given is None else [str(name) for name in given]
 
 
 def check_count(name: str, value: Any) -> None:
@@ -168,9 +167,7 @@ def check_batch_weights(
 ) -> tuple[Array, Array]:
     """Return the weight of each row, ``(n,)``, and the totals of the classes' sample weights so far, ``(K,)``."""
     weight = check_weights(sample_weight, codes.size, some=False)
-    totals = before.copy()
-    here = class_totals(codes, weight)
-    totals[: len(here)] += here
+    totals = before + _totals_of_all(codes, weight, before.size)
     return _class_weighted(weight, class_weight, classes, codes, totals)[0], totals
 
 
@@ -213,9 +210,7 @@ def _smallest_type(n_classes: int) -> Any:
 def check_row_weights(sample_weight: Any, class_weight: Any, classes: Any, codes: Codes) -> Array:
     """Return the weight of each row, ``(n,)``: sample weight times class weight."""
     weight = check_weights(sample_weight, codes.size)
-    totals = np.zeros(len(classes))
-    present = class_totals(codes, weight)
-    totals[: len(present)] = present
+    totals = _totals_of_all(codes, weight, len(classes))
     if np.count_nonzero(totals) < MIN_CLASSES:
         message = (
             f"y and sample_weight leave only one class with a positive weight, {classes[totals > 0].tolist()[0]!r}; a "
@@ -227,6 +222,12 @@ def check_row_weights(sample_weight: Any, class_weight: Any, classes: Any, codes
         message = f"class_weight={class_weight!r} leaves fewer than two classes with a positive weight; two are needed."
         raise ValueError(message)
     return weighted
+
+
+def _totals_of_all(codes: Codes, weight: Array, n_classes: int) -> Array:
+    """Return the sum of the weights of each class, ``(K,)``, of those that no row has too."""
+    totals = class_totals(codes, weight)
+    return np.append(totals, np.zeros(n_classes - totals.size))
 
 
 def _class_weighted(weight: Array, class_weight: Any, classes: Any, codes: Codes, totals: Array) -> tuple[Array, Array]:

@@ -407,6 +407,15 @@ def test_a_covariance_that_is_too_large_is_refused_before_any_work(monkeypatch):
     assert not hasattr(NaturalGradientLogisticRegression(), "covariance_")
 
 
+def test_columns_without_entries_count_in_the_size_of_a_covariance(monkeypatch):
+    monkeypatch.setattr("sknatgrad._validation.DENSE_BUDGET_BYTES", 8 * 100**2)
+    problem = make_problem(2, n_rows=12, n_features=300)
+    X = np.zeros((12, 300))
+    X[:, [2, 7]] = problem.X[:, [2, 7]]
+    with pytest.raises(ValueError, match="the covariance of 301 coefficients would take"):
+        fit(problem._replace(X=as_kinds(X)["csr_array"]))
+
+
 def test_no_attribute_that_ends_in_an_underscore_computes_anything():
     """`dir()` and the HTML repr of notebooks read all of them."""
     names = [name for name in dir(NaturalGradientLogisticRegression) if name[0] != "_" and name.endswith("_")]

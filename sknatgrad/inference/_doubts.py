@@ -101,8 +101,10 @@ def _separated(fitted: Fitted, totals: Totals, curvature: Curvature) -> str:
             "the classes are separated completely, as each row has most of the probability on its own class, so that "
             "the likelihood has no maximum: fit with a penalty, or drop columns"
         )
+    if not at_optimum:
+        return ""
     reach: Reach = totals.total(ReachKernel(totals.theta, curvature.step))
-    if not (at_optimum and reach.separates(0.5 * curvature.off**2)):
+    if not reach.separates(0.5 * curvature.off**2):
         return ""
     most = ", ".join(fitted.names[j] for j in reach.columns(curvature.step))
     why = "the table is too large for it" if fisher is not None else "with features it is not asked"
@@ -164,9 +166,10 @@ def _counted(fitted: Fitted, question: Question) -> str:
 
 
 def _few_groups(question: Question, weight: Array) -> str:
-    if question.groups is None or question.n_groups(weight) >= FEW_GROUPS:
+    n_groups = question.n_groups(weight)
+    if question.groups is None or n_groups >= FEW_GROUPS:
         return ""
     return (
-        f"{question.n_groups(weight)} groups are few: covariances by cluster are too small with fewer than 20 to 50 "
+        f"{n_groups} groups are few: covariances by cluster are too small with fewer than 20 to 50 "
         "(Cameron and Miller 2015)"
     )

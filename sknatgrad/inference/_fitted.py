@@ -9,8 +9,8 @@ import numpy as np
 
 from sknatgrad._categorical import predict
 from sknatgrad._design import Design
-from sknatgrad._parameters import join
-from sknatgrad._validation import check_model, column_names
+from sknatgrad._parameters import join, prior_precision
+from sknatgrad._validation import INTERCEPT, check_model, feature_names
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes, Matrix
@@ -53,7 +53,7 @@ class Fitted(NamedTuple):
         intercept = bool(getattr(estimator, "fit_intercept", True))
         theta = join(estimator.coef_, estimator.intercept_, with_intercept=intercept)
         n_features = estimator.coef_.shape[1]
-        *names, last = column_names(estimator)
+        names = feature_names(estimator)
         given = list(getattr(X, "columns", []))
         if not hasattr(estimator, "feature_names_in_") and len(given) == n_features:
             names = [str(name) for name in given]
@@ -61,7 +61,7 @@ class Fitted(NamedTuple):
             theta,
             _prior(estimator, n_features, intercept=intercept),
             np.asarray(estimator.classes_),
-            (*names, last) if intercept else tuple(names),
+            (*names, INTERCEPT) if intercept else tuple(names),
             intercept,
             estimator.loss_curve_[-1] if getattr(estimator, "converged_", False) else None,
             float(getattr(estimator, "tol", 0.0)),
@@ -120,14 +120,14 @@ def _prior(estimator: Any, n_features: int, *, intercept: bool) -> Array:
             "this kind; fit with an L2 penalty or none."
         )
         raise ValueError(message)
-    chosen = estimator.C_ if hasattr(estimator, "C_") else getattr(estimator, "C", np.inf)
+    chosen = estimator.C_ if hasattr(estimator, "C_") else estimator.C
     strengths = np.unique(np.asarray(chosen, dtype=np.float64))
     if strengths.size > 1:
         message = f"estimator was fitted with another C for each class, {strengths.tolist()}; fit with one C for all."
         raise ValueError(message)
-    precision = 0.0 if penalty is None else 1.0 / float(strengths[0])
-    prior = np.append(np.full(n_features, precision), np.zeros(int(intercept)))
+    C = np.inf if penalty is None else float(strengths[0])
+    prior = prior_precision(C, n_features, intercept=intercept)
     if intercept and getattr(estimator, "solver", "") == "liblinear":
         # it penalises the coefficient of a column of `intercept_scaling`
-        prior[-1] = precision / float(estimator.intercept_scaling) ** 2
+        prior[-1] = 1.0 / C / float(estimator.intercept_scaling) ** 2
     return prior
