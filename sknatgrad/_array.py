@@ -8,6 +8,8 @@ import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sknatgrad._typing import Array, Codes, Matrix
 
 
@@ -83,11 +85,11 @@ def beside(left: Matrix, right: Matrix) -> Matrix:
     return np.hstack([left, right])
 
 
-def below(top: Matrix, bottom: Matrix) -> Matrix:
-    """Return the rows of both; sparse if either is."""
-    if is_sparse(top) or is_sparse(bottom):
-        return sparse.csr_array(sparse.vstack([top, bottom]))
-    return np.vstack([top, bottom])
+def below(parts: Sequence[Matrix]) -> Matrix:
+    """Return the rows of all, one below the other; sparse if any is."""
+    if any(is_sparse(part) for part in parts):
+        return sparse.csr_array(sparse.vstack(parts))
+    return np.vstack(parts)
 
 
 def stored_values(X: Matrix) -> Matrix:

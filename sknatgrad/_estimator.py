@@ -11,40 +11,33 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from sknatgrad._array import without_empty_columns
+from sknatgrad._batches import BatchesMixin
 from sknatgrad._descent import Rule, State, descend
 from sknatgrad._measure import ReachKernel
 from sknatgrad._objective import Objective
-from sknatgrad._parameters import Start, into_columns, join, logits_for, prior_precision, split
+from sknatgrad._parameters import Start, into_columns, join, prior_precision, split
 from sknatgrad._predictions import PredictionMixin
+from sknatgrad._problem import in_memory
 from sknatgrad._reporting import History, advice, separated_in_part
 from sknatgrad._samples import warm_up
 from sknatgrad._sklearn import Interval, StrOptions, fit_context
-from sknatgrad._sources import MemorySource
 from sknatgrad._stopping import LastError
-from sknatgrad._strategy import FisherName, Shape, plan
+from sknatgrad._strategy import FisherName, plan
 from sknatgrad._streaming import StreamingMixin
 from sknatgrad._typing import Outcome
-from sknatgrad._validation import (
-    INTERCEPT,
-    check_row_weights,
-    check_training_rows,
-    feature_names,
-    overflow_advice,
-    refuse_infinite,
-    unchanged_on_error,
-)
+from sknatgrad._validation import INTERCEPT, feature_names, unchanged_on_error
 from sknatgrad._workers import Workers
 from sknatgrad.exceptions import SeparationWarning
 
 if TYPE_CHECKING:
+    from sknatgrad._problem import Problem
     from sknatgrad._typing import Array, Codes, Matrix, RowSource, Step
 
 # what may be left to gain, as a share of the loss, for a step that still moves rows to say that they are separated
 NEAR = 1e-6
 
 
-class NaturalGradientLogisticRegression(StreamingMixin, PredictionMixin, ClassifierMixin, BaseEstimator):
+class NaturalGradientLogisticRegression(BatchesMixin, StreamingMixin, PredictionMixin, ClassifierMixin, BaseEstimator):
     r"""Logistic regression, binary and multinomial, fitted by natural gradient descent.
 
     Minimises the objective of :class:`sklearn.linear_model.LogisticRegression`,
@@ -148,6 +141,9 @@ class NaturalGradientLogisticRegression(StreamingMixin, PredictionMixin, Classif
     converged_ : bool
         Whether the optimum was reached, by the rule of `tol`. Where only some rows can be separated and ``C=np.inf``,
         the loss converges, but the coefficients of what separates them do not: a `SeparationWarning` says so.
+
+    n_passes_ : int
+        Only after `fit_batches`: how often all rows were read.
 
     n_features_in_ : int
         Number of features seen by fit.
@@ -305,33 +301,30 @@ class NaturalGradientLogisticRegression(StreamingMixin, PredictionMixin, Classif
             has overshot to where probabilities are 0.
         """
         with unchanged_on_error(self), Workers() as workers:
-            start = self._warm_start_from()
-            given, classes, codes = check_training_rows(self, X, y)
-            X, kept = without_empty_columns(given)
-            weight = check_row_weights(sample_weight, self.class_weight, classes, codes)
-            self._check_room(len(classes))
-            rule = self._rule()
-            objective = self._objective(X, codes, weight, len(classes), rule, workers)
-            history = History(int(self.verbose), objective.plan.describe())
-            if start is None:
-                theta, begun = warm_up(objective, rule)
-            else:
-                theta, begun = start.carried(classes, self.n_features_in_, kept), rule
-            end, step = history.follow(descend(objective, objective.begin(theta), begun))
-            if step.outcome is Outcome.overflow:
-                refuse_infinite(self, given)
-                raise ValueError(overflow_advice(given, weight, self.C))
-            theta = into_columns(end.here.theta, kept, self.n_features_in_)
-            self._forget_fit()
-            self._publish(theta, classes, np.float32 if X.dtype == np.float32 else np.float64)
-            if self.store_covariance:
-                self._keep_information(
-                    theta, MemorySource(given, codes, weight, theta.shape[0], workers), sample_weight
-                )
-            self._record(history, step, rule)
-            if self.converged_ and not rule.penalised:
-                self._warn_of_separation(objective.source, end, kept)
+            self._fit(in_memory(self, X, y, sample_weight, workers))
         return self
+
+    def _fit(self, problem: Problem) -> None:
+        start, kept = self._warm_start_from(), problem.kept
+        self._check_room(len(problem.classes))
+        rule = self._rule()
+        objective = self._objective(problem, rule)
+        history = History(int(self.verbose), objective.plan.describe())
+        if start is None:
+            theta, begun = warm_up(objective, rule)
+        else:
+            theta, begun = start.carried(problem.classes, self.n_features_in_, kept), rule
+        end, step = history.follow(descend(objective, objective.begin(theta), begun))
+        if step.outcome is Outcome.overflow:
+            problem.refuse_overflow(self)
+        theta = into_columns(end.here.theta, kept, self.n_features_in_)
+        self._forget_fit()
+        self._publish(theta, problem.classes, np.float32 if problem.dtype == np.float32 else np.float64)
+        if self.store_covariance:
+            self._keep_information(theta, problem.whole, problem.totals)
+        self._record(history, step, rule)
+        if self.converged_ and not rule.penalised:
+            self._warn_of_separation(objective.source, end, kept)
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: sparse input is welcome; without an intercept, scores depend on the origin."""
@@ -342,14 +335,11 @@ class NaturalGradientLogisticRegression(StreamingMixin, PredictionMixin, Classif
         tags.classifier_tags.poor_score = not self.fit_intercept
         return tags
 
-    def _objective(  # noqa: PLR0913, PLR0917 - the whole problem
-        self, X: Matrix, codes: Any, weight: Array, n_classes: int, rule: Rule, workers: Workers
-    ) -> Objective:
-        n_logits = logits_for(n_classes)
-        prior = prior_precision(self.C, X.shape[1], intercept=self.fit_intercept)
-        source = MemorySource(X, codes, weight, n_logits, workers)
-        chosen = plan(self.fisher, Shape.of(X, n_logits, prior.size), adaptive=rule.adaptive, leap=rule.max_kl is None)
-        return Objective(source, prior, chosen, self._seed(), LastError.of(rule.tol))
+    def _objective(self, problem: Problem, rule: Rule) -> Objective:
+        shape = problem.shape
+        prior = prior_precision(self.C, shape.n_columns - self.fit_intercept, intercept=self.fit_intercept)
+        chosen = plan(self.fisher, shape, adaptive=rule.adaptive, leap=rule.max_kl is None)
+        return Objective(problem.source, prior, chosen, self._seed(), LastError.of(rule.tol))
 
     def _seed(self) -> int:
         # the global generator is not touched where nothing is drawn
@@ -375,7 +365,7 @@ class NaturalGradientLogisticRegression(StreamingMixin, PredictionMixin, Classif
             names = feature_names(self)
             names = [*(names if kept is None else [names[j] for j in kept]), INTERCEPT]
             message = separated_in_part(reach, [names[j] for j in reach.columns(move)])
-            warnings.warn(message, SeparationWarning, stacklevel=4)
+            warnings.warn(message, SeparationWarning, stacklevel=5)
 
     def _warm_start_from(self) -> Start | None:
         if not self.warm_start or not hasattr(self, "coef_"):
@@ -399,4 +389,4 @@ class NaturalGradientLogisticRegression(StreamingMixin, PredictionMixin, Classif
         self.converged_ = step.outcome is Outcome.converged
         if not self.converged_:
             category = SeparationWarning if step.outcome is Outcome.separable else ConvergenceWarning
-            warnings.warn(advice(step, self.fisher, rule, history), category, stacklevel=4)
+            warnings.warn(advice(step, self.fisher, rule, history), category, stacklevel=5)

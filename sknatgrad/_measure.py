@@ -13,7 +13,7 @@ from sknatgrad._design import Design
 if TYPE_CHECKING:
     from sknatgrad._categorical import Expectation, Prediction
     from sknatgrad._information import Structure
-    from sknatgrad._typing import Array, RowBlock, Scores
+    from sknatgrad._typing import Array, RowBlock, RowScores, Scores
 
 
 # nats that the logits of a row are moved by at least, by a step that should be none, if its class is separated
@@ -31,6 +31,55 @@ class BlockScores(NamedTuple):
 
     own: Scores  # by the metric's expectation
     model: Scores  # over the model's own labels: the true Fisher's
+
+
+@dataclass(frozen=True)
+class KeptScores:
+    """Scores of all rows that were kept when they were measured: q numbers a row, or twice that."""
+
+    blocks: tuple[Scores, ...]
+
+    def of_block(self, block: RowBlock, n_columns: int) -> Scores:  # noqa: ARG002 - one signature for both
+        """Return those of a block."""
+        return self.blocks[block.number]
+
+    def rounded(self) -> KeptScores:
+        """Return the same in float32."""
+        return KeptScores(tuple(of_block.rounded() for of_block in self.blocks))
+
+
+@dataclass(frozen=True)
+class ScoresAt:
+    """Scores of all rows at θ, computed anew for every block: rows that are far may be more than memory holds."""
+
+    theta: Array  # (q, d)
+    expectation: Expectation
+
+    def of_block(self, block: RowBlock, n_columns: int) -> Scores:
+        """Return those of a block."""
+        prediction = predict(Design.of_block(block, n_columns).logits(self.theta))
+        return self.expectation.scores(prediction, block.codes, block.start)
+
+    def rounded(self) -> ScoresAt:
+        """Return the same: rows that are far are not rounded."""
+        return self
+
+
+class MetricScores(NamedTuple):
+    """The scores of all rows at one point."""
+
+    own: RowScores  # by the metric's expectation
+    model: RowScores  # over the model's own labels
+
+    @classmethod
+    def kept(cls, blocks: tuple[BlockScores, ...]) -> MetricScores:
+        """Return those of blocks that kept theirs."""
+        return cls(KeptScores(tuple(each.own for each in blocks)), KeptScores(tuple(each.model for each in blocks)))
+
+    @classmethod
+    def at(cls, theta: Array, expectation: Expectation) -> MetricScores:
+        """Return those of rows that are far."""
+        return cls(ScoresAt(theta, expectation), ScoresAt(theta, TrueExpectation()))
 
 
 class Sums(NamedTuple):
@@ -157,7 +206,7 @@ class ReachKernel:
 class InformationKernel:
     """The information in some structure, of scores that are known; in single precision if they are."""
 
-    scores: tuple[Scores, ...]  # of each block
+    scores: RowScores
     structure: Structure
     n_columns: int
     rounded: bool = False
@@ -165,7 +214,8 @@ class InformationKernel:
     def __call__(self, block: RowBlock) -> Any:
         """Return the information of one block."""
         weight: Any = block.weight.astype(np.float32) if self.rounded else block.weight
-        return self.structure.of_block(Design.of_block(block, self.n_columns), self.scores[block.number], weight)
+        scores = self.scores.of_block(block, self.n_columns)
+        return self.structure.of_block(Design.of_block(block, self.n_columns), scores, weight)
 
     def merge(self, left: Any, right: Any) -> Any:
         """Pool two runs of rows."""
@@ -199,7 +249,7 @@ class FisherProductKernel:
     In single precision if the block and the scores are.
     """
 
-    scores: tuple[Scores, ...]  # of each block
+    scores: RowScores
     moves: Array  # (j, q, d)
 
     def __call__(self, block: RowBlock) -> Array:
@@ -207,11 +257,13 @@ class FisherProductKernel:
         design = Design.of_block(block, self.moves.shape[-1])
         # several logits all at once; single ones are faster as so many products with vectors than with a thin matrix
         together = self.moves[None] if self.moves.shape[1] > 1 else self.moves[:, None]
-        products = [self._products(design, block, moves) for moves in together]
+        scores = self.scores.of_block(block, self.moves.shape[-1])
+        products = [self._products(design, block, scores, moves) for moves in together]
         return products[0] if len(products) == 1 else np.concatenate(products)
 
-    def _products(self, design: Design, block: RowBlock, moves: Array) -> Array:
-        scores, n_logits = self.scores[block.number], moves.shape[1]
+    @staticmethod
+    def _products(design: Design, block: RowBlock, scores: Scores, moves: Array) -> Array:
+        n_logits = moves.shape[1]
         logits = design.logits(moves.reshape(-1, moves.shape[2]).astype(block.X.dtype, copy=False))
         if len(moves) == 1:
             rows = scores.apply(logits)

@@ -11,7 +11,7 @@ import numpy as np
 
 from sknatgrad._conjugate import Solution
 from sknatgrad._information import DenseInformation, IdentityInformation
-from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel, SquaresKernel
+from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores, SquaresKernel
 from sknatgrad._parameters import BINARY, centre
 from sknatgrad._refine import IN_DOUBLE, IterativeInformation, Preconditioner
 from sknatgrad._stopping import ROUNDING, LastError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sknatgrad._information import Structure
     from sknatgrad._strategy import Plan
-    from sknatgrad._typing import Array, Information, RowSource, Scores
+    from sknatgrad._typing import Array, Information, RowScores, RowSource
 
 
 # of the score of one logit
@@ -56,13 +56,13 @@ class Objective:
         """
         expectation = self.plan.expectation(self.seed + next(self._draws))
         structure = IdentityInformation if self.plan.iterative or last else self.plan.structure
-        keep = self.plan.needs_products and not last
-        sums = self.source.total(MeasureKernel(theta, expectation, structure, keep))
+        needed = self.plan.needs_products and not last
+        sums = self.source.total(MeasureKernel(theta, expectation, structure, needed and not self.source.far))
+        scores = MetricScores.at(theta, expectation) if self.source.far else MetricScores.kept(sums.scores)
         loss = sums.loss + 0.5 * float((self.prior * theta**2).sum())
         information: Information = sums.information
         if self.plan.iterative and not last:
-            own = tuple(scores.own for scores in sums.scores)
-            information = self._iterative(own, loss, self.preconditioner)
+            information = self._iterative(scores.own, loss, self.preconditioner)
         return Measured(
             theta=theta,
             loss=loss,
@@ -70,7 +70,7 @@ class Objective:
             information=information,
             weight=sums.weight,
             worst=sums.worst,
-            scores=sums.scores,
+            scores=scores,
         )
 
     def begin(self, theta: Array) -> Measured:
@@ -80,13 +80,12 @@ class Objective:
             here = self.measure(theta)
             return here if here.loss <= here.weight * at_zero else self.measure(np.zeros_like(theta))
 
-    def on_sample(self, n_rows: int, accuracy: float) -> Objective:
-        """Return the same objective as a sample of the rows estimates it.
+    def on_sample(self, source: RowSource, n_rows: int, accuracy: float) -> Objective:
+        """Return the same objective as a sample of the rows, about so many, estimates it.
 
         A column of which the sample has few entries would be taken too far, and back from there leads no quadratic
         model. So the prior knows of one row more: the curvature that one of the sample's may have at most.
         """
-        source = self.source.sample(n_rows)
         with np.errstate(over="ignore", invalid="ignore"):
             squares, of_squares = source.total(SquaresKernel(self.prior.size))
             row = np.divide(of_squares, squares, out=np.zeros_like(squares), where=squares > 0)
@@ -116,8 +115,7 @@ class Objective:
 
     def products(self, measured: Measured, moves: Array) -> Array:
         """Return the true Fisher times each of `moves`, ``(j, q, d)``, without the prior."""
-        scores = tuple(scores.model for scores in measured.scores)
-        return self.source.total(FisherProductKernel(scores, moves))
+        return self.source.total(FisherProductKernel(measured.scores.model, moves))
 
     @property
     def direct(self) -> bool:
@@ -135,7 +133,7 @@ class Objective:
             return self._iterated_certificate(measured, near)
         information: Any = measured.information
         if self.plan.needs_products:
-            information = self._build(tuple(scores.model for scores in measured.scores), DenseInformation)
+            information = self._build(measured.scores.model, DenseInformation)
         precision = information.precision(self.prior)
         move = -centre(precision.solve(measured.gradient))
         known = _within_range(precision, measured)
@@ -146,8 +144,8 @@ class Objective:
         information: Any = measured.information
         if not (self.plan.exact and self.plan.iterative):
             # by the true diagonal, whatever the metric: in other units than a column's own, "solved" would mean little
-            model = tuple(scores.model for scores in measured.scores)
-            information = self._iterative(model, measured.loss, Preconditioner(rows=self.plan.shape.directions()))
+            cheapest = Preconditioner(rows=self.plan.shape.directions())
+            information = self._iterative(measured.scores.model, measured.loss, cheapest)
         start = None
         if near is not None and near.image is not None:
             residual = measured.gradient + near.image + self.prior * near.move
@@ -159,7 +157,7 @@ class Objective:
             measured, -centre(solution.move), _image(measured.gradient, solution, self.prior), known=known
         )
 
-    def _build(self, scores: tuple[Scores, ...], structure: Structure, *, rounded: bool = False) -> Any:
+    def _build(self, scores: RowScores, structure: Structure, *, rounded: bool = False) -> Any:
         """Return the information of known scores in any structure, by a pass of its own; of rounded ones, rounded."""
         source = self._rounded_source if rounded and self.plan.rounded else self.source
         return source.total(InformationKernel(scores, structure, self.prior.size, rounded))
@@ -173,10 +171,10 @@ class Objective:
     def _rounded_source(self) -> RowSource:
         return self.source.rounded()
 
-    def _iterative(self, scores: tuple[Scores, ...], loss: float, known: Preconditioner) -> IterativeInformation:
+    def _iterative(self, scores: RowScores, loss: float, known: Preconditioner) -> IterativeInformation:
         @cache
-        def rounded_scores() -> tuple[Scores, ...]:
-            return tuple(of_block.rounded() for of_block in scores)
+        def rounded_scores() -> RowScores:
+            return scores.rounded()
 
         def rounded_product(move: Array) -> Array:
             product: Array = self._rounded_source.total(FisherProductKernel(rounded_scores(), move[None]))[0]

@@ -23,9 +23,15 @@ MAX_STEPS = 15
 def warm_up(objective: Objective, rule: Rule) -> tuple[Array, Rule]:
     """Return where and with what damping to begin: at zero, or at the optimum of the last of a few growing samples."""
     theta = np.zeros((objective.plan.shape.n_logits, objective.prior.size))
-    for n_rows in objective.plan.samples:
+    sizes = objective.plan.samples
+    # each is a sample of the next larger one, so that the rows themselves are gone through once
+    sources = [objective.source]
+    for n_rows in reversed(sizes):
+        sources.append(sources[-1].sample(n_rows))
+    for n_rows in sizes:
+        source = sources.pop()
         tol = max(SHARE_OF_ERROR * theta.size / (2.0 * n_rows), rule.tol)
-        level = objective.on_sample(n_rows, accuracy=tol)
+        level = objective.on_sample(source, n_rows, accuracy=tol)
         # as accurate as that: no last step is taken
         for last, _ in descend(level, level.begin(theta), rule._replace(tol=tol, max_iter=MAX_STEPS)):
             theta, rule = last.here.theta, rule._replace(damping=last.damping, scale=last.scale)

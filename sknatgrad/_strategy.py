@@ -32,6 +32,8 @@ THIN_FLOPS = 6e10
 BANDWIDTH = 2.5e10
 ENTRY = 1e-9  # to weigh a value of X
 CALL = 1e-4
+# bytes a second at which rows come that are not in memory: a disk, a reader of files, the worker that keeps them
+FAR_BANDWIDTH = 1e9
 # how much faster all that is in single precision
 SINGLE = 2.0
 # how many classes a row counts in
@@ -44,6 +46,8 @@ SAMPLE_SHARE = 8
 GROWTH = 16
 ROWS_A_PARAMETER = 32
 WORTH_SAMPLING = 2**18
+# the largest sample of rows that are not in memory
+SAMPLE_BYTES = 2**28
 
 # one (qd)² matrix of float64; a direct solve holds a handful of them at a time
 DENSE_BUDGET_BYTES = 2**28
@@ -93,6 +97,7 @@ class Shape(NamedTuple):
     n_columns: int  # d
     stored: float  # values of X that are stored, a row
     rounding: float = np.inf  # bytes that X would take in float32, beyond those it takes as it is, a row
+    far: bool = False  # whether the rows are not in memory
 
     @classmethod
     def of(cls, X: Matrix, n_logits: int, n_columns: int) -> Shape:
@@ -106,13 +111,19 @@ class Shape(NamedTuple):
         """Number of parameters, qd."""
         return self.n_logits * self.n_columns
 
+    def fetching(self) -> float:
+        """Seconds until all rows are here, in every pass."""
+        return 8.0 * self.n_rows * self.stored / FAR_BANDWIDTH if self.far else 0.0
+
     def product(self) -> float:
         """Seconds of one product F v: X is read once, and multiplied with twice."""
         work = 4.0 * self.n_rows * self.n_logits * self.stored / THIN_FLOPS
-        return CALL + max(work, 8.0 * self.n_rows * self.stored / BANDWIDTH)
+        return CALL + max(work, 8.0 * self.n_rows * self.stored / BANDWIDTH) + self.fetching()
 
     def gains_by_rounding(self) -> bool:
         """Say whether products are faster in float32 by more than a copy of X costs, and there is room for that."""
+        if self.far:
+            return False
         if self.rounding == 0.0:
             return True
         multiplies = 4.0 * self.n_logits / THIN_FLOPS > 8.0 / BANDWIDTH
@@ -126,13 +137,13 @@ class Shape(NamedTuple):
     def dense(self, speed: float = 1.0) -> float:
         """Seconds of F as a matrix, half of which is computed, and of its factorisation."""
         gram = self.n_rows * self.size * (self.n_logits * self.stored / (speed * FLOPS) + ENTRY)
-        return gram + 2.0 * self.size**3 / 3.0 / FLOPS
+        return self.fetching() + gram + 2.0 * self.size**3 / 3.0 / FLOPS
 
     def kronecker(self) -> float:
         """Seconds of the two factors, and of their factorisations."""
         factorise = 2.0 * (self.n_columns**3 + self.n_logits**3) / 3.0 / FLOPS
         grams = self.n_rows * (self.n_columns * self.stored + self.n_logits**2) / THIN_FLOPS
-        return grams + factorise
+        return self.fetching() + grams + factorise
 
     def blocks(self, speed: float = 1.0) -> float:
         """Seconds of one matrix a class, from the few classes that each row counts in, and of their inverses.
@@ -141,11 +152,11 @@ class Shape(NamedTuple):
         """
         inverses = 2.0 * self.n_logits * self.n_columns**3 / FLOPS
         if self.n_logits > self.n_columns:
-            return (self.n_rows * self.size * self.stored / FLOPS + inverses) / speed
+            return self.fetching() + (self.n_rows * self.size * self.stored / FLOPS + inverses) / speed
         rows = max(BLOCK_BYTES / (8.0 * (self.stored + TEMPORARIES * self.n_logits)), MIN_BLOCK_ROWS)
         calls = 0.2 * CALL * self.n_logits * max(self.n_rows / rows, 1.0)
         grams = FEW_CLASSES * self.n_rows * self.n_columns * self.stored / THIN_FLOPS
-        return calls + (grams + inverses) / speed
+        return self.fetching() + calls + (grams + inverses) / speed
 
 
 class Plan(NamedTuple):
@@ -192,7 +203,8 @@ def plan(fisher: FisherName, shape: Shape, *, adaptive: bool = True, leap: bool 
     Only an `adaptive` descent corrects inexact steps, so any other solves exactly wherever that can be stored. Only one
     that may `leap`, whose steps may be of any length, begins at the optimum of a sample, if matrices then take it to
     the end. By conjugate gradients that costs more than it saves: the sample is another one in another order of the
-    rows, and what is left at the end has to be so small that this does not show.
+    rows, and what is left at the end has to be so small that this does not show. Unless the rows are far, where every
+    product costs as much as fetching them.
     """
     structure = STRUCTURES[fisher]
     kronecker_bytes = 8 * max(shape.n_columns, shape.n_logits) ** 2
@@ -219,14 +231,14 @@ def plan(fisher: FisherName, shape: Shape, *, adaptive: bool = True, leap: bool 
         iterative=not direct,
         dense_certificate=direct,
         offers=() if direct else _offers(shape, rounded=rounded),
-        samples=_samples(shape) if leap and direct else (),
+        samples=_samples(shape) if leap and (direct or shape.far) else (),
         rounded=not direct and rounded,
     )
 
 
 def on_sample(whole: Plan, n_rows: int) -> Plan:
     """Return the plan for so many of the rows."""
-    return plan(whole.fisher, whole.shape._replace(n_rows=n_rows), leap=False)
+    return plan(whole.fisher, whole.shape._replace(n_rows=n_rows, far=False), leap=False)
 
 
 def _offers(shape: Shape, *, rounded: bool) -> tuple[Offer, ...]:
@@ -251,6 +263,8 @@ def _samples(shape: Shape) -> tuple[int, ...]:
         return ()
     sizes = []
     n_rows = shape.n_rows // SAMPLE_SHARE
+    if shape.far:
+        n_rows = min(n_rows, int(SAMPLE_BYTES / (8.0 * shape.stored)))
     while n_rows >= ROWS_A_PARAMETER * shape.size:
         sizes.append(n_rows)
         n_rows //= GROWTH

@@ -15,7 +15,7 @@ from sknatgrad._objective import Objective
 from sknatgrad._parameters import logits_for, prior_precision
 from sknatgrad._recursion import learn
 from sknatgrad._sklearn import fit_context
-from sknatgrad._sources import MemorySource, class_totals
+from sknatgrad._sources import MemorySource
 from sknatgrad._stopping import LastError
 from sknatgrad._strategy import STRUCTURES, Shape, expectation_of, plan
 from sknatgrad._typing import Outcome
@@ -23,7 +23,7 @@ from sknatgrad._validation import (
     check_batch,
     check_batch_weights,
     check_covariance_size,
-    check_weights,
+    largest_value,
     overflow_advice,
     refuse_infinite,
     unchanged_on_error,
@@ -32,7 +32,7 @@ from sknatgrad._workers import Workers
 from sknatgrad.inference._posterior import Posterior
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Codes, Matrix
+    from sknatgrad._typing import Array, Codes, Matrix, RowSource
 
 
 # The first rows are kept, and solved for together, until there are so many at all and for each coefficient, and so many
@@ -64,7 +64,7 @@ class Rows(NamedTuple):
     def then(self, more: Rows, share: float) -> Rows:
         """Return these, at so much of their weight, and more."""
         return Rows(
-            below(self.X, more.X),
+            below([self.X, more.X]),
             np.concatenate([self.codes, more.codes]),
             np.concatenate([share * self.weight, more.weight]),
         )
@@ -224,7 +224,7 @@ class StreamingMixin:
         evidence, step = learn(batch, past, stream.evidence.theta, rule)
         if step.outcome is Outcome.overflow:
             refuse_infinite(self, source.X)
-            raise ValueError(overflow_advice(source.X, source.weight, self.C))
+            raise ValueError(overflow_advice(largest_value(source.X), float(source.weight.max()), self.C))
         return evidence
 
     def _check_room(self: Any, n_classes: int) -> None:
@@ -235,11 +235,20 @@ class StreamingMixin:
 
     def _forget_fit(self: Any) -> None:
         """Take away what an earlier fit, or stream, has left."""
-        for name in ("covariance_", "_free", "_stream", "n_iter_", "loss_curve_", "kl_curve_", "converged_"):
+        for name in (
+            "covariance_",
+            "_free",
+            "_stream",
+            "n_iter_",
+            "loss_curve_",
+            "kl_curve_",
+            "converged_",
+            "n_passes_",
+        ):
             if hasattr(self, name):
                 delattr(self, name)
 
-    def _keep_information(self: Any, theta: Array, source: MemorySource, sample_weight: Any) -> None:
+    def _keep_information(self: Any, theta: Array, source: RowSource, totals: Array) -> None:
         """Keep the covariance, and what a stream could go on from."""
         true = source.total(MeasureKernel(theta, TrueExpectation(), DenseInformation))
         prior = prior_precision(self.C, self.n_features_in_, intercept=self.fit_intercept)
@@ -247,7 +256,6 @@ class StreamingMixin:
         own = true
         if self.fisher != "true":
             own = source.total(MeasureKernel(theta, expectation_of(self.fisher, self._seed()), STRUCTURES[self.fisher]))
-        totals = class_totals(source.codes, check_weights(sample_weight, source.codes.size))
         evidence = Evidence(theta, true.gradient, own.information)
         self._stream = Stream(self.fisher, evidence, totals, n_batches=1)
 

@@ -48,6 +48,11 @@ class Kernel(Protocol[Result]):
 class RowSource(Protocol):
     """Where rows come from. Knows no likelihood."""
 
+    @property
+    def far(self) -> bool:
+        """Whether each pass fetches the rows anew, so that neither they nor anything of each is kept."""
+        ...
+
     def total(self, kernel: Kernel[Result]) -> Result:
         """Apply `kernel` to every block and merge in block order, so that two runs give the same bits."""
         ...
@@ -81,6 +86,18 @@ class Scores(Protocol):
         ...
 
     def rounded(self) -> Scores:
+        """Return the same in float32."""
+        ...
+
+
+class RowScores(Protocol):
+    """The scores of all rows at one point, wherever they are."""
+
+    def of_block(self, block: RowBlock, n_columns: int) -> Scores:
+        """Return those of a block, of d columns."""
+        ...
+
+    def rounded(self) -> RowScores:
         """Return the same in float32."""
         ...
 
@@ -146,7 +163,7 @@ class Measured(NamedTuple):
     information: Information  # of the chosen metric, without prior
     weight: float  # S, the sum of the row weights
     worst: float  # largest negative log-likelihood of a row with positive weight
-    scores: Any = ()  # of the rows, where products will need them
+    scores: Any = None  # `_measure.MetricScores` of the rows
 
 
 class Certificate(NamedTuple):

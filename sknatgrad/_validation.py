@@ -92,13 +92,18 @@ def codes_of(estimator: Any, y: Any, n_rows: int) -> Codes:
     if labels.shape != (n_rows,):
         message = f"y has shape {labels.shape}; it must hold one label a row of X, ({n_rows},)."
         raise ValueError(message)
+    return codes_among(estimator.classes_, labels)
+
+
+def codes_among(classes: Any, labels: Any) -> Codes:
+    """Return the index of each label among the classes, in the smallest type that holds it."""
     found, codes = encode(labels)
-    code_of = {label: code for code, label in enumerate(estimator.classes_.tolist())}
+    code_of = {label: code for code, label in enumerate(classes.tolist())}
     unknown = [label for label in found.tolist() if label not in code_of]
     if unknown:
         message = f"y holds {unknown[0]!r}, which is not among the estimator's classes {list(code_of)}."
         raise ValueError(message)
-    return np.array([code_of[label] for label in found.tolist()], dtype=np.intp)[codes]
+    return np.array([code_of[label] for label in found.tolist()], dtype=_smallest_type(len(classes)))[codes]
 
 
 def check_rows(estimator: Any, X: Matrix) -> Matrix:
@@ -113,14 +118,20 @@ def check_training_rows(estimator: Any, X: Matrix, y: Any) -> tuple[Matrix, Any,
 
     Whether X is finite shows in the first gradient over all rows, without a pass of its own.
     """
-    if y is not None:
-        _refuse_missing(y)
-    checked, labels = validate_data(estimator, X, y, **_ANY_ROWS)
+    checked, labels = check_batch_rows(estimator, X, y, reset=True)
     classes, codes = encode(labels)
     if len(classes) < MIN_CLASSES:
         message = f"y holds only one class, {classes.tolist()[0]!r}; a classifier needs rows of two classes or more."
         raise ValueError(message)
     return canonical(checked), classes, codes
+
+
+def check_batch_rows(estimator: Any, X: Matrix, y: Any, *, reset: bool) -> tuple[Matrix, Any]:
+    """Return X and the labels, one a row; sets the estimator's feature attributes, or holds X to them."""
+    if y is not None:
+        _refuse_missing(y)
+    checked, labels = validate_data(estimator, X, y, reset=reset, **_ANY_ROWS)
+    return checked, labels
 
 
 def check_batch(estimator: Any, X: Matrix, y: Any, classes: Any, *, begins: bool) -> tuple[Matrix, Codes]:
@@ -135,14 +146,9 @@ def check_batch(estimator: Any, X: Matrix, y: Any, classes: Any, *, begins: bool
             UserWarning,
             stacklevel=4,
         )
-    if y is not None:
-        _refuse_missing(y)
-    checked, labels = validate_data(estimator, X, y, reset=begins, **_ANY_ROWS)
-    known = estimator.classes_ if classes is None else _known_classes(classes)
+    checked, labels = check_batch_rows(estimator, X, y, reset=begins)
+    known = estimator.classes_ if classes is None else known_classes(classes)
     if begins:
-        if known.size < MIN_CLASSES:
-            message = f"classes={known.tolist()!r} must hold two classes or more."
-            raise ValueError(message)
         estimator.classes_ = known
     elif not np.array_equal(known, estimator.classes_):
         message = f"classes={known.tolist()!r} differ from those of the first call, {estimator.classes_.tolist()!r}."
@@ -150,7 +156,8 @@ def check_batch(estimator: Any, X: Matrix, y: Any, classes: Any, *, begins: bool
     return canonical(checked), codes_of(estimator, labels, checked.shape[0])
 
 
-def _known_classes(classes: Any) -> Any:
+def known_classes(classes: Any) -> Any:
+    """Return the classes that a caller knows, sorted."""
     given, known = np.asarray(classes), None
     if given.ndim == 1:
         with suppress(TypeError, ValueError):
@@ -158,6 +165,9 @@ def _known_classes(classes: Any) -> Any:
             known = np.unique(given)
     if known is None:
         message = f"classes={classes!r} must be a 1-dimensional list of labels that sort, none of them missing."
+        raise ValueError(message)
+    if known.size < MIN_CLASSES:
+        message = f"classes={known.tolist()!r} must hold two classes or more."
         raise ValueError(message)
     return known
 
@@ -167,23 +177,36 @@ def check_batch_weights(
 ) -> tuple[Array, Array]:
     """Return the weight of each row, ``(n,)``, and the totals of the classes' sample weights so far, ``(K,)``."""
     weight = check_weights(sample_weight, codes.size, some=False)
-    totals = before + _totals_of_all(codes, weight, before.size)
-    return _class_weighted(weight, class_weight, classes, codes, totals)[0], totals
+    totals = before + totals_of_all(codes, weight, before.size)
+    factors = class_factors(class_weight, classes, totals)
+    return (weight if class_weight is None else weight * factors[codes]), totals
 
 
 def encode(labels: Any) -> tuple[Any, Codes]:
     """Return the classes, sorted, and each label's index among them, in the smallest type that holds it."""
-    if labels.dtype.kind in "iu" and labels.ndim == 1 and int(labels.max()) - int(labels.min()) < FEW:
+    if labels.dtype.kind in "iuf" and labels.ndim == 1 and labels.size and _are_few_integers(labels):
         return _encode_integers(labels)
     check_classification_targets(labels)
     classes, codes = np.unique(labels, return_inverse=True)
     return classes, codes.astype(_smallest_type(len(classes)), copy=False)
 
 
+def _runs(labels: Any) -> list[slice]:
+    return [slice(start, start + RUN) for start in range(0, labels.size, RUN)]
+
+
+def _are_few_integers(labels: Any) -> bool:
+    lowest, highest = labels.min(), labels.max()
+    if labels.dtype.kind != "f":
+        return int(highest) - int(lowest) < FEW
+    # sorting floats would take several times their memory
+    return bool(highest - lowest < FEW) and all((labels[run] == np.rint(labels[run])).all() for run in _runs(labels))
+
+
 def _encode_integers(labels: Any) -> tuple[Any, Codes]:
-    """Encode integers of a small range by a table, without sorting or copying them."""
+    """Encode integers of a small range, floats or not, by a table, without sorting or copying them."""
     lowest = labels.min()
-    runs = [slice(start, start + RUN) for start in range(0, labels.size, RUN)]
+    runs = _runs(labels)
     seen = np.zeros(FEW, dtype=bool)
     for run in runs:
         seen[_above(lowest, labels[run])] = True
@@ -207,40 +230,45 @@ def _smallest_type(n_classes: int) -> Any:
     return np.min_scalar_type(n_classes)
 
 
-def check_row_weights(sample_weight: Any, class_weight: Any, classes: Any, codes: Codes) -> Array:
-    """Return the weight of each row, ``(n,)``: sample weight times class weight."""
+def check_row_weights(sample_weight: Any, class_weight: Any, classes: Any, codes: Codes) -> tuple[Array, Array]:
+    """Return the weight of each row, ``(n,)``: sample weight times class weight; and each class's of the first."""
     weight = check_weights(sample_weight, codes.size)
-    totals = _totals_of_all(codes, weight, len(classes))
+    totals = totals_of_all(codes, weight, len(classes))
+    factors = check_class_weights(class_weight, classes, totals)
+    return (weight if class_weight is None else weight * factors[codes]), totals
+
+
+def check_class_weights(class_weight: Any, classes: Any, totals: Array) -> Array:
+    """Return the factor of each class, ``(K,)``, from the sums of its rows' sample weights; two must have weight."""
     if np.count_nonzero(totals) < MIN_CLASSES:
         message = (
             f"y and sample_weight leave only one class with a positive weight, {classes[totals > 0].tolist()[0]!r}; a "
             "classifier needs rows of two classes or more."
         )
         raise ValueError(message)
-    weighted, factors = _class_weighted(weight, class_weight, classes, codes, totals)
+    factors = class_factors(class_weight, classes, totals)
     if np.count_nonzero(factors * totals) < MIN_CLASSES:
         message = f"class_weight={class_weight!r} leaves fewer than two classes with a positive weight; two are needed."
         raise ValueError(message)
-    return weighted
+    return factors
 
 
-def _totals_of_all(codes: Codes, weight: Array, n_classes: int) -> Array:
+def totals_of_all(codes: Codes, weight: Array, n_classes: int) -> Array:
     """Return the sum of the weights of each class, ``(K,)``, of those that no row has too."""
     totals = class_totals(codes, weight)
     return np.append(totals, np.zeros(n_classes - totals.size))
 
 
-def _class_weighted(weight: Array, class_weight: Any, classes: Any, codes: Codes, totals: Array) -> tuple[Array, Array]:
-    """Return the weight of each row, and the factor of each class, ``(K,)``."""
-    factors = _class_factors(class_weight, classes, codes, totals)
+def class_factors(class_weight: Any, classes: Any, totals: Array) -> Array:
+    """Return the weight of each class, ``(K,)``, from `totals`, the sum of its rows' sample weights."""
+    factors = _class_factors(class_weight, classes, totals)
     if not np.isfinite(factors).all() or (factors < 0).any():
         message = f"class_weight={class_weight!r} must give every class a finite weight of 0 or more."
         raise ValueError(message)
-    return (weight if class_weight is None else weight * factors[codes]), factors
+    return factors
 
 
-def _class_factors(class_weight: Any, classes: Any, codes: Codes, totals: Any) -> Array:
-    """Return the weight of each class, ``(K,)``, from `totals`, the sum of its rows' sample weights."""
+def _class_factors(class_weight: Any, classes: Any, totals: Any) -> Array:
     if class_weight is None:
         return np.ones(len(classes))
     if class_weight == "balanced":
@@ -250,14 +278,19 @@ def _class_factors(class_weight: Any, classes: Any, codes: Codes, totals: Any) -
         return balanced
     if not all(isinstance(value, Real) for value in class_weight.values()):
         return np.full(len(classes), np.nan)
-    factors: Array = compute_class_weight(class_weight, classes=classes, y=classes[codes])
+    factors: Array = compute_class_weight(class_weight, classes=classes, y=classes)
     return factors
 
 
-def overflow_advice(X: Matrix, weight: Array, C: float) -> str:
-    """Say which input is so large that the sums at the start are not finite."""
-    largest = float(max(abs(stored_values(X)).max(initial=0.0), 1.0))
-    heaviest = float(weight.max())
+def largest_value(X: Matrix) -> float:
+    """Return the largest value of X by size."""
+    values = stored_values(X)
+    return max(float(values.max(initial=0)), -float(values.min(initial=0)))
+
+
+def overflow_advice(largest: float, heaviest: float, C: float) -> str:
+    """Say which input is so large that the sums at the start are not finite: the largest value, or row weight."""
+    largest = max(largest, 1.0)
     if largest**0.5 >= heaviest:
         return (
             f"X holds values so large, up to {largest:.1e}, that sums of their squares overflow float64; rescale the "

@@ -7,6 +7,7 @@ how many threads worked on it, nor on which was faster.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -105,21 +106,51 @@ class Workers:
             return function(items[0])
         with single_threaded_blas() as allowed:
             n_threads = min(allowed, len(items))
-            job = _Job(function, merge, items, ahead=2 * n_threads)
-            # numpy keeps what it does about overflow by thread
-            work = _as_here(np.geterr(), job.work)
-            others = [self._start(n_threads).submit(work) for _ in range(n_threads - 1)]
-            try:
+            job = _Job(function, merge, ahead=2 * n_threads)
+            job.feed(items)
+            with self._helping(job, n_threads - 1, allowed):
+                job.close()
                 job.work()
-            finally:
-                job.stop()
-                for other in others:
-                    other.exception()
             return job.result()
+
+    def map_reduce_groups(
+        self,
+        function: Callable[[Item], Result],
+        merge: Callable[[Result, Result], Result],
+        groups: Iterable[Sequence[Item]],
+    ) -> Result:
+        """Return the same over all items of groups that come one after the other, read while the last is worked on.
+
+        They are read in this thread, and worked on in others; there are never more than two groups at a time.
+        """
+        with single_threaded_blas() as allowed:
+            job = _Job(function, merge, ahead=2 * allowed)
+            with self._helping(job, allowed, allowed):
+                fed = 0
+                for items in groups:
+                    job.feed(items)
+                    job.wait_until_merged(fed)
+                    fed += len(items)
+                job.close()
+                job.wait_until_merged(fed)
+            return job.result()
+
+    @contextmanager
+    def _helping(self, job: _Job[Any, Any], n_helpers: int, allowed: int) -> Iterator[None]:
+        """Have so many other threads at work on a job; whatever happens, none is when it is over."""
+        # numpy keeps what it does about overflow by thread
+        work = _as_here(np.geterr(), job.work)
+        others = [self._start(allowed).submit(work) for _ in range(n_helpers)]
+        try:
+            yield
+        finally:
+            job.stop()
+            for other in others:
+                other.exception()
 
     def _start(self, n_threads: int) -> ThreadPoolExecutor:
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(n_threads - 1, thread_name_prefix="sknatgrad")
+            self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="sknatgrad")
         return self._pool
 
     def __enter__(self) -> Self:
@@ -148,25 +179,48 @@ class _Job(Generic[Item, Result]):
     """One pass: whoever works takes the next item, and merges what has become next in order."""
 
     def __init__(
-        self,
-        function: Callable[[Item], Result],
-        merge: Callable[[Result, Result], Result],
-        items: Sequence[Item],
-        ahead: int,
+        self, function: Callable[[Item], Result], merge: Callable[[Result, Result], Result], ahead: int
     ) -> None:
-        self._function, self._merge, self._items, self._ahead = function, merge, items, ahead
+        self._function, self._merge, self._ahead = function, merge, ahead
         self._turn = threading.Condition()
+        self._items: deque[Item] = deque()
+        self._closed = False
         self._taken = 0
         self._merged = 0
         self._waiting: dict[int, Result] = {}
         self._total: Result | None = None
         self._error: BaseException | None = None
 
+    def feed(self, items: Sequence[Item]) -> None:
+        """Hand in more items."""
+        with self._turn:
+            if not self._closed:
+                self._items.extend(items)
+            self._turn.notify_all()
+
+    def close(self) -> None:
+        """Say that no more items come."""
+        with self._turn:
+            self._closed = True
+            self._turn.notify_all()
+
+    def wait_until_merged(self, count: int) -> None:
+        """Wait for the first so many items to be done; raise what went wrong with any."""
+        with self._turn:
+            while self._merged < count and self._error is None:
+                self._turn.wait()
+        if self._error is not None:
+            raise self._error
+
     def work(self) -> None:
         """Take items until there are none left, or anyone has failed."""
         try:
-            while (index := self._take()) is not None:
-                self._put(index, self._function(self._items[index]))
+            while (turn := self._take()) is not None:
+                index, item = turn
+                result = self._function(item)
+                # rows that were read for this alone need not wait for the next
+                del turn, item
+                self._put(index, result)
         except BaseException as error:  # noqa: BLE001 - raised again in `result`, by the thread that asked for it
             with self._turn:
                 self._error = self._error or error
@@ -175,7 +229,8 @@ class _Job(Generic[Item, Result]):
     def stop(self) -> None:
         """Hand out no more items."""
         with self._turn:
-            self._taken = len(self._items)
+            self._items.clear()
+            self._closed = True
             self._turn.notify_all()
 
     def result(self) -> Result:
@@ -184,15 +239,15 @@ class _Job(Generic[Item, Result]):
             raise self._error
         return self._total  # type: ignore[return-value]  # there is at least one item
 
-    def _take(self) -> int | None:
+    def _take(self) -> tuple[int, Item] | None:
         with self._turn:
             # results that wait for a slow block take memory
-            while self._merged + self._ahead <= self._taken < len(self._items):
+            while self._taken >= self._merged + self._ahead if self._items else not self._closed:
                 self._turn.wait()
-            if self._taken == len(self._items):
+            if not self._items:
                 return None
             self._taken += 1
-            return self._taken - 1
+            return self._taken - 1, self._items.popleft()
 
     def _put(self, index: int, result: Result) -> None:
         with self._turn:

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from sknatgrad import NaturalGradientLogisticRegression, _strategy, fisher_information, kl_divergence
 from sknatgrad._information import BlockInformation, IdentityInformation, blocks
-from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel
+from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores
 from sknatgrad._parameters import centre, prior_precision, split
 from sknatgrad._sources import memory
 from sknatgrad._strategy import STRUCTURES, expectation_of
@@ -145,7 +145,7 @@ def test_matrix_free_product_is_the_dense_product(fisher, n_classes):
     moves = np.random.default_rng(1).normal(size=(3, *problem.theta.shape))
     expectation = expectation_of(fisher, 0)
     sums = problem.source.total(MeasureKernel(problem.theta, expectation, IdentityInformation, keep=True))
-    products = problem.source.total(FisherProductKernel(tuple(scores.own for scores in sums.scores), moves))
+    products = problem.source.total(FisherProductKernel(MetricScores.kept(sums.scores).own, moves))
     dense = measured(problem, fisher).information.dense()
     np.testing.assert_allclose(products.reshape(3, -1), moves.reshape(3, -1) @ dense, rtol=1e-11, atol=1e-12)
 
@@ -319,7 +319,7 @@ def test_class_blocks_are_those_of_the_true_information(C, n_features, monkeypat
     q, d = problem.theta.shape
     true = measured(problem, "true").information.dense().reshape(q, d, q, d)
     sums = problem.source.total(MeasureKernel(problem.theta, expectation_of("true"), IdentityInformation, keep=True))
-    scores = tuple(each.model for each in sums.scores)
+    scores = MetricScores.kept(sums.scores).model
     left_out = problem.source.total(InformationKernel(scores, BlockInformation, d))
     monkeypatch.setattr(blocks, "NEGLIGIBLE", 0.0)
     information = problem.source.total(InformationKernel(scores, BlockInformation, d))

@@ -15,7 +15,17 @@ LAYERS = [
     {"_measure", "_sources", "_evidence"},
     {"_damping", "_stopping", "_conjugate", "_descent", "_refine", "_strategy", "_objective", "_samples", "_recursion"},
     {"_reporting"},
-    {"_validation", "_estimator", "_geometry", "_merging", "_predictions", "_streaming", "inference"},
+    {
+        "_batches",
+        "_estimator",
+        "_geometry",
+        "_merging",
+        "_predictions",
+        "_problem",
+        "_streaming",
+        "_validation",
+        "inference",
+    },
     {"__init__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -1,4 +1,4 @@
-"""Rows of an array, a memory map or a sparse matrix, a cache-sized block at a time."""
+"""Rows of an array or a sparse matrix, or of a file behind a memory map, a cache-sized block at a time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sknatgrad._array import is_sparse, pick_rows, stored_bytes_per_row, take_rows
+from sknatgrad._sources.mapped import MappedRows
 from sknatgrad._sources.sampling import all_same, class_totals, spread
 from sknatgrad._typing import RowBlock
 from sknatgrad._workers import Workers
@@ -58,7 +59,7 @@ def cut(X: Matrix, n_logits: int) -> Iterator[tuple[int, int, Matrix]]:
 class MemorySource:
     """Rows held in memory. X keeps its own type and order; each block becomes float64 while it is worked on.
 
-    Or float32: then X is rounded once and kept, unless it was made of integers.
+    Or float32: then X is rounded once and kept, unless it was made of integers. Of a memory map, blocks are read.
     """
 
     X: Matrix  # (n, p), dense or CSR
@@ -69,11 +70,22 @@ class MemorySource:
     dtype: type = np.float64
 
     @cached_property
+    def _file(self) -> MappedRows | None:
+        return MappedRows.behind(self.X)
+
+    @property
+    def far(self) -> bool:
+        """Whether each pass fetches the rows anew, so that neither they nor anything of each is kept."""
+        return self._file is not None
+
+    @cached_property
     def _cuts(self) -> list[RowBlock]:
         blocks = [
             RowBlock(None, self.codes[start:stop], self.weight[start:stop], start, index)
             for index, (start, stop) in enumerate(edges(self.X, self.n_logits))
         ]
+        if self.far:
+            return blocks
         if self.X.dtype == self.dtype:
             # views, and making those of a sparse matrix takes time
             return [self._taken(block) for block in blocks]
@@ -82,7 +94,11 @@ class MemorySource:
         return blocks
 
     def _taken(self, block: RowBlock) -> RowBlock:
-        X = take_rows(self.X, block.start, block.start + block.codes.size, self.dtype)
+        stop = block.start + block.codes.size
+        if self._file is None:
+            X = take_rows(self.X, block.start, stop, self.dtype)
+        else:
+            X = take_rows(self._file.read(block.start, stop), 0, block.codes.size, self.dtype)
         return block._replace(X=X, transposed=X.T)
 
     def _converted(self, block: RowBlock) -> RowBlock:
@@ -98,7 +114,23 @@ class MemorySource:
         codes, weight = self.codes[rows], self.weight[rows]
         here = class_totals(codes, weight)
         factors = np.divide(self._class_totals, here, out=np.zeros_like(here), where=here > 0)
-        return MemorySource(pick_rows(self.X, rows), codes, weight * factors[codes], self.n_logits, self.workers)
+        return MemorySource(self._picked(rows), codes, weight * factors[codes], self.n_logits, self.workers)
+
+    def _picked(self, rows: Codes) -> Matrix:
+        """Return a copy of the rows of these indices, ascending, in X's own type."""
+        file = self._file
+        if file is None:
+            return pick_rows(self.X, rows)
+        picked = np.empty((rows.size, self.X.shape[1]), dtype=self.X.dtype)
+
+        def pick(block: RowBlock) -> None:
+            first, last = np.searchsorted(rows, [block.start, block.start + block.codes.size])
+            if first < last:
+                read = file.read(block.start, block.start + block.codes.size)
+                picked[first:last] = read[rows[first:last] - block.start]
+
+        self.workers.map_reduce(pick, lambda _, __: None, self._cuts)
+        return picked
 
     @cached_property
     def _class_totals(self) -> Array:

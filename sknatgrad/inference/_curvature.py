@@ -12,14 +12,14 @@ from sknatgrad._categorical import TrueExpectation
 from sknatgrad._conjugate import Basis, conjugate_gradients
 from sknatgrad._information import BlockInformation, DiagonalInformation, IdentityInformation
 from sknatgrad._information._symmetric import factorise, noise_floor
-from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel
+from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores
 from sknatgrad._strategy import MATRIX_BYTES, Shape
 from sknatgrad.inference._sums import ScoresAlong
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from sknatgrad._typing import Array, Codes, Information, Precision, RowSource, Scores
+    from sknatgrad._typing import Array, Codes, Information, Precision, RowScores, RowSource
     from sknatgrad.inference._fitted import Fitted
     from sknatgrad.inference._question import Question
     from sknatgrad.inference._sums import Sums, Totals
@@ -170,8 +170,8 @@ class SomeCurvature:
         return self.totals.total(MeasureKernel(self.fitted.theta, TrueExpectation(), IdentityInformation, keep=True))
 
     @cached_property
-    def _scores(self) -> tuple[Scores, ...]:
-        return tuple(of_block.model for of_block in self._measured.scores)
+    def _scores(self) -> RowScores:
+        return MetricScores.kept(self._measured.scores).model
 
     @cached_property
     def _gradient(self) -> Array:
@@ -251,14 +251,14 @@ class _Solver:
     """Solves with H, one right side after another."""
 
     source: RowSource
-    scores: tuple[Scores, ...]
+    scores: RowScores
     prior: Array  # (d,)
     units: Array  # (q, d), one over the root of the diagonal of H
     metric: Precision
     basis: Basis
 
     @classmethod
-    def of(cls, source: RowSource, scores: tuple[Scores, ...], prior: Array, shape: Shape) -> _Solver:
+    def of(cls, source: RowSource, scores: RowScores, prior: Array, shape: Shape) -> _Solver:
         """Return a solver with one matrix a class as a preconditioner, or the diagonal where those are of no use."""
         information: Information = source.total(InformationKernel(scores, DiagonalInformation, prior.size))
         diagonal = information.diagonal() + prior

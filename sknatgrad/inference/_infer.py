@@ -134,7 +134,7 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
         X = check_rows(estimator, X)
     fitted.check_link(estimator, X)
     codes = codes_of(estimator, y, X.shape[0])
-    weight = check_row_weights(sample_weight, getattr(estimator, "class_weight", None), fitted.classes, codes)
+    weight, _ = check_row_weights(sample_weight, getattr(estimator, "class_weight", None), fitted.classes, codes)
     question = Question.of(weights, covariance, groups, weight)
     return _answer(fitted, Totals(Rows(X, codes, weight), fitted.theta, contrasts), question, features)
 

@@ -1,0 +1,65 @@
+"""What a fit is made to: rows and labels as users give them, checked, from wherever they come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sknatgrad._array import without_empty_columns
+from sknatgrad._parameters import logits_for
+from sknatgrad._sources import MemorySource
+from sknatgrad._strategy import Shape
+from sknatgrad._validation import (
+    check_row_weights,
+    check_training_rows,
+    largest_value,
+    overflow_advice,
+    refuse_infinite,
+)
+
+if TYPE_CHECKING:
+    from sknatgrad._typing import Array, Codes, Matrix, RowSource
+    from sknatgrad._workers import Workers
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Rows with their labels and weights. Read through once, if that was needed to know as much."""
+
+    source: RowSource  # of the columns that are kept
+    whole: RowSource  # of all
+    shape: Shape  # of what is kept
+    classes: Any  # (K,)
+    totals: Array  # (K,), sums of the sample weights alone
+    dtype: Any  # of X
+    largest: float = np.inf  # value of X by size; infinite if not known
+    heaviest: float = np.inf  # weight of a row
+    kept: Codes | None = None  # the columns, where they are not all
+
+    def refuse_overflow(self, estimator: Any) -> None:
+        """Raise an error that says which input made the sums at the start overflow."""
+        largest, heaviest = self.largest, self.heaviest
+        if isinstance(self.whole, MemorySource):
+            refuse_infinite(estimator, self.whole.X)
+            largest, heaviest = largest_value(self.whole.X), float(self.whole.weight.max())
+        raise ValueError(overflow_advice(largest, heaviest, estimator.C))
+
+
+def in_memory(estimator: Any, X: Matrix, y: Any, sample_weight: Any, workers: Workers) -> Problem:
+    """Check arrays, or what becomes arrays; sets the estimator's feature attributes."""
+    return of_rows(estimator, *check_training_rows(estimator, X, y), sample_weight, workers)
+
+
+def of_rows(  # noqa: PLR0913, PLR0917 - all that a fit is made to
+    estimator: Any, given: Matrix, classes: Any, codes: Codes, sample_weight: Any, workers: Workers
+) -> Problem:
+    """Return the problem of checked rows in memory, or in a file behind a memory map."""
+    X, kept = without_empty_columns(given)
+    weight, totals = check_row_weights(sample_weight, estimator.class_weight, classes, codes)
+    n_logits = logits_for(len(classes))
+    source = MemorySource(X, codes, weight, n_logits, workers)
+    whole = source if kept is None else MemorySource(given, codes, weight, n_logits, workers)
+    shape = Shape.of(X, n_logits, X.shape[1] + estimator.fit_intercept)._replace(far=source.far)
+    return Problem(source, whole, shape, classes, totals, X.dtype, kept=kept)

@@ -1,0 +1,106 @@
+"""A sample of rows that go by, as many as memory has room for, without knowing how many there will be."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sknatgrad._array import below, pick_rows, stored_bytes_per_row
+from sknatgrad._sources.sampling import LEAST_OF_A_CLASS
+
+if TYPE_CHECKING:
+    from sknatgrad._typing import Array, Codes, Matrix
+
+
+class Drawn(NamedTuple):
+    """Some rows, each with the number that was drawn for it."""
+
+    X: Matrix  # (m, p)
+    codes: Codes  # (m,)
+    weight: Array  # (m,)
+    draw: Array  # (m,), in [0, 1)
+
+    def picked(self, rows: Codes) -> Drawn:
+        """Return a copy of some of them."""
+        return Drawn(pick_rows(self.X, rows), self.codes[rows], self.weight[rows], self.draw[rows])
+
+    @property
+    def size(self) -> float:
+        """Bytes of X as float64."""
+        return len(self.codes) * stored_bytes_per_row(self.X)
+
+
+class Reserve:
+    """The rows with the smallest draws: of each class some, if it has them, and as many of all as there is room for.
+
+    The draw of a row depends on its index alone. While there is room for all rows, all are kept.
+    """
+
+    def __init__(self, room: float) -> None:
+        self.room = room  # bytes
+        self.n_rows = 0  # that went by
+        self._parts: list[Drawn] = []
+        self._below = 1.0
+        self._of_class = np.ones(0)  # (K,), the same for each class
+        self._draws = np.random.default_rng(0)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row is here."""
+        return self._below == 1.0
+
+    def add(self, X: Matrix, codes: Codes, weight: Array) -> None:
+        """Let rows go by; those kept are copied."""
+        draw = self._draws.random(len(codes))
+        self.n_rows += len(codes)
+        self._know(int(codes.max()) + 1)
+        rows = Drawn(X, codes, weight, draw)
+        self._parts.append(rows.picked(self._chosen(rows)))
+        while sum(part.size for part in self._parts) > self.room:
+            self._below /= 2.0
+            before = sum(len(part.codes) for part in self._parts)
+            self._of_class = self._rare()
+            for index, part in enumerate(self._parts):
+                self._parts[index] = part.picked(self._chosen(part))
+            if sum(len(part.codes) for part in self._parts) == before:
+                # a few rows that are larger than that; there is nothing more to let go
+                break
+
+    def _know(self, n_classes: int) -> None:
+        # a class that has not been seen yet is rare
+        missing = max(n_classes - self._of_class.size, 0)
+        self._of_class = np.append(self._of_class, np.ones(missing))
+
+    def _chosen(self, rows: Drawn) -> Codes:
+        return np.flatnonzero(
+            ((rows.draw < self._below) | (rows.draw < self._of_class[rows.codes])) & self._counts(rows)
+        )
+
+    def _counts(self, rows: Drawn) -> Any:
+        # where all rows are kept they are those of a fit, which counts them
+        return (rows.weight > 0) | self.complete
+
+    def _rare(self) -> Array:
+        """Return the draw up to which rows of each class are kept beyond the others, ``(K,)``."""
+        codes = np.concatenate([part.codes for part in self._parts])
+        draw = np.concatenate([part.draw for part in self._parts])
+        order = np.lexsort((draw, codes))
+        codes, draw = codes[order], draw[order]
+        first = np.searchsorted(codes, np.arange(self._of_class.size + 1))
+        bounds = self._of_class.copy()
+        for k, (begin, end) in enumerate(pairwise(first.tolist())):
+            if end - begin > LEAST_OF_A_CLASS:
+                bounds[k] = draw[begin + LEAST_OF_A_CLASS]
+        return bounds
+
+    def rows(self) -> tuple[Matrix, Codes, Array]:
+        """Return the rows kept, in order; the reserve is empty then."""
+        parts, self._parts = self._parts, []
+        codes = np.concatenate([part.codes for part in parts])
+        weight = np.concatenate([part.weight for part in parts])
+        X = parts[0].X
+        if len(parts) > 1:
+            X = below([part.X for part in parts])
+        return X, codes, weight
