@@ -6,21 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sknatgrad._array import canonical, stored_bytes_per_row
-from sknatgrad._parameters import logits_for
-from sknatgrad._problem import Problem, of_rows
+from sknatgrad._problem import of_far_rows, of_rows
 from sknatgrad._sklearn import fit_context
 from sknatgrad._sources import Batch, BatchSource, MemorySource, Reserve
-from sknatgrad._strategy import SAMPLE_BYTES, Shape
+from sknatgrad._strategy import SAMPLE_BYTES
+from sknatgrad._survey import Survey
 from sknatgrad._validation import (
-    MIN_CLASSES,
-    check_batch_rows,
-    check_class_weights,
-    check_weights,
+    check_part,
     codes_among,
-    encode,
     known_classes,
-    largest_value,
+    naming,
     refuse_infinite,
     totals_of_all,
     unchanged_on_error,
@@ -28,9 +23,10 @@ from sknatgrad._validation import (
 from sknatgrad._workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from sknatgrad._typing import Array, Codes, Matrix
+    from sknatgrad._problem import Problem
+    from sknatgrad._typing import Array, Matrix
 
 
 class BatchesMixin:
@@ -109,13 +105,11 @@ class _Reader:
             raise ValueError(message)
         self.estimator, self.batches = estimator, batches
         self.n_passes = 0
-        self.n_rows = 0
-        self.factors: Array | None = None  # (K,), of the classes' rows
 
-    def _passing(self) -> Iterator[tuple[Matrix, Any, Array]]:
-        """Yield rows, labels and sample weights of the batches of one pass that have any."""
+    def _passing(self) -> Iterator[tuple[str, tuple[Matrix, Any, Array]]]:
+        """Yield rows, labels and sample weights of the batches of one pass that have any, with what to call them."""
         given = self.batches() if callable(self.batches) else self.batches
-        first = self.n_passes == 0
+        begins = self.n_passes == 0
         self.n_passes += 1
         for number, batch in enumerate(given):
             if not isinstance(batch, (tuple, list)) or len(batch) not in {2, 3}:
@@ -128,102 +122,58 @@ class _Reader:
             if len(y) == 0:
                 # of a file that was filtered while it was read
                 continue
-            try:
-                checked, labels = check_batch_rows(self.estimator, X, y, reset=first)
-                weight = check_weights(weights[0] if weights else None, len(labels), some=False)
-                if self.factors is None:
-                    refuse_infinite(self.estimator, checked)
-            except ValueError as error:
-                message = f"batch {number}: {error}"
-                raise ValueError(message) from error
-            first = False
-            yield canonical(checked), labels, weight
+            name = f"batch {number}"
+            with naming(name):
+                part = check_part(self.estimator, X, y, weights[0] if weights else None, reset=begins)
+            begins = False
+            yield name, part
 
     def surveyed(self, classes: Any, workers: Workers) -> Problem:
         """Read through all batches once, and return the problem that they pose."""
-        survey = _Survey(classes)
-        for X, labels, weight in self._passing():
-            survey.see(X, labels, weight)
-        found, (X, codes, weight) = survey.found()
-        if survey.reserve.complete:
-            return of_rows(self.estimator, X, found, codes, weight, workers)
-        self.n_rows = survey.reserve.n_rows
-        totals = survey.totals
-        self.factors = check_class_weights(self.estimator.class_weight, found, totals)
-        here = totals_of_all(codes, weight, totals.size)
-        weight *= np.divide(self.factors * totals, here, out=np.zeros_like(here), where=here > 0)[codes]
-        n_logits = logits_for(len(found))
-        reserve = MemorySource(X, codes, weight, n_logits, workers)
-        source = BatchSource(lambda: self._weighted(found), reserve, n_logits, workers)
-        shape = Shape(
-            self.n_rows, n_logits, X.shape[1] + self.estimator.fit_intercept, survey.stored / self.n_rows, far=True
-        )
-        return Problem(
-            source, source, shape, found, totals, X.dtype, survey.largest, survey.heaviest * self.factors.max()
-        )
-
-    def _weighted(self, classes: Any) -> Iterator[Batch]:
-        """Yield the batches of one more pass, with their labels as codes and the weight of each row."""
-        count = 0
-        for X, labels, weight in self._passing():
-            codes = codes_among(classes, labels)
-            count += len(codes)
-            yield Batch(X, codes, weight * self.factors[codes])  # type: ignore[index]  # there are, once surveyed
-        if count != self.n_rows:
-            message = (
-                f"batches gave {count:,} rows in pass {self.n_passes} and {self.n_rows:,} in the first; each pass must "
-                "give the same rows: nothing may change what is read before the fit has ended."
-            )
-            raise ValueError(message)
-
-
-class _Survey:
-    """What a first pass finds out."""
-
-    def __init__(self, classes: Any) -> None:
-        self.classes = classes
-        self.reserve = Reserve(SAMPLE_BYTES)
-        self.totals = np.zeros(0)
-        self.stored = 0.0  # values of X
-        self.largest = self.heaviest = 0.0
-        self._codes: dict[Any, int] = {}  # in the order that labels appear in
-        self._found: list[Any] = []
-
-    def see(self, X: Matrix, labels: Any, weight: Array) -> None:
-        """Take note of a batch."""
-        codes = self._code(labels)
-        more = len(self._codes) - self.totals.size
-        self.totals = np.append(self.totals, np.zeros(more))
-        self.totals += totals_of_all(codes, weight, self.totals.size)
-        self.stored += stored_bytes_per_row(X) / 8.0 * len(codes)
-        self.largest = max(self.largest, largest_value(X))
-        self.heaviest = max(self.heaviest, float(weight.max()))
-        self.reserve.add(X, codes, weight)
-
-    def _code(self, labels: Any) -> Codes:
-        if self.classes is not None:
-            codes_among(self.classes, labels)
-        found, codes = encode(labels)
-        known = [self._codes.setdefault(label, len(self._codes)) for label in found.tolist()]
-        self._found.append(found)
-        return np.array(known, dtype=np.intp)[codes]
-
-    def found(self) -> tuple[Any, tuple[Matrix, Codes, Array]]:
-        """Return the classes, sorted, and the rows in reserve; and sort `totals` likewise."""
-        if not self._found:
+        survey: Survey | None = None
+        reserve, appeared = Reserve(SAMPLE_BYTES), dict[Any, int]()
+        for name, (X, labels, weight) in self._passing():
+            with naming(name):
+                refuse_infinite(self.estimator, X)
+                if classes is not None:
+                    codes_among(classes, labels)
+                new, codes = Survey.of(X, labels, weight)
+                survey = new if survey is None else survey.merge(new)
+            # numbered as they appear: what other labels there are is not known yet
+            numbers = [appeared.setdefault(label, len(appeared)) for label in new.labels.tolist()]
+            reserve.add(X, np.array(numbers)[codes], weight)
+        if survey is None:
             message = "batches gave no rows; a fit needs rows of two classes or more."
             raise ValueError(message)
-        classes = np.unique(np.concatenate(self._found)) if self.classes is None else self.classes
-        absent = [label for label in classes.tolist() if label not in self._codes]
-        if absent:
-            message = f"classes holds {absent[0]!r}, which no batch has; leave it out: nothing can be learnt of it."
+        survey.check_classes(classes)
+        X, numbered, weight = reserve.rows()
+        order = [appeared[label] for label in survey.labels.tolist()]
+        codes = np.argsort(order)[numbered]
+        if reserve.complete:
+            return of_rows(self.estimator, X, survey.labels, codes, weight, workers)
+        return of_far_rows(self.estimator, survey, self._source(survey, Batch(X, codes, weight), workers))
+
+    def _source(self, survey: Survey, reserve: Batch, workers: Workers) -> Callable[[Array, int], BatchSource]:
+        def source(factors: Array, n_logits: int) -> BatchSource:
+            here = totals_of_all(reserve.codes, reserve.weight, factors.size)
+            scale = np.divide(factors * survey.totals, here, out=np.zeros_like(here), where=here > 0)
+            weight = reserve.weight * scale[reserve.codes]
+            sample = MemorySource(reserve.X, reserve.codes, weight, n_logits, workers)
+            return BatchSource(lambda: self._weighted(survey, factors), sample, n_logits, workers)
+
+        return source
+
+    def _weighted(self, survey: Survey, factors: Array) -> Iterator[Batch]:
+        """Yield the batches of one more pass, with their labels as codes and the weight of each row."""
+        count = 0
+        for name, (X, labels, weight) in self._passing():
+            with naming(name):
+                codes = codes_among(survey.labels, labels)
+            count += len(codes)
+            yield Batch(X, codes, weight * factors[codes])
+        if count != survey.n_rows:
+            message = (
+                f"batches gave {count:,} rows in pass {self.n_passes} and {survey.n_rows:,} in the first; each pass "
+                "must give the same rows: nothing may change what is read before the fit has ended."
+            )
             raise ValueError(message)
-        if len(classes) < MIN_CLASSES:
-            message = f"y holds only one class, {classes[0]!r}; a classifier needs rows of two classes or more."
-            raise ValueError(message)
-        place = np.empty(len(classes), dtype=np.intp)
-        order = [self._codes[label] for label in classes.tolist()]
-        place[order] = np.arange(len(classes))
-        self.totals = self.totals[order]
-        X, codes, weight = self.reserve.rows()
-        return classes, (X, place[codes], weight)

@@ -12,6 +12,7 @@ from sknatgrad._parameters import logits_for
 from sknatgrad._sources import MemorySource
 from sknatgrad._strategy import Shape
 from sknatgrad._validation import (
+    check_class_weights,
     check_row_weights,
     check_training_rows,
     largest_value,
@@ -20,6 +21,9 @@ from sknatgrad._validation import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sknatgrad._survey import Survey
     from sknatgrad._typing import Array, Codes, Matrix, RowSource
     from sknatgrad._workers import Workers
 
@@ -63,3 +67,22 @@ def of_rows(  # noqa: PLR0913, PLR0917 - all that a fit is made to
     whole = source if kept is None else MemorySource(given, codes, weight, n_logits, workers)
     shape = Shape.of(X, n_logits, X.shape[1] + estimator.fit_intercept)._replace(far=source.far)
     return Problem(source, whole, shape, classes, totals, X.dtype, kept=kept)
+
+
+def of_far_rows(estimator: Any, survey: Survey, source_of: Callable[[Array, int], RowSource]) -> Problem:
+    """Return the problem of rows that each pass fetches anew; a source has factors ``(K,)`` for classes, and q."""
+    factors = check_class_weights(estimator.class_weight, survey.labels, survey.totals)
+    n_logits = logits_for(len(survey.labels))
+    n_columns = estimator.n_features_in_ + estimator.fit_intercept
+    stored = survey.stored / survey.n_rows + estimator.fit_intercept
+    source = source_of(factors, n_logits)
+    return Problem(
+        source,
+        source,
+        Shape(survey.n_rows, n_logits, n_columns, stored, far=True),
+        survey.labels,
+        survey.totals,
+        survey.dtype,
+        survey.largest,
+        survey.heaviest * float(factors.max()),
+    )

@@ -134,6 +134,22 @@ def check_batch_rows(estimator: Any, X: Matrix, y: Any, *, reset: bool) -> tuple
     return checked, labels
 
 
+@contextmanager
+def naming(part: str, kind: type[ValueError] = ValueError) -> Iterator[None]:
+    """Say which part of the data an error is about."""
+    try:
+        yield
+    except ValueError as error:
+        message = f"{part}: {error}"
+        raise kind(message) from None
+
+
+def check_part(estimator: Any, X: Matrix, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Matrix, Any, Array]:
+    """Return some of the rows with labels and weights; sets the estimator's feature attributes, or holds X to them."""
+    checked, labels = check_batch_rows(estimator, X, y, reset=reset)
+    return canonical(checked), labels, check_weights(sample_weight, len(labels), some=False)
+
+
 def check_batch(estimator: Any, X: Matrix, y: Any, classes: Any, *, begins: bool) -> tuple[Matrix, Codes]:
     """Return the rows of a batch of a stream and the code of each label; sets features and classes at the beginning."""
     if begins and classes is None:

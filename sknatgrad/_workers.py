@@ -95,6 +95,7 @@ class Workers:
     BLAS is held to one thread from the first to the last, as its own threads cost small matrices more than they gain.
     """
 
+    most: int | None = None  # threads; None: as many as BLAS may use
     _pool: ThreadPoolExecutor | None = field(default=None, repr=False)
     _hold: ExitStack = field(default_factory=ExitStack, repr=False)
 
@@ -105,7 +106,7 @@ class Workers:
         if len(items) == 1:
             return function(items[0])
         with single_threaded_blas() as allowed:
-            n_threads = min(allowed, len(items))
+            n_threads = min(allowed, self.most or allowed, len(items))
             job = _Job(function, merge, ahead=2 * n_threads)
             job.feed(items)
             with self._helping(job, n_threads - 1, allowed):

@@ -68,6 +68,7 @@ class MemorySource:
     n_logits: int = 1
     workers: Workers = field(default_factory=Workers, compare=False)
     dtype: type = np.float64
+    first: int = 0  # index of the first row, if these are a part of the data
 
     @cached_property
     def _file(self) -> MappedRows | None:
@@ -81,7 +82,7 @@ class MemorySource:
     @cached_property
     def _cuts(self) -> list[RowBlock]:
         blocks = [
-            RowBlock(None, self.codes[start:stop], self.weight[start:stop], start, index)
+            RowBlock(None, self.codes[start:stop], self.weight[start:stop], self.first + start, index)
             for index, (start, stop) in enumerate(edges(self.X, self.n_logits))
         ]
         if self.far:
@@ -94,11 +95,12 @@ class MemorySource:
         return blocks
 
     def _taken(self, block: RowBlock) -> RowBlock:
-        stop = block.start + block.codes.size
+        start = block.start - self.first
+        stop = start + block.codes.size
         if self._file is None:
-            X = take_rows(self.X, block.start, stop, self.dtype)
+            X = take_rows(self.X, start, stop, self.dtype)
         else:
-            X = take_rows(self._file.read(block.start, stop), 0, block.codes.size, self.dtype)
+            X = take_rows(self._file.read(start, stop), 0, block.codes.size, self.dtype)
         return block._replace(X=X, transposed=X.T)
 
     def _converted(self, block: RowBlock) -> RowBlock:
@@ -123,13 +125,13 @@ class MemorySource:
             return pick_rows(self.X, rows)
         picked = np.empty((rows.size, self.X.shape[1]), dtype=self.X.dtype)
 
-        def pick(block: RowBlock) -> None:
-            first, last = np.searchsorted(rows, [block.start, block.start + block.codes.size])
+        def pick(cut: tuple[int, int]) -> None:
+            start, stop = cut
+            first, last = np.searchsorted(rows, cut)
             if first < last:
-                read = file.read(block.start, block.start + block.codes.size)
-                picked[first:last] = read[rows[first:last] - block.start]
+                picked[first:last] = file.read(start, stop)[rows[first:last] - start]
 
-        self.workers.map_reduce(pick, lambda _, __: None, self._cuts)
+        self.workers.map_reduce(pick, lambda _, __: None, edges(self.X, self.n_logits))
         return picked
 
     @cached_property

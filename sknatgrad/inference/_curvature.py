@@ -167,10 +167,18 @@ class SomeCurvature:
 
     @cached_property
     def _measured(self) -> Any:
-        return self.totals.total(MeasureKernel(self.fitted.theta, TrueExpectation(), IdentityInformation, keep=True))
+        keep = not self._far
+        return self.totals.total(MeasureKernel(self.fitted.theta, TrueExpectation(), IdentityInformation, keep))
+
+    @cached_property
+    def _far(self) -> bool:
+        with self.totals.opened() as source:
+            return source.far
 
     @cached_property
     def _scores(self) -> RowScores:
+        if self._far:
+            return MetricScores.at(self.fitted.theta, TrueExpectation()).model
         return MetricScores.kept(self._measured.scores).model
 
     @cached_property
@@ -193,7 +201,7 @@ class SomeCurvature:
         """Solve for the coefficients, for the gradient, and for the trace."""
         with self.totals.opened() as source:
             solver = _Solver.of(
-                source, self._scores, self.fitted.prior, Shape.of(self.totals.rows.X, *self.fitted.theta.shape)
+                source, self._scores, self.fitted.prior, self.totals.rows.shape(*self.fitted.theta.shape)
             )
             dof = solver.effective_dof() if self.fitted.penalised else np.nan
             return solver.columns(self._targets), solver.columns(self._gradient[None]), dof

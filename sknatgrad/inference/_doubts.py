@@ -10,10 +10,10 @@ import numpy as np
 from sknatgrad._measure import ReachKernel
 from sknatgrad.inference._high_dimension import LIMIT, inflation
 from sknatgrad.inference._separation import is_program_small, may_be_separable, separation
+from sknatgrad.inference._sums import Rows
 
 if TYPE_CHECKING:
     from sknatgrad._measure import Reach
-    from sknatgrad._typing import Array
     from sknatgrad.inference._curvature import Curvature
     from sknatgrad.inference._fitted import Fitted
     from sknatgrad.inference._question import Question
@@ -45,7 +45,7 @@ def check_same_data(fitted: Fitted, totals: Totals, curvature: Curvature) -> Non
     """
     if fitted.loss is None:
         return
-    weight = float(totals.rows.weight.sum())
+    weight = totals.counts.weight
     loss = (curvature.loss + fitted.penalty) / weight
     # ½ off² nats are left to gain
     allowed = max(ELSEWHERE, SLACK * np.sqrt(2.0 * fitted.tol * fitted.loss * weight))
@@ -75,11 +75,9 @@ def doubts(fitted: Fitted, totals: Totals, curvature: Curvature, question: Quest
         separated,
         _unfinished(off) if unfinished else "",
         _undetermined(curvature, names),
-        _crowded(
-            curvature.effective_dof, totals.contrasts.n_classes, question.observations(totals.rows.weight), fitted
-        ),
+        _crowded(curvature.effective_dof, totals.contrasts.n_classes, question.observations(totals.counts), fitted),
         _counted(fitted, question),
-        _few_groups(question, totals.rows.weight),
+        _few_groups(question),
     ]
     reasons = [part for part in parts if part]
     return "Do not believe these standard errors as they stand: " + "; ".join(reasons) + "." if reasons else ""
@@ -89,12 +87,13 @@ def _separated(fitted: Fitted, totals: Totals, curvature: Curvature) -> str:
     fisher = curvature.fisher
     n_classes, n_columns = totals.contrasts.n_classes, totals.theta.shape[1]
     # in units of the lightest row, as it is probabilities that must be small
-    least = min(float(totals.rows.weight[totals.rows.weight > 0].min()), 1.0)
+    least = min(totals.counts.least, 1.0)
     at_optimum = curvature.off <= FAR * np.sqrt(least)
     if fisher is not None and at_optimum and not may_be_separable(fisher, totals.gram(), n_classes):
         return ""
-    if fisher is not None and is_program_small(len(totals.rows.codes), n_columns, n_classes):
-        found: Separation | None = separation(totals.rows, n_columns, n_classes)
+    in_memory = isinstance(totals.rows, Rows)
+    if fisher is not None and in_memory and is_program_small(totals.counts.n_rows, n_columns, n_classes):
+        found: Separation | None = separation(totals.in_memory, n_columns, n_classes)
         return "" if found is None else found.describe(fitted)
     if curvature.worst < DECIDED:
         return (
@@ -165,11 +164,10 @@ def _counted(fitted: Fitted, question: Question) -> str:
     )
 
 
-def _few_groups(question: Question, weight: Array) -> str:
-    n_groups = question.n_groups(weight)
-    if question.groups is None or n_groups >= FEW_GROUPS:
+def _few_groups(question: Question) -> str:
+    if question.groups is None or question.n_groups >= FEW_GROUPS:
         return ""
     return (
-        f"{n_groups} groups are few: covariances by cluster are too small with fewer than 20 to 50 "
+        f"{question.n_groups} groups are few: covariances by cluster are too small with fewer than 20 to 50 "
         "(Cameron and Miller 2015)"
     )

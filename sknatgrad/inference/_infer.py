@@ -126,6 +126,9 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     >>> infer(model, X, y).standard_errors.round(2)
     array([[ 2.39,  4.48,  4.74,  9.74, 25.71]])
     """
+    if hasattr(X, "__dask_graph__"):
+        message = "X is a Dask collection, whose rows would all be brought here; use sknatgrad.dask.infer."
+        raise ValueError(message)
     fitted = Fitted.of(estimator, X)
     contrasts = Contrasts.against(fitted.classes, reference)
     with warnings.catch_warnings():
@@ -135,8 +138,9 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     fitted.check_link(estimator, X)
     codes = codes_of(estimator, y, X.shape[0])
     weight, _ = check_row_weights(sample_weight, getattr(estimator, "class_weight", None), fitted.classes, codes)
-    question = Question.of(weights, covariance, groups, weight)
-    return _answer(fitted, Totals(Rows(X, codes, weight), fitted.theta, contrasts), question, features)
+    totals = Totals(Rows(X, codes, weight), fitted.theta, contrasts)
+    question = Question.of(weights, covariance, totals.counts).among(groups, weight)
+    return answer(fitted, totals, question, features)
 
 
 def _curvature(fitted: Fitted, totals: Totals, chosen: Codes | None) -> Curvature:
@@ -150,7 +154,8 @@ def _curvature(fitted: Fitted, totals: Totals, chosen: Codes | None) -> Curvatur
     return WholeCurvature(totals, fitted)
 
 
-def _answer(fitted: Fitted, totals: Totals, question: Question, features: Any) -> InferenceResult:
+def answer(fitted: Fitted, totals: Totals, question: Question, features: Any) -> InferenceResult:
+    """Return what the rows say of the coefficients; warn if it should not be believed."""
     chosen = None if features is None else fitted.columns(features)
     curvature, contrasts = _curvature(fitted, totals, chosen), totals.contrasts
     check_same_data(fitted, totals, curvature)
@@ -166,7 +171,7 @@ def _answer(fitted: Fitted, totals: Totals, question: Question, features: Any) -
         feature_names=names,
         classes=tuple(labels[k] for k in contrasts.others),
         reference=labels[contrasts.reference],
-        n=question.observations(totals.rows.weight),
+        n=question.observations(totals.counts),
         loglik=-curvature.loss,
         loglik_null=-totals.null_loss(intercept=fitted.intercept),
         effective_dof=curvature.effective_dof,

@@ -8,7 +8,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes
-    from sknatgrad.inference._sums import ScoresAlong, Totals
+    from sknatgrad.inference._sums import Counts, ScoresAlong, Totals
 
 Weights = Literal["frequency", "sampling"]
 Covariance = Literal["fisher", "frequentist", "robust", "HC1", "cluster"]
@@ -21,49 +21,51 @@ class Question(NamedTuple):
 
     weights: Weights
     covariance: Covariance
-    groups: Codes | None  # (n,), where the covariance is by cluster
+    groups: Codes | None = None  # (n,), where the covariance is by cluster
+    n_groups: int = 0  # with weight
 
     @classmethod
-    def of(cls, weights: Weights, covariance: Covariance, groups: Any, weight: Array) -> Question:
-        """Refuse unknown names, pairs of them that mean nothing, and groups of another length."""
+    def of(cls, weights: Weights, covariance: Covariance, counts: Counts) -> Question:
+        """Refuse unknown names, and pairs of them that mean nothing."""
         for name, value, known in (("weights", weights, Weights), ("covariance", covariance, Covariance)):
             if not isinstance(value, str) or value not in get_args(known):
                 given = repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
                 hint = "; weights of rows go into sample_weight" if name == "weights" else ""
                 message = f"{name}={given} is unknown; it must be one of {list(get_args(known))}{hint}."
                 raise ValueError(message)
-        if weights == "sampling" and covariance in BY_MODEL and not np.isin(weight, (0.0, 1.0)).all():
+        all_ones = counts.least == 1.0 and counts.weight == counts.n_weighted
+        if weights == "sampling" and covariance in BY_MODEL and not all_ones:
             message = (
                 f"weights='sampling' and covariance={covariance!r} do not go together unless all weights are 0 or 1, "
                 "as such weights do not say how much was observed; use covariance='robust', 'HC1' or 'cluster'."
             )
             raise ValueError(message)
-        if covariance == "cluster":
-            return cls(weights, covariance, _checked_groups(groups, weight))
+        return cls(weights, covariance)
+
+    def among(self, groups: Any, weight: Array) -> Question:
+        """Return the question with the groups of the rows; refuse those of another length, or that are not asked."""
+        if self.covariance == "cluster":
+            codes = _checked_groups(groups, weight)
+            return self._replace(groups=codes, n_groups=int(np.unique(codes[weight > 0]).size))
         if groups is not None:
             message = "groups were given, but only covariance='cluster' uses them: pass that, or no groups."
             raise ValueError(message)
-        return cls(weights, covariance, None)
+        return self
 
     @property
     def by_model(self) -> bool:
         """Whether the covariance believes the model."""
         return self.covariance in BY_MODEL
 
-    def observations(self, weight: Array) -> float:
+    def observations(self, counts: Counts) -> float:
         """Return n."""
-        return float(weight.sum()) if self.weights == "frequency" else float(np.count_nonzero(weight))
-
-    def n_groups(self, weight: Array) -> int:
-        """Return the number of groups with weight."""
-        return 0 if self.groups is None else int(np.unique(self.groups[weight > 0]).size)
+        return counts.weight if self.weights == "frequency" else float(counts.n_weighted)
 
     def spread(self, totals: Totals | ScoresAlong, fisher: Array, n_params: int) -> Array:
         """Return the covariance of the total score, by the model or from the rows, ``((K - 1) d, (K - 1) d)``."""
         if self.by_model:
             return fisher
-        weight = totals.rows.weight
-        n = self.observations(weight)
+        n = self.observations(totals.counts)
         if self.covariance != "robust" and n <= n_params:
             message = (
                 f"covariance={self.covariance!r} divides by n - k, but n = {n:g} and k = {n_params} coefficients; fit "
@@ -71,10 +73,9 @@ class Question(NamedTuple):
             )
             raise ValueError(message)
         if self.groups is not None:
-            n_groups = self.n_groups(weight)
-            factor = n_groups / (n_groups - 1.0) * (n - 1.0) / (n - n_params)
+            factor = self.n_groups / (self.n_groups - 1.0) * (n - 1.0) / (n - n_params)
             return factor * totals.squared_group_scores(self.groups)
-        squared = totals.squared_scores(weight if self.weights == "frequency" else weight**2)
+        squared = totals.squared_scores(1 if self.weights == "frequency" else 2)
         return squared * (n / (n - n_params)) if self.covariance == "HC1" else squared
 
 

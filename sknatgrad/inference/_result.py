@@ -318,7 +318,7 @@ class InferenceResult:
             raise ValueError(message)
         kernel = EffectsKernel(self.totals.theta, self.totals.contrasts)
         effects, slopes = self.totals.total(kernel)
-        weight = float(self.totals.rows.weight.sum())
+        weight = self.totals.counts.weight
         n_classes, n_features = effects.shape
         flat = slopes.reshape(n_classes * n_features, -1) / weight
         variance = np.einsum("ij,jk,ik->i", flat, self.covariance, flat).reshape(n_classes, n_features)

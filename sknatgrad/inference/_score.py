@@ -22,12 +22,13 @@ OWN = 1e-10
 def efficient_score(totals: Totals, question: Question, extra: Matrix) -> tuple[Array, Array]:
     """Return the score of the coefficients of `extra` at 0, less what the others explain of it, and its covariance."""
     n_rows, n_extra = extra.shape
-    if n_rows != totals.rows.X.shape[0]:
-        message = f"X_extra has {n_rows} rows, but the fit had {totals.rows.X.shape[0]}; pass the same rows."
+    rows = totals.in_memory
+    if n_rows != rows.X.shape[0]:
+        message = f"X_extra has {n_rows} rows, but the fit had {rows.X.shape[0]}; pass the same rows."
         raise ValueError(message)
-    n_features, n_columns = totals.rows.X.shape[1], totals.theta.shape[1]
+    n_features, n_columns = rows.X.shape[1], totals.theta.shape[1]
     theta = np.insert(totals.theta, [n_features] * n_extra, 0.0, axis=1)
-    wider = replace(totals, rows=totals.rows._replace(X=beside(totals.rows.X, extra)), theta=theta)
+    wider = replace(totals, rows=rows._replace(X=beside(rows.X, extra)), theta=theta)
     sums = wider.plain()
     new = np.zeros((totals.contrasts.n_classes - 1, n_columns + n_extra), dtype=bool)
     new[:, n_features : n_features + n_extra] = True

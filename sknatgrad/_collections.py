@@ -1,0 +1,213 @@
+"""Dask collections as blocks of rows: brought together, checked, and counted where they live."""
+
+from __future__ import annotations
+
+import warnings
+from functools import reduce
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import dask
+import dask.array as da
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+from sknatgrad._estimator import NaturalGradientLogisticRegression
+from sknatgrad._parameters import logits_for
+from sknatgrad._sources import Batch
+from sknatgrad._sources.cluster import Chunk, ChunkError, ClusterSource, computed
+from sknatgrad._survey import Survey
+from sknatgrad._validation import check_part, codes_among, naming, refuse_infinite
+from sknatgrad.inference._fitted import FEW_ROWS
+
+if TYPE_CHECKING:
+    from sknatgrad._typing import Array, Matrix
+
+MATRIX = 2  # dimensions
+
+
+class Block(NamedTuple):
+    """A run of rows in three parts, still to be computed; weights may be None, or one number."""
+
+    X: Any
+    y: Any
+    weight: Any
+
+
+def any_collection(*given: Any) -> bool:
+    return any(dask.is_dask_collection(each) for each in given)
+
+
+def is_frame(collection: Any) -> bool:
+    meta = getattr(collection, "_meta", None)
+    return bool(dask.utils.is_dataframe_like(meta) or dask.utils.is_series_like(meta))
+
+
+def blocks_of(X: Any, y: Any, sample_weight: Any) -> list[Block]:
+    """Return the blocks of rows of X with their labels and weights."""
+    if not (isinstance(X, da.Array) or is_frame(X)):
+        message = (
+            f"X is a {type(X).__name__}; beside Dask collections it must be one too, an array or dataframe: "
+            "see dask.array.from_array."
+        )
+        raise ValueError(message)
+    if X.ndim != MATRIX:
+        message = f"X has {X.ndim} dimensions; it must have 2, rows and columns."
+        raise ValueError(message)
+    if isinstance(X, da.Array) and X.numblocks[1] > 1:
+        _warn_of_cuts("X is cut along its columns", "X.rechunk({1: -1})")
+        X = X.rechunk({1: -1})
+    lengths = lengths_of(X)
+    parts = [parts_of(X)]
+    for name, given in (("y", y), ("sample_weight", sample_weight)):
+        if given is None and name == "y":
+            message = "y is None; it must hold one label a row of X."
+            raise ValueError(message)
+        parts.append(_like(name, given, lengths))
+    return [Block(*block) for block in zip(*parts, strict=True)]
+
+
+def _warn_of_cuts(what: str, remedy: str) -> None:
+    warnings.warn(
+        f"{what}, and is cut anew in every pass: {remedy}.persist() does that once.", UserWarning, stacklevel=6
+    )
+
+
+def lengths_of(collection: Any) -> Array:
+    """Return the length of each block, NaN where it is not known."""
+    if isinstance(collection, da.Array):
+        return np.array(collection.chunks[0], dtype=np.float64)
+    return np.full(collection.npartitions, np.nan)
+
+
+def parts_of(collection: Any) -> list[Any]:
+    delayed = collection.to_delayed()
+    return list(np.asarray(delayed, dtype=object).ravel())
+
+
+def _like(name: str, given: Any, lengths: Array) -> list[Any]:
+    """Return the parts of labels or weights that go with the blocks of X."""
+    if given is None or (np.ndim(given) == 0 and not dask.is_dask_collection(given)):
+        return [given] * lengths.size
+    known = bool(np.isfinite(lengths).all())
+    if not dask.is_dask_collection(given):
+        if not known:
+            message = (
+                f"{name} is in memory, and the lengths of the blocks of X are not known; pass it as a Dask collection "
+                "in the same blocks, or call X.compute_chunk_sizes() first."
+            )
+            raise ValueError(message)
+        given = da.from_array(np.asarray(given), chunks=-1)
+        quietly = True
+    else:
+        quietly = False
+    if isinstance(given, da.Array) and given.ndim == MATRIX and given.shape[1] == 1:
+        given = given[:, 0]
+    own = lengths_of(given)
+    both = known and bool(np.isfinite(own).all())
+    if both and own.sum() != lengths.sum():
+        message = f"{name} has {own.sum():,.0f} rows and X has {lengths.sum():,.0f}; they must have the same."
+        raise ValueError(message)
+    if both and not np.array_equal(own, lengths):
+        if not quietly:
+            _warn_of_cuts(f"{name} is not in the chunks of X", f"{name}.rechunk(X.chunks[0])")
+        given = given.rechunk((tuple(lengths.astype(int).tolist()),))
+    elif own.size != lengths.size:
+        message = (
+            f"{name} is in {own.size} blocks and X in {lengths.size}, and not all of their lengths are known, so that "
+            "they cannot be brought together; make both from the same partitions, or call compute_chunk_sizes()."
+        )
+        raise ValueError(message)
+    return parts_of(given)
+
+
+class Table(NamedTuple):
+    """Collections that have been checked and read through once."""
+
+    bare: Any  # delayed: an estimator that knows the columns, for blocks to be held to
+    blocks: list[tuple[int, Block]]  # that have rows, with their numbers
+    sizes: list[int]
+    survey: Survey
+
+    @classmethod
+    def of(cls, estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Table:
+        """Check the collections; sets the estimator's feature attributes, or holds X to them."""
+        blocks = blocks_of(X, y, sample_weight)
+        meta = X._meta if is_frame(X) else np.empty((0, X.shape[1]))  # noqa: SLF001 - Dask's name for what a block is like
+        validate_data(estimator, meta, reset=reset, skip_check_array=True)
+        bare = dask.delayed(bare_of(estimator), traverse=False)
+        tasks = [_survey(bare, number, *block) for number, block in enumerate(blocks)]
+        surveys = computed(tasks, [list(block) for block in blocks])
+        bad = [str(survey) for survey in surveys if isinstance(survey, ChunkError)]
+        if bad:
+            raise ValueError(bad[0])
+        found = [number for number, survey in enumerate(surveys) if survey is not None]
+        if not found:
+            message = "X has no rows; a fit needs rows of two classes or more."
+            raise ValueError(message)
+        survey = reduce(Survey.merge, (surveys[number] for number in found))
+        return cls(
+            bare, [(number, blocks[number]) for number in found], [surveys[number].n_rows for number in found], survey
+        )
+
+    def source(self, classes: Any, factors: Array) -> ClusterSource:
+        """Return the rows where they live, each weighted by the factor of its class."""
+        like = dask.delayed((classes, factors), traverse=False)
+        firsts = np.cumsum([0, *self.sizes[:-1]]).tolist()
+        chunks = [
+            Chunk(_batch(self.bare, like, number, *block), first, size)
+            for (number, block), first, size in zip(self.blocks, firsts, self.sizes, strict=True)
+        ]
+        return ClusterSource(tuple(chunks), logits_for(len(classes)))
+
+
+def bare_of(estimator: Any) -> Any:
+    """Return an estimator that knows the columns and nothing else."""
+    bare = NaturalGradientLogisticRegression()
+    for name in ("n_features_in_", "feature_names_in_"):
+        if hasattr(estimator, name):
+            setattr(bare, name, getattr(estimator, name))
+    return bare
+
+
+def has_rows(X: Any, y: Any) -> bool:
+    """Say whether a block has rows: one of a file that was filtered while it was read may have none."""
+    return bool(len(y) or X.shape[0])
+
+
+def part_of(bare: Any, X: Any, y: Any, weight: Any) -> tuple[Matrix, Any, Array]:
+    """Return rows, labels and weights of a block."""
+    labels = np.asarray(y)
+    # those of a frame of one column
+    labels = labels[:, 0] if labels.ndim == MATRIX and labels.shape[1] == 1 else labels
+    return check_part(bare, X, labels, weight, reset=False)
+
+
+@dask.delayed(pure=False)
+def _survey(bare: Any, number: int, X: Any, y: Any, weight: Any) -> Survey | ChunkError | None:
+    if not has_rows(X, y):
+        return None
+    try:
+        with naming(f"block {number}", ChunkError):
+            part = part_of(bare, X, y, weight)
+            refuse_infinite(bare, part[0])
+            return Survey.of(*part)[0]
+    except ChunkError as error:
+        # raised by the client, the first of all blocks, not of those that were faster
+        return error
+
+
+@dask.delayed(pure=False)
+def head_of(bare: Any, X: Any, y: Any, weight: Any) -> Matrix:
+    """Return the first rows of a block that has some."""
+    return part_of(bare, X, y, weight)[0][:FEW_ROWS].copy()
+
+
+@dask.delayed(pure=False)
+def _batch(  # noqa: PLR0913, PLR0917 - what there is of a block
+    bare: Any, like: tuple[Any, Array], number: int, X: Any, y: Any, weight: Any
+) -> Batch:
+    classes, factors = like
+    with naming(f"block {number}", ChunkError):
+        rows, labels, weights = part_of(bare, X, y, weight)
+        codes = codes_among(classes, labels)
+        return Batch(rows, codes, weights * factors[codes])

@@ -1,0 +1,154 @@
+"""Rows that live in the chunks of a Dask collection, on whatever workers: kernels go to them, sums come back.
+
+Sums are merged by a tree whose shape depends on the number of chunks alone, in their order: neither the number of
+workers nor which of them was faster changes a bit.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import dask
+
+from sknatgrad._sources.batches import Batch
+from sknatgrad._sources.memory import MemorySource
+from sknatgrad._workers import Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sknatgrad._typing import Kernel, Result
+
+# how many sums a task merges
+BRANCHES = 8
+
+
+class ChunkError(ValueError):
+    """What is wrong with a chunk, in one sentence that names it. One argument, so that it travels."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A run of rows that is still to be had."""
+
+    batch: Any  # a delayed `Batch`
+    first: int  # index of its first row in the whole data
+    n_rows: int
+
+
+@dataclass(frozen=True)
+class ClusterSource:
+    """Chunks of rows where they live."""
+
+    chunks: tuple[Chunk, ...]
+    n_logits: int
+    passes: Iterator[int] = field(default_factory=count, compare=False)
+
+    far = True  # each pass fetches the rows anew
+
+    def total(self, kernel: Kernel[Result]) -> Result:
+        """Apply `kernel` to every chunk where it lives, and merge in order."""
+        next(self.passes)
+        # as it is, not taken apart: one copy goes to each worker
+        sent = dask.delayed(kernel, traverse=False)
+        sums = [_total(sent, chunk.batch, chunk.first, self.n_logits) for chunk in self.chunks]
+        while len(sums) > 1:
+            sums = [_merge(sent, sums[first : first + BRANCHES]) for first in range(0, len(sums), BRANCHES)]
+        result: Result = computed(sums, [chunk.batch for chunk in self.chunks])[0]
+        return result
+
+    def sample(self, n_rows: int) -> ClusterSource:
+        """Return a source of about `n_rows` of the rows, which stay where they are; each class weighs what it does."""
+        share = n_rows / sum(chunk.n_rows for chunk in self.chunks)
+        sizes = [max(round(share * chunk.n_rows), 1) for chunk in self.chunks]
+        picked = [_sample(chunk.batch, size) for chunk, size in zip(self.chunks, sizes, strict=True)]
+        kept = running(lambda: dask.persist(*picked))
+        chunks = tuple(
+            replace(chunk, batch=batch, n_rows=size)
+            for chunk, batch, size in zip(self.chunks, kept, sizes, strict=True)
+        )
+        return ClusterSource(chunks, self.n_logits)
+
+    def rounded(self) -> ClusterSource:
+        """Return the same: nothing of rows that are far is kept rounded."""
+        return self
+
+
+@dask.delayed(pure=False)
+def _total(kernel: Any, batch: Batch, first: int, n_logits: int) -> Any:
+    # a worker has as many threads as Dask gave it, for other chunks
+    with Workers(most=1) as workers:
+        return MemorySource(*batch, n_logits, workers, first=first).total(kernel)
+
+
+@dask.delayed(pure=False)
+def _merge(kernel: Any, sums: list[Any]) -> Any:
+    return reduce(kernel.merge, sums)
+
+
+@dask.delayed(pure=False)
+def _sample(batch: Batch, n_rows: int) -> Batch:
+    sampled = MemorySource(*batch).sample(n_rows)
+    return Batch(sampled.X, sampled.codes, sampled.weight)
+
+
+@dask.delayed(pure=False)
+def _here(*parts: Any) -> bool:  # noqa: ARG001 - that they could be had is the answer
+    return True
+
+
+def computed(tasks: Sequence[Any], chunks: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the results of tasks, which depend on one chunk each or on all; if there are none, say why."""
+    try:
+        results: tuple[Any, ...] = running(lambda: dask.compute(*tasks))
+    except ChunkError as error:
+        raise ValueError(str(error)) from None
+    except Exception as error:
+        if not isinstance(error, ConnectionError):
+            _find_failing(chunks)
+        raise
+    return results
+
+
+def running(work: Callable[[], Any]) -> Any:
+    """Do work on the cluster; if it is gone, say so."""
+    client = _client()
+    try:
+        return work()
+    except BaseException as error:
+        if _is_gone(client, error):
+            message = (
+                "The Dask client was closed, or its work cancelled, before the fit had ended; the estimator is as it "
+                "was: connect a new client, and fit again."
+            )
+            raise ConnectionError(message) from error
+        raise
+
+
+def _client() -> Any:
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        return distributed.get_client()
+    except ValueError:
+        return None
+
+
+def _is_gone(client: Any, error: BaseException) -> bool:
+    cancelled = "Cancelled" in type(error).__name__ or "CommClosed" in type(error).__name__
+    return client is not None and (cancelled or client.status in {"closed", "closing"})
+
+
+def _find_failing(chunks: Sequence[Any]) -> None:
+    """Ask for one chunk after the other, and raise an error that names the first that cannot be had."""
+    for number, chunk in enumerate(chunks):
+        try:
+            dask.compute(_here(chunk))
+        except Exception as error:
+            message = f"block {number} could not be computed: {type(error).__name__}: {error}"
+            raise ValueError(message) from error

@@ -1,0 +1,75 @@
+"""What has to be known of all rows before a fit, where they are not in memory: one sum over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sknatgrad._array import stored_bytes_per_row
+from sknatgrad._validation import MIN_CLASSES, codes_among, encode, largest_value, totals_of_all
+
+if TYPE_CHECKING:
+    from sknatgrad._typing import Array, Codes, Matrix
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Rows, labels and weights of some batches."""
+
+    labels: Any  # (L,), sorted
+    totals: Array  # (L,), sums of the sample weights
+    n_rows: int
+    stored: float  # values of X
+    largest: float  # by size
+    heaviest: float
+    dtype: Any  # of X
+
+    @classmethod
+    def of(cls, X: Matrix, labels: Any, weight: Array) -> tuple[Survey, Codes]:
+        """Return that of a batch, and the index of each label."""
+        found, codes = encode(labels)
+        totals = totals_of_all(codes, weight, len(found))
+        stored = stored_bytes_per_row(X) / 8.0 * len(codes)
+        heaviest = float(weight.max(initial=0.0))
+        return cls(found, totals, len(codes), stored, largest_value(X), heaviest, X.dtype), codes
+
+    def merge(self, other: Survey) -> Survey:
+        """Pool with that of other rows."""
+        if _kind(self.labels) != _kind(other.labels):
+            mine, others = self.labels[:1].tolist()[0], other.labels[:1].tolist()[0]
+            message = f"y holds labels of different kinds, such as {mine!r} and {others!r}; they must be of one kind."
+            raise ValueError(message)
+        if len(self.labels) == len(other.labels) and (self.labels == other.labels).all():
+            labels, totals = self.labels, self.totals + other.totals
+        else:
+            labels, place = np.unique(np.concatenate([self.labels, other.labels]), return_inverse=True)
+            totals = np.bincount(place, weights=np.concatenate([self.totals, other.totals])).astype(np.float64)
+        return Survey(
+            labels,
+            totals,
+            self.n_rows + other.n_rows,
+            self.stored + other.stored,
+            max(self.largest, other.largest),
+            max(self.heaviest, other.heaviest),
+            np.result_type(self.dtype, other.dtype),
+        )
+
+    def check_classes(self, classes: Any = None) -> None:
+        """Refuse fewer than two, or others than those that the caller knows of."""
+        if classes is not None:
+            codes_among(classes, self.labels)
+            absent = sorted(set(classes.tolist()) - set(self.labels.tolist()))
+            if absent:
+                message = f"classes holds {absent[0]!r}, which no row has; leave it out: nothing can be learnt of it."
+                raise ValueError(message)
+        if len(self.labels) < MIN_CLASSES:
+            message = (
+                f"y holds only one class, {self.labels.tolist()[0]!r}; a classifier needs rows of two classes or more."
+            )
+            raise ValueError(message)
+
+
+def _kind(labels: Any) -> str:
+    return "number" if labels.dtype.kind in "biuf" else str(labels.dtype.kind)

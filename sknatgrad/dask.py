@@ -1,0 +1,289 @@
+"""The estimator for Dask collections: rows stay where they are, and only sums over them travel.
+
+Needs the extra ``dask``: ``pip install 'sknatgrad[dask]'``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from copy import copy
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+try:
+    import dask
+    import dask.array as da
+except ImportError as error:  # pragma: no cover - the tests have it
+    message = "sknatgrad.dask needs the package dask, which is not here: pip install 'sknatgrad[dask]'."
+    raise ImportError(message) from error
+import numpy as np
+
+from sknatgrad._collections import (
+    Table,
+    any_collection,
+    bare_of,
+    blocks_of,
+    has_rows,
+    head_of,
+    lengths_of,
+    part_of,
+    parts_of,
+)
+from sknatgrad._estimator import NaturalGradientLogisticRegression
+from sknatgrad._problem import of_far_rows
+from sknatgrad._sklearn import fit_context
+from sknatgrad._sources.cluster import ChunkError, computed
+from sknatgrad._strategy import Shape
+from sknatgrad._validation import (
+    check_class_weights,
+    codes_among,
+    naming,
+    unchanged_on_error,
+)
+from sknatgrad.inference._contrasts import Contrasts
+from sknatgrad.inference._fitted import Fitted
+from sknatgrad.inference._infer import answer
+from sknatgrad.inference._infer import infer as infer_in_memory
+from sknatgrad.inference._question import Question
+from sknatgrad.inference._sums import CountsKernel, FarRows, Totals
+
+if TYPE_CHECKING:
+    from sknatgrad._problem import Problem
+    from sknatgrad._typing import Matrix
+    from sknatgrad.inference._question import Covariance, Weights
+    from sknatgrad.inference._result import InferenceResult
+
+__all__ = ["DaskNaturalGradientLogisticRegression", "infer"]
+
+
+class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
+    """Logistic regression by natural gradient descent, on Dask arrays and dataframes.
+
+    Parameters, attributes and the optimum are those of :class:`sknatgrad.NaturalGradientLogisticRegression`, and of
+    anything but Dask collections it is that class. `fit` sends the coefficients to the chunks of rows where they live,
+    and gets back sums over them: loss, gradient (q, d) and the metric, merged in the order of the chunks by a tree, so
+    that neither the number of workers nor which of them was faster changes the answer. What is fitted is a plain
+    estimator in memory; it predicts lazily on Dask collections.
+
+    Work goes to the `distributed.Client` that is connected, or to Dask's default scheduler. Collections that are not
+    persisted are made anew in each pass: ``n_passes_`` says how many there were.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sknatgrad.dask import DaskNaturalGradientLogisticRegression
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> X, y = da.from_array(X, chunks=(100, -1)), da.from_array(y, chunks=100)
+    >>> model = DaskNaturalGradientLogisticRegression().fit(X, y)
+    >>> model.predict(X)
+    dask.array<concatenate, shape=(569,), dtype=int64, chunksize=(100,), chunktype=numpy.ndarray>
+    >>> round(model.score(X, y), 3)
+    0.958
+    """
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Matrix, y: Any, sample_weight: Any = None) -> Self:
+        """Fit the model to training data.
+
+        Parameters
+        ----------
+        X : dask array or dataframe of shape (n_samples, n_features), or as for `NaturalGradientLogisticRegression.fit`
+            Training data, in chunks of rows of known or unknown length, dense or of scipy's sparse matrices. Chunks of
+            columns are joined, with a warning.
+
+        y : dask array, series or dataframe of one column, or array-like of shape (n_samples,)
+            Class labels of any kind that sorts. In chunks that are not those of X, it is cut anew, with a warning.
+
+        sample_weight : dask array or series, or array-like of shape (n_samples,), float or None, default=None
+            Weight of each row, >= 0.
+
+        Returns
+        -------
+        self : DaskNaturalGradientLogisticRegression
+            The fitted estimator. If fitting fails, it stays as it was.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is not what is allowed, collections do not have the same rows in the same order, or a block
+            cannot be computed, or holds what is not allowed: the message says which.
+        ConnectionError
+            If the client is closed, or its work cancelled, before the fit has ended.
+
+        Warns
+        -----
+        UserWarning
+            If chunks had to be cut anew.
+        ConvergenceWarning, SeparationWarning
+            As :class:`NaturalGradientLogisticRegression` does.
+        """
+        if not any_collection(X, y, sample_weight):
+            super().fit(X, y, sample_weight)
+            return self
+        with unchanged_on_error(self):
+            problem = _surveyed(self, X, y, sample_weight)
+            self._fit(problem)
+            # the survey is one too
+            self.n_passes_ = 1 + next(problem.source.passes)  # type: ignore[attr-defined]
+        return self
+
+    def decision_function(self, X: Matrix) -> Any:
+        """Return the logits, lazily for Dask collections: as `NaturalGradientLogisticRegression.decision_function`."""
+        return _blockwise(self, "decision_function", X)
+
+    def predict(self, X: Matrix) -> Any:
+        """Return the likeliest classes, lazily for Dask collections: as `NaturalGradientLogisticRegression.predict`."""
+        return _blockwise(self, "predict", X)
+
+    def predict_proba(self, X: Matrix) -> Any:
+        """Return probabilities, lazily for Dask collections: as `NaturalGradientLogisticRegression.predict_proba`."""
+        return _blockwise(self, "predict_proba", X)
+
+    def predict_log_proba(self, X: Matrix) -> Any:
+        """Return their logarithms, lazily: as `NaturalGradientLogisticRegression.predict_log_proba`."""
+        return _blockwise(self, "predict_log_proba", X)
+
+    def decision_function_std(self, X: Matrix) -> Any:
+        """Return standard deviations, lazily: as `NaturalGradientLogisticRegression.decision_function_std`."""
+        return _blockwise(self, "decision_function_std", X)
+
+    def predict_proba_interval(self, X: Matrix, level: float = 0.95) -> Any:
+        """Return intervals, lazily: as `NaturalGradientLogisticRegression.predict_proba_interval`."""
+        return _blockwise(self, "predict_proba_interval", X, {"level": level})
+
+    def predict_proba_averaged(
+        self,
+        X: Matrix,
+        method: Literal["probit", "monte_carlo"] = "probit",
+        *,
+        n_draws: int = 1000,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Any:
+        """Return averages, lazily: as `NaturalGradientLogisticRegression.predict_proba_averaged`."""
+        options = {"method": method, "n_draws": n_draws, "random_state": random_state}
+        return _blockwise(self, "predict_proba_averaged", X, options)
+
+    def score(self, X: Matrix, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy, computed: as `NaturalGradientLogisticRegression.score`."""
+        if not any_collection(X, y, sample_weight):
+            return float(super().score(X, y, sample_weight))
+        blocks = blocks_of(X, y, sample_weight)
+        model = dask.delayed(copy(self), traverse=False)
+        right = [_right(model, number, *block) for number, block in enumerate(blocks)]
+        sums = computed(right, [list(block) for block in blocks])
+        return float(np.divide(*np.sum(sums, axis=0)))
+
+
+def infer(  # noqa: PLR0913 - all but the rows are keywords
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    weights: Weights = "frequency",
+    covariance: Covariance = "fisher",
+    reference: Any = None,
+    features: Any = None,
+) -> InferenceResult:
+    """Return standard errors, tests and intervals of a fitted model, from the Dask collections that it was fitted to.
+
+    As :func:`sknatgrad.inference.infer`, with a few passes over the rows where they live. Whether some rows are
+    separated is judged by a further step, not by a linear program; covariances by cluster, and `score_test`, need rows
+    one by one, and are refused.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted logistic regression.
+
+    X, y, sample_weight : dask collections
+        The data of the fit, as for `DaskNaturalGradientLogisticRegression.fit`.
+
+    weights, covariance, reference, features
+        As for :func:`sknatgrad.inference.infer`; `covariance` is not ``'cluster'``.
+
+    Returns
+    -------
+    result : InferenceResult
+        Its tests that need the data make passes over the collections.
+
+    Raises
+    ------
+    ValueError
+        As :func:`sknatgrad.inference.infer`, and for `covariance` 'cluster'.
+    """
+    if covariance == "cluster":
+        message = "covariance='cluster' needs rows one by one, but they are a Dask collection's; use 'robust' or 'HC1'."
+        raise ValueError(message)
+    if not any_collection(X, y, sample_weight):
+        return infer_in_memory(
+            estimator,
+            X,
+            y,
+            sample_weight=sample_weight,
+            weights=weights,
+            covariance=covariance,
+            reference=reference,
+            features=features,
+        )
+    fitted = Fitted.of(estimator, X)
+    contrasts = Contrasts.against(fitted.classes, reference)
+    table = Table.of(bare_of(estimator), X, y, sample_weight, reset=False)
+    fitted.check_link(estimator, computed([head_of(table.bare, *table.blocks[0][1])], [])[0])
+    totals_by_class = np.zeros(len(fitted.classes))
+    totals_by_class[codes_among(fitted.classes, table.survey.labels)] = table.survey.totals
+    factors = check_class_weights(getattr(estimator, "class_weight", None), fitted.classes, totals_by_class)
+    source = table.source(fitted.classes, factors)
+    counts = source.total(CountsKernel(len(fitted.classes)))
+    n_logits, n_columns = fitted.theta.shape
+    shape = Shape(counts.n_rows, n_logits, n_columns, table.survey.stored / table.survey.n_rows, far=True)
+    totals = Totals(FarRows(source, counts, shape), fitted.theta, contrasts)
+    return answer(fitted, totals, Question.of(weights, covariance, counts), features)
+
+
+def _surveyed(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Problem:
+    """Return the problem that collections pose."""
+    table = Table.of(estimator, X, y, sample_weight, reset=True)
+    table.survey.check_classes()
+    return of_far_rows(estimator, table.survey, lambda factors, _: table.source(table.survey.labels, factors))
+
+
+@dask.delayed(pure=False)
+def _right(model: Any, number: int, X: Any, y: Any, weight: Any) -> tuple[float, float]:
+    """Return the weight of the rows that are classified right, and of all."""
+    if not has_rows(X, y):
+        return 0.0, 0.0
+    with naming(f"block {number}", ChunkError):
+        _, labels, weights = part_of(model, X, y, weight)
+        return float(weights[_of_block(X, model, "predict", {}) == labels].sum()), float(weights.sum())
+
+
+def _of_block(X: Any, model: Any, method: str, options: dict[str, Any]) -> Any:
+    """Return what a method of the plain estimator says of rows in memory."""
+    return getattr(NaturalGradientLogisticRegression, method)(model, X, **options)
+
+
+@dask.delayed(pure=False)
+def _predicted(X: Any, model: Any, method: str, options: dict[str, Any]) -> Any:
+    return _of_block(X, model, method, options)
+
+
+def _blockwise(model: Any, method: str, X: Any, options: dict[str, Any] | None = None) -> Any:
+    """Return what a method says of each block of a collection, lazily; of anything else, at once."""
+    options = options or {}
+    if not dask.is_dask_collection(X):
+        return _of_block(X, model, method, options)
+    with warnings.catch_warnings():
+        # a row of the right width, to see what comes of it
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        like = _of_block(np.zeros((1, model.n_features_in_), getattr(X, "dtype", float)), model, method, options)
+    if isinstance(X, da.Array) and X.numblocks[1] > 1:
+        X = X.rechunk({1: -1})
+    sizes = [size if np.isnan(size) else int(size) for size in lengths_of(X).tolist()]
+    # as it is now: another fit of the same estimator does not change it
+    sent = dask.delayed(copy(model), traverse=False)
+    blocks = [
+        da.from_delayed(_predicted(part, sent, method, options), (size, *like.shape[1:]), meta=like[:0])
+        for part, size in zip(parts_of(X), sizes, strict=True)
+    ]
+    return da.concatenate(blocks, allow_unknown_chunksizes=True)

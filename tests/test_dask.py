@@ -1,0 +1,427 @@
+"""Rows in Dask collections, on a real cluster of two processes and on Dask's own scheduler."""
+
+import os
+import signal
+import threading
+import time
+import warnings
+
+import dask
+import dask.array as da
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+from distributed import Client, LocalCluster
+from problems import FISHERS
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+
+from sknatgrad import NaturalGradientLogisticRegression, _strategy
+from sknatgrad.dask import DaskNaturalGradientLogisticRegression, infer
+from sknatgrad.exceptions import InferenceWarning
+from sknatgrad.inference import infer as infer_in_memory
+
+TIGHT = 1e-12
+
+
+def make(n_classes=2, n_rows=20_000, n_features=6, seed=0):
+    """Raw columns of unlike scales, labels of a model, uneven weights."""
+    random = np.random.default_rng(seed)
+    scales = 10.0 ** random.integers(-3, 4, n_features)
+    X = random.normal(size=(n_rows, n_features)) * scales
+    theta = 2.0 * random.normal(size=(n_classes, n_features)) / scales / np.sqrt(n_features)
+    y = (X @ theta.T + random.gumbel(size=(n_rows, n_classes))).argmax(axis=1)
+    weight = random.uniform(0.1, 3.0, size=n_rows)
+    weight[::7] = 0.0
+    return X, y, weight
+
+
+def in_chunks(*arrays, rows=2_500):
+    return [da.from_array(array, chunks=(rows, *array.shape[1:])) for array in arrays]
+
+
+def same(model, other, within=1e-10):
+    size = abs(other.coef_).max()
+    np.testing.assert_allclose(model.coef_ / size, other.coef_ / size, rtol=0, atol=within)
+    np.testing.assert_allclose(
+        model.intercept_, other.intercept_, rtol=0, atol=within * max(1, abs(other.intercept_).max())
+    )
+    assert model.classes_.tolist() == other.classes_.tolist()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with warnings.catch_warnings():
+        # sockets that it leaves to the collector of garbage
+        warnings.simplefilter("ignore", ResourceWarning)
+        with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
+            yield cluster
+
+
+@pytest.fixture
+def client(cluster):
+    with Client(cluster) as client:
+        client.wait_for_workers(2)
+        yield client
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("fisher", [name for name in FISHERS if name != "identity"])
+def test_on_two_processes_it_is_the_fit_in_memory(n_classes, fisher, client):
+    X, y, weight = make(n_classes)
+    options = {"fisher": fisher, "tol": TIGHT, "random_state": 0, "class_weight": "balanced"}
+    expected = NaturalGradientLogisticRegression(**options).fit(X, y, weight)
+    model = DaskNaturalGradientLogisticRegression(**options).fit(*in_chunks(X, y, weight))
+    same(model, expected)
+    assert model.converged_
+    assert all(isinstance(value, np.ndarray) for value in (model.coef_, model.intercept_, model.classes_))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_at_the_defaults_it_is_the_fit_in_memory(n_classes, client, monkeypatch):
+    monkeypatch.setattr(_strategy, "DIRECT_PRICE", np.inf)
+    X, y, _ = make(n_classes)
+    same(DaskNaturalGradientLogisticRegression().fit(*in_chunks(X, y)), NaturalGradientLogisticRegression().fit(X, y))
+
+
+@pytest.mark.parametrize(
+    "labels", [np.array(["no", "yes", "maybe"]), np.array([False, True]), np.array([-1.0, 7.0, 8.0])]
+)
+def test_labels_of_any_kind(labels):
+    X, y, _ = make(len(labels))
+    y = labels[y]
+    model = DaskNaturalGradientLogisticRegression(tol=TIGHT).fit(*in_chunks(X, y))
+    same(model, NaturalGradientLogisticRegression(tol=TIGHT).fit(X, y))
+    assert model.predict(in_chunks(X)[0]).compute().dtype == labels.dtype
+
+
+def test_conjugate_gradients_go_to_the_chunks(monkeypatch):
+    monkeypatch.setattr(_strategy, "DIRECT_PRICE", 0.0)
+    X, y, weight = make(3)
+    model = DaskNaturalGradientLogisticRegression(tol=TIGHT).fit(*in_chunks(X, y, weight))
+    same(model, NaturalGradientLogisticRegression(tol=TIGHT).fit(X, y, weight))
+
+
+def test_an_iteration_is_one_pass_over_the_blocks(monkeypatch):
+    """Beside the survey and the start; this small, no sample is drawn first."""
+    X, y, _ = make()
+    seen = []
+
+    def counted(block):
+        seen.append(len(block))
+        return block
+
+    lazy = in_chunks(X)[0].map_blocks(counted, dtype=float, meta=np.empty((0, 0)))
+    model = DaskNaturalGradientLogisticRegression().fit(lazy, in_chunks(y)[0])
+    assert sum(seen) == model.n_passes_ * len(X)
+    assert model.n_passes_ == 2 + model.n_iter_[0]
+
+
+def test_a_sample_first_saves_passes(monkeypatch):
+    X, y, _ = make(n_rows=60_000)
+    plain = DaskNaturalGradientLogisticRegression(max_kl=10.0).fit(*in_chunks(X, y))
+    model = DaskNaturalGradientLogisticRegression().fit(*in_chunks(X, y))
+    same(model, plain, within=1e-8)
+    assert model.n_passes_ <= 6 < plain.n_passes_
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csc_array])
+def test_sparse_blocks(kind):
+    random = np.random.default_rng(0)
+    X = np.where(random.random((6_000, 20)) < 0.1, random.normal(size=(6_000, 20)), 0.0)
+    y = (X[:, 0] + random.logistic(size=6_000) > 0).astype(int)
+    blocks = in_chunks(X, rows=1_000)[0].map_blocks(kind, dtype=float, meta=kind((0, 0)))
+    model = DaskNaturalGradientLogisticRegression(tol=TIGHT).fit(blocks, in_chunks(y, rows=1_000)[0])
+    same(model, NaturalGradientLogisticRegression(tol=TIGHT).fit(X, y))
+    np.testing.assert_allclose(model.predict_proba(blocks).compute(), model.predict_proba(X))
+
+
+def frames(X, y, weight, npartitions=5):
+    table = pd.DataFrame(X, columns=[f"column {j}" for j in range(X.shape[1])])
+    table["label"], table["weight"] = np.array(["b", "a", "c"])[y], weight
+    return dd.from_pandas(table, npartitions=npartitions)
+
+
+def test_frames_of_unknown_lengths_keep_their_names():
+    X, y, weight = make(3)
+    table = frames(X, y, weight)
+    table = table[table["column 0"] > 0]
+    columns = [name for name in table.columns if name.startswith("column")]
+    model = DaskNaturalGradientLogisticRegression(tol=TIGHT).fit(table[columns], table["label"], table["weight"])
+    held = table.compute()
+    expected = NaturalGradientLogisticRegression(tol=TIGHT).fit(held[columns], held["label"], held["weight"])
+    same(model, expected)
+    assert model.feature_names_in_.tolist() == columns
+    for method in ("predict", "predict_proba", "predict_log_proba", "decision_function"):
+        lazily = getattr(model, method)(table[columns])
+        assert isinstance(lazily, da.Array)
+        assert (lazily.compute() == getattr(model, method)(held[columns])).all()
+    assert model.score(table[columns], table["label"]) == pytest.approx(expected.score(held[columns], held["label"]))
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(table[columns[::-1]]).compute()
+
+
+def test_arrays_of_unknown_lengths_and_empty_blocks():
+    X, y, _ = make()
+    dX, dy = in_chunks(X, y)
+    keep = da.concatenate([dX[:2_500, 0] > np.inf, dX[2_500:, 0] > 0])
+    model = DaskNaturalGradientLogisticRegression(tol=TIGHT).fit(dX[keep], dy[keep])
+    kept = np.append(np.zeros(2_500, bool), X[2_500:, 0] > 0)
+    same(model, NaturalGradientLogisticRegression(tol=TIGHT).fit(X[kept], y[kept]))
+
+
+def test_labels_and_weights_may_be_in_memory_or_a_number():
+    X, y, weight = make()
+    expected = NaturalGradientLogisticRegression(tol=TIGHT).fit(X, y, weight)
+    same(DaskNaturalGradientLogisticRegression(tol=TIGHT).fit(in_chunks(X)[0], y, weight), expected)
+    doubled = NaturalGradientLogisticRegression(tol=TIGHT).fit(X, y, 2.0)
+    same(DaskNaturalGradientLogisticRegression(tol=TIGHT).fit(*in_chunks(X, y), 2.0), doubled)
+
+
+def test_labels_as_a_frame_or_array_of_one_column():
+    X, y, weight = make(3)
+    table = frames(X, y, weight)
+    columns = [name for name in table.columns if name.startswith("column")]
+    expected = DaskNaturalGradientLogisticRegression().fit(table[columns], table["label"])
+    same(DaskNaturalGradientLogisticRegression().fit(table[columns], table[["label"]]), expected)
+    dX, dy = in_chunks(X, y)
+    same(
+        DaskNaturalGradientLogisticRegression().fit(dX, dy[:, None]),
+        DaskNaturalGradientLogisticRegression().fit(dX, dy),
+    )
+
+
+def test_other_chunks_are_cut_anew_with_a_word():
+    X, y, _ = make()
+    expected = NaturalGradientLogisticRegression(tol=TIGHT).fit(X, y)
+    model = DaskNaturalGradientLogisticRegression(tol=TIGHT)
+    with pytest.warns(UserWarning, match=r"y is not in the chunks of X, and is cut anew in every pass: y\.rechunk"):
+        model.fit(in_chunks(X)[0], in_chunks(y, rows=999)[0])
+    same(model, expected)
+    with pytest.warns(UserWarning, match="X is cut along its columns"):
+        model.fit(da.from_array(X, chunks=(2_500, 2)), in_chunks(y)[0])
+    same(model, expected)
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_the_number_of_workers_changes_no_bit(n_workers):
+    X, y, weight = make(3)
+    with dask.config.set(scheduler="threads", num_workers=n_workers):
+        model = DaskNaturalGradientLogisticRegression().fit(*in_chunks(X, y, weight))
+    with dask.config.set(scheduler="synchronous"):
+        alone = DaskNaturalGradientLogisticRegression().fit(*in_chunks(X, y, weight))
+    assert (model.coef_ == alone.coef_).all()
+    assert model.loss_curve_ == alone.loss_curve_
+
+
+def test_a_worker_killed_in_mid_fit_changes_nothing(client):
+    X, y, weight = make(3)
+    expected = DaskNaturalGradientLogisticRegression(fisher="diagonal").fit(*in_chunks(X, y, weight))
+
+    def slow(block):
+        time.sleep(0.02)
+        return block
+
+    pid = next(iter(client.run(os.getpid).values()))
+    lazy = in_chunks(X)[0].map_blocks(slow, dtype=float, meta=np.empty((0, 0)))
+    killer = threading.Timer(0.5, os.kill, (pid, signal.SIGKILL))
+    killer.start()
+    begin = time.monotonic()
+    model = DaskNaturalGradientLogisticRegression(fisher="diagonal").fit(lazy, *in_chunks(y, weight))
+    assert time.monotonic() - begin > 0.5, "the fit ended before the worker did"
+    killer.join()
+    client.wait_for_workers(2)
+    assert (model.coef_ == expected.coef_).all()
+    assert model.loss_curve_ == expected.loss_curve_
+
+
+def test_a_client_closed_in_mid_fit_leaves_the_estimator_as_it_was(cluster):
+    X, y, _ = make()
+    model = DaskNaturalGradientLogisticRegression().fit(X[:100], y[:100])
+    before = vars(model).copy()
+
+    def slow(block):
+        time.sleep(0.2)
+        return block
+
+    client = Client(cluster)
+    lazy = in_chunks(X)[0].map_blocks(slow, dtype=float, meta=np.empty((0, 0)))
+    closer = threading.Timer(0.5, client.close)
+    closer.start()
+    with pytest.raises(ConnectionError, match=r"client was closed, or its work cancelled, .* fit again"):
+        model.fit(lazy, in_chunks(y)[0])
+    closer.join()
+    assert vars(model) == before
+
+
+def test_what_fails_lazily_names_its_block(client):
+    X, y, _ = make()
+
+    def broken(block, block_info=None):
+        if block_info[None]["chunk-location"][0] == 5:
+            message = "the disk is gone"
+            raise OSError(message)
+        return block
+
+    lazy = in_chunks(X)[0].map_blocks(broken, dtype=float, meta=np.empty((0, 0)))
+    model = DaskNaturalGradientLogisticRegression()
+    with pytest.raises(ValueError, match="block 5 could not be computed: OSError: the disk is gone"):
+        model.fit(lazy, in_chunks(y)[0])
+    assert not hasattr(model, "coef_")
+    assert not hasattr(model, "n_features_in_")
+
+
+def with_value(array, row, value):
+    array = array.copy()
+    array[row] = value
+    return array
+
+
+BAD = {
+    "NaN": (lambda X, y: (with_value(X, (6_000, 1), np.nan), y), r"block 2: .*NaN at row 1000, column 1"),
+    "missing label": (lambda X, y: (X, with_value(y.astype(float), 3_000, np.nan)), "block 1: y contains NaN"),
+    "one class": (lambda X, y: (X, 0 * y), "y holds only one class, 0; a classifier needs"),
+    "continuous": (lambda X, _: (X, X[:, 0]), "block 0: Unknown label type: continuous"),
+    "huge": (lambda X, y: (1e200 * X, y), "X holds values so large"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_values_are_named_with_their_block(case):
+    change, message = BAD[case]
+    X, y, _ = make()
+    with pytest.raises(ValueError, match=message):
+        DaskNaturalGradientLogisticRegression().fit(*in_chunks(*change(X, y)))
+
+
+def test_what_does_not_fit_together_is_refused_before_any_work():
+    X, y, weight = make()
+
+    def never(block):
+        pytest.fail("work was done")
+        return block
+
+    dX = in_chunks(X)[0].map_blocks(never, dtype=float, meta=np.empty((0, 0)))
+    dy = in_chunks(y)[0]
+    unknown = dX[dX[:, 0] > 0]
+    fit = DaskNaturalGradientLogisticRegression().fit
+    cases = [
+        ((dX, dy[:-1]), "y has 19,999 rows and X has 20,000; they must have the same"),
+        ((dX, dy, weight[:-1]), "sample_weight has 19,999 rows and X has 20,000"),
+        ((X, dy), "X is a ndarray; beside Dask collections it must be one too"),
+        ((dX[:, 0], dy), "X has 1 dimensions; it must have 2"),
+        ((unknown, y), "y is in memory, and the lengths of the blocks of X are not known"),
+        ((unknown, in_chunks(y, rows=5_000)[0]), "y is in 4 blocks and X in 8, and not all of their lengths are known"),
+        ((dX, None), "y is None; it must hold one label a row of X"),
+    ]
+    for given, message in cases:
+        with pytest.raises(ValueError, match=message):
+            fit(*given)
+    with pytest.raises(ValueError, match="damping"):
+        DaskNaturalGradientLogisticRegression(damping=-1.0).fit(dX, dy)
+
+
+def test_rows_of_a_block_without_labels_are_refused():
+    X, y, _ = make()
+    dX, dy = in_chunks(X, y)
+    with pytest.raises(ValueError, match=r"block 3: .*inconsistent numbers of samples"):
+        DaskNaturalGradientLogisticRegression().fit(
+            dX[dX[:, 0] > -np.inf],
+            da.concatenate([dy[:7_500], dy[7_500:9_000], dy[10_000:]]).rechunk(
+                ((2_500, 2_500, 2_500, 1_500, 2_500, 2_500, 2_500, 2_500),)
+            ),
+        )
+
+
+def test_predictions_are_lazy_and_those_in_memory():
+    X, y, _ = make(3)
+    model = DaskNaturalGradientLogisticRegression(store_covariance=True).fit(*in_chunks(X, y))
+    plain = NaturalGradientLogisticRegression(store_covariance=True).fit(X, y)
+    np.testing.assert_allclose(
+        model.covariance_, plain.covariance_, rtol=1e-6, atol=1e-12 * abs(plain.covariance_).max()
+    )
+    dX = in_chunks(X)[0]
+    for method in (
+        "predict",
+        "predict_proba",
+        "predict_log_proba",
+        "decision_function",
+        "decision_function_std",
+        "predict_proba_interval",
+        "predict_proba_averaged",
+    ):
+        lazily = getattr(model, method)(dX)
+        now = getattr(model, method)(X)
+        assert isinstance(lazily, da.Array)
+        assert lazily.shape == now.shape
+        assert lazily.dtype == now.dtype
+        assert (lazily.compute() == now).all()
+    assert model.score(dX, in_chunks(y)[0]) == pytest.approx(model.score(X, y))
+
+
+def test_lazy_predictions_are_those_of_the_fit_they_were_asked_of():
+    X, y, _ = make()
+    dX, dy = in_chunks(X, y)
+    model = DaskNaturalGradientLogisticRegression().fit(dX, dy)
+    expected, lazily = model.decision_function(X), model.decision_function(dX)
+    model.fit(dX, 1 - dy)
+    assert (lazily.compute() == expected).all()
+
+
+def test_in_memory_it_is_the_plain_estimator():
+    X, y, weight = make(3, n_rows=500)
+    model = clone(DaskNaturalGradientLogisticRegression(C=2.0)).fit(X, y, weight)
+    plain = NaturalGradientLogisticRegression(C=2.0).fit(X, y, weight)
+    assert (model.coef_ == plain.coef_).all()
+    assert model.score(X, y) == plain.score(X, y)
+
+
+def test_separation_is_warned_of():
+    X = np.linspace(-1, 1, 400)[:, None]
+    y = (X[:, 0] > 0).astype(int)
+    with pytest.warns(ConvergenceWarning):
+        DaskNaturalGradientLogisticRegression(C=np.inf).fit(*in_chunks(X, y, rows=100))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("asked", ["fisher", "frequentist", "robust", "HC1"])
+@pytest.mark.parametrize("C", [1.0, np.inf])
+def test_inference_is_that_in_memory(n_classes, asked, C):
+    X, y, weight = make(n_classes, n_rows=3_000)
+    model = DaskNaturalGradientLogisticRegression(C=C, class_weight={0: 2.0}).fit(*in_chunks(X, y, weight, rows=500))
+    weights = "frequency" if asked in {"fisher", "frequentist"} else "sampling"
+    options = {"covariance": asked, "weights": weights}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InferenceWarning)
+        dX, dy, dw = in_chunks(X, y, weight, rows=500)
+        result = infer(model, dX, dy, sample_weight=dw, **options)
+        expected = infer_in_memory(model, X, y, sample_weight=weight, **options)
+        some = infer(model, dX, dy, sample_weight=dw, features=[0, 6], **options)
+    np.testing.assert_allclose(result.standard_errors, expected.standard_errors, rtol=1e-9)
+    np.testing.assert_allclose(some.standard_errors, expected.standard_errors[:, [0, 6]], rtol=1e-6)
+    assert result.loglik == pytest.approx(expected.loglik, rel=1e-12)
+    assert result.loglik_null == pytest.approx(expected.loglik_null, rel=1e-12)
+    assert result.n == pytest.approx(expected.n)
+    assert str(result.summary()) == str(expected.summary())
+    effects, known = result.marginal_effects(), expected.marginal_effects()
+    np.testing.assert_allclose(effects.standard_errors, known.standard_errors, rtol=1e-8)
+
+
+def test_inference_says_what_it_cannot_do():
+    X, y, _ = make(n_rows=1_000)
+    dX, dy = in_chunks(X, y, rows=250)
+    model = DaskNaturalGradientLogisticRegression(C=np.inf).fit(dX, dy)
+    with pytest.raises(ValueError, match="covariance='cluster' needs rows one by one"):
+        infer(model, dX, dy, covariance="cluster")
+    with pytest.raises(ValueError, match=r"X is a Dask collection.* use sknatgrad\.dask\.infer"):
+        infer_in_memory(model, dX, dy)
+    with pytest.raises(ValueError, match="needs the rows of the fit one by one"):
+        infer(model, dX, dy).score_test(X)
+    with pytest.raises(ValueError, match="are not those of the fit"):
+        infer(model, dX, 1 - dy)
+    smaller = DaskNaturalGradientLogisticRegression(C=np.inf).fit(dX[:, :2], dy)
+    larger, less = infer(model, dX, dy), infer(smaller, dX[:, :2], dy)
+    expected = infer_in_memory(model, X, y).lr_test(infer_in_memory(smaller, X[:, :2], y))
+    assert larger.lr_test(less).statistic == pytest.approx(expected.statistic, rel=1e-8)
