@@ -15,21 +15,23 @@ from sknatgrad._batches import BatchesMixin
 from sknatgrad._descent import Rule, State, descend
 from sknatgrad._measure import ReachKernel
 from sknatgrad._objective import Objective
-from sknatgrad._parameters import Start, into_columns, join, prior_precision, split
+from sknatgrad._parameters import Start, columns_of, into_columns, join, split
 from sknatgrad._predictions import PredictionMixin
 from sknatgrad._problem import in_memory
 from sknatgrad._reporting import History, advice, separated_in_part
 from sknatgrad._samples import warm_up
-from sknatgrad._sklearn import Interval, StrOptions, fit_context
+from sknatgrad._sklearn import HasMethods, Interval, StrOptions, fit_context
 from sknatgrad._stopping import LastError
 from sknatgrad._strategy import FisherName, plan
 from sknatgrad._streaming import StreamingMixin
+from sknatgrad._transfer import prior_of
 from sknatgrad._typing import Outcome
 from sknatgrad._validation import INTERCEPT, feature_names, unchanged_on_error
 from sknatgrad._workers import Workers
 from sknatgrad.exceptions import SeparationWarning
 
 if TYPE_CHECKING:
+    from sknatgrad._prior import Prior
     from sknatgrad._problem import Problem
     from sknatgrad._typing import Array, Codes, Matrix, RowSource, Step
 
@@ -86,6 +88,15 @@ class NaturalGradientLogisticRegression(BatchesMixin, StreamingMixin, Prediction
 
     class_weight : dict, 'balanced' or None, default=None
         Weight of each class by label, or ``'balanced'`` for weights inversely proportional to the class totals.
+
+    prior : (mean, precision), fitted model or None, default=None
+        What the penalty is the Gaussian prior of: :math:`\frac{1}{2C} (\theta - \mu)^T P (\theta - \mu)`. None is a
+        mean of 0, and a precision of 1 for features and 0 for the intercept. Mean and precision are each a number, for
+        all features alike; an array of shape (n_features,), for penalties by feature; of shape (q, d), with the
+        intercept last, which is 0 where it is not given; the precision also a matrix (q * d, q * d), ordered as
+        `covariance_`. An earlier model of the same classes and features, fitted with ``store_covariance=True`` or by
+        `partial_fit`, stands for its posterior: what was learnt from its rows then counts as if they were here. In a
+        search or cross-validation wrap it in :class:`sklearn.frozen.FrozenEstimator`.
 
     warm_start : bool, default=False
         Start from the coefficients of the last fit, carried over by class label (a new class starts at zero), unless
@@ -224,6 +235,7 @@ class NaturalGradientLogisticRegression(BatchesMixin, StreamingMixin, Prediction
         "tol": [Interval(Real, 0, None, closed="left")],
         "fit_intercept": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
+        "prior": [tuple, list, HasMethods(["get_params"]), None],
         "warm_start": ["boolean"],
         "store_covariance": ["boolean"],
         "forgetting": [Interval(Real, 0, 1, closed="right")],
@@ -243,6 +255,7 @@ class NaturalGradientLogisticRegression(BatchesMixin, StreamingMixin, Prediction
         tol: float = 1e-8,
         fit_intercept: bool = True,
         class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        prior: Any = None,
         warm_start: bool = False,
         store_covariance: bool = False,
         forgetting: float = 1.0,
@@ -258,6 +271,7 @@ class NaturalGradientLogisticRegression(BatchesMixin, StreamingMixin, Prediction
         self.tol = tol
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
+        self.prior = prior
         self.warm_start = warm_start
         self.store_covariance = store_covariance
         self.forgetting = forgetting
@@ -307,8 +321,9 @@ class NaturalGradientLogisticRegression(BatchesMixin, StreamingMixin, Prediction
     def _fit(self, problem: Problem) -> None:
         start, kept = self._warm_start_from(), problem.kept
         self._check_room(len(problem.classes))
-        rule = self._rule()
-        objective = self._objective(problem, rule)
+        prior = prior_of(self, problem.classes)
+        rule = self._rule(prior)
+        objective = self._objective(problem, prior, rule)
         history = History(int(self.verbose), objective.plan.describe())
         if start is None:
             theta, begun = warm_up(objective, rule)
@@ -321,7 +336,7 @@ class NaturalGradientLogisticRegression(BatchesMixin, StreamingMixin, Prediction
         self._forget_fit()
         self._publish(theta, problem.classes, np.float32 if problem.dtype == np.float32 else np.float64)
         if self.store_covariance:
-            self._keep_information(theta, problem.whole, problem.totals)
+            self._keep_information(theta, problem.whole, problem.totals, prior)
         self._record(history, step, rule)
         if self.converged_ and not rule.penalised:
             self._warn_of_separation(objective.source, end, kept)
@@ -335,25 +350,26 @@ class NaturalGradientLogisticRegression(BatchesMixin, StreamingMixin, Prediction
         tags.classifier_tags.poor_score = not self.fit_intercept
         return tags
 
-    def _objective(self, problem: Problem, rule: Rule) -> Objective:
-        shape = problem.shape
-        prior = prior_precision(self.C, shape.n_columns - self.fit_intercept, intercept=self.fit_intercept)
-        chosen = plan(self.fisher, shape, adaptive=rule.adaptive, leap=rule.max_kl is None)
-        return Objective(problem.source, prior, chosen, self._seed(), LastError.of(rule.tol))
+    def _objective(self, problem: Problem, prior: Prior, rule: Rule) -> Objective:
+        mean = columns_of(prior.mean, problem.kept, self.n_features_in_)
+        precision = columns_of(prior.precision[None], problem.kept, self.n_features_in_)[0]
+        chosen = plan(self.fisher, problem.shape, adaptive=rule.adaptive, leap=rule.max_kl is None)
+        last_error = LastError.of(rule.tol)
+        return Objective(problem.source, precision, chosen, self._seed(), last_error, mean, prior.past)
 
     def _seed(self) -> int:
         # the global generator is not touched where nothing is drawn
         random = check_random_state(self.random_state) if self.fisher == "monte_carlo" else None
         return 0 if random is None else int(random.randint(np.iinfo(np.int32).max // 2))
 
-    def _rule(self) -> Rule:
+    def _rule(self, prior: Prior) -> Rule:
         return Rule(
             damping=float(self.damping),
             learning_rate=None if self.learning_rate == "auto" else float(self.learning_rate),
             max_kl=self.max_kl,
             max_iter=self.max_iter,
             tol=self.tol,
-            penalised=np.isfinite(self.C),
+            penalised=prior.proper,
         )
 
     def _warn_of_separation(self, source: RowSource, end: State, kept: Codes | None) -> None:

@@ -9,7 +9,8 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from sknatgrad._evidence import Evidence
-from sknatgrad._parameters import centre, prior_precision
+from sknatgrad._parameters import centre
+from sknatgrad._transfer import prior_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,8 +61,9 @@ def merge(models: Sequence[Any]) -> Any:
     for stream in streams[1:]:
         gradient = gradient + stream.evidence.slope(anchor.theta)
         information = information.merge(stream.evidence.information)
-    prior = prior_precision(first.C, first.n_features_in_, intercept=first.fit_intercept)
-    move = -centre(information.precision(prior).solve(gradient + prior * anchor.theta))
+    prior = prior_of(first, first.classes_)
+    slope = gradient + prior.precision * (anchor.theta - prior.mean)
+    move = -centre(information.precision(prior.precision).solve(slope))
     theta = anchor.theta + move
     merged = clone(first)
     for name in ("classes_", "n_features_in_", "feature_names_in_"):
@@ -75,7 +77,7 @@ def merge(models: Sequence[Any]) -> Any:
         n_batches=sum(stream.n_batches for stream in streams),
     )
     merged._publish(theta, first.classes_, first.coef_.dtype)  # noqa: SLF001 - as above
-    merged._keep_posterior(theta, information, prior)  # noqa: SLF001 - as above
+    merged._keep_posterior(theta, information, prior.precision)  # noqa: SLF001 - as above
     return merged
 
 
@@ -92,6 +94,12 @@ def _checked(models: Any) -> list[Any]:
                 "partial_fit, or by fit with store_covariance=True."
             )
             raise ValueError(message)
+        if prior_of(model, model.classes_).past is not None:
+            message = (
+                f"models holds a {type(model).__name__} whose prior is an earlier model or a matrix, which would count "
+                "once for each; merge models without it, and fit with the merged one as prior."
+            )
+            raise ValueError(message)
         if _kind(model) != _kind(given[0]):
             message = "models differ in their classes, features, fisher, C or fit_intercept; fit them alike."
             raise ValueError(message)
@@ -102,4 +110,13 @@ def _kind(model: Any) -> tuple[Any, ...]:
     """Return what has to be the same for the information of two models to be of the same coefficients."""
     names = np.asarray(getattr(model, "feature_names_in_", [])).tolist()
     fisher = model._stream.fisher  # noqa: SLF001 - as above
-    return fisher, model.C, model.fit_intercept, model.classes_.tolist(), model.n_features_in_, names
+    precision, mean, _ = prior_of(model, model.classes_)
+    return (
+        fisher,
+        precision.tolist(),
+        mean.tolist(),
+        model.fit_intercept,
+        model.classes_.tolist(),
+        model.n_features_in_,
+        names,
+    )

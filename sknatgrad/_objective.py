@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sknatgrad._conjugate import Solution
-from sknatgrad._information import DenseInformation, IdentityInformation
+from sknatgrad._information import DenseInformation, IdentityInformation, restructured
 from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores, SquaresKernel
 from sknatgrad._parameters import BINARY, centre
 from sknatgrad._refine import IN_DOUBLE, IterativeInformation, Preconditioner
@@ -21,6 +21,7 @@ from sknatgrad._typing import Certificate, Direction, Measured
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sknatgrad._evidence import Evidence
     from sknatgrad._information import Structure
     from sknatgrad._strategy import Plan
     from sknatgrad._typing import Array, Information, RowScores, RowSource
@@ -34,13 +35,18 @@ SINGLE_FLOOR = 1e-30
 
 @dataclass(frozen=True)
 class Objective:
-    """J(θ) = Σ s_i ℓ_i(θ) + ½ Σ_j λ_j ‖θ_{·j}‖², with the metric that `plan` names."""
+    """J(θ) = Σ s_i ℓ_i(θ) + ½ Σ_j λ_j ‖θ_{·j} − μ_{·j}‖², with the metric that `plan` names.
+
+    And the quadratic model of the past, where there is one, whose information is pooled with that of the rows.
+    """
 
     source: RowSource
     prior: Array  # (d,), λ
     plan: Plan
     seed: int = 0
     last_error: LastError = field(default_factory=LastError)
+    mean: Array | float = 0.0  # (q, d), where the prior is centred
+    past: Evidence | None = None  # what is known besides
     preconditioner: Preconditioner = field(init=False)
     _draws: Iterator[int] = field(default_factory=count, init=False)
 
@@ -59,26 +65,44 @@ class Objective:
         needed = self.plan.needs_products and not last
         sums = self.source.total(MeasureKernel(theta, expectation, structure, needed and not self.source.far))
         scores = MetricScores.at(theta, expectation) if self.source.far else MetricScores.kept(sums.scores)
-        loss = sums.loss + 0.5 * float((self.prior * theta**2).sum())
+        loss = sums.loss + self._beside(theta)
         information: Information = sums.information
         if self.plan.iterative and not last:
             information = self._iterative(scores.own, loss, self.preconditioner)
+        else:
+            information = self._with_past(information)
         return Measured(
             theta=theta,
             loss=loss,
-            gradient=sums.gradient + self.prior * theta,
+            gradient=sums.gradient + self.slope_beside(theta),
             information=information,
             weight=sums.weight,
             worst=sums.worst,
             scores=scores,
         )
 
+    def _beside(self, theta: Array) -> float:
+        """Return what prior and past add to the loss."""
+        own = 0.5 * float((self.prior * (theta - self.mean) ** 2).sum())
+        return own if self.past is None else own + self.past.rise(theta)
+
+    def slope_beside(self, theta: Array) -> Array:
+        """Return what prior and past add to the gradient, ``(q, d)``."""
+        own: Array = self.prior * (theta - self.mean)
+        return own if self.past is None else own + self.past.slope(theta)
+
+    def _with_past(self, information: Any) -> Any:
+        if self.past is None:
+            return information
+        return information.merge(restructured(self.past.information, type(information)))
+
     def begin(self, theta: Array) -> Measured:
         """Measure θ, or zero if that has the lower loss: far out, where F has vanished, no step leads back."""
         at_zero = np.log(max(theta.shape[0], BINARY)) * (1.0 + ROUNDING)
         with np.errstate(over="ignore", invalid="ignore"):
             here = self.measure(theta)
-            return here if here.loss <= here.weight * at_zero else self.measure(np.zeros_like(theta))
+            zero = np.zeros_like(theta)
+            return here if here.loss <= here.weight * at_zero + self._beside(zero) else self.measure(zero)
 
     def on_sample(self, source: RowSource, n_rows: int, accuracy: float) -> Objective:
         """Return the same objective as a sample of the rows, about so many, estimates it.
@@ -91,7 +115,8 @@ class Objective:
             row = np.divide(of_squares, squares, out=np.zeros_like(squares), where=squares > 0)
         # what is not finite is found, and reported, by the descent
         prior = self.prior + LARGEST_VARIANCE * np.where(np.isfinite(row), row, 0.0)
-        return Objective(source, prior, on_sample(self.plan, n_rows), self.seed, LastError(accuracy, accuracy))
+        plan = on_sample(self.plan, n_rows)
+        return Objective(source, prior, plan, self.seed, LastError(accuracy, accuracy), self.mean, self.past)
 
     @property
     def accuracy(self) -> float:
@@ -115,7 +140,10 @@ class Objective:
 
     def products(self, measured: Measured, moves: Array) -> Array:
         """Return the true Fisher times each of `moves`, ``(j, q, d)``, without the prior."""
-        return self.source.total(FisherProductKernel(measured.scores.model, moves))
+        images: Array = self.source.total(FisherProductKernel(measured.scores.model, moves))
+        if self.past is not None:
+            images += np.array([self.past.information.matvec(move) for move in moves])
+        return images
 
     @property
     def direct(self) -> bool:
@@ -160,7 +188,7 @@ class Objective:
     def _build(self, scores: RowScores, structure: Structure, *, rounded: bool = False) -> Any:
         """Return the information of known scores in any structure, by a pass of its own; of rounded ones, rounded."""
         source = self._rounded_source if rounded and self.plan.rounded else self.source
-        return source.total(InformationKernel(scores, structure, self.prior.size, rounded))
+        return self._with_past(source.total(InformationKernel(scores, structure, self.prior.size, rounded)))
 
     def _holds(self, diagonal: Array) -> bool:
         """Say whether float32 has room for sums of squares: none too large, and none lost that no prior adds to."""
@@ -176,9 +204,9 @@ class Objective:
         def rounded_scores() -> RowScores:
             return scores.rounded()
 
-        def rounded_product(move: Array) -> Array:
-            product: Array = self._rounded_source.total(FisherProductKernel(rounded_scores(), move[None]))[0]
-            return product
+        def product(source: RowSource, scores: RowScores, move: Array) -> Array:
+            image: Array = source.total(FisherProductKernel(scores, move[None]))[0]
+            return image if self.past is None else image + self.past.information.matvec(move)
 
         def build(structure: str) -> Any:
             if structure not in IN_DOUBLE:
@@ -188,8 +216,8 @@ class Objective:
             return self._build(scores, PRECONDITIONERS[structure])
 
         return IterativeInformation(
-            product=lambda move: self.source.total(FisherProductKernel(scores, move[None]))[0],
-            rounded=rounded_product if self.plan.rounded else None,
+            product=lambda move: product(self.source, scores, move),
+            rounded=(lambda move: product(self._rounded_source, rounded_scores(), move)) if self.plan.rounded else None,
             build=build,
             bought=known,
             loss=loss,

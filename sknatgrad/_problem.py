@@ -60,7 +60,8 @@ def of_rows(  # noqa: PLR0913, PLR0917 - all that a fit is made to
     estimator: Any, given: Matrix, classes: Any, codes: Codes, sample_weight: Any, workers: Workers
 ) -> Problem:
     """Return the problem of checked rows in memory, or in a file behind a memory map."""
-    X, kept = without_empty_columns(given)
+    # a column without entries has the coefficient that its prior has
+    X, kept = without_empty_columns(given) if estimator.prior is None else (given, None)
     weight, totals = check_row_weights(sample_weight, estimator.class_weight, classes, codes)
     n_logits = logits_for(len(classes))
     source = MemorySource(X, codes, weight, n_logits, workers)

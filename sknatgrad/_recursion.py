@@ -26,10 +26,9 @@ SHARE_OF_ERROR = 0.005
 
 @dataclass(frozen=True)
 class Recursion:
-    """J of one batch plus the quadratic model of all before it."""
+    """J of one batch, with the quadratic model of all before it as its past."""
 
     batch: Objective
-    past: Evidence
 
     @property
     def prior(self) -> Array:
@@ -48,13 +47,7 @@ class Recursion:
 
     def measure(self, theta: Array, *, last: bool = False) -> Measured:  # noqa: ARG002 - the last one is remembered
         """Return loss, gradient and metric at θ."""
-        here = self.batch.measure(theta)
-        information: Any = here.information
-        return here._replace(
-            loss=here.loss + self.past.rise(theta),
-            gradient=here.gradient + self.past.slope(theta),
-            information=information.merge(self.past.information),
-        )
+        return self.batch.measure(theta)
 
     def direction(self, measured: Measured, shift: Array) -> Direction:
         """Return −M⁻¹g, M the pooled metric plus I ⊗ diag(shift)."""
@@ -62,9 +55,7 @@ class Recursion:
 
     def products(self, measured: Measured, moves: Array) -> Array:
         """Return the true Fisher of the batch and the memory times each of `moves`, ``(j, q, d)``."""
-        images = self.batch.products(measured, moves)
-        images += np.array([self.past.information.matvec(move) for move in moves])
-        return images
+        return self.batch.products(measured, moves)
 
     def certificate(self, measured: Measured, near: Direction | None = None) -> Certificate:
         """Return the undamped step by the metric itself, and what it promises."""
@@ -75,9 +66,9 @@ class Recursion:
         return Certificate(direction.move, image, -0.5 * float(np.vdot(measured.gradient, direction.move)))
 
 
-def learn(batch: Objective, past: Evidence, theta: Array, rule: Rule) -> tuple[Evidence, Step]:
-    """Return what is known after a batch: its optimum together with the past, and the model of both there."""
-    landscape = Recursion(batch, past)
+def learn(batch: Objective, theta: Array, rule: Rule) -> tuple[Evidence, Step]:
+    """Return what is known after a batch: its optimum together with its past, and the model of both there."""
+    landscape = Recursion(batch)
     start = landscape.measure(theta)
     # a fit to all rows is off by about qd / 2 nats
     enough = SHARE_OF_ERROR * theta.size / 2.0 / start.loss if start.loss > 0.0 else 0.0
@@ -85,4 +76,4 @@ def learn(batch: Objective, past: Evidence, theta: Array, rule: Rule) -> tuple[E
         here, step = state.here, last
     # without the prior, which is no row's
     information: Any = here.information
-    return Evidence(here.theta, here.gradient - batch.prior * here.theta, information), step
+    return Evidence(here.theta, here.gradient - batch.prior * (here.theta - batch.mean), information), step

@@ -8,6 +8,6 @@ Everything else is imported from scikit-learn's public modules where it is used.
 from sklearn.base import _fit_context as fit_context
 
 # The vocabulary of `_parameter_constraints`, which `_fit_context` reads.
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-__all__ = ["Interval", "StrOptions", "fit_context"]
+__all__ = ["HasMethods", "Interval", "StrOptions", "fit_context"]

@@ -12,12 +12,13 @@ from sknatgrad._evidence import Evidence
 from sknatgrad._information import DenseInformation, IdentityInformation
 from sknatgrad._measure import MeasureKernel
 from sknatgrad._objective import Objective
-from sknatgrad._parameters import logits_for, prior_precision
+from sknatgrad._parameters import logits_for
 from sknatgrad._recursion import learn
 from sknatgrad._sklearn import fit_context
 from sknatgrad._sources import MemorySource
 from sknatgrad._stopping import LastError
 from sknatgrad._strategy import STRUCTURES, Shape, expectation_of, plan
+from sknatgrad._transfer import prior_of
 from sknatgrad._typing import Outcome
 from sknatgrad._validation import (
     check_batch,
@@ -32,6 +33,7 @@ from sknatgrad._workers import Workers
 from sknatgrad.inference._posterior import Posterior
 
 if TYPE_CHECKING:
+    from sknatgrad._prior import Prior
     from sknatgrad._typing import Array, Codes, Matrix, RowSource
 
 
@@ -178,7 +180,7 @@ class StreamingMixin:
             stream = self._begun(shape) if stream is None else stream
             self._check_unchanged(stream, shape)
             weight, totals = check_batch_weights(sample_weight, self.class_weight, self.classes_, codes, stream.totals)
-            prior = prior_precision(self.C, X.shape[1], intercept=self.fit_intercept)
+            prior = prior_of(self, self.classes_)
             share = self.forgetting ** len(codes)
             if share < 1.0:
                 weight = weight * self.forgetting ** np.arange(codes.size - 1.0, -1.0, -1.0)
@@ -192,7 +194,7 @@ class StreamingMixin:
             self._stream = stream._replace(totals=totals)
             theta = stream.evidence.theta
             self._publish(theta, self.classes_, np.float32 if X.dtype == np.float32 else np.float64)
-            self._keep_posterior(theta, stream.evidence.information, prior)
+            self._keep_posterior(theta, stream.evidence.information, prior.precision)
         return self
 
     def _begun(self: Any, shape: tuple[int, int]) -> Stream:
@@ -212,16 +214,17 @@ class StreamingMixin:
             )
             raise ValueError(message)
 
-    def _learnt(self: Any, source: MemorySource, prior: Array, stream: Stream, past: Evidence | None) -> Evidence:
-        chosen = plan(self.fisher, Shape.of(source.X, source.n_logits, prior.size), adaptive=False)
+    def _learnt(self: Any, source: MemorySource, prior: Prior, stream: Stream, past: Evidence | None) -> Evidence:
+        chosen = plan(self.fisher, Shape.of(source.X, source.n_logits, prior.precision.size), adaptive=False)
         if past is None:
             nowhere = np.zeros_like(stream.evidence.theta)
             at_even = source.total(MeasureKernel(nowhere, TrueExpectation(), chosen.structure)).information
-            past = Evidence(nowhere, nowhere, at_even.scaled(FOUNDATION / source.codes.size))
-        batch = Objective(source, prior, chosen, self._seed() + stream.n_batches, LastError.of(self.tol))
+            past = prior.foundation(at_even.scaled(FOUNDATION / source.codes.size))
+        seed, last_error = self._seed() + stream.n_batches, LastError.of(self.tol)
+        batch = Objective(source, prior.precision, chosen, seed, last_error, prior.mean, past)
         # steps have their own length: a number is for the textbook
-        rule = self._rule()._replace(penalised=True, learning_rate=None)
-        evidence, step = learn(batch, past, stream.evidence.theta, rule)
+        rule = self._rule(prior)._replace(penalised=True, learning_rate=None)
+        evidence, step = learn(batch, stream.evidence.theta, rule)
         if step.outcome is Outcome.overflow:
             refuse_infinite(self, source.X)
             raise ValueError(overflow_advice(largest_value(source.X), float(source.weight.max()), self.C))
@@ -248,15 +251,16 @@ class StreamingMixin:
             if hasattr(self, name):
                 delattr(self, name)
 
-    def _keep_information(self: Any, theta: Array, source: RowSource, totals: Array) -> None:
+    def _keep_information(self: Any, theta: Array, source: RowSource, totals: Array, prior: Prior) -> None:
         """Keep the covariance, and what a stream could go on from."""
         true = source.total(MeasureKernel(theta, TrueExpectation(), DenseInformation))
-        prior = prior_precision(self.C, self.n_features_in_, intercept=self.fit_intercept)
-        self._keep_posterior(theta, true.information, prior)
+        self._keep_posterior(
+            theta, prior.pooled(Evidence(theta, true.gradient, true.information)).information, prior.precision
+        )
         own = true
         if self.fisher != "true":
             own = source.total(MeasureKernel(theta, expectation_of(self.fisher, self._seed()), STRUCTURES[self.fisher]))
-        evidence = Evidence(theta, true.gradient, own.information)
+        evidence = prior.pooled(Evidence(theta, true.gradient, own.information))
         self._stream = Stream(self.fisher, evidence, totals, n_batches=1)
 
     def _keep_posterior(self: Any, theta: Array, information: Any, prior: Array) -> None:

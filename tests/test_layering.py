@@ -12,7 +12,7 @@ LAYERS = [
     {"_typing", "_array", "exceptions", "_sklearn", "_workers"},
     {"_design", "_categorical", "_parameters"},
     {"_information"},
-    {"_measure", "_sources", "_evidence"},
+    {"_measure", "_sources", "_evidence", "_prior"},
     {"_damping", "_stopping", "_conjugate", "_descent", "_refine", "_strategy", "_objective", "_samples", "_recursion"},
     {"_reporting"},
     {
@@ -24,6 +24,7 @@ LAYERS = [
         "_problem",
         "_survey",
         "_streaming",
+        "_transfer",
         "_validation",
         "inference",
     },

@@ -173,7 +173,7 @@ def test_columns_that_a_sample_hardly_sees_are_not_taken_far(monkeypatch):
 def test_a_sample_knows_of_one_row_more():
     problem = make_problem(3, n_rows=200)
     objective = problem.objective("true")
-    level = objective.on_sample(100, accuracy=1e-8)
+    level = objective.on_sample(objective.source.sample(100), 100, accuracy=1e-8)
     X, weight = np.column_stack([level.source.X, np.ones(len(level.source.X))]), level.source.weight[:, None]
     row = (weight**2 * X**4).sum(axis=0) / (weight * X**2).sum(axis=0)
     # but for the intercept

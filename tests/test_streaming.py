@@ -1,6 +1,7 @@
 """Learning from batches: against fits to all rows, and against the recursion written out."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -518,7 +519,7 @@ def test_products_know_of_the_past(n_classes):
     batch = problem.objective("diagonal")
     here = batch.measure(problem.theta)
     past = Evidence(0.5 * problem.theta, np.ones_like(problem.theta), here.information)
-    landscape = Recursion(batch, past)
+    landscape = Recursion(replace(batch, past=past))
     moves = np.random.default_rng(0).normal(size=(2, *problem.theta.shape))
     expected = batch.products(here, moves) + np.array([past.information.matvec(move) for move in moves])
     np.testing.assert_allclose(landscape.products(landscape.measure(problem.theta), moves), expected)

@@ -102,7 +102,7 @@ class WholeCurvature:
 
     @cached_property
     def _gradient(self) -> Array:
-        return self.sums.gradient + self._prior @ self.totals.contrasts.params(self.fitted.theta).ravel()
+        return self.sums.gradient + self._prior @ self.totals.contrasts.params(self.fitted.away).ravel()
 
     @property
     def loss(self) -> float:
@@ -183,7 +183,7 @@ class SomeCurvature:
 
     @cached_property
     def _gradient(self) -> Array:
-        gradient: Array = self._measured.gradient + self.fitted.prior * self.fitted.theta
+        gradient: Array = self._measured.gradient + self.fitted.prior * self.fitted.away
         return gradient
 
     @cached_property

@@ -10,6 +10,7 @@ import numpy as np
 from sknatgrad._categorical import predict
 from sknatgrad._design import Design
 from sknatgrad._parameters import join, prior_precision
+from sknatgrad._transfer import prior_of
 from sknatgrad._validation import INTERCEPT, check_model, feature_names
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Fitted(NamedTuple):
 
     theta: Array  # (q, d)
     prior: Array  # (d,), the precision of each column's coefficients
+    mean: Array  # (q, d), where it is centred
     classes: Any  # (K,)
     names: tuple[str, ...]  # of the d columns
     intercept: bool
@@ -41,7 +43,12 @@ class Fitted(NamedTuple):
     @property
     def penalty(self) -> float:
         """Its value, in nats."""
-        return 0.5 * float((self.prior * self.theta**2).sum())
+        return 0.5 * float((self.prior * self.away**2).sum())
+
+    @property
+    def away(self) -> Array:
+        """Coefficients as the penalty sees them, ``(q, d)``."""
+        return self.theta - self.mean
 
     @classmethod
     def of(cls, estimator: Any, X: Any) -> Fitted:
@@ -59,7 +66,7 @@ class Fitted(NamedTuple):
             names = [str(name) for name in given]
         return cls(
             theta,
-            _prior(estimator, n_features, intercept=intercept),
+            *_prior(estimator, theta.shape, intercept=intercept),
             np.asarray(estimator.classes_),
             (*names, INTERCEPT) if intercept else tuple(names),
             intercept,
@@ -103,8 +110,22 @@ class Fitted(NamedTuple):
             raise ValueError(message)
 
 
-def _prior(estimator: Any, n_features: int, *, intercept: bool) -> Array:
-    """Return the precision of the prior of each column, ``(d,)``, that the estimator's penalty stands for."""
+def _prior(estimator: Any, shape: tuple[int, ...], *, intercept: bool) -> tuple[Array, Array]:
+    """Return precision ``(d,)`` and mean ``(q, d)`` of the prior that the estimator's penalty stands for."""
+    if getattr(estimator, "prior", None) is not None:
+        given = prior_of(estimator, estimator.classes_)
+        if given.past is None:
+            return given.precision, given.mean
+        message = (
+            "estimator has an earlier model, or a matrix, as its prior, which infer does not know of; its covariance_, "
+            "with store_covariance=True, does."
+        )
+        raise ValueError(message)
+    precision = _ridge(estimator, shape[1] - intercept, intercept=intercept)
+    return precision, np.zeros(shape)
+
+
+def _ridge(estimator: Any, n_features: int, *, intercept: bool) -> Array:
     if not (hasattr(estimator, "C") or hasattr(estimator, "C_")):
         message = (
             f"estimator is a {type(estimator).__name__}, which does not say by a parameter C what its penalty was; "
