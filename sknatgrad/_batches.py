@@ -14,6 +14,7 @@ from sknatgrad._survey import Survey
 from sknatgrad._validation import (
     check_part,
     codes_among,
+    is_empty,
     known_classes,
     naming,
     refuse_infinite,
@@ -97,7 +98,7 @@ class _Reader:
     """Begins passes, and checks what they give."""
 
     def __init__(self, estimator: Any, batches: Any) -> None:
-        if not callable(batches) and (not hasattr(batches, "__iter__") or iter(batches) is batches):
+        if not callable(batches) and (not hasattr(batches, "__iter__") or hasattr(batches, "__next__")):
             message = (
                 f"batches is a {type(batches).__name__}, which cannot be read more than once; pass a list of batches, "
                 "or a function that begins a new pass, such as lambda: reader(path)."
@@ -119,8 +120,7 @@ class _Reader:
                 )
                 raise ValueError(message)
             X, y, *weights = batch
-            if len(y) == 0:
-                # of a file that was filtered while it was read
+            if is_empty(X, y):
                 continue
             name = f"batch {number}"
             with naming(name):
@@ -151,7 +151,13 @@ class _Reader:
         codes = np.argsort(order)[numbered]
         if reserve.complete:
             return of_rows(self.estimator, X, survey.labels, codes, weight, workers)
-        return of_far_rows(self.estimator, survey, self._source(survey, Batch(X, codes, weight), workers))
+        source = self._source(survey, Batch(X, codes, weight), workers)
+        return of_far_rows(self.estimator, survey, source, self._check_finite)
+
+    def _check_finite(self) -> None:
+        for name, (X, _, _) in self._passing():
+            with naming(name):
+                refuse_infinite(self.estimator, X)
 
     def _source(self, survey: Survey, reserve: Batch, workers: Workers) -> Callable[[Array, int], BatchSource]:
         def source(factors: Array, n_logits: int) -> BatchSource:

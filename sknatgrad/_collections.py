@@ -16,7 +16,7 @@ from sknatgrad._parameters import logits_for
 from sknatgrad._sources import Batch
 from sknatgrad._sources.cluster import Chunk, ChunkError, ClusterSource, computed
 from sknatgrad._survey import Survey
-from sknatgrad._validation import check_part, codes_among, naming, refuse_infinite
+from sknatgrad._validation import check_part, codes_among, is_empty, naming, refuse_infinite
 from sknatgrad.inference._fitted import FEW_ROWS
 
 if TYPE_CHECKING:
@@ -135,19 +135,17 @@ class Table(NamedTuple):
         meta = X._meta if is_frame(X) else np.empty((0, X.shape[1]))  # noqa: SLF001 - Dask's name for what a block is like
         validate_data(estimator, meta, reset=reset, skip_check_array=True)
         bare = dask.delayed(bare_of(estimator), traverse=False)
-        tasks = [_survey(bare, number, *block) for number, block in enumerate(blocks)]
-        surveys = computed(tasks, [list(block) for block in blocks])
-        bad = [str(survey) for survey in surveys if isinstance(survey, ChunkError)]
-        if bad:
-            raise ValueError(bad[0])
-        found = [number for number, survey in enumerate(surveys) if survey is not None]
+        surveys = _surveys(bare, list(enumerate(blocks)))
+        found = [(block, survey) for block, survey in zip(enumerate(blocks), surveys, strict=True) if survey]
         if not found:
             message = "X has no rows; a fit needs rows of two classes or more."
             raise ValueError(message)
-        survey = reduce(Survey.merge, (surveys[number] for number in found))
-        return cls(
-            bare, [(number, blocks[number]) for number in found], [surveys[number].n_rows for number in found], survey
-        )
+        survey = reduce(Survey.merge, (survey for _, survey in found))
+        return cls(bare, [block for block, _ in found], [survey.n_rows for _, survey in found], survey)
+
+    def check(self) -> None:
+        """Look at every block once more."""
+        _surveys(self.bare, self.blocks)
 
     def source(self, classes: Any, factors: Array) -> ClusterSource:
         """Return the rows where they live, each weighted by the factor of its class."""
@@ -169,11 +167,6 @@ def bare_of(estimator: Any) -> Any:
     return bare
 
 
-def has_rows(X: Any, y: Any) -> bool:
-    """Say whether a block has rows: one of a file that was filtered while it was read may have none."""
-    return bool(len(y) or X.shape[0])
-
-
 def part_of(bare: Any, X: Any, y: Any, weight: Any) -> tuple[Matrix, Any, Array]:
     """Return rows, labels and weights of a block."""
     labels = np.asarray(y)
@@ -182,9 +175,19 @@ def part_of(bare: Any, X: Any, y: Any, weight: Any) -> tuple[Matrix, Any, Array]
     return check_part(bare, X, labels, weight, reset=False)
 
 
+def _surveys(bare: Any, blocks: list[tuple[int, Block]]) -> list[Survey | None]:
+    """Return what each block holds, None where that is nothing; raise the first error."""
+    tasks = [_survey(bare, number, *block) for number, block in blocks]
+    surveys = computed(tasks, [list(block) for _, block in blocks])
+    bad = [str(survey) for survey in surveys if isinstance(survey, ChunkError)]
+    if bad:
+        raise ValueError(bad[0])
+    return list(surveys)
+
+
 @dask.delayed(pure=False)
 def _survey(bare: Any, number: int, X: Any, y: Any, weight: Any) -> Survey | ChunkError | None:
-    if not has_rows(X, y):
+    if is_empty(X, y):
         return None
     try:
         with naming(f"block {number}", ChunkError):

@@ -351,11 +351,10 @@ class NaturalGradientLogisticRegression(BatchesMixin, StreamingMixin, Prediction
         return tags
 
     def _objective(self, problem: Problem, prior: Prior, rule: Rule) -> Objective:
-        mean = columns_of(prior.mean, problem.kept, self.n_features_in_)
         precision = columns_of(prior.precision[None], problem.kept, self.n_features_in_)[0]
         chosen = plan(self.fisher, problem.shape, adaptive=rule.adaptive, leap=rule.max_kl is None)
         last_error = LastError.of(rule.tol)
-        return Objective(problem.source, precision, chosen, self._seed(), last_error, mean, prior.past)
+        return Objective(problem.source, precision, chosen, self._seed(), last_error, prior.mean, prior.past)
 
     def _seed(self) -> int:
         # the global generator is not touched where nothing is drawn

@@ -62,7 +62,7 @@ def merge(models: Sequence[Any]) -> Any:
         gradient = gradient + stream.evidence.slope(anchor.theta)
         information = information.merge(stream.evidence.information)
     prior = prior_of(first, first.classes_)
-    slope = gradient + prior.precision * (anchor.theta - prior.mean)
+    slope = gradient + prior.precision * prior.away(anchor.theta)
     move = -centre(information.precision(prior.precision).solve(slope))
     theta = anchor.theta + move
     merged = clone(first)
@@ -114,7 +114,7 @@ def _kind(model: Any) -> tuple[Any, ...]:
     return (
         fisher,
         precision.tolist(),
-        mean.tolist(),
+        None if mean is None else mean.tolist(),
         model.fit_intercept,
         model.classes_.tolist(),
         model.n_features_in_,

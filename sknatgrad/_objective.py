@@ -45,7 +45,7 @@ class Objective:
     plan: Plan
     seed: int = 0
     last_error: LastError = field(default_factory=LastError)
-    mean: Array | float = 0.0  # (q, d), where the prior is centred
+    mean: Array | None = None  # (q, d), where the prior is centred; None is 0
     past: Evidence | None = None  # what is known besides
     preconditioner: Preconditioner = field(init=False)
     _draws: Iterator[int] = field(default_factory=count, init=False)
@@ -74,21 +74,25 @@ class Objective:
         return Measured(
             theta=theta,
             loss=loss,
-            gradient=sums.gradient + self.slope_beside(theta),
+            gradient=sums.gradient + self._slope_beside(theta),
             information=information,
             weight=sums.weight,
             worst=sums.worst,
             scores=scores,
         )
 
+    def away(self, theta: Array) -> Array:
+        """Return θ − μ."""
+        return theta if self.mean is None else theta - self.mean
+
     def _beside(self, theta: Array) -> float:
         """Return what prior and past add to the loss."""
-        own = 0.5 * float((self.prior * (theta - self.mean) ** 2).sum())
+        own = 0.5 * float((self.prior * self.away(theta) ** 2).sum())
         return own if self.past is None else own + self.past.rise(theta)
 
-    def slope_beside(self, theta: Array) -> Array:
+    def _slope_beside(self, theta: Array) -> Array:
         """Return what prior and past add to the gradient, ``(q, d)``."""
-        own: Array = self.prior * (theta - self.mean)
+        own: Array = self.prior * self.away(theta)
         return own if self.past is None else own + self.past.slope(theta)
 
     def _with_past(self, information: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 
 from sknatgrad._evidence import Evidence
 from sknatgrad._information import DenseInformation, DiagonalInformation, restructured
-from sknatgrad._parameters import centre, prior_precision
+from sknatgrad._parameters import centre
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,13 +25,17 @@ class Prior(NamedTuple):
     """½ (θ − μ)ᵀ (I ⊗ diag(λ) + F₀) (θ − μ)."""
 
     precision: Array  # (d,), λ, the same for all classes
-    mean: Array  # (q, d), μ
+    mean: Array | None = None  # (q, d), μ; None is 0
     past: Evidence | None = None  # with F₀, where there is more to it
 
     @property
     def proper(self) -> bool:
         """Whether it holds anything."""
         return bool(self.precision.any()) or self.past is not None
+
+    def away(self, theta: Array) -> Array:
+        """Return θ − μ."""
+        return theta if self.mean is None else theta - self.mean
 
     def pooled(self, evidence: Evidence) -> Evidence:
         """Return what rows say together with F₀, in the structure of the rows."""
@@ -44,12 +48,8 @@ class Prior(NamedTuple):
 
     def foundation(self, information: Any) -> Evidence:
         """Return next to nothing, around the mean, of rows that have this information; together with F₀."""
-        return self.pooled(Evidence(self.mean, np.zeros_like(self.mean), information))
-
-
-def plain_prior(C: float, shape: tuple[int, int], *, intercept: bool) -> Prior:
-    """Return the prior of a ridge penalty."""
-    return Prior(prior_precision(C, shape[1] - intercept, intercept=intercept), np.zeros(shape))
+        nothing = np.zeros(information.diagonal().shape)
+        return self.pooled(Evidence(nothing if self.mean is None else self.mean, nothing, information))
 
 
 def gaussian_prior(given: tuple[Any, Any], C: float, shape: tuple[int, int], *, intercept: bool) -> Prior:

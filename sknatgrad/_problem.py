@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from sknatgrad._workers import Workers
 
 
+# sums over values and weights of this size do not overflow
+HARMLESS = 1e100
+
+
 @dataclass(frozen=True)
 class Problem:
     """Rows with their labels and weights. Read through once, if that was needed to know as much."""
@@ -41,6 +45,7 @@ class Problem:
     largest: float = np.inf  # value of X by size; infinite if not known
     heaviest: float = np.inf  # weight of a row
     kept: Codes | None = None  # the columns, where they are not all
+    recheck: Callable[[], None] | None = None  # looks for values that were not there at first
 
     def refuse_overflow(self, estimator: Any) -> None:
         """Raise an error that says which input made the sums at the start overflow."""
@@ -48,6 +53,14 @@ class Problem:
         if isinstance(self.whole, MemorySource):
             refuse_infinite(estimator, self.whole.X)
             largest, heaviest = largest_value(self.whole.X), float(self.whole.weight.max())
+        elif self.recheck is not None:
+            self.recheck()
+            if max(largest, heaviest) < HARMLESS:
+                message = (
+                    f"X gave sums that are not finite, though its values are at most {largest:.1e} by size: one pass "
+                    "held NaN, infinity or others; each pass must give the same rows."
+                )
+                raise ValueError(message)
         raise ValueError(overflow_advice(largest, heaviest, estimator.C))
 
 
@@ -70,7 +83,9 @@ def of_rows(  # noqa: PLR0913, PLR0917 - all that a fit is made to
     return Problem(source, whole, shape, classes, totals, X.dtype, kept=kept)
 
 
-def of_far_rows(estimator: Any, survey: Survey, source_of: Callable[[Array, int], RowSource]) -> Problem:
+def of_far_rows(
+    estimator: Any, survey: Survey, source_of: Callable[[Array, int], RowSource], recheck: Callable[[], None]
+) -> Problem:
     """Return the problem of rows that each pass fetches anew; a source has factors ``(K,)`` for classes, and q."""
     factors = check_class_weights(estimator.class_weight, survey.labels, survey.totals)
     n_logits = logits_for(len(survey.labels))
@@ -86,4 +101,5 @@ def of_far_rows(estimator: Any, survey: Survey, source_of: Callable[[Array, int]
         survey.dtype,
         survey.largest,
         survey.heaviest * float(factors.max()),
+        recheck=recheck,
     )

@@ -76,4 +76,4 @@ def learn(batch: Objective, theta: Array, rule: Rule) -> tuple[Evidence, Step]:
         here, step = state.here, last
     # without the prior, which is no row's
     information: Any = here.information
-    return Evidence(here.theta, here.gradient - batch.prior * (here.theta - batch.mean), information), step
+    return Evidence(here.theta, here.gradient - batch.prior * batch.away(here.theta), information), step

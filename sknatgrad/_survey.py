@@ -29,8 +29,9 @@ class Survey:
     @classmethod
     def of(cls, X: Matrix, labels: Any, weight: Array) -> tuple[Survey, Codes]:
         """Return that of a batch, and the index of each label."""
-        found, codes = encode(labels)
-        totals = totals_of_all(codes, weight, len(found))
+        found, codes = encode(labels, part=True)
+        with np.errstate(over="ignore"):
+            totals = totals_of_all(codes, weight, len(found))
         stored = stored_bytes_per_row(X) / 8.0 * len(codes)
         heaviest = float(weight.max(initial=0.0))
         return cls(found, totals, len(codes), stored, largest_value(X), heaviest, X.dtype), codes
@@ -42,7 +43,9 @@ class Survey:
             message = f"y holds labels of different kinds, such as {mine!r} and {others!r}; they must be of one kind."
             raise ValueError(message)
         if len(self.labels) == len(other.labels) and (self.labels == other.labels).all():
-            labels, totals = self.labels, self.totals + other.totals
+            labels = self.labels
+            with np.errstate(over="ignore"):
+                totals = self.totals + other.totals
         else:
             labels, place = np.unique(np.concatenate([self.labels, other.labels]), return_inverse=True)
             totals = np.bincount(place, weights=np.concatenate([self.totals, other.totals])).astype(np.float64)

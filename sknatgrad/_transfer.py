@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
-from sknatgrad._parameters import logits_for
-from sknatgrad._prior import REMEDY, Prior, gaussian_prior, plain_prior, posterior_prior
+from sknatgrad._parameters import logits_for, prior_precision
+from sknatgrad._prior import REMEDY, Prior, gaussian_prior, posterior_prior
 from sknatgrad._validation import check_covariance_size
 
 
 def prior_of(estimator: Any, classes: Any) -> Prior:
     """Return the prior for such classes and the features that the estimator has seen."""
-    shape = (logits_for(len(classes)), estimator.n_features_in_ + estimator.fit_intercept)
     given = estimator.prior
     if given is None:
-        return plain_prior(estimator.C, shape, intercept=estimator.fit_intercept)
+        return Prior(prior_precision(estimator.C, estimator.n_features_in_, intercept=estimator.fit_intercept))
     if isinstance(given, (tuple, list)):
+        shape = (logits_for(len(classes)), estimator.n_features_in_ + estimator.fit_intercept)
         if len(given) != 2:  # noqa: PLR2004 - a mean and a precision
             message = f"prior is a {type(given).__name__} of {len(given)}; {REMEDY}."
             raise ValueError(message)

@@ -97,7 +97,7 @@ def codes_of(estimator: Any, y: Any, n_rows: int) -> Codes:
 
 def codes_among(classes: Any, labels: Any) -> Codes:
     """Return the index of each label among the classes, in the smallest type that holds it."""
-    found, codes = encode(labels)
+    found, codes = encode(labels, part=True)
     code_of = {label: code for code, label in enumerate(classes.tolist())}
     unknown = [label for label in found.tolist() if label not in code_of]
     if unknown:
@@ -150,6 +150,12 @@ def check_part(estimator: Any, X: Matrix, y: Any, sample_weight: Any, *, reset: 
     return canonical(checked), labels, check_weights(sample_weight, len(labels), some=False)
 
 
+def is_empty(X: Any, y: Any) -> bool:
+    """Say whether a part has no rows, as one of a file that was filtered while it was read."""
+    n_rows = X.shape[0] if getattr(X, "shape", ()) else len(X) if hasattr(X, "__len__") else 1
+    return n_rows == 0 and np.size(y) == 0
+
+
 def check_batch(estimator: Any, X: Matrix, y: Any, classes: Any, *, begins: bool) -> tuple[Matrix, Codes]:
     """Return the rows of a batch of a stream and the code of each label; sets features and classes at the beginning."""
     if begins and classes is None:
@@ -198,12 +204,18 @@ def check_batch_weights(
     return (weight if class_weight is None else weight * factors[codes]), totals
 
 
-def encode(labels: Any) -> tuple[Any, Codes]:
-    """Return the classes, sorted, and each label's index among them, in the smallest type that holds it."""
+def encode(labels: Any, *, part: bool = False) -> tuple[Any, Codes]:
+    """Return the classes, sorted, and each label's index among them, in the smallest type that holds it.
+
+    Of a `part` of the rows it is no wonder if most labels are different.
+    """
     if labels.dtype.kind in "iuf" and labels.ndim == 1 and labels.size and _are_few_integers(labels):
         return _encode_integers(labels)
-    check_classification_targets(labels)
+    if not part:
+        check_classification_targets(labels)
     classes, codes = np.unique(labels, return_inverse=True)
+    if part:
+        check_classification_targets(np.repeat(classes, 3))
     return classes, codes.astype(_smallest_type(len(classes)), copy=False)
 
 
@@ -256,6 +268,9 @@ def check_row_weights(sample_weight: Any, class_weight: Any, classes: Any, codes
 
 def check_class_weights(class_weight: Any, classes: Any, totals: Array) -> Array:
     """Return the factor of each class, ``(K,)``, from the sums of its rows' sample weights; two must have weight."""
+    if not totals.any():
+        message = "sample_weight is zero for every row; at least one weight must be positive."
+        raise ValueError(message)
     if np.count_nonzero(totals) < MIN_CLASSES:
         message = (
             f"y and sample_weight leave only one class with a positive weight, {classes[totals > 0].tolist()[0]!r}; a "

@@ -22,7 +22,6 @@ from sknatgrad._collections import (
     any_collection,
     bare_of,
     blocks_of,
-    has_rows,
     head_of,
     lengths_of,
     part_of,
@@ -36,6 +35,7 @@ from sknatgrad._strategy import Shape
 from sknatgrad._validation import (
     check_class_weights,
     codes_among,
+    is_empty,
     naming,
     unchanged_on_error,
 )
@@ -245,13 +245,15 @@ def _surveyed(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Problem:
     """Return the problem that collections pose."""
     table = Table.of(estimator, X, y, sample_weight, reset=True)
     table.survey.check_classes()
-    return of_far_rows(estimator, table.survey, lambda factors, _: table.source(table.survey.labels, factors))
+    return of_far_rows(
+        estimator, table.survey, lambda factors, _: table.source(table.survey.labels, factors), table.check
+    )
 
 
 @dask.delayed(pure=False)
 def _right(model: Any, number: int, X: Any, y: Any, weight: Any) -> tuple[float, float]:
     """Return the weight of the rows that are classified right, and of all."""
-    if not has_rows(X, y):
+    if is_empty(X, y):
         return 0.0, 0.0
     with naming(f"block {number}", ChunkError):
         _, labels, weights = part_of(model, X, y, weight)

@@ -48,8 +48,10 @@ class MappedRows:
         with suppress(OSError):
             path = Path(mapped.filename)
             rows = cls(X, offset, path.name, os.open(path, os.O_RDONLY))
-            rows.check()
             # the map may be of a file that has been replaced by another one of the same name
+            if not _is_mapped(os.fstat(rows.descriptor).st_ino, X.__array_interface__["data"][0]):
+                return None
+            rows.check()
             witnesses = np.linspace(0, X.shape[0] - 1, WITNESSES).astype(int).tolist()
             if all(rows.read(row, row + 1).tobytes() == X[row : row + 1].tobytes() for row in witnesses):
                 return rows
@@ -98,6 +100,17 @@ def _map_of(X: Any) -> Any:
             return X if X.filename is not None else None
         X = X.base
     return None
+
+
+def _is_mapped(inode: int, address: int) -> bool:
+    """Say whether it is this file that is mapped to an address, as far as the system tells."""
+    with suppress(OSError, ValueError), Path("/proc/self/maps").open(encoding="utf-8") as maps:
+        for line in maps:
+            span, _, _, _, number, *_ = line.split()
+            first, last = (int(end, 16) for end in span.split("-"))
+            if first <= address < last:
+                return int(number) == inode
+    return True
 
 
 def _row_after_row(X: Array) -> bool:

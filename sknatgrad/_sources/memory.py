@@ -114,7 +114,10 @@ class MemorySource:
         """Return a source of about `n_rows` of the rows, copied; each class weighs in it what it weighs here."""
         rows = spread(self.codes, self.weight, n_rows)
         codes, weight = self.codes[rows], self.weight[rows]
-        here = class_totals(codes, weight)
+        # the last classes may have no weight, and no row in it
+        here = np.zeros_like(self._class_totals)
+        found = class_totals(codes, weight)
+        here[: found.size] = found
         factors = np.divide(self._class_totals, here, out=np.zeros_like(here), where=here > 0)
         return MemorySource(self._picked(rows), codes, weight * factors[codes], self.n_logits, self.workers)
 

@@ -84,8 +84,9 @@ class Reserve:
 
     def _rare(self) -> Array:
         """Return the draw up to which rows of each class are kept beyond the others, ``(K,)``."""
-        codes = np.concatenate([part.codes for part in self._parts])
-        draw = np.concatenate([part.draw for part in self._parts])
+        counts = np.concatenate([part.weight for part in self._parts]) > 0
+        codes = np.concatenate([part.codes for part in self._parts])[counts]
+        draw = np.concatenate([part.draw for part in self._parts])[counts]
         order = np.lexsort((draw, codes))
         codes, draw = codes[order], draw[order]
         first = np.searchsorted(codes, np.arange(self._of_class.size + 1))

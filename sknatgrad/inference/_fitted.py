@@ -27,7 +27,7 @@ class Fitted(NamedTuple):
 
     theta: Array  # (q, d)
     prior: Array  # (d,), the precision of each column's coefficients
-    mean: Array  # (q, d), where it is centred
+    mean: Array | None  # (q, d), where it is centred; None is 0
     classes: Any  # (K,)
     names: tuple[str, ...]  # of the d columns
     intercept: bool
@@ -48,7 +48,7 @@ class Fitted(NamedTuple):
     @property
     def away(self) -> Array:
         """Coefficients as the penalty sees them, ``(q, d)``."""
-        return self.theta - self.mean
+        return self.theta if self.mean is None else self.theta - self.mean
 
     @classmethod
     def of(cls, estimator: Any, X: Any) -> Fitted:
@@ -110,7 +110,7 @@ class Fitted(NamedTuple):
             raise ValueError(message)
 
 
-def _prior(estimator: Any, shape: tuple[int, ...], *, intercept: bool) -> tuple[Array, Array]:
+def _prior(estimator: Any, shape: tuple[int, ...], *, intercept: bool) -> tuple[Array, Array | None]:
     """Return precision ``(d,)`` and mean ``(q, d)`` of the prior that the estimator's penalty stands for."""
     if getattr(estimator, "prior", None) is not None:
         given = prior_of(estimator, estimator.classes_)
@@ -121,8 +121,7 @@ def _prior(estimator: Any, shape: tuple[int, ...], *, intercept: bool) -> tuple[
             "with store_covariance=True, does."
         )
         raise ValueError(message)
-    precision = _ridge(estimator, shape[1] - intercept, intercept=intercept)
-    return precision, np.zeros(shape)
+    return _ridge(estimator, shape[1] - intercept, intercept=intercept), None
 
 
 def _ridge(estimator: Any, n_features: int, *, intercept: bool) -> Array:
