@@ -36,7 +36,7 @@ types: $(VENV)/.lint
 doctest: $(VENV)/.test
 	$(TEST) $(BIN)/python -m pytest --doctest-modules sknatgrad --doctest-glob '*.md' README.md docs
 
-examples: $(VENV)/.plots
+examples: $(VENV)/.examples
 	for example in examples/*.py; do echo "== $$example"; $(TEST) $(BIN)/python -W error $$example || exit 1; done
 
 test-lowest:  ## the test suite at the lowest versions that pyproject.toml admits

@@ -20,6 +20,7 @@ from sknatgrad._validation import (
     refuse_infinite,
     totals_of_all,
     unchanged_on_error,
+    weighted,
 )
 from sknatgrad._workers import Workers
 
@@ -39,8 +40,9 @@ class BatchesMixin:
 
         The first pass checks all batches, counts classes and keeps up to 256 MiB of the rows. If that is all of them,
         they are fitted in memory; otherwise the fit begins at the optimum of that sample, and takes few more passes:
-        with ``fisher='true'`` and as many as a few hundred columns, three or four as a rule. The next batch is read
-        while one is worked on, and there are never more than two at a time.
+        with ``fisher='true'`` and as many as a few hundred columns, three to six as a rule. The next batch is read
+        while one is worked on, so an array must not be filled again once it was given; there are never more than two
+        at a time.
 
         Parameters
         ----------
@@ -110,6 +112,11 @@ class _Reader:
     def _passing(self) -> Iterator[tuple[str, tuple[Matrix, Any, Array]]]:
         """Yield rows, labels and sample weights of the batches of one pass that have any, with what to call them."""
         given = self.batches() if callable(self.batches) else self.batches
+        if not hasattr(given, "__iter__"):
+            message = (
+                f"batches() gave a {type(given).__name__}; it must begin a pass over batches, as a generator does."
+            )
+            raise ValueError(message)
         begins = self.n_passes == 0
         self.n_passes += 1
         for number, batch in enumerate(given):
@@ -141,7 +148,7 @@ class _Reader:
                 survey = new if survey is None else survey.merge(new)
             # numbered as they appear: what other labels there are is not known yet
             numbers = [appeared.setdefault(label, len(appeared)) for label in new.labels.tolist()]
-            reserve.add(X, np.array(numbers)[codes], weight)
+            reserve.add(X, np.array(numbers, dtype=np.min_scalar_type(len(appeared)))[codes], weight)
         if survey is None:
             message = "batches gave no rows; a fit needs rows of two classes or more."
             raise ValueError(message)
@@ -152,7 +159,7 @@ class _Reader:
         if reserve.complete:
             return of_rows(self.estimator, X, survey.labels, codes, weight, workers)
         source = self._source(survey, Batch(X, codes, weight), workers)
-        return of_far_rows(self.estimator, survey, source, self._check_finite)
+        return of_far_rows(self.estimator, survey, source, self._check_finite, SAMPLE_BYTES)
 
     def _check_finite(self) -> None:
         for name, (X, _, _) in self._passing():
@@ -176,7 +183,7 @@ class _Reader:
             with naming(name):
                 codes = codes_among(survey.labels, labels)
             count += len(codes)
-            yield Batch(X, codes, weight * factors[codes])
+            yield Batch(X, codes, weighted(weight, factors, codes))
         if count != survey.n_rows:
             message = (
                 f"batches gave {count:,} rows in pass {self.n_passes} and {survey.n_rows:,} in the first; each pass "

@@ -16,7 +16,7 @@ from sknatgrad._parameters import logits_for
 from sknatgrad._sources import Batch
 from sknatgrad._sources.cluster import Chunk, ChunkError, ClusterSource, computed
 from sknatgrad._survey import Survey
-from sknatgrad._validation import check_part, codes_among, is_empty, naming, refuse_infinite
+from sknatgrad._validation import check_part, codes_among, is_empty, naming, refuse_infinite, weighted
 from sknatgrad.inference._fitted import FEW_ROWS
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Table(NamedTuple):
         like = dask.delayed((classes, factors), traverse=False)
         firsts = np.cumsum([0, *self.sizes[:-1]]).tolist()
         chunks = [
-            Chunk(_batch(self.bare, like, number, *block), first, size)
+            Chunk(_batch, (self.bare, like, number, *block), first, size)
             for (number, block), first, size in zip(self.blocks, firsts, self.sizes, strict=True)
         ]
         return ClusterSource(tuple(chunks), logits_for(len(classes)))
@@ -205,7 +205,6 @@ def head_of(bare: Any, X: Any, y: Any, weight: Any) -> Matrix:
     return part_of(bare, X, y, weight)[0][:FEW_ROWS].copy()
 
 
-@dask.delayed(pure=False)
 def _batch(  # noqa: PLR0913, PLR0917 - what there is of a block
     bare: Any, like: tuple[Any, Array], number: int, X: Any, y: Any, weight: Any
 ) -> Batch:
@@ -213,4 +212,4 @@ def _batch(  # noqa: PLR0913, PLR0917 - what there is of a block
     with naming(f"block {number}", ChunkError):
         rows, labels, weights = part_of(bare, X, y, weight)
         codes = codes_among(classes, labels)
-        return Batch(rows, codes, weights * factors[codes])
+        return Batch(rows, codes, weighted(weights, factors, codes))

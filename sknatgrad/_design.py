@@ -5,6 +5,8 @@ In the precision of what X is multiplied with: rounded factors, rounded products
 
 from __future__ import annotations
 
+import math
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,6 +15,8 @@ from scipy import sparse
 from sknatgrad._array import is_sparse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sknatgrad._typing import Array, Codes, Matrix, RowBlock
 
 
@@ -83,16 +87,16 @@ class Design(NamedTuple):
         """Return Σ weight_i x_i x_iᵀ, ``(d, d)``, symmetric to the last bit, for weights of 0 or more."""
         if is_sparse(self.X):
             return self._sparse_gram(weight)
-        rooted = self.times(np.sqrt(weight)[:, None])
+        rooted = self.times(np.sqrt(weight)[:, None], _scratch)
         # numpy sees the transpose and does half the work
         gram: Array = unlocked(rooted.T, rooted)
         return gram
 
-    def times(self, factors: Array) -> Array:
+    def times(self, factors: Array, empty: Callable[[tuple[int, ...], Any], Array] = np.empty) -> Array:
         """Return each row's design times each of its factors, ``(m, q d)``, for factors of shape ``(m, q)``."""
         n_rows, n_logits = factors.shape
         n_features = self.X.shape[1]
-        product = np.empty((n_rows, n_logits, self.n_columns), dtype=factors.dtype)
+        product = empty((n_rows, n_logits, self.n_columns), factors.dtype)
         X = self.X.toarray() if is_sparse(self.X) else self.X
         np.multiply(factors[:, :, None], X[:, None, :], out=product[:, :, :n_features], casting="same_kind")
         if self.intercept:
@@ -125,6 +129,22 @@ class Design(NamedTuple):
         X = self.X
         data = X.data.astype(weight.dtype, copy=False) * np.repeat(weight, np.diff(X.indptr))
         return sparse.csr_array((data, X.indices, X.indptr), shape=X.shape)
+
+
+_OWN = threading.local()
+
+
+def _scratch(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return memory that the next call of the same thread uses again.
+
+    Memory of this size comes from the system each time, page by page, where the process is told to give it back.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    buffer = getattr(_OWN, "buffer", None)
+    if buffer is None or buffer.size < size:
+        buffer = _OWN.buffer = np.empty(size, dtype=np.uint8)
+    scratch: Array = buffer[:size].view(dtype).reshape(shape)
+    return scratch
 
 
 def unlocked(left: Array, right: Array) -> Array:

@@ -8,15 +8,27 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
+from sknatgrad._categorical import TrueExpectation
 from sknatgrad._evidence import Evidence
+from sknatgrad._measure import MeasureKernel
 from sknatgrad._parameters import centre
+from sknatgrad._sources import MemorySource
+from sknatgrad._strategy import STRUCTURES, expectation_of
 from sknatgrad._transfer import prior_of
+from sknatgrad._validation import check_row_weights, check_rows, codes_of
+from sknatgrad._workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sknatgrad._prior import Prior
+    from sknatgrad._typing import Array
 
-def merge(models: Sequence[Any]) -> Any:
+# how far the weights of the classes may be from those that the models have learnt from
+SAME = 1e-8
+
+
+def merge(models: Sequence[Any], X: Any = None, y: Any = None, *, sample_weight: Any = None) -> Any:
     r"""Return one estimator that knows what several have learnt from different rows.
 
     Each knows the loss of its rows as a quadratic model, with its Fisher information as the curvature; models add up,
@@ -32,7 +44,12 @@ def merge(models: Sequence[Any]) -> Any:
     ----------
     models : sequence of NaturalGradientLogisticRegression
         Fitted by `partial_fit`, or by `fit` with ``store_covariance=True``: of the same classes, features, `fisher`,
-        `C` and `fit_intercept`, on rows of which none is in two of them.
+        `C`, `prior` and `fit_intercept`, on rows of which none is in two of them.
+
+    X, y, sample_weight : as for `fit`, default=None
+        If they are at hand, the rows of all the models: for one step of natural gradient descent on them, from the
+        pooled coefficients, which is taken if the loss falls. After it next to nothing is left of the error of the
+        quadratic models.
 
     Returns
     -------
@@ -42,7 +59,7 @@ def merge(models: Sequence[Any]) -> Any:
     Raises
     ------
     ValueError
-        If there is no model, one keeps no information of its rows, or they do not agree.
+        If there is no model, one keeps no information of its rows, they do not agree, or X and y are other rows.
 
     Examples
     --------
@@ -64,21 +81,53 @@ def merge(models: Sequence[Any]) -> Any:
     prior = prior_of(first, first.classes_)
     slope = gradient + prior.precision * prior.away(anchor.theta)
     move = -centre(information.precision(prior.precision).solve(slope))
-    theta = anchor.theta + move
+    evidence = Evidence(anchor.theta + move, gradient + information.matvec(move), information)
     merged = clone(first)
     for name in ("classes_", "n_features_in_", "feature_names_in_"):
         if hasattr(first, name):
             setattr(merged, name, getattr(first, name))
+    totals = np.sum([stream.totals for stream in streams], axis=0)
+    if X is not None:
+        evidence = _polished(merged, evidence, prior, totals, (X, y, sample_weight))
     merged._stream = streams[0]._replace(  # noqa: SLF001 - as above
-        evidence=Evidence(theta, gradient + information.matvec(move), information),
+        evidence=evidence,
         kept=None,
         solved=0,
-        totals=np.sum([stream.totals for stream in streams], axis=0),
+        totals=totals,
         n_batches=sum(stream.n_batches for stream in streams),
     )
-    merged._publish(theta, first.classes_, first.coef_.dtype)  # noqa: SLF001 - as above
-    merged._keep_posterior(theta, information, prior.precision)  # noqa: SLF001 - as above
+    merged._publish(evidence.theta, first.classes_, first.coef_.dtype)  # noqa: SLF001 - as above
+    merged._keep_posterior(evidence.theta, evidence.information, prior.precision)  # noqa: SLF001 - as above
     return merged
+
+
+def _polished(model: Any, evidence: Evidence, prior: Prior, totals: Array, data: tuple[Any, Any, Any]) -> Evidence:
+    """Return what the rows say after one step on them, or before it, if that has the lower loss."""
+    given, y, sample_weight = data
+    X = check_rows(model, given)
+    codes = codes_of(model, y, X.shape[0])
+    weight, found = check_row_weights(sample_weight, model.class_weight, model.classes_, codes)
+    if not np.allclose(found, totals, rtol=SAME):
+        message = (
+            f"X and y hold {found.tolist()} of the classes, where the models have learnt from {totals.tolist()}; pass "
+            "the rows of all the models with their weights, or none."
+        )
+        raise ValueError(message)
+    structure = STRUCTURES[model.fisher]
+    with Workers() as workers:
+        source = MemorySource(X, codes, weight, len(evidence.theta), workers)
+
+        def measured(theta: Array, expectation: Any) -> tuple[float, Evidence]:
+            sums = source.total(MeasureKernel(theta, expectation, structure))
+            penalty = 0.5 * float((prior.precision * prior.away(theta) ** 2).sum())
+            return sums.loss + penalty, Evidence(theta, sums.gradient, sums.information)
+
+        before, here = measured(evidence.theta, TrueExpectation())
+        slope = here.gradient + prior.precision * prior.away(here.theta)
+        metric: Any = here.information
+        step = -centre(metric.precision(prior.precision).solve(slope))
+        after, there = measured(here.theta + step, expectation_of(model.fisher))
+    return there if after <= before else evidence
 
 
 def _checked(models: Any) -> list[Any]:

@@ -84,9 +84,16 @@ def of_rows(  # noqa: PLR0913, PLR0917 - all that a fit is made to
 
 
 def of_far_rows(
-    estimator: Any, survey: Survey, source_of: Callable[[Array, int], RowSource], recheck: Callable[[], None]
+    estimator: Any,
+    survey: Survey,
+    source_of: Callable[[Array, int], RowSource],
+    recheck: Callable[[], None],
+    room: float,
 ) -> Problem:
-    """Return the problem of rows that each pass fetches anew; a source has factors ``(K,)`` for classes, and q."""
+    """Return the problem of rows that each pass fetches anew; a source has factors ``(K,)`` for classes, and q.
+
+    There is `room`, bytes, for a sample of them.
+    """
     factors = check_class_weights(estimator.class_weight, survey.labels, survey.totals)
     n_logits = logits_for(len(survey.labels))
     n_columns = estimator.n_features_in_ + estimator.fit_intercept
@@ -95,7 +102,7 @@ def of_far_rows(
     return Problem(
         source,
         source,
-        Shape(survey.n_rows, n_logits, n_columns, stored, far=True),
+        Shape(survey.n_rows, n_logits, n_columns, stored, far=True, room=room),
         survey.labels,
         survey.totals,
         survey.dtype,

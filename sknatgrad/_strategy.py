@@ -46,8 +46,9 @@ SAMPLE_SHARE = 8
 GROWTH = 16
 ROWS_A_PARAMETER = 32
 WORTH_SAMPLING = 2**18
-# the largest sample of rows that are not in memory
+# the largest sample of rows that are not in memory; and of those that are on other machines
 SAMPLE_BYTES = 2**28
+SENT_BYTES = 2**23
 
 # one (qd)² matrix of float64; a direct solve holds a handful of them at a time
 DENSE_BUDGET_BYTES = 2**28
@@ -98,6 +99,7 @@ class Shape(NamedTuple):
     stored: float  # values of X that are stored, a row
     rounding: float = np.inf  # bytes that X would take in float32, beyond those it takes as it is, a row
     far: bool = False  # whether the rows are not in memory
+    room: float = SAMPLE_BYTES  # for a sample of them
 
     @classmethod
     def of(cls, X: Matrix, n_logits: int, n_columns: int) -> Shape:
@@ -264,7 +266,7 @@ def _samples(shape: Shape) -> tuple[int, ...]:
     sizes = []
     n_rows = shape.n_rows // SAMPLE_SHARE
     if shape.far:
-        n_rows = min(n_rows, int(SAMPLE_BYTES / (8.0 * shape.stored)))
+        n_rows = min(n_rows, int(shape.room / (8.0 * shape.stored)))
     while n_rows >= ROWS_A_PARAMETER * shape.size:
         sizes.append(n_rows)
         n_rows //= GROWTH

@@ -60,7 +60,10 @@ class Survey:
         )
 
     def check_classes(self, classes: Any = None) -> None:
-        """Refuse fewer than two, or others than those that the caller knows of."""
+        """Refuse fewer than two, rows without any weight, or others than those that the caller knows of."""
+        if not self.totals.any():
+            message = "sample_weight is zero for every row; at least one weight must be positive."
+            raise ValueError(message)
         if classes is not None:
             codes_among(classes, self.labels)
             absent = sorted(set(classes.tolist()) - set(self.labels.tolist()))
@@ -75,4 +78,7 @@ class Survey:
 
 
 def _kind(labels: Any) -> str:
-    return "number" if labels.dtype.kind in "biuf" else str(labels.dtype.kind)
+    if labels.dtype.kind in "biuf":
+        return "number"
+    # pandas has its words in arrays of objects
+    return "word" if all(isinstance(label, str) for label in labels.tolist()) else str(labels.dtype.kind)

@@ -201,7 +201,7 @@ def check_batch_weights(
     weight = check_weights(sample_weight, codes.size, some=False)
     totals = before + totals_of_all(codes, weight, before.size)
     factors = class_factors(class_weight, classes, totals)
-    return (weight if class_weight is None else weight * factors[codes]), totals
+    return weighted(weight, factors, codes), totals
 
 
 def encode(labels: Any, *, part: bool = False) -> tuple[Any, Codes]:
@@ -263,14 +263,11 @@ def check_row_weights(sample_weight: Any, class_weight: Any, classes: Any, codes
     weight = check_weights(sample_weight, codes.size)
     totals = totals_of_all(codes, weight, len(classes))
     factors = check_class_weights(class_weight, classes, totals)
-    return (weight if class_weight is None else weight * factors[codes]), totals
+    return weighted(weight, factors, codes), totals
 
 
 def check_class_weights(class_weight: Any, classes: Any, totals: Array) -> Array:
     """Return the factor of each class, ``(K,)``, from the sums of its rows' sample weights; two must have weight."""
-    if not totals.any():
-        message = "sample_weight is zero for every row; at least one weight must be positive."
-        raise ValueError(message)
     if np.count_nonzero(totals) < MIN_CLASSES:
         message = (
             f"y and sample_weight leave only one class with a positive weight, {classes[totals > 0].tolist()[0]!r}; a "
@@ -282,6 +279,11 @@ def check_class_weights(class_weight: Any, classes: Any, totals: Array) -> Array
         message = f"class_weight={class_weight!r} leaves fewer than two classes with a positive weight; two are needed."
         raise ValueError(message)
     return factors
+
+
+def weighted(weight: Array, factors: Array, codes: Codes) -> Array:
+    """Return the weight of each row times the factor of its class; where all are 1, without work or memory."""
+    return weight if (factors == 1.0).all() else weight * factors[codes]
 
 
 def totals_of_all(codes: Codes, weight: Array, n_classes: int) -> Array:

@@ -31,7 +31,7 @@ from sknatgrad._estimator import NaturalGradientLogisticRegression
 from sknatgrad._problem import of_far_rows
 from sknatgrad._sklearn import fit_context
 from sknatgrad._sources.cluster import ChunkError, computed
-from sknatgrad._strategy import Shape
+from sknatgrad._strategy import SENT_BYTES, Shape
 from sknatgrad._validation import (
     check_class_weights,
     codes_among,
@@ -245,8 +245,9 @@ def _surveyed(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Problem:
     """Return the problem that collections pose."""
     table = Table.of(estimator, X, y, sample_weight, reset=True)
     table.survey.check_classes()
+    classes = table.survey.labels
     return of_far_rows(
-        estimator, table.survey, lambda factors, _: table.source(table.survey.labels, factors), table.check
+        estimator, table.survey, lambda factors, _: table.source(classes, factors), table.check, SENT_BYTES
     )
 
 

@@ -528,3 +528,37 @@ def test_products_know_of_the_past(n_classes):
     rise = landscape.measure(problem.theta + step).loss - landscape.measure(problem.theta - step).loss
     slope = np.vdot(landscape.measure(problem.theta).gradient, step)
     np.testing.assert_allclose(rise, 2.0 * slope, rtol=1e-4)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("fisher", ["true", "empirical", "kronecker", "diagonal"])
+def test_one_step_on_the_rows_polishes_a_merged_model(n_classes, fisher):
+    """By the whole matrix it squares the error; by the others it helps, or is not taken."""
+    random = np.random.default_rng(0)
+    X = random.normal(size=(4_000, 5))
+    theta = random.normal(size=(n_classes, 5))
+    y = (X @ theta.T + random.gumbel(size=(4_000, n_classes))).argmax(axis=1)
+    weight = random.uniform(0.5, 2.0, size=4_000)
+    shards = [slice(start, None, 20) for start in range(20)]
+    options = {"fisher": fisher, "store_covariance": True, "class_weight": {0: 2.0}}
+    models = [NaturalGradientLogisticRegression(**options).fit(X[s], y[s], weight[s]) for s in shards]
+    joint = NaturalGradientLogisticRegression(**options).fit(X, y, weight)
+    rough, polished = merge(models), merge(models, X, y, sample_weight=weight)
+    before, after = (abs(model.coef_ - joint.coef_).max() for model in (rough, polished))
+    exact = fisher in {"true", "empirical"} or (fisher == "kronecker" and n_classes == 2)
+    assert after < 0.1 * before if exact and fisher == "true" else after <= before
+    if exact and fisher == "true":
+        np.testing.assert_allclose(polished.covariance_, joint.covariance_, rtol=1e-2, atol=1e-4)
+    more = polished.partial_fit(X[:10], y[:10], sample_weight=weight[:10])
+    assert np.isfinite(more.coef_).all()
+
+
+def test_rows_that_polish_are_those_of_the_models():
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(200, 3)), np.arange(200) % 2
+    halves = [slice(0, 100), slice(100, 200)]
+    models = [NaturalGradientLogisticRegression(store_covariance=True).fit(X[half], y[half]) for half in halves]
+    with pytest.raises(ValueError, match=r"X and y hold \[99.0, 100.0\] of the classes, where the models have learnt"):
+        merge(models, X[1:], y[1:])
+    with pytest.raises(ValueError, match="y has shape"):
+        merge(models, X)

@@ -7,13 +7,15 @@ workers nor which of them was faster changes a bit.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import reduce
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import dask
+import numpy as np
 
+from sknatgrad._array import below
 from sknatgrad._sources.batches import Batch
 from sknatgrad._sources.memory import MemorySource
 from sknatgrad._workers import Workers
@@ -35,7 +37,8 @@ class ChunkError(ValueError):
 class Chunk:
     """A run of rows that is still to be had."""
 
-    batch: Any  # a delayed `Batch`
+    make: Callable[..., Batch]  # of the parts, once they are there
+    parts: tuple[Any, ...]  # delayed, or as they are
     first: int  # index of its first row in the whole data
     n_rows: int
 
@@ -55,23 +58,27 @@ class ClusterSource:
         next(self.passes)
         # as it is, not taken apart: one copy goes to each worker
         sent = dask.delayed(kernel, traverse=False)
-        sums = [_total(sent, chunk.batch, chunk.first, self.n_logits) for chunk in self.chunks]
+        sums = [_total(sent, chunk.make, chunk.first, self.n_logits, *chunk.parts) for chunk in self.chunks]
         while len(sums) > 1:
             sums = [_merge(sent, sums[first : first + BRANCHES]) for first in range(0, len(sums), BRANCHES)]
-        result: Result = computed(sums, [chunk.batch for chunk in self.chunks])[0]
+        result: Result = computed(sums, [chunk.parts for chunk in self.chunks])[0]
         return result
 
-    def sample(self, n_rows: int) -> ClusterSource:
-        """Return a source of about `n_rows` of the rows, which stay where they are; each class weighs what it does."""
+    def sample(self, n_rows: int) -> MemorySource:
+        """Return a source of about `n_rows` of the rows, brought here; each class weighs in it what it weighs there.
+
+        They are few: a pass over as many where they live would take longer to ask for than to compute.
+        """
         share = n_rows / sum(chunk.n_rows for chunk in self.chunks)
         sizes = [max(round(share * chunk.n_rows), 1) for chunk in self.chunks]
-        picked = [_sample(chunk.batch, size) for chunk, size in zip(self.chunks, sizes, strict=True)]
-        kept = running(lambda: dask.persist(*picked))
-        chunks = tuple(
-            replace(chunk, batch=batch, n_rows=size)
-            for chunk, batch, size in zip(self.chunks, kept, sizes, strict=True)
+        picked = [_sample(chunk.make, size, *chunk.parts) for chunk, size in zip(self.chunks, sizes, strict=True)]
+        parts = computed(picked, [chunk.parts for chunk in self.chunks])
+        return MemorySource(
+            below([part.X for part in parts]),
+            np.concatenate([part.codes for part in parts]),
+            np.concatenate([part.weight for part in parts]),
+            self.n_logits,
         )
-        return ClusterSource(chunks, self.n_logits)
 
     def rounded(self) -> ClusterSource:
         """Return the same: nothing of rows that are far is kept rounded."""
@@ -79,10 +86,10 @@ class ClusterSource:
 
 
 @dask.delayed(pure=False)
-def _total(kernel: Any, batch: Batch, first: int, n_logits: int) -> Any:
+def _total(kernel: Any, make: Callable[..., Batch], first: int, n_logits: int, *parts: Any) -> Any:
     # a worker has as many threads as Dask gave it, for other chunks
     with Workers(most=1) as workers:
-        return MemorySource(*batch, n_logits, workers, first=first).total(kernel)
+        return MemorySource(*make(*parts), n_logits, workers, first=first).total(kernel)
 
 
 @dask.delayed(pure=False)
@@ -91,8 +98,8 @@ def _merge(kernel: Any, sums: list[Any]) -> Any:
 
 
 @dask.delayed(pure=False)
-def _sample(batch: Batch, n_rows: int) -> Batch:
-    sampled = MemorySource(*batch).sample(n_rows)
+def _sample(make: Callable[..., Batch], n_rows: int, *parts: Any) -> Batch:
+    sampled = MemorySource(*make(*parts)).sample(n_rows)
     return Batch(sampled.X, sampled.codes, sampled.weight)
 
 
@@ -148,7 +155,7 @@ def _find_failing(chunks: Sequence[Any]) -> None:
     """Ask for one chunk after the other, and raise an error that names the first that cannot be had."""
     for number, chunk in enumerate(chunks):
         try:
-            dask.compute(_here(chunk))
+            dask.compute(_here(*chunk))
         except Exception as error:
             message = f"block {number} could not be computed: {type(error).__name__}: {error}"
             raise ValueError(message) from error

@@ -42,6 +42,7 @@ class Reserve:
         self.room = room  # bytes
         self.n_rows = 0  # that went by
         self._parts: list[Drawn] = []
+        self._size = 0.0  # bytes
         self._below = 1.0
         self._of_class = np.ones(0)  # (K,), the same for each class
         self._draws = np.random.default_rng(0)
@@ -57,16 +58,23 @@ class Reserve:
         self.n_rows += len(codes)
         self._know(int(codes.max()) + 1)
         rows = Drawn(X, codes, weight, draw)
-        self._parts.append(rows.picked(self._chosen(rows)))
-        while sum(part.size for part in self._parts) > self.room:
-            self._below /= 2.0
-            before = sum(len(part.codes) for part in self._parts)
-            self._of_class = self._rare()
-            for index, part in enumerate(self._parts):
-                self._parts[index] = part.picked(self._chosen(part))
-            if sum(len(part.codes) for part in self._parts) == before:
-                # a few rows that are larger than that; there is nothing more to let go
-                break
+        chosen = self._chosen(rows)
+        if not chosen.size:
+            return
+        self._parts.append(rows.picked(chosen))
+        self._size += self._parts[-1].size
+        while self._size > self.room and self._thin_out():
+            pass
+
+    def _thin_out(self) -> bool:
+        """Let about half of the rows go; say whether there were any to let go: a few may be larger than the room."""
+        self._below /= 2.0
+        self._of_class = self._rare()
+        before = self._size
+        thinned = [part.picked(self._chosen(part)) for part in self._parts]
+        self._parts = [part for part in thinned if len(part.codes)]
+        self._size = sum(part.size for part in self._parts)
+        return self._size < before
 
     def _know(self, n_classes: int) -> None:
         # a class that has not been seen yet is rare
