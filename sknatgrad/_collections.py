@@ -120,6 +120,13 @@ def _like(name: str, given: Any, lengths: Array) -> list[Any]:
     return parts_of(given)
 
 
+def check_columns(estimator: Any, X: Any, *, reset: bool) -> None:
+    """Set the estimator's feature attributes, or hold X to them, without computing anything."""
+    # Dask's name for an empty block
+    like = X._meta if is_frame(X) else np.empty((0, X.shape[1]))  # noqa: SLF001 - as said
+    validate_data(estimator, like, reset=reset, skip_check_array=True)
+
+
 class Table(NamedTuple):
     """Collections that have been checked and read through once."""
 
@@ -132,8 +139,7 @@ class Table(NamedTuple):
     def of(cls, estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Table:
         """Check the collections; sets the estimator's feature attributes, or holds X to them."""
         blocks = blocks_of(X, y, sample_weight)
-        meta = X._meta if is_frame(X) else np.empty((0, X.shape[1]))  # noqa: SLF001 - Dask's name for what a block is like
-        validate_data(estimator, meta, reset=reset, skip_check_array=True)
+        check_columns(estimator, X, reset=reset)
         bare = dask.delayed(bare_of(estimator), traverse=False)
         surveys = _surveys(bare, list(enumerate(blocks)))
         found = [(block, survey) for block, survey in zip(enumerate(blocks), surveys, strict=True) if survey]
@@ -152,7 +158,7 @@ class Table(NamedTuple):
         like = dask.delayed((classes, factors), traverse=False)
         firsts = np.cumsum([0, *self.sizes[:-1]]).tolist()
         chunks = [
-            Chunk(_batch, (self.bare, like, number, *block), first, size)
+            Chunk(_batch, (self.bare, like, number, *block), number, first, size)
             for (number, block), first, size in zip(self.blocks, firsts, self.sizes, strict=True)
         ]
         return ClusterSource(tuple(chunks), logits_for(len(classes)))
@@ -178,7 +184,7 @@ def part_of(bare: Any, X: Any, y: Any, weight: Any) -> tuple[Matrix, Any, Array]
 def _surveys(bare: Any, blocks: list[tuple[int, Block]]) -> list[Survey | None]:
     """Return what each block holds, None where that is nothing; raise the first error."""
     tasks = [_survey(bare, number, *block) for number, block in blocks]
-    surveys = computed(tasks, [list(block) for _, block in blocks])
+    surveys = computed(tasks, blocks)
     bad = [str(survey) for survey in surveys if isinstance(survey, ChunkError)]
     if bad:
         raise ValueError(bad[0])

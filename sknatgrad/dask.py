@@ -16,12 +16,14 @@ except ImportError as error:  # pragma: no cover - the tests have it
     message = "sknatgrad.dask needs the package dask, which is not here: pip install 'sknatgrad[dask]'."
     raise ImportError(message) from error
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from sknatgrad._collections import (
     Table,
     any_collection,
     bare_of,
     blocks_of,
+    check_columns,
     head_of,
     lengths_of,
     part_of,
@@ -170,7 +172,7 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
         blocks = blocks_of(X, y, sample_weight)
         model = dask.delayed(copy(self), traverse=False)
         right = [_right(model, number, *block) for number, block in enumerate(blocks)]
-        sums = computed(right, [list(block) for block in blocks])
+        sums = computed(right, enumerate(blocks))
         return float(np.divide(*np.sum(sums, axis=0)))
 
 
@@ -276,6 +278,8 @@ def _blockwise(model: Any, method: str, X: Any, options: dict[str, Any] | None =
     options = options or {}
     if not dask.is_dask_collection(X):
         return _of_block(X, model, method, options)
+    check_is_fitted(model)
+    check_columns(model, X, reset=False)
     with warnings.catch_warnings():
         # a row of the right width, to see what comes of it
         warnings.filterwarnings("ignore", "X does not have valid feature names")

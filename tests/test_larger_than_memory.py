@@ -71,6 +71,16 @@ def assert_same_bits(model, reference):
     assert model.classes_.dtype == reference.classes_.dtype
 
 
+def assert_same_fit(model, reference):
+    """The same steps on the same blocks; in other memory, BLAS may round otherwise."""
+    size = abs(coefficients(reference)).max()
+    np.testing.assert_allclose(coefficients(model), coefficients(reference), rtol=0, atol=1e-12 * size)
+    np.testing.assert_array_equal(model.classes_, reference.classes_)
+    np.testing.assert_allclose(model.loss_curve_, reference.loss_curve_, rtol=1e-12)
+    assert model.coef_.dtype == reference.coef_.dtype
+    assert model.classes_.dtype == reference.classes_.dtype
+
+
 def assert_same_optimum(model, reference, tol=1e-9):
     np.testing.assert_array_equal(model.classes_, reference.classes_)
     assert model.coef_.dtype == reference.coef_.dtype
@@ -167,7 +177,7 @@ def test_a_map_is_fitted_like_the_array(name, tmp_path, small_blocks):
     given = view(make(tmp_path / "X", X))
     y = y[: len(given)]
     assert (MappedRows.behind(given) is not None) == is_read
-    assert_same_bits(model_of().fit(given, y), model_of().fit(view(X), y))
+    assert_same_fit(model_of().fit(given, y), model_of().fit(view(X), y))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int16, np.uint8, bool, ">f8"])
@@ -176,7 +186,7 @@ def test_a_map_of_any_type_is_fitted_like_the_array(dtype, tmp_path, small_block
     X = abs(X).astype(dtype)
     mapped = written(tmp_path / "X", X)
     assert MappedRows.behind(mapped) is not None
-    assert_same_bits(model_of().fit(mapped, y), model_of().fit(X, y))
+    assert_same_fit(model_of().fit(mapped, y), model_of().fit(X, y))
 
 
 @pytest.mark.parametrize("fisher", FISHERS)
@@ -184,14 +194,14 @@ def test_a_map_is_fitted_like_the_array_by_every_metric(fisher, tmp_path, small_
     X, y = rows_of(3, n_rows=2500)
     weight = np.random.default_rng(1).integers(0, 3, len(y)).astype(float)
     model = model_of(fisher=fisher).fit(written(tmp_path / "X", X), y, weight)
-    assert_same_bits(model, model_of(fisher=fisher).fit(X, y, weight))
+    assert_same_fit(model, model_of(fisher=fisher).fit(X, y, weight))
 
 
 def test_labels_and_weights_may_be_maps_too(tmp_path, small_blocks):
     X, y = rows_of(3, n_rows=2500)
     weight = np.random.default_rng(1).uniform(size=len(y))
     maps = [written(tmp_path / name, array) for name, array in (("X", X), ("y", y), ("weight", weight))]
-    assert_same_bits(model_of().fit(*maps), model_of().fit(X, y, weight))
+    assert_same_fit(model_of().fit(*maps), model_of().fit(X, y, weight))
 
 
 def test_values_changed_in_a_copy_on_write_are_seen(tmp_path):
@@ -200,7 +210,7 @@ def test_values_changed_in_a_copy_on_write_are_seen(tmp_path):
     mapped = np.memmap(tmp_path / "X", dtype=float, mode="c", shape=X.shape)
     for array in (mapped, X):
         array[1 : len(X) // 3, 0] *= -2.0
-    assert_same_bits(model_of().fit(mapped, y), model_of().fit(X, y))
+    assert_same_fit(model_of().fit(mapped, y), model_of().fit(X, y))
 
 
 def test_values_changed_and_not_flushed_are_seen(tmp_path):
@@ -210,13 +220,13 @@ def test_values_changed_and_not_flushed_are_seen(tmp_path):
     for array in (mapped, X):
         array[1 : len(X) // 3, 0] *= -2.0
     assert MappedRows.behind(mapped) is not None
-    assert_same_bits(model_of().fit(mapped, y), model_of().fit(X, y))
+    assert_same_fit(model_of().fit(mapped, y), model_of().fit(X, y))
 
 
 def test_what_is_computed_of_a_map_is_not_sought_in_the_file(tmp_path):
     X, y = rows_of()
     mapped = written(tmp_path / "X", X)
-    assert_same_bits(model_of().fit(2.0 * mapped - 1.0, y), model_of().fit(2.0 * X - 1.0, y))
+    assert_same_fit(model_of().fit(2.0 * mapped - 1.0, y), model_of().fit(2.0 * X - 1.0, y))
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -286,7 +296,7 @@ def test_a_file_that_was_replaced_is_fitted_as_it_was_mapped(replace, tmp_path):
     # the map keeps the file, which has no name any more
     (tmp_path / "X").unlink()
     replace(tmp_path / "X", X)
-    assert_same_bits(model_of().fit(mapped, y), model_of().fit(X, y))
+    assert_same_fit(model_of().fit(mapped, y), model_of().fit(X, y))
 
 
 def test_a_file_that_was_cut_short_is_an_error(tmp_path):
@@ -640,7 +650,7 @@ def test_rows_that_all_have_room_are_read_once_and_fitted_like_the_array(contain
     X, y = rows_of(3)
     read, begun = counting(cut(container(X), y, weight))
     model = model_of(fisher=fisher, class_weight="balanced").fit_batches(read)
-    assert_same_bits(model, model_of(fisher=fisher, class_weight="balanced").fit(container(X), y, weight))
+    assert_same_fit(model, model_of(fisher=fisher, class_weight="balanced").fit(container(X), y, weight))
     assert model.n_passes_ == len(begun) == 1
 
 
@@ -679,7 +689,7 @@ def test_batches_without_rows_are_skipped(place, room, room_for):
     batches = cut(X, y, WEIGHTS)
     plain = model_of().fit_batches(batches)
     batches.insert(place, (X[:0], y[:0], WEIGHTS[:0]))
-    assert_same_bits(model_of().fit_batches(batches), plain)
+    assert_same_fit(model_of().fit_batches(batches), plain)
 
 
 class Folder:
@@ -700,7 +710,7 @@ def test_batches_may_come_in_any_iterable_that_can_be_read_again(little_room):
     as_lists = [list(batch) for batch in batches]
     for given in (tuple(batches), Folder(batches), lambda: iter(batches), lambda: batches, as_lists):
         model = model_of().fit_batches(given)
-        assert_same_bits(model, plain)
+        assert_same_fit(model, plain)
         assert model.n_passes_ == plain.n_passes_
 
 

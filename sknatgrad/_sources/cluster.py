@@ -21,7 +21,7 @@ from sknatgrad._sources.memory import MemorySource
 from sknatgrad._workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sknatgrad._typing import Kernel, Result
 
@@ -39,6 +39,7 @@ class Chunk:
 
     make: Callable[..., Batch]  # of the parts, once they are there
     parts: tuple[Any, ...]  # delayed, or as they are
+    number: int  # of the block
     first: int  # index of its first row in the whole data
     n_rows: int
 
@@ -61,7 +62,7 @@ class ClusterSource:
         sums = [_total(sent, chunk.make, chunk.first, self.n_logits, *chunk.parts) for chunk in self.chunks]
         while len(sums) > 1:
             sums = [_merge(sent, sums[first : first + BRANCHES]) for first in range(0, len(sums), BRANCHES)]
-        result: Result = computed(sums, [chunk.parts for chunk in self.chunks])[0]
+        result: Result = computed(sums, self._blocks())[0]
         return result
 
     def sample(self, n_rows: int) -> MemorySource:
@@ -72,13 +73,16 @@ class ClusterSource:
         share = n_rows / sum(chunk.n_rows for chunk in self.chunks)
         sizes = [max(round(share * chunk.n_rows), 1) for chunk in self.chunks]
         picked = [_sample(chunk.make, size, *chunk.parts) for chunk, size in zip(self.chunks, sizes, strict=True)]
-        parts = computed(picked, [chunk.parts for chunk in self.chunks])
+        parts = computed(picked, self._blocks())
         return MemorySource(
             below([part.X for part in parts]),
             np.concatenate([part.codes for part in parts]),
             np.concatenate([part.weight for part in parts]),
             self.n_logits,
         )
+
+    def _blocks(self) -> list[tuple[int, tuple[Any, ...]]]:
+        return [(chunk.number, chunk.parts) for chunk in self.chunks]
 
     def rounded(self) -> ClusterSource:
         """Return the same: nothing of rows that are far is kept rounded."""
@@ -108,24 +112,13 @@ def _here(*parts: Any) -> bool:  # noqa: ARG001 - that they could be had is the 
     return True
 
 
-def computed(tasks: Sequence[Any], chunks: Sequence[Any]) -> tuple[Any, ...]:
-    """Return the results of tasks, which depend on one chunk each or on all; if there are none, say why."""
-    try:
-        results: tuple[Any, ...] = running(lambda: dask.compute(*tasks))
-    except ChunkError as error:
-        raise ValueError(str(error)) from None
-    except Exception as error:
-        if not isinstance(error, ConnectionError):
-            _find_failing(chunks)
-        raise
-    return results
-
-
-def running(work: Callable[[], Any]) -> Any:
-    """Do work on the cluster; if it is gone, say so."""
+def computed(tasks: Sequence[Any], blocks: Iterable[tuple[int, Sequence[Any]]]) -> tuple[Any, ...]:
+    """Return the results of tasks; if there are none, say why: `blocks` are what they need, with their numbers."""
     client = _client()
     try:
-        return work()
+        results: tuple[Any, ...] = dask.compute(*tasks)
+    except ChunkError as error:
+        raise ValueError(str(error)) from None
     except BaseException as error:
         if _is_gone(client, error):
             message = (
@@ -133,7 +126,10 @@ def running(work: Callable[[], Any]) -> Any:
                 "was: connect a new client, and fit again."
             )
             raise ConnectionError(message) from error
+        if isinstance(error, Exception):
+            _find_failing(blocks)
         raise
+    return results
 
 
 def _client() -> Any:
@@ -151,11 +147,11 @@ def _is_gone(client: Any, error: BaseException) -> bool:
     return client is not None and (cancelled or client.status in {"closed", "closing"})
 
 
-def _find_failing(chunks: Sequence[Any]) -> None:
-    """Ask for one chunk after the other, and raise an error that names the first that cannot be had."""
-    for number, chunk in enumerate(chunks):
+def _find_failing(blocks: Iterable[tuple[int, Sequence[Any]]]) -> None:
+    """Ask for one block after the other, and raise an error that names the first that cannot be had."""
+    for number, parts in blocks:
         try:
-            dask.compute(_here(*chunk))
+            dask.compute(_here(*parts))
         except Exception as error:
             message = f"block {number} could not be computed: {type(error).__name__}: {error}"
             raise ValueError(message) from error
