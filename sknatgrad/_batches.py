@@ -10,13 +10,10 @@ from sknatgrad._problem import of_far_rows, of_rows
 from sknatgrad._sklearn import fit_context
 from sknatgrad._sources import Batch, BatchSource, MemorySource, Reserve
 from sknatgrad._strategy import SAMPLE_BYTES
-from sknatgrad._survey import Survey
+from sknatgrad._survey import Survey, check_part, is_empty, naming
 from sknatgrad._validation import (
-    check_part,
     codes_among,
-    is_empty,
     known_classes,
-    naming,
     refuse_infinite,
     totals_of_all,
     unchanged_on_error,

@@ -15,8 +15,8 @@ from sknatgrad._estimator import NaturalGradientLogisticRegression
 from sknatgrad._parameters import logits_for
 from sknatgrad._sources import Batch
 from sknatgrad._sources.cluster import Chunk, ChunkError, ClusterSource, computed
-from sknatgrad._survey import Survey
-from sknatgrad._validation import check_part, codes_among, is_empty, naming, refuse_infinite, weighted
+from sknatgrad._survey import Survey, check_part, is_empty, naming
+from sknatgrad._validation import codes_among, refuse_infinite, weighted
 from sknatgrad.inference._fitted import FEW_ROWS
 
 if TYPE_CHECKING:

@@ -1,17 +1,50 @@
-"""What has to be known of all rows before a fit, where they are not in memory: one sum over them."""
+"""Rows in parts, where they are not in memory: each part checked, and what has to be known of all before a fit."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sknatgrad._array import stored_bytes_per_row
-from sknatgrad._validation import MIN_CLASSES, codes_among, encode, largest_value, totals_of_all
+from sknatgrad._array import canonical, stored_bytes_per_row
+from sknatgrad._validation import (
+    MIN_CLASSES,
+    check_batch_rows,
+    check_weights,
+    codes_among,
+    encode,
+    largest_value,
+    totals_of_all,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sknatgrad._typing import Array, Codes, Matrix
+
+
+@contextmanager
+def naming(part: str, kind: type[ValueError] = ValueError) -> Iterator[None]:
+    """Say which part of the data an error is about."""
+    try:
+        yield
+    except ValueError as error:
+        message = f"{part}: {error}"
+        raise kind(message) from None
+
+
+def check_part(estimator: Any, X: Matrix, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Matrix, Any, Array]:
+    """Return some of the rows with labels and weights; sets the estimator's feature attributes, or holds X to them."""
+    checked, labels = check_batch_rows(estimator, X, y, reset=reset)
+    return canonical(checked), labels, check_weights(sample_weight, len(labels), some=False)
+
+
+def is_empty(X: Any, y: Any) -> bool:
+    """Say whether a part has no rows, as one of a file that was filtered while it was read."""
+    n_rows = X.shape[0] if getattr(X, "shape", ()) else len(X) if hasattr(X, "__len__") else 1
+    return n_rows == 0 and np.size(y) == 0
 
 
 @dataclass(frozen=True)

@@ -134,28 +134,6 @@ def check_batch_rows(estimator: Any, X: Matrix, y: Any, *, reset: bool) -> tuple
     return checked, labels
 
 
-@contextmanager
-def naming(part: str, kind: type[ValueError] = ValueError) -> Iterator[None]:
-    """Say which part of the data an error is about."""
-    try:
-        yield
-    except ValueError as error:
-        message = f"{part}: {error}"
-        raise kind(message) from None
-
-
-def check_part(estimator: Any, X: Matrix, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Matrix, Any, Array]:
-    """Return some of the rows with labels and weights; sets the estimator's feature attributes, or holds X to them."""
-    checked, labels = check_batch_rows(estimator, X, y, reset=reset)
-    return canonical(checked), labels, check_weights(sample_weight, len(labels), some=False)
-
-
-def is_empty(X: Any, y: Any) -> bool:
-    """Say whether a part has no rows, as one of a file that was filtered while it was read."""
-    n_rows = X.shape[0] if getattr(X, "shape", ()) else len(X) if hasattr(X, "__len__") else 1
-    return n_rows == 0 and np.size(y) == 0
-
-
 def check_batch(estimator: Any, X: Matrix, y: Any, classes: Any, *, begins: bool) -> tuple[Matrix, Codes]:
     """Return the rows of a batch of a stream and the code of each label; sets features and classes at the beginning."""
     if begins and classes is None:
@@ -200,7 +178,7 @@ def check_batch_weights(
     """Return the weight of each row, ``(n,)``, and the totals of the classes' sample weights so far, ``(K,)``."""
     weight = check_weights(sample_weight, codes.size, some=False)
     totals = before + totals_of_all(codes, weight, before.size)
-    factors = class_factors(class_weight, classes, totals)
+    factors = _class_factors(class_weight, classes, totals)
     return weighted(weight, factors, codes), totals
 
 
@@ -274,7 +252,7 @@ def check_class_weights(class_weight: Any, classes: Any, totals: Array) -> Array
             "classifier needs rows of two classes or more."
         )
         raise ValueError(message)
-    factors = class_factors(class_weight, classes, totals)
+    factors = _class_factors(class_weight, classes, totals)
     if np.count_nonzero(factors * totals) < MIN_CLASSES:
         message = f"class_weight={class_weight!r} leaves fewer than two classes with a positive weight; two are needed."
         raise ValueError(message)
@@ -292,26 +270,21 @@ def totals_of_all(codes: Codes, weight: Array, n_classes: int) -> Array:
     return np.append(totals, np.zeros(n_classes - totals.size))
 
 
-def class_factors(class_weight: Any, classes: Any, totals: Array) -> Array:
+def _class_factors(class_weight: Any, classes: Any, totals: Array) -> Array:
     """Return the weight of each class, ``(K,)``, from `totals`, the sum of its rows' sample weights."""
-    factors = _class_factors(class_weight, classes, totals)
-    if not np.isfinite(factors).all() or (factors < 0).any():
-        message = f"class_weight={class_weight!r} must give every class a finite weight of 0 or more."
-        raise ValueError(message)
-    return factors
-
-
-def _class_factors(class_weight: Any, classes: Any, totals: Any) -> Array:
     if class_weight is None:
         return np.ones(len(classes))
     if class_weight == "balanced":
         # scikit-learn's formula, by weight; a class without weight is as good as absent
         present = totals > 0
-        balanced: Array = np.divide(totals.sum(), present.sum() * totals, out=np.zeros(len(classes)), where=present)
-        return balanced
-    if not all(isinstance(value, Real) for value in class_weight.values()):
-        return np.full(len(classes), np.nan)
-    factors: Array = compute_class_weight(class_weight, classes=classes, y=classes)
+        factors: Array = np.divide(totals.sum(), present.sum() * totals, out=np.zeros(len(classes)), where=present)
+    elif all(isinstance(value, Real) for value in class_weight.values()):
+        factors = compute_class_weight(class_weight, classes=classes, y=classes)
+    else:
+        factors = np.full(len(classes), np.nan)
+    if not np.isfinite(factors).all() or (factors < 0).any():
+        message = f"class_weight={class_weight!r} must give every class a finite weight of 0 or more."
+        raise ValueError(message)
     return factors
 
 

@@ -34,11 +34,10 @@ from sknatgrad._problem import of_far_rows
 from sknatgrad._sklearn import fit_context
 from sknatgrad._sources.cluster import ChunkError, computed
 from sknatgrad._strategy import SENT_BYTES, Shape
+from sknatgrad._survey import is_empty, naming
 from sknatgrad._validation import (
     check_class_weights,
     codes_among,
-    is_empty,
-    naming,
     unchanged_on_error,
 )
 from sknatgrad.inference._contrasts import Contrasts
