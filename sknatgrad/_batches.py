@@ -82,8 +82,8 @@ class BatchesMixin:
         ...         X = draws.normal(size=(1000, 3))
         ...         yield X, draws.random(1000) < 1 / (1 + np.exp(-X[:, 0]))
         >>> model = NaturalGradientLogisticRegression().fit_batches(batches)
-        >>> model.coef_.round(1)
-        array([[1., 0., 0.]])
+        >>> bool(abs(model.coef_ - [1, 0, 0]).max() < 0.1)
+        True
         """
         with unchanged_on_error(self), Workers() as workers:
             reader = _Reader(self, batches)
