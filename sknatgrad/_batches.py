@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sknatgrad._course import Course
 from sknatgrad._problem import of_far_rows, of_rows
 from sknatgrad._sklearn import fit_context
 from sknatgrad._sources import Batch, BatchSource, MemorySource, Reserve
@@ -85,10 +86,11 @@ class BatchesMixin:
         >>> bool(abs(model.coef_ - [1, 0, 0]).max() < 0.1)
         True
         """
+        course = Course(self)
         with unchanged_on_error(self), Workers() as workers:
             reader = _Reader(self, batches)
             problem = reader.surveyed(None if classes is None else known_classes(classes), workers)
-            self._fit(problem)
+            self._fit(problem, course)
             self.n_passes_ = reader.n_passes
         return self
 

@@ -12,15 +12,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from sknatgrad._batches import BatchesMixin
+from sknatgrad._course import Course
 from sknatgrad._descent import Rule, State, descend
-from sknatgrad._measure import ReachKernel
 from sknatgrad._objective import Objective
-from sknatgrad._parameters import Start, columns_of, into_columns, join, split
+from sknatgrad._parameters import Start, attributes_of, columns_of, into_columns, join
 from sknatgrad._predictions import PredictionMixin
 from sknatgrad._problem import in_memory
 from sknatgrad._reporting import History, advice, separated_in_part
 from sknatgrad._samples import warm_up
-from sknatgrad._sklearn import HasMethods, Interval, StrOptions, fit_context
+from sknatgrad._sklearn import CallbackSupportMixin, HasMethods, Interval, StrOptions, fit_context
 from sknatgrad._stopping import LastError
 from sknatgrad._strategy import FisherName, plan
 from sknatgrad._streaming import StreamingMixin
@@ -33,13 +33,12 @@ from sknatgrad.exceptions import SeparationWarning
 if TYPE_CHECKING:
     from sknatgrad._prior import Prior
     from sknatgrad._problem import Problem
-    from sknatgrad._typing import Array, Codes, Matrix, RowSource, Step
-
-# what may be left to gain, as a share of the loss, for a step that still moves rows to say that they are separated
-NEAR = 1e-6
+    from sknatgrad._typing import Array, Matrix, Step
 
 
-class NaturalGradientLogisticRegression(BatchesMixin, StreamingMixin, PredictionMixin, ClassifierMixin, BaseEstimator):
+class NaturalGradientLogisticRegression(
+    BatchesMixin, StreamingMixin, PredictionMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator
+):
     r"""Logistic regression, binary and multinomial, fitted by natural gradient descent.
 
     Minimises the objective of :class:`sklearn.linear_model.LogisticRegression`,
@@ -114,6 +113,11 @@ class NaturalGradientLogisticRegression(BatchesMixin, StreamingMixin, Prediction
     random_state : int, RandomState instance or None, default=None
         For the labels that ``fisher='monte_carlo'`` draws.
 
+    on_interrupt : {'raise', 'keep'}, default='raise'
+        What Ctrl-C does to a fit. ``'raise'`` lets the `KeyboardInterrupt` out, and the estimator stays as it was.
+        ``'keep'`` ends the fit with the iterate of the lowest loss, and warns how far it is; before the first loss over
+        all rows there is none, and the interruption is let out.
+
     verbose : int, default=0
         1 prints a line an iteration, 2 also the choice of method and the rejected trials.
 
@@ -149,9 +153,13 @@ class NaturalGradientLogisticRegression(BatchesMixin, StreamingMixin, Prediction
     kl_curve_ : list of float, n_iter_ of them
         How far each step moved the predictions: :math:`\frac{1}{2} v^T F v / S`, in nats.
 
+    time_curve_ : list of float, n_iter_ + 1 of them
+        Seconds since the fit began, at each point of `loss_curve_`.
+
     converged_ : bool
-        Whether the optimum was reached, by the rule of `tol`. Where only some rows can be separated and ``C=np.inf``,
-        the loss converges, but the coefficients of what separates them do not: a `SeparationWarning` says so.
+        Whether the optimum was reached, by the rule of `tol`: not if a callback or Ctrl-C ended the fit before. Where
+        only some rows can be separated and ``C=np.inf``, the loss converges, but the coefficients of what separates
+        them do not: a `SeparationWarning` says so.
 
     n_passes_ : int
         Only after `fit_batches`: how often all rows were read.
@@ -240,8 +248,13 @@ class NaturalGradientLogisticRegression(BatchesMixin, StreamingMixin, Prediction
         "store_covariance": ["boolean"],
         "forgetting": [Interval(Real, 0, 1, closed="right")],
         "random_state": ["random_state"],
+        "on_interrupt": [StrOptions({"raise", "keep"})],
         "verbose": ["verbose"],
     }
+
+    classes_: Any
+    coef_: Any
+    intercept_: Any
 
     def __init__(  # noqa: PLR0913 - the face of scikit-learn's own
         self,
@@ -260,6 +273,7 @@ class NaturalGradientLogisticRegression(BatchesMixin, StreamingMixin, Prediction
         store_covariance: bool = False,
         forgetting: float = 1.0,
         random_state: int | np.random.RandomState | None = None,
+        on_interrupt: Literal["raise", "keep"] = "raise",
         verbose: int = 0,
     ) -> None:
         self.fisher = fisher
@@ -276,6 +290,7 @@ class NaturalGradientLogisticRegression(BatchesMixin, StreamingMixin, Prediction
         self.store_covariance = store_covariance
         self.forgetting = forgetting
         self.random_state = random_state
+        self.on_interrupt = on_interrupt
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -314,32 +329,40 @@ class NaturalGradientLogisticRegression(BatchesMixin, StreamingMixin, Prediction
             not. That shows in the last step, if `tol` is 1e-4 or less, and no metric at labels or fixed `learning_rate`
             has overshot to where probabilities are 0.
         """
+        course = Course(self, X, y, sample_weight)
         with unchanged_on_error(self), Workers() as workers:
-            self._fit(in_memory(self, X, y, sample_weight, workers))
+            self._fit(in_memory(self, X, y, sample_weight, workers), course)
         return self
 
-    def _fit(self, problem: Problem) -> None:
+    def _fit(self, problem: Problem, course: Course) -> None:
+        course.begin()
         start, kept = self._warm_start_from(), problem.kept
         self._check_room(len(problem.classes))
         prior = prior_of(self, problem.classes)
         rule = self._rule(prior)
         objective = self._objective(problem, prior, rule)
-        history = History(int(self.verbose), objective.plan.describe())
+        history = History(int(self.verbose), objective.plan.describe(), course.begun)
+        self._forget_fit()
         if start is None:
             theta, begun = warm_up(objective, rule)
         else:
             theta, begun = start.carried(problem.classes, self.n_features_in_, kept), rule
-        end, step = history.follow(descend(objective, objective.begin(theta), begun))
+        turns = descend(objective, objective.begin(theta), begun)
+        end, step = course.follow(turns, history, objective, lambda state: self._fitted(state, problem, history))
         if step.outcome is Outcome.overflow:
             problem.refuse_overflow(self)
-        theta = into_columns(end.here.theta, kept, self.n_features_in_)
-        self._forget_fit()
-        self._publish(theta, problem.classes, np.float32 if problem.dtype == np.float32 else np.float64)
+        self.__dict__.update(self._fitted(end, problem, history))
         if self.store_covariance:
+            theta = into_columns(end.here.theta, kept, self.n_features_in_)
             self._keep_information(theta, problem.whole, problem.totals, prior)
-        self._record(history, step, rule)
+        self._conclude(history, step, rule)
         if self.converged_ and not rule.penalised:
-            self._warn_of_separation(objective.source, end, kept)
+            names = feature_names(self)
+            names = [*(names if kept is None else [names[j] for j in kept]), INTERCEPT]
+            message = separated_in_part(objective.source, end, names)
+            if message is not None:
+                warnings.warn(message, SeparationWarning, stacklevel=4)
+        course.end()
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: sparse input is welcome; without an intercept, scores depend on the origin."""
@@ -371,37 +394,30 @@ class NaturalGradientLogisticRegression(BatchesMixin, StreamingMixin, Prediction
             penalised=prior.proper,
         )
 
-    def _warn_of_separation(self, source: RowSource, end: State, kept: Codes | None) -> None:
-        move = end.to_optimum
-        if move is None or end.decrement * end.here.weight > NEAR * end.here.loss:
-            return
-        reach = source.total(ReachKernel(end.here.theta - move, move))
-        if reach.separates(end.decrement * end.here.weight):
-            names = feature_names(self)
-            names = [*(names if kept is None else [names[j] for j in kept]), INTERCEPT]
-            message = separated_in_part(reach, [names[j] for j in reach.columns(move)])
-            warnings.warn(message, SeparationWarning, stacklevel=5)
-
     def _warm_start_from(self) -> Start | None:
         if not self.warm_start or not hasattr(self, "coef_"):
             return None
         theta = join(self.coef_, self.intercept_, with_intercept=self.fit_intercept)
         return Start(theta, self.classes_, self.fit_intercept)
 
-    def _publish(self, theta: Array, classes: Any, dtype: type) -> None:
-        coef, intercept = split(theta, intercept=self.fit_intercept)
-        if max(abs(coef).max(initial=0.0), abs(intercept).max()) > np.finfo(dtype).max:
-            # columns of 1e-42 have coefficients that float32 cannot hold
-            dtype = np.float64
-        self.classes_ = classes
-        self.coef_: Any = coef.astype(dtype)
-        self.intercept_: Any = intercept.astype(dtype)
+    def _fitted(self, state: State, problem: Problem, history: History) -> dict[str, Any]:
+        """Return the attributes of an estimator that is fitted to a state of the descent."""
+        theta = into_columns(state.here.theta, problem.kept, self.n_features_in_)
+        dtype = np.float32 if problem.dtype == np.float32 else np.float64
+        return {
+            **attributes_of(theta, problem.classes, dtype, intercept=self.fit_intercept),
+            "n_iter_": np.array([history.n_iter], dtype=np.int32),
+            "loss_curve_": list(history.loss_curve),
+            "kl_curve_": list(history.kl_curve),
+            "time_curve_": list(history.time_curve),
+            "converged_": False,
+        }
 
-    def _record(self, history: History, step: Step, rule: Rule) -> None:
-        self.n_iter_ = np.array([history.n_iter], dtype=np.int32)
-        self.loss_curve_ = history.loss_curve
-        self.kl_curve_ = history.kl_curve
+    def _publish(self, theta: Array, classes: Any, dtype: type) -> None:
+        self.__dict__.update(attributes_of(theta, classes, dtype, intercept=self.fit_intercept))
+
+    def _conclude(self, history: History, step: Step, rule: Rule) -> None:
         self.converged_ = step.outcome is Outcome.converged
-        if not self.converged_:
+        if step.outcome not in {Outcome.converged, Outcome.stopped}:
             category = SeparationWarning if step.outcome is Outcome.separable else ConvergenceWarning
             warnings.warn(advice(step, self.fisher, rule, history), category, stacklevel=5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -171,6 +171,21 @@ class Objective:
         known = _within_range(precision, measured)
         certificate = _certificate(measured, move, information.matvec(move), known=known)
         return certificate._replace(again=lambda gradient: -centre(precision.solve(gradient)))
+
+    def matrix(self, measured: Measured) -> Array:
+        """Return F + Λ as a matrix, ``(qd, qd)``, for whoever watches, by a pass where the metric is another."""
+        information: Any = measured.information
+        if self.plan.needs_products:
+            information = self._build(measured.scores.model, DenseInformation)
+        return np.asarray(information.dense()) + np.diag(np.tile(self.prior, measured.theta.shape[0]))
+
+    def decrement(self, measured: Measured) -> float:
+        """Return what is still to be gained at a point, in nats, for whoever watches."""
+        if self.plan.exact and self.plan.iterative:
+            # with a preconditioner of its own: the descent goes no other way for being watched
+            own = self._iterative(measured.scores.own, measured.loss, replace(self).preconditioner)
+            measured = measured._replace(information=own)
+        return self.certificate(measured).decrement
 
     def _iterated_certificate(self, measured: Measured, near: Direction | None) -> Certificate:
         information: Any = measured.information

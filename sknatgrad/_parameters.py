@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy import linalg
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes
@@ -43,6 +44,15 @@ def split(theta: Array, *, intercept: bool) -> tuple[Array, Array]:
     if intercept:
         return theta[:, :-1].copy(), theta[:, -1].copy()
     return theta.copy(), np.zeros(theta.shape[0])
+
+
+def attributes_of(theta: Array, classes: Any, dtype: type, *, intercept: bool) -> dict[str, Any]:
+    """Return what an estimator publishes of θ."""
+    coef, biases = split(theta, intercept=intercept)
+    if max(abs(coef).max(initial=0.0), abs(biases).max()) > np.finfo(dtype).max:
+        # columns of 1e-42 have coefficients that float32 cannot hold
+        dtype = np.float64
+    return {"classes_": classes, "coef_": coef.astype(dtype), "intercept_": biases.astype(dtype)}
 
 
 def columns_of(theta: Array, kept: Codes | None, n_features: int) -> Array:
@@ -88,3 +98,20 @@ class Start(NamedTuple):
             )
             raise ValueError(message)
         return transfer(columns_of(self.theta, kept, n_features), self.classes, classes)
+
+
+def condition_number(matrix: Array, n_logits: int) -> float:
+    """Return that of a matrix over θ, ``(qd, qd)``, on moves that sum to zero over classes, whatever the scales.
+
+    Each column is scaled by its diagonal, averaged over classes. NaN where rounding hides the smallest eigenvalue.
+    """
+    n_columns = matrix.shape[0] // n_logits
+    scale = np.sqrt(matrix.diagonal().reshape(n_logits, n_columns).mean(axis=0))
+    if not (np.isfinite(matrix).all() and scale.all()):
+        return float("nan")
+    by_column = np.tile(scale, n_logits)
+    moves = linalg.null_space(np.ones((1, n_logits))) if n_logits > 1 else np.eye(1)
+    basis = np.kron(moves, np.eye(n_columns))
+    values = np.linalg.eigvalsh(basis.T @ (matrix / by_column / by_column[:, None]) @ basis)
+    known = values[0] > values[-1] * matrix.shape[0] * np.finfo(np.float64).eps
+    return float(values[-1] / values[0]) if known else float("nan")

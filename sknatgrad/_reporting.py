@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import math
+from time import perf_counter
 from typing import TYPE_CHECKING
 
+from sknatgrad._measure import ReachKernel
 from sknatgrad._typing import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sknatgrad._descent import Rule, State
-    from sknatgrad._measure import Reach
-    from sknatgrad._typing import Step
+    from sknatgrad._typing import RowSource, Step
 
 CHOICES_TOO = 2
+# what may be left to gain, as a share of the loss, for a step that still moves rows to say that they are separated
+NEAR = 1e-6
 
 
 class History:
     """Collects the accepted steps; prints a line each at ``verbose=1``, rejected trials and choices too at 2."""
 
-    def __init__(self, verbose: int, choice: str) -> None:
-        self.verbose = verbose
+    def __init__(self, verbose: int, choice: str, begun: float) -> None:
+        self.verbose, self.begun = verbose, begun
         self.loss_curve: list[float] = []
         self.kl_curve: list[float] = []
+        self.time_curve: list[float] = []  # seconds since the fit began
         self._say(choice, CHOICES_TOO)
 
     @property
@@ -31,21 +33,17 @@ class History:
         """Number of accepted steps."""
         return len(self.kl_curve)
 
-    def follow(self, turns: Iterator[tuple[State, Step]]) -> tuple[State, Step]:
-        """Take note of every turn of a descent, and return the last."""
-        for turn in turns:
-            self._note(turn[1])
-        return turn
-
-    def _note(self, step: Step) -> None:
+    def note(self, step: Step) -> None:
+        """Take note of a turn of a descent."""
         if not step.accepted:
             self._say(f"iteration {self.n_iter + 1:4d}: rejected at damping {step.damping:.1e}", CHOICES_TOO)
             return
-        if not self.loss_curve:
-            self.loss_curve.append(step.loss)
+        begins = not self.loss_curve
+        self.loss_curve.append(step.loss)
+        self.time_curve.append(perf_counter() - self.begun)
+        if begins:
             self._say(f"start         : loss {step.loss:.9g} nats", 1)
             return
-        self.loss_curve.append(step.loss)
         self.kl_curve.append(step.kl)
         how = f", {step.how}" if step.how and self.verbose >= CHOICES_TOO else ""
         self._say(
@@ -54,18 +52,28 @@ class History:
             1,
         )
 
+    def cut(self, n_iter: int) -> None:
+        """Forget what came after an iteration."""
+        del self.loss_curve[n_iter + 1 :], self.time_curve[n_iter + 1 :], self.kl_curve[n_iter:]
+
     def _say(self, line: str, level: int) -> None:
         if self.verbose >= level:
             print(f"[sknatgrad] {line}", flush=True)  # noqa: T201 - the one place that prints
 
 
-def separated_in_part(reach: Reach, names: list[str]) -> str:
-    """Say that some rows are separated by class, and by which columns."""
+def separated_in_part(source: RowSource, end: State, names: list[str]) -> str | None:
+    """Say whether some rows are separated by class where a fit has ended, and by which columns: `names` of all."""
+    move, weight = end.to_optimum, end.here.weight
+    if move is None or end.decrement * weight > NEAR * end.here.loss:
+        return None
+    reach = source.total(ReachKernel(end.here.theta - move, move))
+    if not reach.separates(end.decrement * weight):
+        return None
     return (
         f"The classes are separated in part: {reach.n_rows:,} rows are moved by up to {reach.furthest:.2g} nats by a "
-        f"further step, although the loss has converged, mostly by {', '.join(names)}: at C=inf such coefficients grow "
-        "for ever, and their sizes mean nothing; set a finite C (the default is 1.0), or drop the columns. "
-        "sknatgrad.inference.infer looks for the direction."
+        f"further step, although the loss has converged, mostly by {', '.join(names[j] for j in reach.columns(move))}: "
+        "at C=inf such coefficients grow for ever, and their sizes mean nothing; set a finite C (the default is 1.0), "
+        "or drop the columns. sknatgrad.inference.infer looks for the direction."
     )
 
 
@@ -95,6 +103,10 @@ def advice(step: Step, fisher: str, rule: Rule, history: History) -> str:
         Outcome.diverged: (
             f"learning_rate={rule.learning_rate} overshoots: the loss went from {start:.6g} to {step.loss:.6g} nats "
             f"per unit of weight in {n_iter} iterations{reason}; lower it, set max_kl, or use learning_rate='auto'."
+        ),
+        Outcome.interrupted: (
+            f"Interrupted: {standing}; that iterate is kept, as on_interrupt='keep' asks; fit again with "
+            "warm_start=True to go on from there."
         ),
         Outcome.separable: (
             "The classes are perfectly separable, with most of the probability of each training row on its own class: "

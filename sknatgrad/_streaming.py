@@ -245,6 +245,7 @@ class StreamingMixin:
             "n_iter_",
             "loss_curve_",
             "kl_curve_",
+            "time_curve_",
             "converged_",
             "n_passes_",
         ):

@@ -185,6 +185,8 @@ class Outcome(Enum):
     stalled = auto()
     diverged = auto()
     overflow = auto()
+    stopped = auto()  # by a callback
+    interrupted = auto()  # from the keyboard
 
 
 class Step(NamedTuple):

@@ -29,6 +29,7 @@ from sknatgrad._collections import (
     part_of,
     parts_of,
 )
+from sknatgrad._course import Course
 from sknatgrad._estimator import NaturalGradientLogisticRegression
 from sknatgrad._problem import of_far_rows
 from sknatgrad._sklearn import fit_context
@@ -121,9 +122,10 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
         if not any_collection(X, y, sample_weight):
             super().fit(X, y, sample_weight)
             return self
+        course = Course(self, X, y, sample_weight)
         with unchanged_on_error(self):
             problem = _surveyed(self, X, y, sample_weight)
-            self._fit(problem)
+            self._fit(problem, course)
             # the survey is one too
             self.n_passes_ = 1 + next(problem.source.passes)  # type: ignore[attr-defined]
         return self

@@ -223,7 +223,7 @@ def test_no_way_down_is_said():
             measured = self.objective.measure(theta, last=last)
             return measured._replace(gradient=-measured.gradient)
 
-        def certificate(self, measured, near=None):  # noqa: ARG002 - as the landscape's
+        def certificate(self, measured, near=None):
             return Certificate(measured.gradient, measured.gradient, np.inf)
 
     problem = make_problem(2)

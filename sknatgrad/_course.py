@@ -1,0 +1,135 @@
+"""The course of a fit: whom it tells of its iterations, and what may end it before its time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sknatgrad._typing import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sknatgrad._descent import State
+    from sknatgrad._objective import Objective
+    from sknatgrad._reporting import History
+    from sknatgrad._typing import Measured, Step
+
+# the attribute by which a context of scikit-learn's carries the iteration that it stands for
+ITERATION = "natural_gradient_iteration"
+
+
+@dataclass
+class Iteration:
+    """What this package's own callbacks may ask, and say, of the iteration that a context stands for."""
+
+    number: int
+    objective: Objective | None  # None once the iteration has ended, so that contexts do not keep the rows
+    here: Measured | None  # where the step begins; None likewise
+    step: Step | None = None  # None until it was taken
+    seconds: float = 0.0  # since the fit began, at its end
+    keep: bool = False  # whether a fit that is stopped later is to end here
+
+
+class Turn(NamedTuple):
+    """A turn of a descent that a fit may end with."""
+
+    state: State
+    step: Step
+    n_iter: int
+
+
+class Course:
+    """Follows a descent; callbacks are told of each iteration, and may stop it.
+
+    scikit-learn 1.9 has the protocol: `_init_callback_context` is its public contract with estimators. Before that
+    version there are no callbacks. To be made before an estimator can fail, so that they are torn down if it does.
+    """
+
+    def __init__(self, estimator: Any, X: Any = None, y: Any = None, sample_weight: Any = None) -> None:
+        self.begun = perf_counter()
+        self._estimator = estimator
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        self._given = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
+        begin = getattr(estimator, "_init_callback_context", None)
+        self._root: Any = None if begin is None else begin(max_subtasks=estimator.max_iter)
+        self._task: Any = None
+
+    @property
+    def _listened_to(self) -> bool:
+        return self._root is not None and bool(getattr(self._estimator, "_skl_callbacks", None))
+
+    def begin(self) -> None:
+        """Say that the fit begins."""
+        if self._root is not None:
+            self._root.call_on_fit_task_begin(**self._given)
+
+    def end(self) -> None:
+        """Say that the estimator is fitted."""
+        if self._root is not None:
+            self._root.call_on_fit_task_end(**self._given, reconstruction_attributes={})
+
+    def follow(
+        self,
+        turns: Iterator[tuple[State, Step]],
+        history: History,
+        objective: Objective,
+        fitted: Callable[[State], dict[str, Any]],
+    ) -> tuple[State, Step]:
+        """Return the turn that the fit ends with: the last, or that before a callback or an interruption ended it.
+
+        `fitted` gives the attributes of an estimator that is fitted to a state; `history` is cut where the fit ends.
+        """
+        asked = self._estimator.on_interrupt == "keep"
+        chosen: Turn | None = None
+        least: Turn | None = None
+        try:
+            for state, step in turns:
+                history.note(step)
+                if not step.accepted:
+                    continue
+                turn = Turn(state, step, history.n_iter)
+                if asked and (least is None or step.loss <= least.step.loss):
+                    least = _bare(turn)
+                if not self._listened_to:
+                    continue
+                stop, keep = self._ended(turn, fitted)
+                chosen = _bare(turn) if keep else chosen
+                if step.outcome is Outcome.running:
+                    if stop:
+                        return _ending(chosen or turn, history, Outcome.stopped)
+                    self._started(turn, objective, fitted)
+        except KeyboardInterrupt:
+            if least is None:
+                raise
+            return _ending(least, history, Outcome.interrupted)
+        self._ended(Turn(state, step, history.n_iter), fitted)
+        return state, step
+
+    def _started(self, turn: Turn, objective: Objective, fitted: Callable[[State], dict[str, Any]]) -> None:
+        self._task = self._root.subcontext(task_name="iteration")
+        setattr(self._task, ITERATION, Iteration(turn.n_iter + 1, objective, turn.state.here))
+        self._task.call_on_fit_task_begin(**self._given, reconstruction_attributes=lambda: fitted(turn.state))
+
+    def _ended(self, turn: Turn, fitted: Callable[[State], dict[str, Any]]) -> tuple[bool, bool]:
+        """Say that an iteration has ended, if one had started; return whether to stop, and whether to keep it."""
+        if self._task is None:
+            return False, False
+        task, self._task = self._task, None
+        iteration = getattr(task, ITERATION)
+        iteration.step, iteration.seconds = turn.step, perf_counter() - self.begun
+        iteration.here = iteration.objective = None
+        stop = task.call_on_fit_task_end(**self._given, reconstruction_attributes=lambda: fitted(turn.state))
+        return stop, iteration.keep
+
+
+def _bare(turn: Turn) -> Turn:
+    """Return a turn without what was measured of its rows, to be kept while others follow."""
+    here = turn.state.here._replace(information=None, scores=None)  # type: ignore[arg-type]
+    return turn._replace(state=turn.state._replace(here=here, momentum=None))
+
+
+def _ending(turn: Turn, history: History, outcome: Outcome) -> tuple[State, Step]:
+    history.cut(turn.n_iter)
+    return turn.state, turn.step._replace(outcome=outcome)

@@ -1,0 +1,251 @@
+"""Callbacks for fits: early stopping on held-out rows, and a monitor of the descent. Needs scikit-learn 1.9.
+
+They follow scikit-learn's protocol (``sklearn.callback``), so they are set by ``estimator.set_callbacks(...)``, beside
+its own `ProgressBar` and `ScoringMonitor`, and stay with clones: in a pipeline or a search they watch each of its fits.
+"""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.metrics import check_scoring
+
+from sknatgrad._course import ITERATION
+from sknatgrad._parameters import condition_number
+
+if TYPE_CHECKING:
+    from sknatgrad._course import Iteration
+
+__all__ = ["EarlyStopping", "FisherMonitor"]
+
+# a matrix beyond this would take more than 256 MiB
+MOST_PARAMETERS = 5_800
+
+
+class EarlyStopping:
+    """Stops a fit once held-out rows are predicted no better, and keeps the iterate that predicted them best.
+
+    The fit is then as if `max_iter` had been that iteration: `coef_`, `n_iter_`, `loss_curve_` and, where it is stored,
+    `covariance_` are those of the iterate that is kept; `converged_` is False, and there is no warning. A fit that
+    converges before is left at the optimum.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+        The held-out rows, not among those of the fit; with as many columns as the estimator itself gets.
+
+    y : array-like of shape (n_samples,)
+        Their labels.
+
+    sample_weight : array-like of shape (n_samples,) or None, default=None
+        Their weights.
+
+    scoring : str, callable or None, default=None
+        What is to rise: a scorer's name, or a callable ``scorer(estimator, X, y)``, see
+        :func:`sklearn.metrics.get_scorer_names`. None is minus the mean log loss, in nats.
+
+    n_iter_no_change : int, default=1
+        How many iterations in a row may pass without a new best before the fit is stopped.
+
+    tol : float, default=0.0
+        By how much a score must be above the best so far to count as better, >= 0.
+
+    Attributes
+    ----------
+    scores_ : list of float
+        The score after each iteration of the fit that ended last.
+
+    best_iteration_ : int
+        The iteration that had the best of them, from 1.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sknatgrad import NaturalGradientLogisticRegression
+    >>> from sknatgrad.callbacks import EarlyStopping
+    >>> X, held_out, y, labels = train_test_split(*load_wine(return_X_y=True), random_state=0)
+    >>> stopping = EarlyStopping(held_out, labels)
+    >>> model = NaturalGradientLogisticRegression(C=1e6).set_callbacks(stopping).fit(X, y)
+    >>> model.converged_, model.n_iter_[0] == stopping.best_iteration_
+    (False, np.True_)
+    """
+
+    def __init__(  # noqa: PLR0913 - all but the rows are keywords
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        scoring: Any = None,
+        n_iter_no_change: int = 1,
+        tol: float = 0.0,
+    ) -> None:
+        if not isinstance(n_iter_no_change, Integral) or n_iter_no_change < 1:
+            message = f"n_iter_no_change={n_iter_no_change!r} must be a whole number of iterations, 1 or more."
+            raise ValueError(message)
+        if not isinstance(tol, Real) or not tol >= 0.0:
+            message = f"tol={tol!r} must be a number >= 0: what a score must be above the best so far."
+            raise ValueError(message)
+        self.X: Any = X
+        self.y: Any = y
+        self.sample_weight: Any = sample_weight
+        self.scoring: Any = scoring
+        self.n_iter_no_change: int = n_iter_no_change
+        self.tol: float = tol
+        # one instance serves all clones of an estimator, which may be fitted at a time
+        self._scores: dict[int, list[float]] = {}
+
+    def setup(self, estimator: Any, context: Any) -> None:  # noqa: ARG002 - scikit-learn's protocol
+        """Begin to watch a fit."""
+        self._scores[id(estimator)] = []
+
+    def teardown(self, estimator: Any, context: Any) -> None:  # noqa: ARG002 - scikit-learn's protocol
+        """Publish what was seen of it."""
+        self.scores_ = self._scores.pop(id(estimator))
+        self.best_iteration_ = 1 + self._best(self.scores_) if self.scores_ else 0
+
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+        """Do nothing."""
+
+    def on_fit_task_end(self, estimator: Any, context: Any, *, fitted_estimator: Any = None) -> bool:
+        """Score the held-out rows after an iteration; say whether it is time to stop."""
+        iteration: Iteration | None = getattr(context, ITERATION, None)
+        if iteration is None:
+            return False
+        scores = self._scores[id(estimator)]
+        scores.append(self._score(fitted_estimator))
+        best = self._best(scores)
+        iteration.keep = best == len(scores) - 1
+        return len(scores) - 1 - best >= self.n_iter_no_change
+
+    def _best(self, scores: list[float]) -> int:
+        best = 0
+        for index, score in enumerate(scores):
+            # not "not above": NaN is never the best
+            if score > scores[best] + self.tol or np.isnan(scores[best]):
+                best = index
+        return best
+
+    def _score(self, fitted: Any) -> float:
+        if self.scoring is not None:
+            weight = {} if self.sample_weight is None else {"sample_weight": self.sample_weight}
+            return float(check_scoring(fitted, self.scoring)(fitted, self.X, self.y, **weight))
+        strangers = sorted(set(np.unique(self.y).tolist()) - set(fitted.classes_.tolist()), key=repr)
+        if strangers:
+            message = (
+                f"y of EarlyStopping holds {strangers[0]!r}, which no row of the fit has; hold out rows of its classes "
+                f"{fitted.classes_.tolist()}, or give a scoring that knows what to do."
+            )
+            raise ValueError(message)
+        log_proba = fitted.predict_log_proba(self.X)
+        own = log_proba[np.arange(len(log_proba)), np.searchsorted(fitted.classes_, self.y)]
+        return float(np.average(own, weights=self.sample_weight))
+
+
+class FisherMonitor:
+    r"""Takes note of each iteration of a descent: what was to gain, how it was damped, how far it went.
+
+    Watching changes nothing of the fit but the time it takes: up to a pass over the rows and a factorisation for
+    `decrement`, or a solve by conjugate gradients, and one more of each for `condition_number`.
+
+    Parameters
+    ----------
+    decrement : bool, default=True
+        Whether to compute the natural decrement before each iteration.
+
+    condition_number : bool, default=True
+        Whether to compute the condition number, where the matrix has up to 5,800 rows.
+
+    Attributes
+    ----------
+    records_ : list of dict
+        One for each iteration of each fit: `fit`, counted from 0 in the order in which they began; `iteration`, from 1;
+        `seconds` since the fit began, with what the watching took; `loss`, in nats per unit of weight, after it; and
+        of the step: `kl`, nats by which it moved the predictions; `damping`; `gain`, the actual over the predicted
+        decrease; `decrement`, :math:`\frac{1}{2} g^T (F + \Lambda)^{-1} g / S`, nats per unit of weight that were
+        still to be gained before it, of the true Fisher information whatever the metric; `condition_number`, that of
+        :math:`F + \Lambda` before it, each column scaled by its diagonal, on moves that change predictions: about 1
+        for two classes and uncorrelated columns, whatever their scales. What was not asked for, or is lost in
+        rounding, is NaN.
+
+    Notes
+    -----
+    In a search that fits in other processes, the records stay there.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sknatgrad import NaturalGradientLogisticRegression
+    >>> from sknatgrad.callbacks import FisherMonitor
+    >>> monitor = FisherMonitor()
+    >>> model = NaturalGradientLogisticRegression().set_callbacks(monitor).fit(*load_iris(return_X_y=True))
+    >>> [round(record["decrement"], 4) for record in monitor.records_[:4]]
+    [0.5737, 0.1075, 0.0793, 0.0059]
+    """
+
+    def __init__(self, *, decrement: bool = True, condition_number: bool = True) -> None:
+        self.decrement, self.condition_number = decrement, condition_number
+        self.records_: list[dict[str, float]] = []
+        self._n_fits = 0
+        self._open: dict[int, tuple[int, dict[str, float]]] = {}
+
+    def setup(self, estimator: Any, context: Any) -> None:  # noqa: ARG002 - scikit-learn's protocol
+        """Begin to watch a fit."""
+        self._open[id(estimator)] = self._n_fits, {}
+        self._n_fits += 1
+
+    def teardown(self, estimator: Any, context: Any) -> None:  # noqa: ARG002 - scikit-learn's protocol
+        """Stop watching it."""
+        del self._open[id(estimator)]
+
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+        """Look at the point where an iteration begins."""
+        iteration: Iteration | None = getattr(context, ITERATION, None)
+        if iteration is None or iteration.here is None or iteration.objective is None:
+            return
+        here, objective = iteration.here, iteration.objective
+        seen = {"decrement": np.nan, "condition_number": np.nan}
+        if self.decrement:
+            nats = objective.decrement(here) / here.weight
+            seen["decrement"] = max(nats, 0.0) if np.isfinite(nats) else np.nan
+        if self.condition_number and here.theta.size <= MOST_PARAMETERS:
+            seen["condition_number"] = condition_number(objective.matrix(here), here.theta.shape[0])
+        self._open[id(estimator)][1].update(seen)
+
+    def on_fit_task_end(self, estimator: Any, context: Any) -> None:
+        """Take note of an iteration."""
+        iteration: Iteration | None = getattr(context, ITERATION, None)
+        if iteration is None or iteration.step is None:
+            return
+        number, seen = self._open[id(estimator)]
+        step = iteration.step
+        self.records_.append(
+            {
+                "fit": number,
+                "iteration": iteration.number,
+                "seconds": iteration.seconds,
+                "loss": step.loss,
+                "kl": step.kl,
+                "damping": step.damping,
+                "gain": step.gain,
+                **seen,
+            }
+        )
+
+    def to_dataframe(self) -> Any:
+        """Return the records as a pandas DataFrame, a row an iteration.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd  # noqa: PLC0415 - only for those who ask
+        except ImportError as error:
+            message = "to_dataframe needs the package pandas, which is not here: pip install pandas; or use records_."
+            raise ImportError(message) from error
+        return pd.DataFrame(self.records_)

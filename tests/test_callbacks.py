@@ -1,0 +1,483 @@
+"""What is told of a fit while it runs, and what ends it early: scikit-learn's callbacks, our own, and Ctrl-C."""
+
+import copy
+import pickle
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from problems import FISHERS
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sknatgrad import NaturalGradientLogisticRegression, _objective, _strategy, fisher_information
+from sknatgrad.callbacks import EarlyStopping, FisherMonitor
+
+try:
+    from sklearn.callback import ScoringMonitor
+except ImportError:
+    ScoringMonitor = None
+
+needs_callbacks = pytest.mark.skipif(ScoringMonitor is None, reason="scikit-learn has callbacks from 1.9 on")
+
+
+class Recorder:
+    """Takes note of every hook that is called, and asks to stop at the end of an iteration."""
+
+    def __init__(self, stop_at=None, keep_at=()):
+        self.calls, self.stop_at, self.keep_at = [], stop_at, keep_at
+        self.given, self.models = [], []
+
+    def setup(self, estimator, context):
+        self.calls.append(("setup", context.task_name))
+
+    def teardown(self, estimator, context):
+        self.calls.append(("teardown", context.task_name))
+
+    def on_fit_task_begin(self, estimator, context):
+        self.calls.append(("begin", context.task_name, context.task_id))
+
+    def on_fit_task_end(self, estimator, context, *, X=None, y=None, metadata=None, fitted_estimator=None):
+        self.calls.append(("end", context.task_name, context.task_id))
+        self.given.append((X, y, metadata))
+        if context.task_name == "iteration":
+            self.models.append(fitted_estimator)
+        return context.task_name == "iteration" and context.task_id == self.stop_at
+
+
+@pytest.fixture(scope="module")
+def cancer():
+    return load_breast_cancer(return_X_y=True)
+
+
+@pytest.fixture(scope="module")
+def wine():
+    return train_test_split(*load_wine(return_X_y=True), random_state=0)
+
+
+@needs_callbacks
+def test_every_iteration_is_told_of_in_its_order(cancer):
+    recorder = Recorder()
+    model = NaturalGradientLogisticRegression().set_callbacks(recorder).fit(*cancer)
+    n_iter = int(model.n_iter_[0])
+    told = [("setup", "fit"), ("begin", "fit", 0)]
+    for iteration in range(n_iter):
+        told += [("begin", "iteration", iteration), ("end", "iteration", iteration)]
+    assert recorder.calls == [*told, ("end", "fit", 0), ("teardown", "fit")]
+
+
+@needs_callbacks
+def test_watching_changes_nothing(cancer):
+    alone = NaturalGradientLogisticRegression().fit(*cancer)
+    watched = NaturalGradientLogisticRegression().set_callbacks(Recorder(), FisherMonitor()).fit(*cancer)
+    assert np.array_equal(alone.coef_, watched.coef_)
+    assert alone.loss_curve_ == watched.loss_curve_
+    assert set(vars(watched)) - set(vars(alone)) == {"_skl_callbacks"}
+
+
+@needs_callbacks
+@pytest.mark.parametrize("fisher", FISHERS)
+def test_an_estimator_of_the_middle_of_a_fit_is_one_with_that_many_iterations(fisher, wine):
+    X, _, y, _ = wine
+    recorder = Recorder()
+    options = {"fisher": fisher, "random_state": 0, "max_iter": 5, "tol": 0.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        NaturalGradientLogisticRegression(**options).set_callbacks(recorder).fit(X, y)
+        for n_iter, model in enumerate(recorder.models, start=1):
+            shorter = NaturalGradientLogisticRegression(**{**options, "max_iter": n_iter}).fit(X, y)
+            np.testing.assert_allclose(model.predict_proba(X), shorter.predict_proba(X), rtol=0, atol=1e-12)
+            assert model.loss_curve_ == shorter.loss_curve_
+            assert model.n_iter_[0] == n_iter
+            assert not model.converged_
+    assert len(recorder.models) == 5
+
+
+@needs_callbacks
+def test_what_an_earlier_fit_has_left_is_not_in_the_middle_of_the_next(cancer):
+    recorder = Recorder()
+    model = NaturalGradientLogisticRegression(store_covariance=True).fit(*cancer)
+    model.set_params(store_covariance=False).set_callbacks(recorder).fit(*cancer)
+    assert not hasattr(recorder.models[0], "covariance_")
+
+
+@needs_callbacks
+@pytest.mark.parametrize("stop_at", [0, 2])
+def test_a_callback_that_asks_to_stop_stops_the_fit(stop_at, cancer):
+    model = NaturalGradientLogisticRegression(store_covariance=True).set_callbacks(Recorder(stop_at)).fit(*cancer)
+    with pytest.warns(ConvergenceWarning, match="max_iter"):
+        shorter = NaturalGradientLogisticRegression(max_iter=stop_at + 1, store_covariance=True).fit(*cancer)
+    assert not model.converged_
+    assert model.n_iter_.tolist() == [stop_at + 1]
+    assert model.loss_curve_ == shorter.loss_curve_
+    assert len(model.kl_curve_) == len(model.time_curve_) - 1 == stop_at + 1
+    assert np.array_equal(model.coef_, shorter.coef_)
+    assert np.array_equal(model.covariance_, shorter.covariance_)
+
+
+@needs_callbacks
+def test_a_stop_at_the_optimum_leaves_it_converged(cancer):
+    n_iter = int(NaturalGradientLogisticRegression().fit(*cancer).n_iter_[0])
+    assert NaturalGradientLogisticRegression().set_callbacks(Recorder(n_iter - 1)).fit(*cancer).converged_
+
+
+@needs_callbacks
+def test_rows_and_weights_reach_callbacks_as_they_were_given(cancer):
+    X, y = cancer
+    weight = np.ones(len(y))
+    recorder = Recorder()
+    model = NaturalGradientLogisticRegression().set_callbacks(recorder).fit(X, y, weight)
+    assert all(given[0] is X and given[1] is y and given[2]["sample_weight"] is weight for given in recorder.given)
+    recorder.given.clear()
+    model.fit(X, y)
+    assert all(metadata is None for _, _, metadata in recorder.given)
+
+
+@needs_callbacks
+def test_a_callback_that_fails_leaves_the_estimator_as_it_was_and_is_torn_down(cancer):
+    class Failing(Recorder):
+        def on_fit_task_end(self, estimator, context):
+            raise ZeroDivisionError
+
+    model = NaturalGradientLogisticRegression().fit(*cancer)
+    failing = Failing()
+    before = dict(vars(model.set_callbacks(failing)))
+    with pytest.raises(ZeroDivisionError):
+        model.fit(*cancer)
+    assert vars(model) == before
+    assert failing.calls[-1] == ("teardown", "fit")
+
+
+@needs_callbacks
+def test_callbacks_are_torn_down_where_rows_are_refused(cancer):
+    recorder = Recorder()
+    with pytest.raises(ValueError, match="NaN"):
+        NaturalGradientLogisticRegression().set_callbacks(recorder).fit(cancer[0] * np.nan, cancer[1])
+    assert (recorder.calls[0], recorder.calls[-1]) == (("setup", "fit"), ("teardown", "fit"))
+    assert ("end", "fit", 0) not in recorder.calls
+
+
+@needs_callbacks
+def test_scikit_learns_own_monitor_sees_the_log_loss_fall_in_a_search(cancer):
+    monitor = ScoringMonitor(scoring="neg_log_loss")
+    model = NaturalGradientLogisticRegression().set_callbacks(monitor)
+    GridSearchCV(model, {"C": [0.1, 1.0]}, cv=3, refit=False).fit(*cancer)
+    assert monitor.get_logs().data_as_pandas["neg_log_loss"].notna().sum() > 6 * 4
+    alone = ScoringMonitor(scoring="neg_log_loss")
+    model = NaturalGradientLogisticRegression().set_callbacks(alone).fit(*cancer)
+    logs = alone.get_logs().data_as_pandas
+    scores = logs["neg_log_loss"][logs["task_name"] == "iteration"].to_numpy()
+    assert scores.size == model.n_iter_[0]
+    assert (np.diff(scores) > -1e-6).all()
+    assert scores[0] < scores[-1]
+
+
+@needs_callbacks
+def test_scikit_learns_progress_bar_runs(cancer, capsys):
+    pytest.importorskip("rich", reason="scikit-learn's ProgressBar needs rich")
+    from sklearn.callback import ProgressBar  # noqa: PLC0415 - where it is there
+
+    NaturalGradientLogisticRegression().set_callbacks(ProgressBar()).fit(*cancer)
+    assert "NaturalGradientLogisticRegression" in capsys.readouterr().out
+
+
+@needs_callbacks
+def test_batches_and_clusters_have_callbacks_too(cancer):
+    da = pytest.importorskip("dask.array")
+    from sknatgrad.dask import DaskNaturalGradientLogisticRegression  # noqa: PLC0415 - where it is there
+
+    X, y = cancer
+    recorder, monitor = Recorder(1), FisherMonitor()
+    model = NaturalGradientLogisticRegression().set_callbacks(recorder, monitor).fit_batches([(X, y)])
+    assert model.n_iter_[0] == len(monitor.records_) == 2
+    chunks = da.from_array(X, chunks=(100, -1)), da.from_array(y, chunks=100)
+    model = DaskNaturalGradientLogisticRegression().set_callbacks(recorder, monitor).fit(*chunks)
+    assert model.n_iter_[0] == len(monitor.records_) - 2 == 2
+    assert monitor.to_dataframe()["decrement"].gt(0).all()
+
+
+@needs_callbacks
+def test_early_stopping_keeps_the_iterate_that_predicts_held_out_rows_best(wine):
+    X, held_out, y, labels = wine
+    stopping = EarlyStopping(held_out, labels)
+    model = NaturalGradientLogisticRegression(C=1e6).set_callbacks(stopping).fit(X, y)
+    by_iteration = []
+    for max_iter in range(1, len(stopping.scores_) + 1):
+        with pytest.warns(ConvergenceWarning):
+            shorter = NaturalGradientLogisticRegression(C=1e6, max_iter=max_iter).fit(X, y)
+        probability = shorter.predict_proba(held_out)[np.arange(len(labels)), labels]
+        by_iteration.append(np.log(probability).mean())
+    np.testing.assert_allclose(stopping.scores_, by_iteration, rtol=1e-9)
+    best = int(np.argmax(by_iteration)) + 1
+    assert model.n_iter_[0] == stopping.best_iteration_ == best == len(stopping.scores_) - 1
+    assert len(model.loss_curve_) == len(model.time_curve_) == best + 1
+    with pytest.warns(ConvergenceWarning):
+        shorter = NaturalGradientLogisticRegression(C=1e6, max_iter=best).fit(X, y)
+    assert np.array_equal(model.coef_, shorter.coef_)
+    assert not model.converged_
+
+
+@needs_callbacks
+def test_early_stopping_waits_as_long_as_it_is_told(wine):
+    X, held_out, y, labels = wine
+    patient = EarlyStopping(held_out, labels, n_iter_no_change=3)
+    model = NaturalGradientLogisticRegression(C=1e6).set_callbacks(patient).fit(X, y)
+    assert len(patient.scores_) == patient.best_iteration_ + 3
+    assert model.n_iter_[0] == patient.best_iteration_
+
+
+@needs_callbacks
+def test_early_stopping_leaves_an_optimum_that_is_reached_first(wine):
+    X, held_out, y, labels = wine
+    stopping = EarlyStopping(held_out, labels, n_iter_no_change=100)
+    model = NaturalGradientLogisticRegression().set_callbacks(stopping).fit(X, y)
+    assert model.converged_
+    assert np.array_equal(model.coef_, NaturalGradientLogisticRegression().fit(X, y).coef_)
+
+
+@needs_callbacks
+def test_early_stopping_by_a_scorer_with_weights_and_a_threshold(wine):
+    X, held_out, y, labels = wine
+    weight = np.linspace(0.1, 2.0, len(labels))
+    by_loss = EarlyStopping(held_out, labels, sample_weight=weight, n_iter_no_change=100)
+    by_scorer = EarlyStopping(held_out, labels, sample_weight=weight, scoring="neg_log_loss", n_iter_no_change=100)
+    NaturalGradientLogisticRegression().set_callbacks(by_loss, by_scorer).fit(X, y)
+    np.testing.assert_allclose(by_loss.scores_, by_scorer.scores_, rtol=1e-9)
+    strict = EarlyStopping(held_out, labels, tol=100.0)
+    model = NaturalGradientLogisticRegression().set_callbacks(strict).fit(X, y)
+    assert strict.best_iteration_ == model.n_iter_[0] == 1
+
+
+@needs_callbacks
+def test_early_stopping_in_a_pipeline_and_a_search(wine):
+    X, held_out, y, labels = wine
+    scaler = StandardScaler().fit(X)
+    stopping = EarlyStopping(scaler.transform(held_out), labels)
+    model = NaturalGradientLogisticRegression(C=1e6).set_callbacks(stopping)
+    pipeline = make_pipeline(StandardScaler(), model).fit(X, y)
+    assert pipeline[-1].n_iter_[0] == stopping.best_iteration_
+    search = GridSearchCV(
+        NaturalGradientLogisticRegression().set_callbacks(EarlyStopping(held_out, labels)), {"C": [1.0, 1e6]}, cv=3
+    ).fit(X, y)
+    assert not search.best_estimator_.converged_
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_iter_no_change": 0}, "n_iter_no_change=0 must be a whole number"),
+        ({"n_iter_no_change": 1.5}, "n_iter_no_change=1.5 must be a whole number"),
+        ({"tol": -1.0}, "tol=-1.0 must be a number >= 0"),
+        ({"tol": np.nan}, "tol=nan must be a number >= 0"),
+    ],
+)
+def test_early_stopping_refuses_what_makes_no_sense(options, message, wine):
+    with pytest.raises(ValueError, match=message):
+        EarlyStopping(wine[1], wine[3], **options)
+
+
+@needs_callbacks
+def test_held_out_rows_of_a_class_that_is_not_fitted_are_refused(wine):
+    X, held_out, y, labels = wine
+    model = NaturalGradientLogisticRegression().set_callbacks(EarlyStopping(held_out, labels))
+    with pytest.raises(ValueError, match="holds 2, which no row of the fit has"):
+        model.fit(X[y < 2], y[y < 2])
+    assert not hasattr(model, "coef_")
+
+
+@needs_callbacks
+@pytest.mark.parametrize("load", [load_breast_cancer, load_wine])
+@pytest.mark.parametrize("fisher", ["true", "empirical", "diagonal", "identity"])
+@pytest.mark.parametrize("direct", [True, False])
+def test_the_monitor_says_what_the_formulas_say(load, fisher, direct, monkeypatch):
+    if not direct:
+        monkeypatch.setattr(_strategy, "DIRECT_PRICE", 0.0)
+    X, y = load(return_X_y=True)
+    monitor, recorder = FisherMonitor(), Recorder()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = NaturalGradientLogisticRegression(fisher=fisher, max_iter=4)
+        model.set_callbacks(monitor, recorder).fit(X, y)
+    assert [record["iteration"] for record in monitor.records_] == [1, 2, 3, 4]
+    assert [record["loss"] for record in monitor.records_] == model.loss_curve_[1:]
+    assert [record["kl"] for record in monitor.records_] == model.kl_curve_
+    n_columns = X.shape[1] + 1
+    for before, record in zip(recorder.models, monitor.records_[1:], strict=False):
+        information = fisher_information(before, X)
+        q = len(before.coef_)
+        prior = np.tile(np.append(np.ones(n_columns - 1), 0.0), q)
+        hessian = information + np.diag(prior)
+        theta = np.column_stack([before.coef_, before.intercept_]).ravel()
+        proba = before.predict_proba(X)
+        residual = proba[:, 1:] - (y == 1)[:, None] if q == 1 else proba - np.eye(q)[y]
+        gradient = (residual.T @ np.column_stack([X, np.ones(len(X))])).ravel() + prior * theta
+        scale = 1 / np.sqrt(hessian.diagonal())
+        solved = scale * np.linalg.lstsq(scale[:, None] * hessian * scale, scale * gradient, rcond=1e-13)[0]
+        np.testing.assert_allclose(record["decrement"], 0.5 * gradient @ solved / len(y), rtol=1e-5)
+        if q == 1:
+            values = np.linalg.eigvalsh(scale[:, None] * hessian * scale)
+            np.testing.assert_allclose(record["condition_number"], values[-1] / values[0], rtol=1e-6)
+
+
+@needs_callbacks
+def test_the_condition_number_of_several_classes_is_on_moves_that_sum_to_zero(wine):
+    X, _, y, _ = wine
+    monitor, recorder = FisherMonitor(), Recorder()
+    NaturalGradientLogisticRegression(max_iter=3, tol=1.0).set_callbacks(monitor, recorder).fit(X, y)
+    model = recorder.models[0]
+    hessian = fisher_information(model, X) + np.diag(np.tile(np.append(np.ones(X.shape[1]), 0.0), 3))
+    scale = np.tile(np.sqrt(hessian.diagonal().reshape(3, -1).mean(axis=0)), 3)
+    # another basis of the same moves
+    basis = np.kron(np.linalg.qr([[1.0, 1.0], [-1.0, 1.0], [0.0, -2.0]])[0], np.eye(X.shape[1] + 1))
+    values = np.linalg.eigvalsh(basis.T @ (hessian / scale / scale[:, None]) @ basis)
+    np.testing.assert_allclose(monitor.records_[1]["condition_number"], values[-1] / values[0], rtol=1e-6)
+
+
+@needs_callbacks
+def test_the_monitor_of_uncorrelated_columns_shows_no_condition_whatever_their_scales():
+    random = np.random.default_rng(0)
+    X = np.linalg.qr(random.normal(size=(400, 3)) - 0.0)[0]
+    X = np.linalg.qr(X - X.mean(axis=0))[0] * [1e-6, 1.0, 1e6]
+    monitor = FisherMonitor()
+    NaturalGradientLogisticRegression(C=np.inf).set_callbacks(monitor).fit(X, random.integers(2, size=400))
+    # at zero all rows count alike
+    assert monitor.records_[0]["condition_number"] == pytest.approx(1.0, abs=1e-9)
+
+
+@needs_callbacks
+def test_the_monitor_says_that_it_does_not_know():
+    random = np.random.default_rng(0)
+    X = random.normal(size=(200, 2))
+    X = np.column_stack([X, X[:, 0]])
+    quick = FisherMonitor(decrement=False, condition_number=False)
+    monitor = FisherMonitor()
+    model = NaturalGradientLogisticRegression(C=np.inf).set_callbacks(monitor, quick)
+    model.fit(X, X[:, 0] + random.logistic(size=200) > 0)
+    assert all(np.isnan(record["condition_number"]) for record in monitor.records_)
+    assert monitor.records_[0]["decrement"] > 0
+    assert all(np.isnan([record["decrement"], record["condition_number"]]).all() for record in quick.records_)
+
+
+@needs_callbacks
+def test_the_monitor_tells_fits_apart_and_can_be_pickled(wine):
+    X, _, y, _ = wine
+    monitor = FisherMonitor()
+    model = NaturalGradientLogisticRegression().set_callbacks(monitor)
+    clone(model).fit(X, y)
+    model.fit(X, y)
+    table = pickle.loads(pickle.dumps(monitor)).to_dataframe()  # noqa: S301 - our own
+    assert table["fit"].unique().tolist() == [0, 1]
+    assert table["iteration"].tolist() == 2 * list(range(1, int(model.n_iter_[0]) + 1))
+    assert (np.diff(table["seconds"][table["fit"] == 0]) > 0).all()
+
+
+@needs_callbacks
+def test_contexts_do_not_keep_the_rows(cancer):
+    class Keeping(Recorder):
+        def __init__(self):
+            super().__init__()
+            self.contexts = []
+
+        def on_fit_task_begin(self, estimator, context):
+            self.contexts.append(context)
+
+    keeping = Keeping()
+    NaturalGradientLogisticRegression().set_callbacks(keeping).fit(*cancer)
+    iterations = [vars(context).get("natural_gradient_iteration") for context in keeping.contexts[1:]]
+    assert all(iteration.here is None and iteration.objective is None for iteration in iterations)
+
+
+def test_without_callbacks_in_scikit_learn_the_error_names_the_version():
+    if ScoringMonitor is not None:
+        pytest.skip("scikit-learn has callbacks from 1.9 on")
+    with pytest.raises(ImportError, match=r"callbacks need scikit-learn 1\.9"):
+        NaturalGradientLogisticRegression().set_callbacks(FisherMonitor())
+
+
+def test_the_time_curve_goes_with_the_loss_curve(cancer):
+    model = NaturalGradientLogisticRegression().fit(*cancer)
+    assert len(model.time_curve_) == len(model.loss_curve_)
+    assert model.time_curve_[0] > 0
+    assert all(before < after for before, after in pairwise(model.time_curve_))
+
+
+class Interrupted:
+    """Objective.measure, with Ctrl-C at the given call."""
+
+    def __init__(self, at, monkeypatch):
+        self.calls, measure = 0, _objective.Objective.measure
+
+        def interrupted(objective, theta, *, last=False):
+            self.calls += 1
+            if self.calls == at:
+                raise KeyboardInterrupt
+            return measure(objective, theta, last=last)
+
+        monkeypatch.setattr(_objective.Objective, "measure", interrupted)
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_ctrl_c_is_let_out_and_leaves_the_estimator_as_it_was(fitted, cancer, monkeypatch):
+    model = NaturalGradientLogisticRegression(store_covariance=True)
+    if fitted:
+        model.fit(*cancer)
+    before = copy.copy(vars(model))
+    Interrupted(4, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*cancer)
+    assert vars(model) == before
+
+
+def test_ctrl_c_keeps_the_best_iterate_when_asked(cancer, monkeypatch):
+    with pytest.warns(ConvergenceWarning):
+        shorter = NaturalGradientLogisticRegression(max_iter=2, store_covariance=True).fit(*cancer)
+    Interrupted(4, monkeypatch)
+    model = NaturalGradientLogisticRegression(on_interrupt="keep", store_covariance=True)
+    with pytest.warns(ConvergenceWarning, match=r"^Interrupted: after 2 iterations .* warm_start=True"):
+        model.fit(*cancer)
+    assert np.array_equal(model.coef_, shorter.coef_)
+    assert np.array_equal(model.covariance_, shorter.covariance_)
+    assert model.loss_curve_ == shorter.loss_curve_
+    assert len(model.time_curve_) == 3
+    assert not model.converged_
+    assert model.set_params(warm_start=True).fit(*cancer).converged_
+
+
+def test_of_steps_that_overshoot_the_best_iterate_is_not_the_last(cancer, monkeypatch):
+    X, y = cancer
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    options = {"learning_rate": 3.0, "damping": 0.0, "C": np.inf}
+    with pytest.warns(ConvergenceWarning):
+        losses = NaturalGradientLogisticRegression(**options, max_iter=3).fit(X, y).loss_curve_
+    assert np.argmin(losses) == 1
+    Interrupted(5, monkeypatch)
+    with pytest.warns(ConvergenceWarning, match="Interrupted: after 1 iterations"):
+        model = NaturalGradientLogisticRegression(**options, on_interrupt="keep").fit(X, y)
+    assert model.loss_curve_ == losses[:2]
+    assert model.n_iter_[0] == 1
+
+
+def test_ctrl_c_before_there_is_anything_to_keep_is_let_out(cancer, monkeypatch):
+    Interrupted(1, monkeypatch)
+    model = NaturalGradientLogisticRegression(on_interrupt="keep")
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*cancer)
+    assert not hasattr(model, "coef_")
+
+
+def test_verbose_prints_what_the_page_shows(capsys):
+    X, y = load_digits(return_X_y=True)
+    NaturalGradientLogisticRegression(verbose=1).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("[sknatgrad] start         : loss 2.30258509 nats")
+    assert lines[1].startswith("[sknatgrad] iteration    1: loss ")
+    NaturalGradientLogisticRegression(verbose=2).fit(X, y)
+    more = capsys.readouterr().out.splitlines()
+    assert len(more) > len(lines)
+    assert more[0].startswith("[sknatgrad] ")
+    assert "products by" in more[2]
