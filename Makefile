@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # two test processes with one BLAS thread each are faster than one with all cores, on matrices of this size
 TEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test lint types doctest examples test-lowest check clean
+.PHONY: demo test lint types doctest examples docs test-lowest check clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -36,8 +36,14 @@ types: $(VENV)/.lint
 doctest: $(VENV)/.test
 	$(TEST) $(BIN)/python -m pytest --doctest-modules sknatgrad --doctest-glob '*.md' README.md docs
 
+# shown nowhere, and without the word of matplotlib that it is
 examples: $(VENV)/.examples
-	for example in examples/*.py; do echo "== $$example"; $(TEST) $(BIN)/python -W error $$example || exit 1; done
+	for example in examples/*.py; do echo "== $$example"; \
+		$(TEST) MPLBACKEND=agg $(BIN)/python -W error -W 'ignore:FigureCanvasAgg is non-interactive' $$example || exit 1; done
+
+docs: $(VENV)/.docs  ## the site, with every example run, into docs/_build/html; warnings and broken links are errors
+	$(TEST) $(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+	$(BIN)/python docs/look.py --links
 
 test-lowest:  ## the test suite at the lowest versions that pyproject.toml admits
 	$(PYTHON) -m venv $(LOWEST)
@@ -46,7 +52,7 @@ test-lowest:  ## the test suite at the lowest versions that pyproject.toml admit
 		--constraint $(LOWEST)/constraints.txt
 	$(TEST) $(LOWEST)/bin/python -m pytest --numprocesses auto
 
-check: test lint types doctest examples test-lowest
+check: test lint types doctest docs test-lowest
 
 clean:
-	rm -rf $(VENV) $(LOWEST)
+	rm -rf $(VENV) $(LOWEST) docs/_build docs/auto_examples docs/generated

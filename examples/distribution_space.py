@@ -1,113 +1,134 @@
-"""Why the Euclidean distance between parameters misleads, and what takes its place.
+r"""
+Two pairs of Gaussians, and the shortest way between them
+=========================================================
 
-1. Two pairs of Gaussians whose means lie equally far apart: the parameters cannot tell that one pair overlaps and the
-   other hardly does. Their Kullback-Leibler divergence can.
-2. One pair of Gaussians in two parametrisations, by variance and by precision: the distance between the parameters
-   changes, the divergence does not. So a gradient step depends on how we happen to write the model down, and a natural
-   gradient step, to first order, does not.
-3. The same with logistic regression: two moves of the coefficients of equal length, in columns of different scale.
+Why the Euclidean distance between parameters misleads, and what takes its place.
 
-Saves a picture, distribution_space.png, beside this script if matplotlib is there.
+Two pairs of Gaussians have means that lie equally far apart. Their parameters cannot tell that one pair overlaps and
+the other hardly does; the Kullback-Leibler divergence can. Near a distribution that divergence is a quadratic, half a
+squared length by the Fisher information, and with lengths there are shortest ways: geodesics.
 """
 
-from pathlib import Path
-
 import numpy as np
+from matplotlib import pyplot as plt
 
-from sknatgrad import NaturalGradientLogisticRegression, fisher_information, kl_divergence
-
-try:
-    import matplotlib as mpl
-except ImportError:
-    mpl = None
+BLUE, ORANGE = "#0072B2", "#D55E00"
 
 
-def kl_of_gaussians(mean, variance, other_mean, other_variance):
+def density(x, mean, variance):
+    """Return the density of N(mean, variance)."""
+    return np.exp(-((x - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+
+
+def kl(mean, variance, other_mean, other_variance):
     """Return KL(N(mean, variance) || N(other_mean, other_variance)) in nats."""
     ratio = variance / other_variance
     return 0.5 * (ratio - 1 - np.log(ratio) + (mean - other_mean) ** 2 / other_variance)
 
 
-def equal_distances():
-    print("1. Means at -1 and 1, so at distance 2 in either pair")
-    divergences = {variance: kl_of_gaussians(-1, variance, 1, variance) for variance in (2.0, 0.5)}
-    for variance, divergence in divergences.items():
-        print(f"   variance {variance}: KL = {divergence:.3f} nats")
-    assert np.isclose(divergences[2.0], 1.0)
-    assert np.isclose(divergences[0.5], 4.0)
+# %%
+# Equal distances
+# ---------------
+# Means at -1 and 1, so at distance 2 in either pair.
+
+divergences = {variance: kl(-1, variance, 1, variance) for variance in (2.0, 0.5)}
+for variance, divergence in divergences.items():
+    print(f"variance {variance}: distance 2, KL = {divergence:.3f} nats")
+assert np.isclose(divergences[2.0], 1.0)
+assert np.isclose(divergences[0.5], 4.0)
+
+x = np.linspace(-5, 5, 400)
+figure, axes = plt.subplots(1, 2, figsize=(7, 2.8), layout="constrained", sharey=True)
+for axis, (variance, divergence) in zip(axes, divergences.items(), strict=True):
+    for mean, colour in ((-1, BLUE), (1, ORANGE)):
+        axis.plot(x, density(x, mean, variance), color=colour, label=f"N({mean}, {variance})")
+        axis.fill_between(x, density(x, mean, variance), color=colour, alpha=0.2)
+    axis.set(title=f"distance 2, KL {divergence:.1f} nats", xlabel="x", ylim=(0, 0.75))
+    axis.legend(frameon=False, loc="upper right", fontsize="small")
+axes[0].set_ylabel("density")
+
+# %%
+# The shortest way
+# ----------------
+# The Fisher information of a Gaussian is :math:`1/\sigma^2` for its mean and :math:`2/\sigma^2` for its standard
+# deviation :math:`\sigma`, so a small move has the squared length
+#
+# .. math:: ds^2 = \frac{d\mu^2 + 2\, d\sigma^2}{\sigma^2}.
+#
+# With :math:`\mu / \sqrt 2` in place of :math:`\mu` that is twice the metric of the hyperbolic upper half-plane, whose
+# geodesics are half-circles around points of the axis :math:`\sigma = 0`. Back in :math:`(\mu, \sigma)` they are
+# half-ellipses, and the distance between two Gaussians is (Pinele, Strapasson and Costa, "The Fisher-Rao distance
+# between multivariate normal distributions", Entropy 22(4), 2020)
+#
+# .. math:: \sqrt 2 \, \operatorname{arcosh}\left(1 + \frac{(\mu_1 - \mu_2)^2 / 2 + (\sigma_1 - \sigma_2)^2}
+#                                                   {2 \sigma_1 \sigma_2}\right).
 
 
-def two_parametrisations():
-    start, goal, rate = 2.0, 1.0, 0.01
-    print("\n2. N(0, 2) and N(0, 1), by variance v and by precision t = 1/v")
-    print(f"   distance {abs(start - goal):.2f} in v, {abs(1 / start - 1 / goal):.2f} in t;", end=" ")
-    print(f"KL = {kl_of_gaussians(0, goal, 0, start):.4f} nats in both")
-
-    # L = KL(N(0, goal) || N(0, v)); the Fisher information of a variance is 1/(2v²), of a precision 1/(2t²)
-    slope_v = 0.5 * (1 / start - goal / start**2)
-    slope_t = -slope_v * start**2
-    fisher_v, fisher_t = 1 / (2 * start**2), start**2 / 2
-    plain = start - rate * slope_v, 1 / (1 / start - rate * slope_t)
-    natural = start - rate * slope_v / fisher_v, 1 / (1 / start - rate * slope_t / fisher_t)
-    for name, (by_variance, by_precision) in {"gradient": plain, "natural gradient": natural}.items():
-        print(f"   after one step of the {name:16}: v = {by_variance:.5f} stepping in v, {by_precision:.5f} in t")
-    moved_plain, moved_natural = (np.array(pair) - start for pair in (plain, natural))
-    assert moved_plain[1] / moved_plain[0] > 10
-    assert abs(moved_natural[1] / moved_natural[0] - 1) < 2 * rate
+def distance(mean, sigma, other_mean, other_sigma):
+    """Return the Fisher-Rao distance of two Gaussians."""
+    gap = (mean - other_mean) ** 2 / 2 + (sigma - other_sigma) ** 2
+    return np.sqrt(2) * np.arccosh(1 + gap / (2 * sigma * other_sigma))
 
 
-def two_columns():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(500, 2)) * [10.0, 0.1]
-    y = rng.uniform(size=500) < 1 / (1 + np.exp(-X @ [0.1, 10.0]))
-    model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
-    information = fisher_information(model, X) / len(X)
-    print("\n3. A coefficient moved by 0.05, in a column of spread 10 and in one of spread 0.1")
-    divergences = []
-    for column in range(2):
-        moved = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
-        moved.coef_[0, column] += 0.05
-        divergences.append(kl_divergence(model, moved, X))
-        quadratic = 0.5 * 0.05**2 * information[column, column]
-        print(f"   column {column}: KL = {divergences[-1]:.2e} nats, and by the Fisher information {quadratic:.2e}")
-    assert divergences[0] > 1000 * divergences[1]
+def geodesic(half_gap, sigma, n_points):
+    """Return means and standard deviations on the way from N(-half_gap, sigma²) to N(half_gap, sigma²)."""
+    radius = np.hypot(half_gap / np.sqrt(2), sigma)
+    # equal steps of the logarithm of the half angle's tangent are equal lengths
+    start = np.log(np.tan(0.5 * np.arctan2(sigma, -half_gap / np.sqrt(2))))
+    angle = 2 * np.arctan(np.exp(np.linspace(start, -start, n_points)))
+    return np.sqrt(2) * radius * np.cos(angle), radius * np.sin(angle)
 
 
-def picture(path):
-    """Draw both pairs, and the divergence against its quadratic in the two parametrisations."""
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
-
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-    x = np.linspace(-6, 6, 500)
-    for axis, variance in zip(axes, (2.0, 0.5), strict=False):
-        for mean, colour in ((-1, "C0"), (1, "C1")):
-            density = np.exp(-((x - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
-            axis.plot(x, density, colour)
-            axis.fill_between(x, density, color=colour, alpha=0.25)
-        divergence = kl_of_gaussians(-1, variance, 1, variance)
-        axis.set(title=f"variance {variance}: distance 2, KL {divergence:.0f}", xlabel="x", ylim=(0, 0.6))
-    axes[0].set_ylabel("density")
-    variance = np.linspace(0.7, 5, 300)
-    axes[2].plot(variance, kl_of_gaussians(0, 2, 0, variance), "k", label="KL(N(0, 2) || N(0, v))")
-    axes[2].plot(variance, (variance - 2) ** 2 / 16, "C0--", label="quadratic in the variance")
-    axes[2].plot(variance, (1 / variance - 0.5) ** 2, "C1--", label="quadratic in the precision")
-    axes[2].set(title="one divergence, two coordinates", xlabel="variance v", ylabel="nats", ylim=(0, 0.6))
-    axes[2].legend(frameon=False)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-    print(f"\nPicture saved as {path.name}")
+def length(means, sigmas):
+    """Return the length of a way by the divergences of neighbours: KL is half a squared length."""
+    steps = kl(means[:-1], sigmas[:-1] ** 2, means[1:], sigmas[1:] ** 2)
+    return np.sqrt(2 * steps).sum()
 
 
-def main():
-    equal_distances()
-    two_parametrisations()
-    two_columns()
-    if mpl is None:
-        print("\nNo picture: matplotlib is not installed")
-    else:
-        picture(Path(__file__).with_name("distribution_space.png"))
+lengths = {}
+for variance in (2.0, 0.5):
+    sigma = np.sqrt(variance)
+    lengths[variance] = length(np.linspace(-1, 1, 2001), np.full(2001, sigma)), length(*geodesic(1.0, sigma, 2001))
+    straight, shortest = lengths[variance]
+    by_formula = distance(-1, sigma, 1, sigma)
+    print(f"variance {variance}: straight on {straight:.4f}, geodesic {shortest:.4f}, by the formula {by_formula:.4f}")
+    assert np.isclose(shortest, by_formula, rtol=1e-5)
+    assert shortest < straight
 
+# %%
+# A geodesic does not slide a narrow peak across. It widens first, because among wide Gaussians a mean costs little to
+# move, and narrows again at the end. The pair with variance 0.02 shows it best: straight on, its way is more than
+# twice as long.
 
-if __name__ == "__main__":
-    main()
+variance, n_shown = 0.02, 7
+sigma = np.sqrt(variance)
+straight, shortest = length(np.linspace(-1, 1, 2001), np.full(2001, sigma)), length(*geodesic(1.0, sigma, 2001))
+print(f"variance {variance}: straight on {straight:.2f}, geodesic {shortest:.2f}")
+assert straight > 2 * shortest
+
+figure = plt.figure(figsize=(7, 6), layout="constrained")
+axes = figure.subplot_mosaic([["plane", "plane"], ["straight", "geodesic"]])
+for each, style in ((2.0, ":"), (0.5, "--"), (variance, "-")):
+    ends = [-1, 1], [np.sqrt(each)] * 2
+    axes["plane"].plot(*ends, style, marker="o", color=ORANGE)
+    axes["plane"].plot(*geodesic(1.0, np.sqrt(each), 300), style, color=BLUE)
+    axes["plane"].annotate(f"variance {each}", (1.04, ends[1][0]), va="center")
+axes["plane"].set(
+    xlim=(-1.1, 1.5),
+    ylim=(0, 1.7),
+    xlabel="mean μ",
+    ylabel="standard deviation σ",
+    title="straight lines (orange) and geodesics (blue)",
+)
+ways = {
+    "straight": (np.linspace(-1, 1, n_shown), np.full(n_shown, sigma), ORANGE, straight),
+    "geodesic": (*geodesic(1.0, sigma, n_shown), BLUE, shortest),
+}
+x = np.linspace(-2.2, 2.2, 600)
+for name, (means, sigmas, colour, long) in ways.items():
+    for mean, spread in zip(means, sigmas, strict=True):
+        curve = density(x, mean, spread**2)
+        axes[name].plot(x, curve, color=colour, linewidth=1.2)
+        axes[name].fill_between(x, curve, color=colour, alpha=0.12)
+    axes[name].set(title=f"{name}, length {long:.2f}", xlabel="x", ylabel="density", ylim=(0, 3))
+plt.show()

@@ -1,6 +1,10 @@
-"""A fit to a Parquet file that is never in memory as a whole: one line a reader.
+"""
+Files that are never in memory as a whole
+=========================================
 
-Writes a file of two million rows in a temporary folder, fits it batch by batch, and removes it.
+A fit to a Parquet file, batch by batch, and to a CSV file: one line a reader.
+
+Writes a file of a million rows in a temporary folder, fits it, compares what it says with the rows, and removes it.
 """
 
 import csv
@@ -12,10 +16,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from matplotlib import pyplot as plt
 
 from sknatgrad import NaturalGradientLogisticRegression
 
-N_ROWS, GROUP = 2_000_000, 200_000
+N_ROWS, GROUP = 1_000_000, 200_000
 FEATURES = ["age", "income", "visits", "distance"]
 THETA = np.array([0.03, -2e-5, 0.4, -0.1])
 
@@ -34,6 +39,7 @@ def rows(random, n_rows):
 
 
 def write(path):
+    """Write people to a Parquet file, a group of rows at a time."""
     random = np.random.default_rng(0)
     writer = None
     for _ in range(N_ROWS // GROUP):
@@ -44,38 +50,74 @@ def write(path):
     writer.close()
 
 
-def main():
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "people.parquet"
-        write(path)
+folder = TemporaryDirectory()
+path = Path(folder.name) / "people.parquet"
+write(path)
 
-        # Parquet: pyarrow hands out batches of a dataset, here of rows that a filter leaves
-        dataset = ds.dataset(path)
-        adults = ds.field("age") < 80
-        columns = [*FEATURES, "bought"]
-        model = NaturalGradientLogisticRegression().fit_batches(
-            lambda: (
-                (batch.select(FEATURES).to_pandas(), batch["bought"].to_numpy(zero_copy_only=False))
-                for batch in dataset.to_batches(columns=columns, filter=adults, batch_size=100_000)
-            )
-        )
-        print(f"Parquet, {path.stat().st_size / 1e6:.0f} MB: {model.n_passes_} pass, {model.n_iter_[0]} steps")
-        for name, found, true in zip(model.feature_names_in_, model.coef_[0], THETA, strict=True):
-            print(f"  {name:10s} {found: .6f}  (made with {true: .6f})")
-        np.testing.assert_allclose(model.coef_[0], THETA, rtol=0.05)
+# %%
+# Parquet
+# -------
+# pyarrow hands out batches of a dataset, here of rows that a filter leaves.
 
-        # CSV: pandas reads in chunks
-        text = Path(folder) / "people.csv"
-        with text.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns)
-            X, bought = rows(np.random.default_rng(1), 20_000)
-            writer.writerows([*values, int(label)] for values, label in zip(X.tolist(), bought, strict=True))
-        model = NaturalGradientLogisticRegression().fit_batches(
-            lambda: ((chunk[FEATURES], chunk["bought"]) for chunk in pd.read_csv(text, chunksize=5_000))
-        )
-        print(f"CSV: accuracy {model.score(pd.DataFrame(X, columns=FEATURES), bought.astype(int)):.3f}")
+dataset = ds.dataset(path)
+columns, adults = [*FEATURES, "bought"], ds.field("age") < 80
 
 
-if __name__ == "__main__":
-    main()
+def batches():
+    """Begin a pass: give each batch as features and labels."""
+    for batch in dataset.to_batches(columns=columns, filter=adults, batch_size=100_000):
+        yield batch.select(FEATURES).to_pandas(), batch["bought"].to_numpy(zero_copy_only=False)
+
+
+model = NaturalGradientLogisticRegression().fit_batches(batches)
+print(f"Parquet, {path.stat().st_size / 1e6:.0f} MB: passes {model.n_passes_}, steps {model.n_iter_[0]}")
+for name, found, true in zip(model.feature_names_in_, model.coef_[0], THETA, strict=True):
+    print(f"  {name:10s} {found: .6f}  (made with {true: .6f})")
+np.testing.assert_allclose(model.coef_[0], THETA, rtol=0.05)
+
+# %%
+# Does it fit?
+# ------------
+# One more pass over the file: the share that bought beside the mean probability, by decile of the probability. What is
+# added up is 30 numbers, whatever the number of rows.
+
+edges = np.quantile(model.predict_proba(next(batches())[0])[:, 1], np.arange(1, 10) / 10)
+sums = np.zeros((3, 10))  # rows, probabilities, buyers
+for X, bought in batches():
+    proba = model.predict_proba(X)[:, 1]
+    decile = np.searchsorted(edges, proba)
+    for k, weight in enumerate((None, proba, (bought == "yes").astype(float))):
+        sums[k] += np.bincount(decile, weight, minlength=10)
+counts, mean_proba, share = sums[0], sums[1] / sums[0], sums[2] / sums[0]
+error = np.sqrt(share * (1 - share) / counts)
+print(f"{counts.sum():,.0f} rows; largest difference {np.abs(share - mean_proba).max():.4f}, ", end="")
+print(f"{(np.abs(share - mean_proba) / error).max():.1f} standard errors")
+assert (np.abs(share - mean_proba) < 4 * error).all()
+
+figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
+axis.axhline(0, color="0.5", linewidth=1)
+axis.errorbar(mean_proba, share - mean_proba, 1.96 * error, fmt="o", color="#0072B2", capsize=3)
+axis.set(
+    xlabel="mean predicted probability, by decile of rows",
+    ylabel="share that bought, less that;\n95 % interval",
+    xlim=(0, 1),
+)
+
+# %%
+# CSV
+# ---
+# pandas reads in chunks.
+
+text = Path(folder.name) / "people.csv"
+with text.open("w", newline="") as file:
+    writer = csv.writer(file)
+    writer.writerow(columns)
+    X, bought = rows(np.random.default_rng(1), 20_000)
+    writer.writerows([*values, int(label)] for values, label in zip(X.tolist(), bought, strict=True))
+from_csv = NaturalGradientLogisticRegression().fit_batches(
+    lambda: ((chunk[FEATURES], chunk["bought"]) for chunk in pd.read_csv(text, chunksize=5_000))
+)
+print(f"CSV: accuracy {from_csv.score(pd.DataFrame(X, columns=FEATURES), bought.astype(int)):.3f}")
+
+folder.cleanup()
+plt.show()

@@ -1,80 +1,65 @@
-"""The table that R prints, from scikit-learn's kind of model: O-ring failures before the Challenger launch.
+"""
+The table that R prints, and a forecast outside the data
+========================================================
 
-Temperature at launch in degrees Fahrenheit and whether any O-ring showed distress, of 23 shuttle flights: S. R. Dalal,
-E. B. Fowlkes, B. Hoadley, "Risk analysis of the space shuttle: pre-Challenger prediction of failure", JASA 84 (1989).
-R's figures are those of ``glm(Fail > 0 ~ Temp, family=binomial)`` at
+O-ring failures before the Challenger launch: temperature in degrees Fahrenheit and whether any O-ring showed distress,
+of 23 shuttle flights. S. R. Dalal, E. B. Fowlkes, B. Hoadley, "Risk analysis of the space shuttle: pre-Challenger
+prediction of failure", JASA 84 (1989). R's figures are those of ``glm(Fail > 0 ~ Temp, family=binomial)`` at
 https://byui-kctolli.netlify.app/math325/analyses/examples/challengerlogisticreg.
 
 On the day of the accident it was 31 degrees. The forecast for that is far outside the data, and its interval says so.
 """
 
-from pathlib import Path
-
 import numpy as np
+from matplotlib import pyplot as plt
 
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad.inference import infer
 
-try:
-    import matplotlib as mpl
-except ImportError:
-    mpl = None
-
 TEMPERATURE = [66, 70, 69, 68, 67, 72, 73, 70, 57, 63, 70, 78, 67, 53, 67, 75, 70, 81, 76, 79, 75, 76, 58]
 DISTRESS = [0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1]
-# estimate, standard error, z value, p value
+
+X, y = np.array(TEMPERATURE, dtype=float)[:, None], np.array(DISTRESS)
+model = NaturalGradientLogisticRegression(C=np.inf, store_covariance=True).fit(X, y)
+result = infer(model, X, y)
+print(result.summary())
+
+# %%
+# Figure by figure
+# ----------------
+# Estimate, standard error, z value and p value of R beside ours.
+
 R_SAYS = {"(Intercept)": (15.0429, 7.3786, 2.039, 0.0415), "x0": (-0.2322, 0.1082, -2.145, 0.0320)}
+print(f"{'':12}{'estimate':>19}{'standard error':>20}{'z':>19}{'p':>20}")
+for name, figures in R_SAYS.items():
+    j = result.feature_names.index(name)
+    ours = (result.params[0, j], result.standard_errors[0, j], result.z[0, j], result.p_values[0, j])
+    digits = (4, 4, 3, 4)
+    cells = [f"{mine:8.{d}f} R {theirs:8.{d}f}" for mine, theirs, d in zip(ours, figures, digits, strict=True)]
+    print(f"{name:12}" + "".join(f"{cell:>20}" for cell in cells))
+    assert [round(mine, d) for mine, d in zip(ours, digits, strict=True)] == list(figures)
 
+# %%
+# The forecast
+# ------------
+# At 31 degrees maximum likelihood is all but certain of distress. Its interval admits an even chance, and the mean over
+# the uncertainty of the coefficients lies between.
 
-def compare(result):
-    """Print R's figures beside ours."""
-    print(f"\n{'':14}{'estimate':>22}{'standard error':>20}{'z':>18}{'p':>18}")
-    for name, figures in R_SAYS.items():
-        j = result.feature_names.index(name)
-        ours = (result.params[0, j], result.standard_errors[0, j], result.z[0, j], result.p_values[0, j])
-        digits = (4, 4, 3, 4)
-        cells = [f"{mine:9.{d}f} R {theirs:7.{d}f}" for mine, theirs, d in zip(ours, figures, digits, strict=True)]
-        print(f"{name:14}" + "".join(f"{cell:>20}" for cell in cells))
-        assert [round(mine, d) for mine, d in zip(ours, digits, strict=True)] == list(figures)
+low, high = model.predict_proba_interval([[31.0]])[0, 1]
+plain, averaged = model.predict_proba([[31.0]])[0, 1], model.predict_proba_averaged([[31.0]])[0, 1]
+print(f"At 31 degrees: {plain:.4f}, 95 % interval {low:.2f} to {high:.4f}, averaged {averaged:.2f}")
+assert low < 0.6 < averaged < plain
 
-
-def picture(model, path):
-    """Draw the probability of distress with its interval."""
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
-
-    grid = np.linspace(28, 84, 300)[:, None]
-    figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
-    low, high = model.predict_proba_interval(grid)[:, 1].T
-    axis.fill_between(grid[:, 0], low, high, color="C0", alpha=0.2, label="95 % interval")
-    axis.plot(grid, model.predict_proba(grid)[:, 1], "C0", label="maximum likelihood")
-    axis.plot(grid, model.predict_proba_averaged(grid)[:, 1], "C0--", label="averaged over the uncertainty")
-    axis.plot(TEMPERATURE, DISTRESS, "k|", markersize=12, label="flights")
-    axis.axvline(31, color="C3", linewidth=1)
-    axis.text(31.6, 0.62, "the accident, 31 °F", color="C3")
-    axis.set(xlabel="temperature at launch, °F", ylabel="probability of distress", ylim=(-0.03, 1.03))
-    axis.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.1, 0.02))
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-    print(f"\nPicture saved as {path.name}")
-
-
-def main():
-    X, y = np.array(TEMPERATURE, dtype=float)[:, None], np.array(DISTRESS)
-    model = NaturalGradientLogisticRegression(C=np.inf, store_covariance=True).fit(X, y)
-    result = infer(model, X, y)
-    print(result.summary())
-    compare(result)
-
-    low, high = model.predict_proba_interval([[31.0]])[0, 1]
-    plain, averaged = model.predict_proba([[31.0]])[0, 1], model.predict_proba_averaged([[31.0]])[0, 1]
-    print(f"\nAt 31 degrees: {plain:.4f}, 95 % interval {low:.2f} to {high:.4f}, averaged {averaged:.2f}")
-    assert low < 0.6 < averaged < plain
-    if mpl is None:
-        print("\nNo picture: matplotlib is not installed")
-    else:
-        picture(model, Path(__file__).with_name("summary_beside_r.png"))
-
-
-if __name__ == "__main__":
-    main()
+grid = np.linspace(28, 84, 300)[:, None]
+figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
+axis.fill_between(
+    grid[:, 0], *model.predict_proba_interval(grid)[:, 1].T, color="#0072B2", alpha=0.2, label="95 % interval"
+)
+axis.plot(grid, model.predict_proba(grid)[:, 1], color="#0072B2", label="maximum likelihood")
+axis.plot(grid, model.predict_proba_averaged(grid)[:, 1], "--", color="#0072B2", label="averaged over the uncertainty")
+axis.plot(TEMPERATURE, DISTRESS, "k|", markersize=12, label="flights")
+axis.axvline(31, color="#D55E00", linewidth=1)
+axis.text(31.6, 0.62, "the accident, 31 °F", color="#D55E00")
+axis.set(xlabel="temperature at launch, °F", ylabel="probability of distress", ylim=(-0.03, 1.03))
+axis.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.1, 0.02))
+plt.show()

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 
 from sknatgrad._batches import BatchesMixin
 from sknatgrad._course import Course
-from sknatgrad._descent import Rule, State, descend
-from sknatgrad._objective import Objective
-from sknatgrad._parameters import Start, attributes_of, columns_of, into_columns, join
+from sknatgrad._descent import descend
+from sknatgrad._documented import DocumentedMixin
+from sknatgrad._parameters import Start, attributes_of, into_columns, join
 from sknatgrad._predictions import PredictionMixin
 from sknatgrad._problem import in_memory
 from sknatgrad._reporting import History, advice, separated_in_part
 from sknatgrad._samples import warm_up
+from sknatgrad._settings import objective_of, rule_of
 from sknatgrad._sklearn import CallbackSupportMixin, HasMethods, Interval, StrOptions, fit_context
-from sknatgrad._stopping import LastError
-from sknatgrad._strategy import FisherName, plan
+from sknatgrad._stored import StoredMixin
+from sknatgrad._strategy import FisherName
 from sknatgrad._streaming import StreamingMixin
 from sknatgrad._transfer import prior_of
 from sknatgrad._typing import Outcome
@@ -31,13 +31,20 @@ from sknatgrad._workers import Workers
 from sknatgrad.exceptions import SeparationWarning
 
 if TYPE_CHECKING:
-    from sknatgrad._prior import Prior
+    from sknatgrad._descent import Rule, State
     from sknatgrad._problem import Problem
     from sknatgrad._typing import Array, Matrix, Step
 
 
 class NaturalGradientLogisticRegression(
-    BatchesMixin, StreamingMixin, PredictionMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator
+    BatchesMixin,
+    StreamingMixin,
+    PredictionMixin,
+    StoredMixin,
+    DocumentedMixin,
+    CallbackSupportMixin,
+    ClassifierMixin,
+    BaseEstimator,
 ):
     r"""Logistic regression, binary and multinomial, fitted by natural gradient descent.
 
@@ -146,14 +153,14 @@ class NaturalGradientLogisticRegression(
     n_iter_ : ndarray of shape (1,), int32
         Number of steps taken.
 
-    loss_curve_ : list of float, n_iter_ + 1 of them
+    loss_curve_ : list of float of length `n_iter_` + 1
         J/S in nats per unit of weight, before the first step over all rows and after each. Never increases under
         ``'auto'``, where a change smaller than the rounding error of the sum is recorded as none.
 
-    kl_curve_ : list of float, n_iter_ of them
+    kl_curve_ : list of float of length `n_iter_`
         How far each step moved the predictions: :math:`\frac{1}{2} v^T F v / S`, in nats.
 
-    time_curve_ : list of float, n_iter_ + 1 of them
+    time_curve_ : list of float of length `n_iter_` + 1
         Seconds since the fit began, at each point of `loss_curve_`.
 
     converged_ : bool
@@ -167,7 +174,7 @@ class NaturalGradientLogisticRegression(
     n_features_in_ : int
         Number of features seen by fit.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where X had string column names.
 
     See Also
@@ -339,8 +346,8 @@ class NaturalGradientLogisticRegression(
         start, kept = self._warm_start_from(), problem.kept
         self._check_room(len(problem.classes))
         prior = prior_of(self, problem.classes)
-        rule = self._rule(prior)
-        objective = self._objective(problem, prior, rule)
+        rule = rule_of(self, prior)
+        objective = objective_of(self, problem, prior, rule)
         history = History(int(self.verbose), objective.plan.describe(), course.begun)
         self._forget_fit()
         if start is None:
@@ -372,27 +379,6 @@ class NaturalGradientLogisticRegression(
         # through the origin can, whatever its fit; scikit-learn's LogisticRegression(fit_intercept=False) fails them.
         tags.classifier_tags.poor_score = not self.fit_intercept
         return tags
-
-    def _objective(self, problem: Problem, prior: Prior, rule: Rule) -> Objective:
-        precision = columns_of(prior.precision[None], problem.kept, self.n_features_in_)[0]
-        chosen = plan(self.fisher, problem.shape, adaptive=rule.adaptive, leap=rule.max_kl is None)
-        last_error = LastError.of(rule.tol)
-        return Objective(problem.source, precision, chosen, self._seed(), last_error, prior.mean, prior.past)
-
-    def _seed(self) -> int:
-        # the global generator is not touched where nothing is drawn
-        random = check_random_state(self.random_state) if self.fisher == "monte_carlo" else None
-        return 0 if random is None else int(random.randint(np.iinfo(np.int32).max // 2))
-
-    def _rule(self, prior: Prior) -> Rule:
-        return Rule(
-            damping=float(self.damping),
-            learning_rate=None if self.learning_rate == "auto" else float(self.learning_rate),
-            max_kl=self.max_kl,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            penalised=prior.proper,
-        )
 
     def _warm_start_from(self) -> Start | None:
         if not self.warm_start or not hasattr(self, "coef_"):

@@ -14,6 +14,7 @@ from sknatgrad._measure import MeasureKernel
 from sknatgrad._objective import Objective
 from sknatgrad._parameters import logits_for
 from sknatgrad._recursion import learn
+from sknatgrad._settings import rule_of, seed_of
 from sknatgrad._sklearn import fit_context
 from sknatgrad._sources import MemorySource
 from sknatgrad._stopping import LastError
@@ -220,10 +221,10 @@ class StreamingMixin:
             nowhere = np.zeros_like(stream.evidence.theta)
             at_even = source.total(MeasureKernel(nowhere, TrueExpectation(), chosen.structure)).information
             past = prior.foundation(at_even.scaled(FOUNDATION / source.codes.size))
-        seed, last_error = self._seed() + stream.n_batches, LastError.of(self.tol)
+        seed, last_error = seed_of(self) + stream.n_batches, LastError.of(self.tol)
         batch = Objective(source, prior.precision, chosen, seed, last_error, prior.mean, past)
         # steps have their own length: a number is for the textbook
-        rule = self._rule(prior)._replace(penalised=True, learning_rate=None)
+        rule = rule_of(self, prior)._replace(penalised=True, learning_rate=None)
         evidence, step = learn(batch, stream.evidence.theta, rule)
         if step.outcome is Outcome.overflow:
             refuse_infinite(self, source.X)
@@ -260,7 +261,9 @@ class StreamingMixin:
         )
         own = true
         if self.fisher != "true":
-            own = source.total(MeasureKernel(theta, expectation_of(self.fisher, self._seed()), STRUCTURES[self.fisher]))
+            own = source.total(
+                MeasureKernel(theta, expectation_of(self.fisher, seed_of(self)), STRUCTURES[self.fisher])
+            )
         evidence = prior.pooled(Evidence(theta, true.gradient, own.information))
         self._stream = Stream(self.fisher, evidence, totals, n_batches=1)
 

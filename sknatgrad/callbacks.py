@@ -238,6 +238,11 @@ class FisherMonitor:
     def to_dataframe(self) -> Any:
         """Return the records as a pandas DataFrame, a row an iteration.
 
+        Returns
+        -------
+        table : DataFrame
+            With a column for each key of the records.
+
         Raises
         ------
         ImportError

@@ -117,7 +117,7 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
         UserWarning
             If chunks had to be cut anew.
         ConvergenceWarning, SeparationWarning
-            As :class:`NaturalGradientLogisticRegression` does.
+            As :class:`~sknatgrad.NaturalGradientLogisticRegression` does.
         """
         if not any_collection(X, y, sample_weight):
             super().fit(X, y, sample_weight)
@@ -202,7 +202,7 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
     X, y, sample_weight : dask collections
         The data of the fit, as for `DaskNaturalGradientLogisticRegression.fit`.
 
-    weights, covariance, reference, features
+    weights, covariance, reference, features : as there
         As for :func:`sknatgrad.inference.infer`; `covariance` is not ``'cluster'``.
 
     Returns

@@ -16,9 +16,12 @@ from distributed import Client, LocalCluster
 from problems import FISHERS
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, SkipTestWarning
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sknatgrad import NaturalGradientLogisticRegression, _strategy
+from sknatgrad._collections import Table, bare_of
+from sknatgrad._sources.sampling import LEAST_OF_A_CLASS
 from sknatgrad.dask import DaskNaturalGradientLogisticRegression, infer
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference import infer as infer_in_memory
@@ -127,6 +130,55 @@ def test_a_sample_first_saves_passes(monkeypatch):
     assert model.n_passes_ <= 6 < plain.n_passes_
 
 
+def sampled(y, n_rows, rows, weight=None, factors=None):
+    """What comes of asking for so many rows; X holds the index of each."""
+    X = np.arange(float(len(y)))[:, None]
+    dX, dy = in_chunks(X, y, rows=rows)
+    model = DaskNaturalGradientLogisticRegression()
+    table = Table.of(model, dX, dy, None if weight is None else in_chunks(weight, rows=rows)[0], reset=True)
+    factors = np.ones(len(table.survey.labels)) if factors is None else factors
+    return table.source(table.survey.labels, factors).sample(n_rows)
+
+
+def test_a_sample_of_many_chunks_and_classes_is_as_small_as_was_asked():
+    n_classes = 50
+    y = np.random.default_rng(0).permutation(np.arange(40_000) % n_classes)
+    sample = sampled(y, 4_000, rows=200)
+    assert len(sample.codes) == 4_000
+    assert np.bincount(sample.codes).tolist() == [80] * n_classes
+    np.testing.assert_allclose(np.bincount(sample.codes, sample.weight), 800.0)
+    assert len(np.unique(sample.X)) == 4_000
+    assert np.bincount((sample.X[:, 0] // 200).astype(int), minlength=200).min() > 0
+
+
+@pytest.mark.parametrize("n_rare", [1, 20, 32, 45, 400])
+def test_a_rare_class_has_its_rows_in_the_whole_sample_not_in_each_chunk(n_rare):
+    random = np.random.default_rng(n_rare)
+    y = np.zeros(60_000, dtype=int)
+    y[random.choice(60_000, n_rare, replace=False)] = 1
+    weight = random.uniform(0.5, 2.0, 60_000)
+    weight[:30_000:3] = 0.0
+    sample = sampled(y, 600, 300, weight, np.array([1.0, 3.0]))
+    kept = int(np.count_nonzero((y == 1) & (weight > 0)))
+    counts = np.bincount(sample.codes, minlength=2)
+    assert counts[1] == min(kept, LEAST_OF_A_CLASS)
+    assert abs(counts[0] - 600) <= 6
+    assert len(np.unique(sample.X)) == len(sample.codes)
+    rows = sample.X[:, 0].astype(int)
+    assert (weight[rows] > 0).all()
+    assert (y[rows] == sample.codes).all()
+    np.testing.assert_allclose(
+        np.bincount(sample.codes, sample.weight, minlength=2), np.bincount(y, weight, minlength=2) * [1.0, 3.0]
+    )
+
+
+def test_a_class_that_counts_for_nothing_is_not_in_the_sample():
+    y = np.arange(9_000) % 3
+    sample = sampled(y, 100, 300, factors=np.array([1.0, 0.0, 2.0]))
+    assert np.bincount(sample.codes).tolist() == [50, 0, 50]
+    np.testing.assert_allclose(np.bincount(sample.codes, sample.weight), [3_000.0, 0.0, 6_000.0])
+
+
 @pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csc_array])
 def test_sparse_blocks(kind):
     random = np.random.default_rng(0)
@@ -176,6 +228,114 @@ def test_arrays_of_unknown_lengths_and_empty_blocks():
     same(model, NaturalGradientLogisticRegression(tol=TIGHT).fit(X[kept], y[kept]))
 
 
+PREDICTIONS = (
+    "predict",
+    "predict_proba",
+    "predict_log_proba",
+    "decision_function",
+    "decision_function_std",
+    "predict_proba_interval",
+    "predict_proba_averaged",
+)
+
+
+@pytest.mark.parametrize("method", PREDICTIONS)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_predictions_of_empty_blocks_are_empty(n_classes, method):
+    X, y, weight = make(n_classes, n_rows=1_000)
+    table = frames(X, y, weight)
+    columns = [name for name in table.columns if name.startswith("column")]
+    held = table.compute()
+    model = DaskNaturalGradientLogisticRegression(store_covariance=True).fit(held[columns], held["label"])
+    some = table[(table["column 0"] > 0) & (table.index >= 200)]
+    expected = getattr(model, method)(some.compute()[columns])
+    for lazily in (getattr(model, method)(some[columns]), getattr(model, method)(some[columns].to_dask_array())):
+        if isinstance(lazily, da.Array) and method == "predict":
+            assert (lazily.compute() == expected).all()
+        else:
+            np.testing.assert_allclose(lazily.compute(), expected, rtol=1e-12)
+    nothing = getattr(model, method)(table[table["column 0"] == np.inf][columns])
+    assert nothing.compute().shape == (0, *expected.shape[1:])
+    assert nothing.compute().dtype == nothing.dtype == expected.dtype
+
+
+@pytest.mark.parametrize("method", PREDICTIONS)
+@pytest.mark.parametrize("types", ["float32", "float64", "mixed", "Float32", "integers"])
+def test_predictions_of_frames_have_the_type_that_they_declare(method, types):
+    X, y, _ = make(3, n_rows=400, n_features=2)
+    held = pd.DataFrame({"a": X[:, 0] / abs(X[:, 0]).max(), "b": X[:, 1] / abs(X[:, 1]).max()})
+    small = held.astype("float32")
+    model = DaskNaturalGradientLogisticRegression(store_covariance=True).fit(small, y)
+    asked = {
+        "float32": small,
+        "float64": held,
+        "mixed": small.assign(b=held["b"]),
+        "Float32": small.astype("Float32"),
+        "integers": (4 * held).astype("int32"),
+    }[types]
+    lazily, now = getattr(model, method)(dd.from_pandas(asked, npartitions=3)), getattr(model, method)(asked)
+    assert lazily.dtype == lazily.compute().dtype == now.dtype
+    if method != "predict":
+        assert (lazily.dtype == np.float32) == (types == "float32")
+
+
+def test_a_collection_whose_rows_change_in_mid_fit_is_refused():
+    X, y, _ = make()
+    calls = []
+
+    def changing(rows):
+        def change(block, block_info=None):
+            if block_info[None]["chunk-location"][0] == 3:
+                calls.append(block)
+                return block[: len(block) if len(calls) < 3 else rows]
+            return block
+
+        return change
+
+    for rows in (2_400, 0):
+        calls.clear()
+        # both change together, as those of a file that is written to
+        with dask.config.set(scheduler="synchronous"):
+            dX, dy = in_chunks(X, y)
+            lost = dX.map_blocks(changing(rows), dtype=float, meta=np.empty((0, 0)))
+            labels = lost.map_blocks(lambda block: (block[:, 0] > 0).astype(int), dtype=int, drop_axis=1)
+            model = DaskNaturalGradientLogisticRegression()
+            message = rf"block 3: it has {rows:,} rows in this pass, and had 2,500 in the first; .*persist\(\)"
+            with pytest.raises(ValueError, match=message):
+                model.fit(lost, labels)
+            assert not hasattr(model, "coef_")
+
+
+def worded(kind):
+    X, y, _ = make(n_rows=400)
+    table = pd.DataFrame({"a": X[:, 0], "town": np.array(["Bath", "Ely"])[(X[:, 1] > 0).astype(int)], "y": y})
+    return table.astype({"town": kind})
+
+
+@pytest.mark.parametrize("kind", ["object", "category", "string"])
+def test_a_column_of_words_is_named_with_its_block(kind):
+    table = worded(kind)
+    lazy = dd.from_pandas(table, npartitions=2)
+    said = r"could not convert string to float: '(Bath|Ely)'; column 'town' of X, of type \w+.*, must hold numbers"
+    with pytest.raises(ValueError, match="block 0: " + said):
+        DaskNaturalGradientLogisticRegression().fit(lazy[["a", "town"]], lazy["y"])
+    batches = [(part[["a", "town"]], part["y"]) for part in (table[:200], table[200:])]
+    with pytest.raises(ValueError, match="batch 0: " + said):
+        NaturalGradientLogisticRegression().fit_batches(batches)
+
+
+def test_dates_are_named_and_categories_of_numbers_are_numbers():
+    table = worded("object")
+    dates = table.assign(town=pd.to_datetime("2020-01-01"))
+    with pytest.raises(ValueError, match=r"block 0: .*; column 'town' of X, of type datetime64.* must hold numbers"):
+        lazy = dd.from_pandas(dates, npartitions=2)
+        DaskNaturalGradientLogisticRegression().fit(lazy[["a", "town"]], lazy["y"])
+    numbers = table.assign(town=pd.Categorical(np.arange(400) % 3))
+    lazy = dd.from_pandas(numbers, npartitions=2)
+    model = DaskNaturalGradientLogisticRegression(tol=TIGHT).fit(lazy[["a", "town"]], lazy["y"])
+    same(model, NaturalGradientLogisticRegression(tol=TIGHT).fit(numbers[["a", "town"]], numbers["y"]))
+
+
 def test_labels_and_weights_may_be_in_memory_or_a_number():
     X, y, weight = make()
     expected = NaturalGradientLogisticRegression(tol=TIGHT).fit(X, y, weight)
@@ -218,6 +378,82 @@ def test_the_number_of_workers_changes_no_bit(n_workers):
         alone = DaskNaturalGradientLogisticRegression().fit(*in_chunks(X, y, weight))
     assert (model.coef_ == alone.coef_).all()
     assert model.loss_curve_ == alone.loss_curve_
+
+
+def test_clusters_of_one_and_two_processes_give_the_same_bits(client):
+    X, y, weight = make(3, n_rows=60_000)
+    data = in_chunks(X, y, weight)
+    fits = [DaskNaturalGradientLogisticRegression().fit(*data)]
+    assert len(client.scheduler_info()["workers"]) == 2
+    with dask.config.set(scheduler="synchronous"):
+        fits.append(DaskNaturalGradientLogisticRegression().fit(*data))
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0") as one,
+        Client(one, set_as_default=False) as alone,
+        alone.as_current(),
+    ):
+        assert len(alone.scheduler_info()["workers"]) == 1
+        fits.append(DaskNaturalGradientLogisticRegression().fit(*data))
+    for model in fits[1:]:
+        assert (model.coef_ == fits[0].coef_).all()
+        assert (model.intercept_ == fits[0].intercept_).all()
+        assert model.loss_curve_ == fits[0].loss_curve_
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_prior_is_the_same_as_in_memory(n_classes):
+    X, y, weight = make(n_classes)
+    earlier = NaturalGradientLogisticRegression(store_covariance=True).fit(X[:2_500], y[:2_500], weight[:2_500])
+    rest = X[2_500:], y[2_500:], weight[2_500:]
+    without = NaturalGradientLogisticRegression(tol=TIGHT).fit(*rest)
+    for prior in (earlier, (earlier.coef_[0], 1e3 / X.std(axis=0) ** -2)):
+        expected = NaturalGradientLogisticRegression(tol=TIGHT, prior=prior).fit(*rest)
+        model = DaskNaturalGradientLogisticRegression(tol=TIGHT, prior=prior).fit(*in_chunks(*rest))
+        same(model, expected)
+        assert abs(model.coef_ - without.coef_).max() > 1e-4 * abs(without.coef_).max()
+
+
+def test_at_the_default_tolerance_many_columns_agree_as_far_as_it_says():
+    """What is left is at most tol, nats a row, on both sides; coefficients may differ by what that allows."""
+    random = np.random.default_rng(0)
+    X = random.normal(size=(30_000, 60))
+    y = (X @ random.normal(size=60) / 8.0 + random.logistic(size=30_000) > 0).astype(int)
+    model = DaskNaturalGradientLogisticRegression().fit(*in_chunks(X, y))
+    expected = NaturalGradientLogisticRegression().fit(X, y)
+    best = NaturalGradientLogisticRegression(tol=1e-14).fit(X, y)
+    assert model.converged_
+    assert abs(model.loss_ - best.loss_) <= model.tol
+    # two points within tol of the optimum are so far apart in the metric, nats a row
+    logits = model.decision_function(X) - expected.decision_function(X)
+    proba = best.predict_proba(X)
+    assert 0.5 * (proba.prod(axis=1) * logits**2).mean() <= 4.0 * model.tol
+
+
+def test_cancelled_work_leaves_the_estimator_as_it_was(client):
+    X, y, _ = make()
+    model = DaskNaturalGradientLogisticRegression().fit(X[:100], y[:100])
+    before = vars(model).copy()
+
+    def slow(block):
+        time.sleep(0.2)
+        return block
+
+    lazy = in_chunks(X)[0].map_blocks(slow, dtype=float, meta=np.empty((0, 0)))
+    canceller = threading.Timer(0.5, lambda: client.cancel(list(client.futures.values()), force=True))
+    canceller.start()
+    with pytest.raises(ConnectionError, match=r"client was closed, or its work cancelled, .* fit again"):
+        model.fit(lazy, in_chunks(y)[0])
+    canceller.join()
+    assert vars(model) == before
+
+
+@parametrize_with_checks([DaskNaturalGradientLogisticRegression()])
+def test_contract(estimator, check):
+    with warnings.catch_warnings():
+        # the checks' separable data and low max_iter are meant to warn
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", SkipTestWarning)
+        check(estimator)
 
 
 def test_a_worker_killed_in_mid_fit_changes_nothing(client):
@@ -310,6 +546,7 @@ def test_what_does_not_fit_together_is_refused_before_any_work():
     dX = in_chunks(X)[0].map_blocks(never, dtype=float, meta=np.empty((0, 0)))
     dy = in_chunks(y)[0]
     unknown = dX[dX[:, 0] > 0]
+    table = frames(X, y, weight).map_partitions(never, meta=frames(X, y, weight)._meta)
     fit = DaskNaturalGradientLogisticRegression().fit
     cases = [
         ((dX, dy[:-1]), "y has 19,999 rows and X has 20,000; they must have the same"),
@@ -319,6 +556,18 @@ def test_what_does_not_fit_together_is_refused_before_any_work():
         ((unknown, y), "y is in memory, and the lengths of the blocks of X are not known"),
         ((unknown, in_chunks(y, rows=5_000)[0]), "y is in 4 blocks and X in 8, and not all of their lengths are known"),
         ((dX, None), "y is None; it must hold one label a row of X"),
+        ((dX, da.stack([dy, dy], axis=1)), r"y has shape \(20000, 2\); it must be 1-dimensional, with one value a row"),
+        ((dX, np.stack([y, y], axis=1)), r"y has shape \(20000, 2\); it must be 1-dimensional"),
+        ((dX, dy, da.stack([dy, dy], axis=1)), r"sample_weight has shape \(20000, 2\); it must be 1-dimensional"),
+        ((dX, dX[:, 0], dX[:, :2][dX[:, 0] > 0]), "sample_weight has shape .*nan, 2.*; it must be 1-dimensional"),
+        ((table[["column 0"]], table[["column 1", "label"]]), "y is a DataFrame of 2 columns; it must have one"),
+        ((dX, dy, dy.mean()), "sample_weight is a Dask array of one number, not yet computed; .*compute"),
+        ((dX, dy.sum()), "y is a Dask array of one number"),
+        ((table[["column 0"]], table["label"], table["weight"].mean()), "sample_weight is a Scalar"),
+        ((dX, dask.delayed(y)), r"y is a Delayed; it must be .*dask\.array\.from_delayed"),
+        ((dX, dy, dask.delayed(weight)), r"sample_weight is a Delayed; .*dask\.array\.from_delayed"),
+        ((dX, 1), "y is 1; it must hold one label a row of X"),
+        ((table[["column 0"]], y), r"y is in memory, .*X\.to_dask_array\(lengths=True\)"),
     ]
     for given, message in cases:
         with pytest.raises(ValueError, match=message):
@@ -347,15 +596,7 @@ def test_predictions_are_lazy_and_those_in_memory():
         model.covariance_, plain.covariance_, rtol=1e-6, atol=1e-12 * abs(plain.covariance_).max()
     )
     dX = in_chunks(X)[0]
-    for method in (
-        "predict",
-        "predict_proba",
-        "predict_log_proba",
-        "decision_function",
-        "decision_function_std",
-        "predict_proba_interval",
-        "predict_proba_averaged",
-    ):
+    for method in PREDICTIONS:
         lazily = getattr(model, method)(dX)
         now = getattr(model, method)(X)
         assert isinstance(lazily, da.Array)

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from email.message import Message
 
 import joblib
 import numpy as np
@@ -21,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import sknatgrad
-from sknatgrad import NaturalGradientLogisticRegression, _strategy
+from sknatgrad import NaturalGradientLogisticRegression, _documented, _strategy
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +196,24 @@ def test_public_names():
     }
     assert all(getattr(sknatgrad, name).__doc__ for name in sknatgrad.__all__)
     assert re.fullmatch(r"\d+\.\d+\.\d+", sknatgrad.__version__)
+
+
+def test_the_html_representation_links_to_our_documentation(monkeypatch):
+    model = NaturalGradientLogisticRegression()
+    monkeypatch.setattr(_documented, "documentation", lambda: "https://example.org/docs/")
+    page = "https://example.org/docs/generated/sknatgrad.NaturalGradientLogisticRegression.html"
+    assert page in model._repr_html_()
+    assert "Documentation for Natural" in model._repr_html_()
+    monkeypatch.setattr(_documented, "documentation", lambda: "")
+    assert "Documentation for Natural" not in model._repr_html_()
+
+
+def test_the_documentation_is_where_the_package_says_or_beside_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(_documented, "SITE", tmp_path / "nowhere")
+    assert not _documented.documentation()
+    monkeypatch.setattr(_documented, "SITE", tmp_path)
+    assert _documented.documentation() == tmp_path.as_uri()
+    message = Message()
+    message["Project-URL"] = "Documentation, https://example.org/docs"
+    monkeypatch.setattr(_documented, "metadata", lambda _: message)
+    assert _documented.documentation() == "https://example.org/docs"

@@ -9,7 +9,7 @@ import sknatgrad
 
 PACKAGE = Path(sknatgrad.__file__).parent
 LAYERS = [
-    {"_typing", "_array", "exceptions", "_sklearn", "_workers"},
+    {"_typing", "_array", "exceptions", "_sklearn", "_workers", "_version"},
     {"_design", "_categorical", "_parameters"},
     {"_information"},
     {"_measure", "_sources", "_evidence", "_prior"},
@@ -18,12 +18,15 @@ LAYERS = [
     {
         "_batches",
         "_course",
+        "_documented",
         "_estimator",
         "_geometry",
         "_merging",
         "_predictions",
         "_problem",
+        "_settings",
         "_survey",
+        "_stored",
         "_streaming",
         "_transfer",
         "_validation",

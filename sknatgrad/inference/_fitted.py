@@ -11,7 +11,7 @@ from sknatgrad._categorical import predict
 from sknatgrad._design import Design
 from sknatgrad._parameters import join, prior_precision
 from sknatgrad._transfer import prior_of
-from sknatgrad._validation import INTERCEPT, check_model, feature_names
+from sknatgrad._validation import INTERCEPT, check_model, feature_names, place_of
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes, Matrix
@@ -78,17 +78,7 @@ class Fitted(NamedTuple):
     def columns(self, features: Any) -> Codes:
         """Return the indices of columns that are given by name or index."""
         given = [features] if isinstance(features, str) or np.ndim(features) == 0 else list(features)
-        n_columns = len(self.names)
-        found = []
-        for feature in given:
-            place = self.names.index(feature) if feature in self.names else feature
-            if not isinstance(place, (int, np.integer)) or isinstance(place, bool) or not 0 <= place < n_columns:
-                message = (
-                    f"features holds {feature!r}, which is neither the name of a column nor an index from 0 to "
-                    f"{n_columns - 1}; names are such as {list(self.names[:3])}."
-                )
-                raise ValueError(message)
-            found.append(int(place))
+        found = [place_of("features", feature, list(self.names)) for feature in given]
         if not found or len(set(found)) < len(found):
             message = f"features={features!r} must name at least one column, and each only once."
             raise ValueError(message)

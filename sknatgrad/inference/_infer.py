@@ -54,7 +54,7 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     Parameters
     ----------
     estimator : estimator
-        A fitted :class:`NaturalGradientLogisticRegression`, or any scikit-learn logistic regression, binary or
+        A fitted `NaturalGradientLogisticRegression`, or any scikit-learn logistic regression, binary or
         multinomial, with an L2 penalty or none.
 
     X : {array-like, sparse matrix or array} of shape (n_samples, n_features)

@@ -38,7 +38,18 @@ class MarginalEffects(NamedTuple):
         return two_sided(self.z)
 
     def conf_int(self, level: float = 0.95) -> Array:
-        """Return the interval of each effect, with a last axis of lower and upper end."""
+        """Return the interval of each effect.
+
+        Parameters
+        ----------
+        level : float, default=0.95
+            Probability that an interval covers its effect, in (0, 1).
+
+        Returns
+        -------
+        interval : ndarray of shape (..., 2)
+            Lower and upper end of each.
+        """
         return interval(self.effects, self.standard_errors, level)
 
 

@@ -1,0 +1,306 @@
+"""What each metric takes for the same distance, in two coefficients."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+
+import numpy as np
+from scipy import linalg
+
+from sknatgrad._geometry import fisher_information
+from sknatgrad._information._symmetric import factorise, noise_floor
+from sknatgrad._parameters import join
+from sknatgrad._validation import INTERCEPT, check_model, check_weights, feature_names, place_of
+from sknatgrad.plots._canvas import axes, legend, logit_rows, pyplot, style, text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sknatgrad._strategy import FisherName
+    from sknatgrad._typing import Array, Matrix
+
+Others = Literal["fixed", "free"]
+N_POINTS = 241
+
+
+class FisherEllipseDisplay:
+    r"""Ellipses of constant distance around two coefficients, by one or several metrics.
+
+    The ellipse of a metric M is :math:`\frac{1}{2} v^T M v = c`, v the move of the two coefficients and M per unit of
+    weight. For the true Fisher information that is, to second order, a mean Kullback-Leibler divergence of c nats
+    between the predictions before and after. Usually made by `from_estimator`.
+
+    Parameters
+    ----------
+    centre : array-like of shape (2,)
+        The two coefficients.
+
+    metrics : dict of str to array-like of shape (2, 2)
+        Each metric by name, in nats per unit of weight; positive definite.
+
+    kl : float
+        The distance c in nats.
+
+    feature_names : list of str, two of them
+        What the coefficients belong to.
+
+    class_name : str or None, default=None
+        The class whose coefficients they are, where each has its own.
+
+    others : {'fixed', 'free'}, default='fixed'
+        What the other coefficients do, for the legend.
+
+    Attributes
+    ----------
+    ellipses_ : list of matplotlib Line2D
+        One closed curve a metric.
+
+    centre_ : matplotlib Line2D
+        The two coefficients.
+
+    legend_ : matplotlib Legend
+        The metrics; its title says what is constant.
+
+    ax_ : matplotlib Axes
+        The axes drawn into.
+
+    figure_ : matplotlib Figure
+        Their figure.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sknatgrad import NaturalGradientLogisticRegression
+    >>> from sknatgrad.plots import FisherEllipseDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = NaturalGradientLogisticRegression().fit(X, y)
+    >>> display = FisherEllipseDisplay.from_estimator(model, X, features=(2, 3), kinds=("true", "diagonal"))
+    >>> len(display.ellipses_)
+    2
+    """
+
+    def __init__(  # noqa: PLR0913 - scikit-learn's idiom: all that is drawn
+        self,
+        *,
+        centre: Any,
+        metrics: Mapping[str, Any],
+        kl: float,
+        feature_names: list[str],
+        class_name: str | None = None,
+        others: Others = "fixed",
+    ) -> None:
+        self.centre = centre
+        self.metrics = metrics
+        self.kl = kl
+        self.feature_names = feature_names
+        self.class_name = class_name
+        self.others = others
+
+    @classmethod
+    def from_estimator(  # noqa: PLR0913 - all but the data are keywords
+        cls,
+        estimator: Any,
+        X: Matrix,
+        *,
+        features: Sequence[Any] = (0, 1),
+        kinds: FisherName | Sequence[FisherName] = ("true", "diagonal"),
+        y: Any = None,
+        kl: float = 0.01,
+        others: Others = "fixed",
+        class_of_interest: Any = None,
+        sample_weight: Any = None,
+        random_state: int | np.random.RandomState | None = None,
+        ax: Any = None,
+        **line_kw: Any,
+    ) -> Self:
+        r"""Draw the ellipses of a fitted model.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted :class:`sknatgrad.NaturalGradientLogisticRegression`, or any logistic regression of scikit-learn.
+
+        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to average over.
+
+        features : pair of str or int, default=(0, 1)
+            Names or indices of the two columns; the intercept is the last, named ``'(Intercept)'``.
+
+        kinds : str or sequence of str, default=('true', 'diagonal')
+            The metrics, as in :func:`sknatgrad.fisher_information`. Only ``'true'`` measures Kullback-Leibler
+            divergence; the ellipse of another is where that metric takes the divergence to be `kl`.
+
+        y : array-like of shape (n_samples,) or None, default=None
+            Observed labels; needed for ``'empirical'`` only.
+
+        kl : float, default=0.01
+            The distance c in :math:`\frac{1}{2} v^T F v / S = c`, in nats, S being the sum of the weights.
+
+        others : {'fixed', 'free'}, default='fixed'
+            What the other coefficients do. ``'fixed'``: they stay, so that M is the 2 x 2 block of F: a slice through
+            the ellipsoid of all coefficients. ``'free'``: they move so as to make the distance least, which makes M
+            the inverse of the 2 x 2 block of :math:`F^{-1}`, among coefficients that sum to zero over classes: its
+            shadow, which is at least as large. With a distance of :math:`\chi^2_{2, 0.95} / 2S`, that of ``'true'`` is
+            the 95 % confidence region of an unpenalised fit.
+
+        class_of_interest : label or None, default=None
+            The class whose coefficients they are; None is ``classes_[1]``. Of two classes only that has any.
+
+        sample_weight : array-like of shape (n_samples,), float or None, default=None
+            Weight of each row.
+
+        random_state : int, RandomState instance or None, default=None
+            For ``'monte_carlo'``.
+
+        ax : matplotlib Axes or None, default=None
+            Axes to draw into; None is a figure of its own.
+
+        **line_kw : dict
+            Passed on to `matplotlib.axes.Axes.plot`, for every ellipse.
+
+        Returns
+        -------
+        display : FisherEllipseDisplay
+            With the artists as attributes.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If an argument is not what is allowed, or the rows do not determine the two coefficients by some metric, so
+            that its ellipse has no end.
+        """
+        pyplot("FisherEllipseDisplay.from_estimator")
+        check_model(estimator)
+        _check_choices(kl, others)
+        intercept = bool(getattr(estimator, "fit_intercept", True))
+        theta = join(estimator.coef_, estimator.intercept_, with_intercept=intercept)
+        names = [*feature_names(estimator), *([INTERCEPT] if intercept else [])]
+        columns = _pair(features, names)
+        label = estimator.classes_[1] if class_of_interest is None else class_of_interest
+        of_class = logit_rows(label, estimator.classes_, len(theta))[0]
+        weight = check_weights(sample_weight, X.shape[0] if hasattr(X, "shape") else len(X)).sum()
+        reduce = _slice if others == "fixed" else _shadow
+        metrics: dict[str, Any] = {}
+        for kind in (kinds,) if isinstance(kinds, str) else kinds:
+            information = fisher_information(
+                estimator, X, y, kind=kind, sample_weight=sample_weight, random_state=random_state
+            )
+            reduced = reduce(information.reshape(theta.shape * 2), of_class, columns)
+            metrics[kind] = None if reduced is None else reduced / weight
+        display = cls(
+            centre=theta[of_class, columns],
+            metrics=metrics,
+            kl=float(kl),
+            feature_names=[names[j] for j in columns],
+            class_name=None if len(theta) == 1 else str(estimator.classes_[of_class]),
+            others=others,
+        )
+        return display.plot(ax, **line_kw)
+
+    def plot(self, ax: Any = None, **line_kw: Any) -> Self:
+        """Draw the ellipses.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Axes to draw into; None is a figure of its own.
+
+        **line_kw : dict
+            Passed on to `matplotlib.axes.Axes.plot`, for every ellipse.
+
+        Returns
+        -------
+        display : FisherEllipseDisplay
+            Itself, with the artists as attributes.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If there is no metric, or one is not positive definite.
+        """
+        if not self.metrics:
+            message = "kinds is empty, so there is nothing to draw; name one metric or more, such as 'true'."
+            raise ValueError(message)
+        centre = np.asarray(self.centre, dtype=np.float64)
+        curves = {kind: self._curve(kind, metric) for kind, metric in self.metrics.items()}
+        self.figure_, self.ax_ = axes(ax, "FisherEllipseDisplay.plot", (6.8, 4.6))
+        self.ellipses_ = []
+        for number, (kind, curve) in enumerate(curves.items()):
+            x, y = centre[:, None] + curve
+            self.ellipses_ += self.ax_.plot(x, y, **{"label": kind, **style(number), **line_kw})
+        (self.centre_,) = self.ax_.plot(
+            *centre[:, None], marker="+", markersize=9, linestyle="none", color=self.ax_.xaxis.label.get_color()
+        )
+        of_class = "" if self.class_name is None else f"for class {text(self.class_name)} "
+        x_label, y_label = (
+            f"coefficient of {text(name, 40)}\n{of_class}[nats per unit of the feature]" for name in self.feature_names
+        )
+        self.ax_.set(xlabel=x_label, ylabel=y_label)
+        self.ax_.grid(visible=True, alpha=0.2)
+        title = f"½ vᵀ M v = {self.kl:g} nats,\nother coefficients {self.others}"
+        self.legend_ = legend(self.ax_, self.ellipses_, title=title, beside=True)
+        return self
+
+    def _curve(self, kind: str, metric: Any) -> Array:
+        """Return the moves from the centre, ``(2, n_points)``, whose distance is the one asked for."""
+        scale = np.zeros(2) if metric is None else np.sqrt(np.maximum(np.diagonal(metric), 0.0))
+        unbounded = not scale.all()
+        if not unbounded:
+            correlation = np.asarray(metric)[0, 1] / scale[0] / scale[1]
+            unbounded = not 1.0 - correlation**2 > noise_floor(2)
+        if unbounded:
+            message = (
+                f"the metric {kind!r} does not determine the coefficients of {self.feature_names}, so that its ellipse "
+                "has no end; choose other features, or drop collinear columns."
+            )
+            raise ValueError(message)
+        angles = np.linspace(0.0, 2.0 * np.pi, N_POINTS)
+        circle = np.sqrt(2.0 * self.kl) * np.stack([np.cos(angles), np.sin(angles)])
+        lower = np.array([[1.0, 0.0], [correlation, np.sqrt(1.0 - correlation**2)]])
+        return np.asarray(linalg.solve_triangular(lower.T, circle)) / scale[:, None]
+
+
+def _check_choices(kl: Any, others: Any) -> None:
+    if not isinstance(kl, Real) or isinstance(kl, bool) or not 0.0 < float(kl) < np.inf:
+        message = f"kl={kl!r} is no distance; it must be a number of nats above 0, such as 0.01."
+        raise ValueError(message)
+    if others not in get_args(Others):
+        message = f"others={others!r} is unknown; it must be one of {list(get_args(Others))}."
+        raise ValueError(message)
+
+
+def _pair(features: Any, names: list[str]) -> list[int]:
+    given = [features] if isinstance(features, str) or np.ndim(features) == 0 else list(features)
+    columns = [place_of("features", feature, names) for feature in given]
+    if len(columns) != 2 or columns[0] == columns[1]:  # noqa: PLR2004 - a plane has two axes
+        message = f"features={features!r} must be two different columns, by name or index."
+        raise ValueError(message)
+    return columns
+
+
+def _slice(information: Array, of_class: int, columns: list[int]) -> Array:
+    """Return the 2 x 2 block of ``(q, d, q, d)``: distances where nothing else moves."""
+    return information[of_class, columns][:, of_class, columns]
+
+
+def _shadow(information: Array, of_class: int, columns: list[int]) -> Array | None:
+    """Return the 2 x 2 metric of distances where all else moves so as to make them least; None if there is none.
+
+    Over moves that sum to zero over classes: else others could follow along, which changes no prediction.
+    """
+    n_logits, n_columns = information.shape[:2]
+    basis = np.eye(1) if n_logits == 1 else linalg.helmert(n_logits).T
+    n_free = basis.shape[1]
+    reduced = np.einsum("ka,kdle,lb->adbe", basis, information, basis).reshape((n_free * n_columns,) * 2)
+    factor = factorise(reduced)
+    if not factor.determined().reshape(n_free, n_columns)[:, columns].all():
+        return None
+    probe = np.zeros((n_free, n_columns, 2))
+    probe[:, columns, [0, 1]] = basis[of_class][:, None]
+    probe = probe.reshape(-1, 2)
+    return np.asarray(np.linalg.inv(probe.T @ factor.solve(probe)))
