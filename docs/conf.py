@@ -61,6 +61,7 @@ autosummary_generate = True
 # `sknatgrad.onnx` is described without them too
 autodoc_mock_imports = [name for name in ("onnx", "skl2onnx") if find_spec(name) is None]
 toc_object_entries_show_parents = "hide"
+autodoc_preserve_defaults = True  # as they are written
 autodoc_typehints = "none"  # types stand in the docstrings, with shapes
 numpydoc_show_class_members = False  # the template of a class lists them
 numpydoc_validation_checks = {

@@ -49,15 +49,16 @@ Promise.all([typeset, document.fonts.ready, ...loaded]).then(() => {
   const own = element => ["auto", "scroll"].includes(getComputedStyle(element).overflowX) && !frames.includes(element);
   const boxed = element => element !== document.body && (own(element) || boxed(element.parentElement));
   const name = element => `${element.tagName.toLowerCase()}.${element.className}`;
-  for (const frame of frames) {
-    if (frame.scrollWidth <= frame.clientWidth) continue;
-    const edge = frame.getBoundingClientRect().left + frame.clientWidth;
-    const wide = [...frame.querySelectorAll("article *")].filter(
-      element => element.getBoundingClientRect().right > edge + 0.5 && !boxed(element.parentElement));
-    const names = wide.slice(0, 3).map(name);
-    found.push(`${name(frame)} is ${frame.scrollWidth} pixels wide, not ${frame.clientWidth}, by ${names}`);
-  }
-  for (const element of document.querySelectorAll("article *")) {
+  const beyond = element => {
+    const frame = frames.findLast(frame => frame !== element && frame.contains(element));
+    return element.getBoundingClientRect().right > frame.getBoundingClientRect().left + frame.clientWidth + 0.5;
+  };
+  const seen = [...document.querySelectorAll("main *, footer *")].filter(
+    element => element.checkVisibility() && !element.closest("mjx-assistive-mml"));
+  const wide = seen.filter(element => beyond(element) && !boxed(element.parentElement));
+  if (root.scrollWidth > root.clientWidth || wide.length)
+    found.push(`wider than its frame of ${root.clientWidth} pixels: ${wide.slice(0, 3).map(name)}`);
+  for (const element of seen) {
     if (element.clientWidth <= 1 || element.scrollWidth <= element.clientWidth) continue;
     if (!["hidden", "clip"].includes(getComputedStyle(element).overflowX)) continue;
     const edge = element.getBoundingClientRect().right + 1;

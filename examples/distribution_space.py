@@ -46,6 +46,7 @@ for axis, (variance, divergence) in zip(axes, divergences.items(), strict=True):
     axis.set(title=f"distance 2, KL {divergence:.1f} nats", xlabel="x", ylim=(0, 0.75))
     axis.legend(frameon=False, loc="upper right", fontsize="small")
 axes[0].set_ylabel("density")
+plt.show()
 
 # %%
 # The shortest way

@@ -52,6 +52,7 @@ axis.plot(v, by_variance(v), "--", color=BLUE, label="quadratic in the variance"
 axis.plot(v, by_precision(v), "-.", color=ORANGE, label="quadratic in the precision")
 axis.set(xlabel="variance v", ylabel="nats", ylim=(0, 0.5))
 axis.legend(frameon=False)
+plt.show()
 
 # %%
 # Two columns of a logistic regression

@@ -68,6 +68,7 @@ for axis, (name, (rows, y, _)) in zip(axes, SETTINGS.items(), strict=True):
     axis.set_title(name, fontsize="medium")
 axes[0].set_ylabel("coefficient 1")
 figure.legend(handles=ellipses.ellipses_, loc="outside lower center", ncols=2, frameon=False)
+plt.show()
 
 # %%
 # What it costs

@@ -102,6 +102,7 @@ axis.set(
     ylabel="share that bought, less that;\n95 % interval",
     xlim=(0, 1),
 )
+plt.show()
 
 # %%
 # CSV
@@ -120,4 +121,3 @@ from_csv = NaturalGradientLogisticRegression().fit_batches(
 print(f"CSV: accuracy {from_csv.score(pd.DataFrame(X, columns=FEATURES), bought.astype(int)):.3f}")
 
 folder.cleanup()
-plt.show()

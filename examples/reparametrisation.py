@@ -96,6 +96,7 @@ for row, (name, colour) in zip(axes, zip(METHODS, (ORANGE, BLUE), strict=True), 
     row[0].set_ylabel(f"{name}\nσ")
 for axis in axes[1]:
     axis.set_xlabel("μ")
+plt.show()
 
 # %%
 # Columns scaled and mixed

@@ -129,6 +129,7 @@ for axis in axes[1]:
     axis.set_xlabel("coefficient 0")
 for axis in axes[:, 0]:
     axis.set_ylabel("coefficient 1")
+plt.show()
 
 # %%
 # A raw table

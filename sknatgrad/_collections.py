@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import dask
 import dask.array as da
 import numpy as np
+from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from sknatgrad._estimator import NaturalGradientLogisticRegression
@@ -20,7 +21,7 @@ from sknatgrad._validation import codes_among, refuse_infinite, weighted
 from sknatgrad.inference._fitted import FEW_ROWS
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Matrix
+    from sknatgrad._typing import Array, Codes, Matrix
 
 MATRIX = 2  # dimensions
 
@@ -59,10 +60,7 @@ def blocks_of(X: Any, y: Any, sample_weight: Any) -> list[Block]:
     lengths = lengths_of(X)
     parts = [parts_of(X)]
     for name, given in (("y", y), ("sample_weight", sample_weight)):
-        if given is None and name == "y":
-            message = "y is None; it must hold one label a row of X."
-            raise ValueError(message)
-        parts.append(_like(name, given, lengths))
+        parts.append(_like(name, given, lengths, X))
     return [Block(*block) for block in zip(*parts, strict=True)]
 
 
@@ -84,24 +82,51 @@ def parts_of(collection: Any) -> list[Any]:
     return list(np.asarray(delayed, dtype=object).ravel())
 
 
-def _like(name: str, given: Any, lengths: Array) -> list[Any]:
-    """Return the parts of labels or weights that go with the blocks of X."""
-    if given is None or (np.ndim(given) == 0 and not dask.is_dask_collection(given)):
-        return [given] * lengths.size
-    known = bool(np.isfinite(lengths).all())
-    if not dask.is_dask_collection(given):
-        if not known:
+def _column(name: str, given: Any) -> Any:
+    """Return labels or weights, refusing what is not one value a row."""
+    if is_frame(given):
+        if given.ndim == MATRIX and len(given.columns) != 1:
+            message = f"{name} is a DataFrame of {len(given.columns)} columns; it must have one."
+            raise ValueError(message)
+        return given
+    if not isinstance(given, da.Array):
+        if dask.is_dask_collection(given):
             message = (
-                f"{name} is in memory, and the lengths of the blocks of X are not known; pass it as a Dask collection "
-                "in the same blocks, or call X.compute_chunk_sizes() first."
+                f"{name} is a {type(given).__name__}; it must be a Dask array or series, or in memory: call compute(), "
+                "or see dask.array.from_delayed."
             )
             raise ValueError(message)
         given = da.from_array(np.asarray(given), chunks=-1)
-        quietly = True
-    else:
-        quietly = False
-    if isinstance(given, da.Array) and given.ndim == MATRIX and given.shape[1] == 1:
-        given = given[:, 0]
+    if given.ndim == 0:
+        message = f"{name} is a Dask array of one number, not yet computed; it must hold one value a row"
+        message += ", or be a number: pass sample_weight.compute()." if name == "sample_weight" else "."
+        raise ValueError(message)
+    if given.ndim == MATRIX and given.shape[1] == 1:
+        return given[:, 0]
+    if given.ndim > 1:
+        message = f"{name} has shape {given.shape}; it must be 1-dimensional, with one value a row of X."
+        raise ValueError(message)
+    return given
+
+
+def _like(name: str, given: Any, lengths: Array, X: Any) -> list[Any]:
+    """Return the parts of labels or weights that go with the blocks of X."""
+    quietly = not dask.is_dask_collection(given)
+    if quietly and np.ndim(given) == 0:
+        if name == "y":
+            message = f"y is {given!r}; it must hold one label a row of X."
+            raise ValueError(message)
+        return [given] * lengths.size
+    known = bool(np.isfinite(lengths).all())
+    given = _column(name, given)
+    remedy = "make an array of it first, X.to_dask_array(lengths=True)"
+    remedy = remedy if is_frame(X) else "call X.compute_chunk_sizes() first"
+    if quietly and not known:
+        message = (
+            f"{name} is in memory, and the lengths of the blocks of X are not known; pass it as a Dask collection "
+            f"in the same blocks, or {remedy}."
+        )
+        raise ValueError(message)
     own = lengths_of(given)
     both = known and bool(np.isfinite(own).all())
     if both and own.sum() != lengths.sum():
@@ -114,7 +139,8 @@ def _like(name: str, given: Any, lengths: Array) -> list[Any]:
     elif own.size != lengths.size:
         message = (
             f"{name} is in {own.size} blocks and X in {lengths.size}, and not all of their lengths are known, so that "
-            "they cannot be brought together; make both from the same partitions, or call compute_chunk_sizes()."
+            f"they cannot be brought together; make both from the same partitions, or arrays of known lengths: "
+            "see to_dask_array(lengths=True) and compute_chunk_sizes()."
         )
         raise ValueError(message)
     return parts_of(given)
@@ -127,12 +153,21 @@ def check_columns(estimator: Any, X: Any, *, reset: bool) -> None:
     validate_data(estimator, like, reset=reset, skip_check_array=True)
 
 
+def type_of(X: Any) -> Any:
+    """Return the type that the values of a block have once they are an array."""
+    if not is_frame(X):
+        return X.dtype
+    empty = check_array(X._meta, dtype="numeric", ensure_min_samples=0)  # noqa: SLF001 - as above
+    return empty.dtype if empty.dtype.kind in "biuf" else np.dtype(np.float64)
+
+
 class Table(NamedTuple):
     """Collections that have been checked and read through once."""
 
     bare: Any  # delayed: an estimator that knows the columns, for blocks to be held to
     blocks: list[tuple[int, Block]]  # that have rows, with their numbers
     sizes: list[int]
+    counts: Codes  # (blocks, L), rows of each label that have weight
     survey: Survey
 
     @classmethod
@@ -142,26 +177,38 @@ class Table(NamedTuple):
         check_columns(estimator, X, reset=reset)
         bare = dask.delayed(bare_of(estimator), traverse=False)
         surveys = _surveys(bare, list(enumerate(blocks)))
-        found = [(block, survey) for block, survey in zip(enumerate(blocks), surveys, strict=True) if survey]
+        found = [(block, *each) for block, each in zip(enumerate(blocks), surveys, strict=True) if each]
         if not found:
             message = "X has no rows; a fit needs rows of two classes or more."
             raise ValueError(message)
-        survey = reduce(Survey.merge, (survey for _, survey in found))
-        return cls(bare, [block for block, _ in found], [survey.n_rows for _, survey in found], survey)
+        survey = reduce(Survey.merge, (part for _, part, _ in found))
+        counts = np.zeros((len(found), len(survey.labels)), dtype=np.int64)
+        for row, (_, part, counted) in zip(counts, found, strict=True):
+            row[codes_among(survey.labels, part.labels)] = counted
+        return cls(bare, [block for block, _, _ in found], [part.n_rows for _, part, _ in found], counts, survey)
 
     def check(self) -> None:
         """Look at every block once more."""
         _surveys(self.bare, self.blocks)
 
+    def totals(self, classes: Any) -> Array:
+        """Return the sum of the weights of each class, ``(K,)``, of those that no row has too."""
+        totals = np.zeros(len(classes))
+        totals[codes_among(classes, self.survey.labels)] = self.survey.totals
+        return totals
+
     def source(self, classes: Any, factors: Array) -> ClusterSource:
         """Return the rows where they live, each weighted by the factor of its class."""
+        counts = np.zeros((len(self.blocks), len(classes)), dtype=np.int64)
+        counts[:, codes_among(classes, self.survey.labels)] = self.counts
         like = dask.delayed((classes, factors), traverse=False)
         firsts = np.cumsum([0, *self.sizes[:-1]]).tolist()
         chunks = [
-            Chunk(_batch, (self.bare, like, number, *block), number, first, size)
+            Chunk(_batch, (self.bare, like, (number, size), *block), number, first)
             for (number, block), first, size in zip(self.blocks, firsts, self.sizes, strict=True)
         ]
-        return ClusterSource(tuple(chunks), logits_for(len(classes)))
+        totals = factors * self.totals(classes)
+        return ClusterSource(tuple(chunks), logits_for(len(classes)), counts * (factors > 0), totals)
 
 
 def bare_of(estimator: Any) -> Any:
@@ -181,8 +228,8 @@ def part_of(bare: Any, X: Any, y: Any, weight: Any) -> tuple[Matrix, Any, Array]
     return check_part(bare, X, labels, weight, reset=False)
 
 
-def _surveys(bare: Any, blocks: list[tuple[int, Block]]) -> list[Survey | None]:
-    """Return what each block holds, None where that is nothing; raise the first error."""
+def _surveys(bare: Any, blocks: list[tuple[int, Block]]) -> list[tuple[Survey, Codes] | None]:
+    """Return what each block holds, and how many rows of each label; None where it has none. Raise the first error."""
     tasks = [_survey(bare, number, *block) for number, block in blocks]
     surveys = computed(tasks, blocks)
     bad = [str(survey) for survey in surveys if isinstance(survey, ChunkError)]
@@ -192,14 +239,15 @@ def _surveys(bare: Any, blocks: list[tuple[int, Block]]) -> list[Survey | None]:
 
 
 @dask.delayed(pure=False)
-def _survey(bare: Any, number: int, X: Any, y: Any, weight: Any) -> Survey | ChunkError | None:
+def _survey(bare: Any, number: int, X: Any, y: Any, weight: Any) -> tuple[Survey, Codes] | ChunkError | None:
     if is_empty(X, y):
         return None
     try:
         with naming(f"block {number}", ChunkError):
             part = part_of(bare, X, y, weight)
             refuse_infinite(bare, part[0])
-            return Survey.of(*part)[0]
+            survey, codes = Survey.of(*part)
+            return survey, np.bincount(codes[part[2] > 0], minlength=len(survey.labels))
     except ChunkError as error:
         # raised by the client, the first of all blocks, not of those that were faster
         return error
@@ -212,10 +260,17 @@ def head_of(bare: Any, X: Any, y: Any, weight: Any) -> Matrix:
 
 
 def _batch(  # noqa: PLR0913, PLR0917 - what there is of a block
-    bare: Any, like: tuple[Any, Array], number: int, X: Any, y: Any, weight: Any
+    bare: Any, like: tuple[Any, Array], known: tuple[int, int], X: Any, y: Any, weight: Any
 ) -> Batch:
     classes, factors = like
+    number, n_rows = known
     with naming(f"block {number}", ChunkError):
+        if X.shape[0] != n_rows:
+            message = (
+                f"it has {X.shape[0]:,} rows in this pass, and had {n_rows:,} in the first; each pass must give the "
+                "same rows: nothing may change what is read before the fit has ended, or call persist() first."
+            )
+            raise ValueError(message)
         rows, labels, weights = part_of(bare, X, y, weight)
         codes = codes_among(classes, labels)
         return Batch(rows, codes, weighted(weights, factors, codes))

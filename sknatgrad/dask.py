@@ -28,6 +28,7 @@ from sknatgrad._collections import (
     lengths_of,
     part_of,
     parts_of,
+    type_of,
 )
 from sknatgrad._course import Course
 from sknatgrad._estimator import NaturalGradientLogisticRegression
@@ -36,11 +37,7 @@ from sknatgrad._sklearn import fit_context
 from sknatgrad._sources.cluster import ChunkError, computed
 from sknatgrad._strategy import SENT_BYTES, Shape
 from sknatgrad._survey import is_empty, naming
-from sknatgrad._validation import (
-    check_class_weights,
-    codes_among,
-    unchanged_on_error,
-)
+from sknatgrad._validation import check_class_weights, unchanged_on_error
 from sknatgrad.inference._contrasts import Contrasts
 from sknatgrad.inference._fitted import Fitted
 from sknatgrad.inference._infer import answer
@@ -108,7 +105,8 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
         ------
         ValueError
             If a parameter is not what is allowed, collections do not have the same rows in the same order, or a block
-            cannot be computed, or holds what is not allowed: the message says which.
+            cannot be computed, holds what is not allowed, or has more or fewer rows in a later pass: the message says
+            which.
         ConnectionError
             If the client is closed, or its work cancelled, before the fit has ended.
 
@@ -233,15 +231,14 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
     contrasts = Contrasts.against(fitted.classes, reference)
     table = Table.of(bare_of(estimator), X, y, sample_weight, reset=False)
     fitted.check_link(estimator, computed([head_of(table.bare, *table.blocks[0][1])], [])[0])
-    totals_by_class = np.zeros(len(fitted.classes))
-    totals_by_class[codes_among(fitted.classes, table.survey.labels)] = table.survey.totals
-    factors = check_class_weights(getattr(estimator, "class_weight", None), fitted.classes, totals_by_class)
+    totals = table.totals(fitted.classes)
+    factors = check_class_weights(getattr(estimator, "class_weight", None), fitted.classes, totals)
     source = table.source(fitted.classes, factors)
     counts = source.total(CountsKernel(len(fitted.classes)))
     n_logits, n_columns = fitted.theta.shape
     shape = Shape(counts.n_rows, n_logits, n_columns, table.survey.stored / table.survey.n_rows, far=True)
-    totals = Totals(FarRows(source, counts, shape), fitted.theta, contrasts)
-    return answer(fitted, totals, Question.of(weights, covariance, counts), features)
+    sums = Totals(FarRows(source, counts, shape), fitted.theta, contrasts)
+    return answer(fitted, sums, Question.of(weights, covariance, counts), features)
 
 
 def _surveyed(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Problem:
@@ -270,8 +267,9 @@ def _of_block(X: Any, model: Any, method: str, options: dict[str, Any]) -> Any:
 
 
 @dask.delayed(pure=False)
-def _predicted(X: Any, model: Any, method: str, options: dict[str, Any]) -> Any:
-    return _of_block(X, model, method, options)
+def _predicted(X: Any, model: Any, method: str, options: dict[str, Any], like: Any) -> Any:
+    # a block may come in another type than its collection declares
+    return like if is_empty(X, ()) else _of_block(X, model, method, options).astype(like.dtype, copy=False)
 
 
 def _blockwise(model: Any, method: str, X: Any, options: dict[str, Any] | None = None) -> Any:
@@ -284,14 +282,14 @@ def _blockwise(model: Any, method: str, X: Any, options: dict[str, Any] | None =
     with warnings.catch_warnings():
         # a row of the right width, to see what comes of it
         warnings.filterwarnings("ignore", "X does not have valid feature names")
-        like = _of_block(np.zeros((1, model.n_features_in_), getattr(X, "dtype", float)), model, method, options)
+        like = _of_block(np.zeros((1, model.n_features_in_), type_of(X)), model, method, options)[:0]
     if isinstance(X, da.Array) and X.numblocks[1] > 1:
         X = X.rechunk({1: -1})
     sizes = [size if np.isnan(size) else int(size) for size in lengths_of(X).tolist()]
     # as it is now: another fit of the same estimator does not change it
     sent = dask.delayed(copy(model), traverse=False)
     blocks = [
-        da.from_delayed(_predicted(part, sent, method, options), (size, *like.shape[1:]), meta=like[:0])
+        da.from_delayed(_predicted(part, sent, method, options, like), (size, *like.shape[1:]), meta=like)
         for part, size in zip(parts_of(X), sizes, strict=True)
     ]
     return da.concatenate(blocks, allow_unknown_chunksizes=True)

@@ -12,7 +12,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, Future, LocalCluster
 from problems import FISHERS
 from scipy import sparse
 from sklearn.base import clone
@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning, SkipTestWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sknatgrad import NaturalGradientLogisticRegression, _strategy
-from sknatgrad._collections import Table, bare_of
+from sknatgrad._collections import Table
 from sknatgrad._sources.sampling import LEAST_OF_A_CLASS
 from sknatgrad.dask import DaskNaturalGradientLogisticRegression, infer
 from sknatgrad.exceptions import InferenceWarning
@@ -249,8 +249,11 @@ def test_predictions_of_empty_blocks_are_empty(n_classes, method):
     model = DaskNaturalGradientLogisticRegression(store_covariance=True).fit(held[columns], held["label"])
     some = table[(table["column 0"] > 0) & (table.index >= 200)]
     expected = getattr(model, method)(some.compute()[columns])
-    for lazily in (getattr(model, method)(some[columns]), getattr(model, method)(some[columns].to_dask_array())):
-        if isinstance(lazily, da.Array) and method == "predict":
+    nameless = DaskNaturalGradientLogisticRegression(store_covariance=True).fit(
+        held[columns].to_numpy(), held["label"].to_numpy()
+    )
+    for lazily in (getattr(model, method)(some[columns]), getattr(nameless, method)(some[columns].to_dask_array())):
+        if method == "predict":
             assert (lazily.compute() == expected).all()
         else:
             np.testing.assert_allclose(lazily.compute(), expected, rtol=1e-12)
@@ -280,7 +283,7 @@ def test_predictions_of_frames_have_the_type_that_they_declare(method, types):
 
 
 def test_a_collection_whose_rows_change_in_mid_fit_is_refused():
-    X, y, _ = make()
+    X, _, _ = make()
     calls = []
 
     def changing(rows):
@@ -296,8 +299,7 @@ def test_a_collection_whose_rows_change_in_mid_fit_is_refused():
         calls.clear()
         # both change together, as those of a file that is written to
         with dask.config.set(scheduler="synchronous"):
-            dX, dy = in_chunks(X, y)
-            lost = dX.map_blocks(changing(rows), dtype=float, meta=np.empty((0, 0)))
+            lost = in_chunks(X)[0].map_blocks(changing(rows), dtype=float, meta=np.empty((0, 0)))
             labels = lost.map_blocks(lambda block: (block[:, 0] > 0).astype(int), dtype=int, drop_axis=1)
             model = DaskNaturalGradientLogisticRegression()
             message = rf"block 3: it has {rows:,} rows in this pass, and had 2,500 in the first; .*persist\(\)"
@@ -327,8 +329,8 @@ def test_a_column_of_words_is_named_with_its_block(kind):
 def test_dates_are_named_and_categories_of_numbers_are_numbers():
     table = worded("object")
     dates = table.assign(town=pd.to_datetime("2020-01-01"))
-    with pytest.raises(ValueError, match=r"block 0: .*; column 'town' of X, of type datetime64.* must hold numbers"):
-        lazy = dd.from_pandas(dates, npartitions=2)
+    lazy = dd.from_pandas(dates, npartitions=2)
+    with pytest.raises(ValueError, match=r"^block 0: column 'town' of X, of type datetime64\[\w+\], must hold numbers"):
         DaskNaturalGradientLogisticRegression().fit(lazy[["a", "town"]], lazy["y"])
     numbers = table.assign(town=pd.Categorical(np.arange(400) % 3))
     lazy = dd.from_pandas(numbers, npartitions=2)
@@ -342,6 +344,9 @@ def test_labels_and_weights_may_be_in_memory_or_a_number():
     same(DaskNaturalGradientLogisticRegression(tol=TIGHT).fit(in_chunks(X)[0], y, weight), expected)
     doubled = NaturalGradientLogisticRegression(tol=TIGHT).fit(X, y, 2.0)
     same(DaskNaturalGradientLogisticRegression(tol=TIGHT).fit(*in_chunks(X, y), 2.0), doubled)
+    table = frames(X, y, weight)
+    measured = table[[name for name in table.columns if name.startswith("column")]].to_dask_array(lengths=True)
+    same(DaskNaturalGradientLogisticRegression(tol=TIGHT).fit(measured, y, weight), expected)
 
 
 def test_labels_as_a_frame_or_array_of_one_column():
@@ -407,8 +412,8 @@ def test_a_prior_is_the_same_as_in_memory(n_classes):
     rest = X[2_500:], y[2_500:], weight[2_500:]
     without = NaturalGradientLogisticRegression(tol=TIGHT).fit(*rest)
     for prior in (earlier, (earlier.coef_[0], 1e3 / X.std(axis=0) ** -2)):
-        expected = NaturalGradientLogisticRegression(tol=TIGHT, prior=prior).fit(*rest)
-        model = DaskNaturalGradientLogisticRegression(tol=TIGHT, prior=prior).fit(*in_chunks(*rest))
+        expected = NaturalGradientLogisticRegression(tol=1e-14, prior=prior).fit(*rest)
+        model = DaskNaturalGradientLogisticRegression(tol=1e-14, prior=prior).fit(*in_chunks(*rest))
         same(model, expected)
         assert abs(model.coef_ - without.coef_).max() > 1e-4 * abs(without.coef_).max()
 
@@ -422,7 +427,7 @@ def test_at_the_default_tolerance_many_columns_agree_as_far_as_it_says():
     expected = NaturalGradientLogisticRegression().fit(X, y)
     best = NaturalGradientLogisticRegression(tol=1e-14).fit(X, y)
     assert model.converged_
-    assert abs(model.loss_ - best.loss_) <= model.tol
+    assert model.loss_curve_[-1] - best.loss_curve_[-1] <= model.tol
     # two points within tol of the optimum are so far apart in the metric, nats a row
     logits = model.decision_function(X) - expected.decision_function(X)
     proba = best.predict_proba(X)
@@ -439,7 +444,13 @@ def test_cancelled_work_leaves_the_estimator_as_it_was(client):
         return block
 
     lazy = in_chunks(X)[0].map_blocks(slow, dtype=float, meta=np.empty((0, 0)))
-    canceller = threading.Timer(0.5, lambda: client.cancel(list(client.futures.values()), force=True))
+
+    def cancel():
+        while not client.futures:
+            time.sleep(0.02)
+        client.cancel([Future(key, client) for key in list(client.futures)])
+
+    canceller = threading.Thread(target=cancel)
     canceller.start()
     with pytest.raises(ConnectionError, match=r"client was closed, or its work cancelled, .* fit again"):
         model.fit(lazy, in_chunks(y)[0])
@@ -564,8 +575,8 @@ def test_what_does_not_fit_together_is_refused_before_any_work():
         ((dX, dy, dy.mean()), "sample_weight is a Dask array of one number, not yet computed; .*compute"),
         ((dX, dy.sum()), "y is a Dask array of one number"),
         ((table[["column 0"]], table["label"], table["weight"].mean()), "sample_weight is a Scalar"),
-        ((dX, dask.delayed(y)), r"y is a Delayed; it must be .*dask\.array\.from_delayed"),
-        ((dX, dy, dask.delayed(weight)), r"sample_weight is a Delayed; .*dask\.array\.from_delayed"),
+        ((dX, dask.delayed(y)), r"y is a Delayed.*; it must be .*dask\.array\.from_delayed"),
+        ((dX, dy, dask.delayed(weight)), r"sample_weight is a Delayed.*; .*dask\.array\.from_delayed"),
         ((dX, 1), "y is 1; it must hold one label a row of X"),
         ((table[["column 0"]], y), r"y is in memory, .*X\.to_dask_array\(lengths=True\)"),
     ]

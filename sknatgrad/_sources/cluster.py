@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 import dask
 import numpy as np
 
-from sknatgrad._array import below
+from sknatgrad._array import below, pick_rows
 from sknatgrad._sources.batches import Batch
 from sknatgrad._sources.memory import MemorySource
+from sknatgrad._sources.sampling import quotas, spread_in_classes
 from sknatgrad._workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from sknatgrad._typing import Kernel, Result
+    from sknatgrad._typing import Array, Codes, Kernel, Result
 
 # how many sums a task merges
 BRANCHES = 8
@@ -41,7 +42,6 @@ class Chunk:
     parts: tuple[Any, ...]  # delayed, or as they are
     number: int  # of the block
     first: int  # index of its first row in the whole data
-    n_rows: int
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class ClusterSource:
 
     chunks: tuple[Chunk, ...]
     n_logits: int
+    counts: Codes  # (chunks, K), rows that have weight
+    totals: Array  # (K,), of their weights
     passes: Iterator[int] = field(default_factory=count, compare=False)
 
     far = True  # each pass fetches the rows anew
@@ -70,16 +72,18 @@ class ClusterSource:
 
         They are few: a pass over as many where they live would take longer to ask for than to compute.
         """
-        share = n_rows / sum(chunk.n_rows for chunk in self.chunks)
-        sizes = [max(round(share * chunk.n_rows), 1) for chunk in self.chunks]
-        picked = [_sample(chunk.make, size, *chunk.parts) for chunk, size in zip(self.chunks, sizes, strict=True)]
+        wanted = quotas(self.counts, n_rows)
+        picked = [
+            _sample(chunk.make, quota, chunk.first, *chunk.parts)
+            for chunk, quota in zip(self.chunks, wanted, strict=True)
+            if quota.any()
+        ]
         parts = computed(picked, self._blocks())
-        return MemorySource(
-            below([part.X for part in parts]),
-            np.concatenate([part.codes for part in parts]),
-            np.concatenate([part.weight for part in parts]),
-            self.n_logits,
-        )
+        codes = np.concatenate([part.codes for part in parts])
+        weight = np.concatenate([part.weight for part in parts])
+        here = np.bincount(codes, weights=weight, minlength=self.totals.size)
+        factors = np.divide(self.totals, here, out=np.zeros_like(here), where=here > 0)
+        return MemorySource(below([part.X for part in parts]), codes, weight * factors[codes], self.n_logits)
 
     def _blocks(self) -> list[tuple[int, tuple[Any, ...]]]:
         return [(chunk.number, chunk.parts) for chunk in self.chunks]
@@ -102,9 +106,10 @@ def _merge(kernel: Any, sums: list[Any]) -> Any:
 
 
 @dask.delayed(pure=False)
-def _sample(make: Callable[..., Batch], n_rows: int, *parts: Any) -> Batch:
-    sampled = MemorySource(*make(*parts)).sample(n_rows)
-    return Batch(sampled.X, sampled.codes, sampled.weight)
+def _sample(make: Callable[..., Batch], quota: Codes, first: int, *parts: Any) -> Batch:
+    X, codes, weight = make(*parts)
+    rows = spread_in_classes(codes, weight, quota, seed=first)
+    return Batch(pick_rows(X, rows), codes[rows], weight[rows])
 
 
 @dask.delayed(pure=False)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 LEAST_OF_A_CLASS = 32
 # to compare with each of so many classes takes less time than to count once
 FEW = 8
+# multiples of it modulo 1 lie far apart, however many
+GOLDEN = 0.6180339887498949
 
 
 def spread(codes: Codes, weight: Array, n_rows: int) -> Codes:
@@ -30,6 +32,40 @@ def spread(codes: Codes, weight: Array, n_rows: int) -> Codes:
     more = [np.flatnonzero((codes == k) & (weight > 0)) for k in rare]
     more = [members[_evenly(members.size, min(members.size, LEAST_OF_A_CLASS), draws)] for members in more]
     return np.unique(np.concatenate([rows, *more])) if more else rows
+
+
+def quotas(counts: Codes, n_rows: int) -> Codes:
+    """Return how many rows of each part and class stand for all, ``(parts, K)``; `counts` has those there are.
+
+    Of each class its share of `n_rows`, or `LEAST_OF_A_CLASS` if that is more and it has them, in all parts together:
+    rounded as they add up from part to part, so that many parts do not make many rows.
+    """
+    there = counts.sum(axis=0)
+    shares = np.rint(there * (n_rows / max(int(there.sum()), 1)))
+    wanted = np.minimum(np.maximum(shares, LEAST_OF_A_CLASS), there).astype(np.int64)
+    # of each class elsewhere, lest the last part has to make up for all classes
+    ahead = (np.arange(1, there.size + 1) * GOLDEN % 1.0 * there).astype(np.int64)
+    upto = (np.cumsum(counts, axis=0) * wanted + ahead) // np.maximum(there, 1)
+    parts: Codes = np.diff(upto, axis=0, prepend=0)
+    return parts
+
+
+def spread_in_classes(codes: Codes, weight: Array, wanted: Codes, seed: int) -> Codes:
+    """Return indices of so many rows of each class, ``(K,)``, as far as it has them, ascending, none twice.
+
+    Spread evenly over the rows of the class that have weight; the same each time for a `seed`.
+    """
+    draws = np.random.default_rng(seed)
+    weighty = np.flatnonzero(weight)
+    order = weighty[np.argsort(codes[weighty], kind="stable")]
+    first = np.searchsorted(codes[order], np.arange(wanted.size + 1))
+    picked = [np.empty(0, dtype=np.intp)]
+    for k in np.flatnonzero(wanted).tolist():
+        members = order[first[k] : first[k + 1]]
+        count = np.arange(min(members.size, wanted[k]))
+        # two places in one row: the second moves on to the next, which is in its own stretch
+        picked.append(members[np.maximum.accumulate(_evenly(members.size, count.size, draws) - count) + count])
+    return np.sort(np.concatenate(picked))
 
 
 def all_same(weight: Array) -> bool:
