@@ -1,8 +1,9 @@
 """
-Files that are never in memory as a whole
-=========================================
+Files, read in batches
+======================
 
-A fit to a Parquet file, batch by batch, and to a CSV file: one line a reader.
+A fit to a Parquet file, batch by batch, and to a CSV file: one line a reader. A pass keeps up to 256 MiB of the rows, as
+a sample; these few have room there as a whole, so one pass is all that it takes. A larger file is read four to seven times.
 
 Writes a file of a million rows in a temporary folder, fits it, compares what it says with the rows, and removes it.
 """
