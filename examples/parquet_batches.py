@@ -2,8 +2,9 @@
 Files, read in batches
 ======================
 
-A fit to a Parquet file, batch by batch, and to a CSV file: one line a reader. A pass keeps up to 256 MiB of the rows, as
-a sample; these few have room there as a whole, so one pass is all that it takes. A larger file is read four to seven times.
+A fit to a Parquet file, batch by batch, and to a CSV file: one line a reader. A pass keeps up to 256 MiB of the rows,
+as a sample; these few have room there as a whole, so one pass is all that it takes. A larger file is read several
+times.
 
 Writes a file of a million rows in a temporary folder, fits it, compares what it says with the rows, and removes it.
 """

@@ -3,7 +3,26 @@
 from pathlib import Path
 
 # by the name of the script; one that is not here comes behind, by name
-ORDER = ["quickstart", "distribution_space", "textbook_experiment"]
+ORDER = [
+    "quickstart",
+    "distribution_space",
+    "kl_and_its_quadratic",
+    "reparametrisation",
+    "textbook_experiment",
+    "six_paths",
+    "adam_and_the_fisher",
+    "limits_of_the_empirical_fisher",
+    "raw_data_against_lbfgs",
+    "model_selection",
+    "forest_plot",
+    "summary_beside_r",
+    "interval_bands",
+    "uncertainty_map",
+    "regularisation_path",
+    "streaming_against_sgd",
+    "parquet_batches",
+    "dask_cluster",
+]
 
 
 class Listed:
