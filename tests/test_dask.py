@@ -390,8 +390,6 @@ def test_clusters_of_one_and_two_processes_give_the_same_bits(client):
     data = in_chunks(X, y, weight)
     fits = [DaskNaturalGradientLogisticRegression().fit(*data)]
     assert len(client.scheduler_info()["workers"]) == 2
-    with dask.config.set(scheduler="synchronous"):
-        fits.append(DaskNaturalGradientLogisticRegression().fit(*data))
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0") as one,
         Client(one, set_as_default=False) as alone,
