@@ -220,7 +220,7 @@ def main():
     site = asked.site.resolve()
     found = check_links(site) if asked.links else []
     found += check_pages(site, asked.pictures, asked.only) if asked.browser else []
-    sys.exit("\n".join(found))
+    sys.exit("\n".join(found) or 0)
 
 
 if __name__ == "__main__":
