@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # two test processes with one BLAS thread each are faster than one with all cores, on matrices of this size
 TEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test lint types doctest examples docs test-lowest check clean
+.PHONY: demo test lint types doctest examples docs look test-lowest check clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -34,7 +34,7 @@ types: $(VENV)/.lint
 	$(BIN)/mypy
 
 doctest: $(VENV)/.test
-	$(TEST) $(BIN)/python -m pytest --doctest-modules sknatgrad --doctest-glob '*.md' README.md docs
+	$(TEST) $(BIN)/python -m pytest --doctest-modules sknatgrad --doctest-glob '*.md' README.md docs/*.md
 
 # shown nowhere, and without the word of matplotlib that it is
 examples: $(VENV)/.examples
@@ -44,6 +44,9 @@ examples: $(VENV)/.examples
 docs: $(VENV)/.docs  ## the site, with every example run, into docs/_build/html; warnings and broken links are errors
 	$(TEST) $(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 	$(BIN)/python docs/look.py --links
+
+look: $(VENV)/.docs $(VENV)/.look docs  ## every page in Chromium, at two widths, light and dark
+	$(BIN)/python docs/look.py --browser
 
 test-lowest:  ## the test suite at the lowest versions that pyproject.toml admits
 	$(PYTHON) -m venv $(LOWEST)
