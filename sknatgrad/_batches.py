@@ -10,13 +10,13 @@ from sknatgrad._course import Course
 from sknatgrad._problem import of_far_rows, of_rows
 from sknatgrad._sklearn import fit_context
 from sknatgrad._sources import Batch, BatchSource, MemorySource, Reserve
+from sknatgrad._sources.sampling import reweighted
 from sknatgrad._strategy import SAMPLE_BYTES
 from sknatgrad._survey import Survey, check_part, is_empty, naming
 from sknatgrad._validation import (
     codes_among,
     known_classes,
     refuse_infinite,
-    totals_of_all,
     unchanged_on_error,
     weighted,
 )
@@ -167,9 +167,7 @@ class _Reader:
 
     def _source(self, survey: Survey, reserve: Batch, workers: Workers) -> Callable[[Array, int], BatchSource]:
         def source(factors: Array, n_logits: int) -> BatchSource:
-            here = totals_of_all(reserve.codes, reserve.weight, factors.size)
-            scale = np.divide(factors * survey.totals, here, out=np.zeros_like(here), where=here > 0)
-            weight = reserve.weight * scale[reserve.codes]
+            weight = reweighted(reserve.codes, reserve.weight, factors * survey.totals)
             sample = MemorySource(reserve.X, reserve.codes, weight, n_logits, workers)
             return BatchSource(lambda: self._weighted(survey, factors), sample, n_logits, workers)
 

@@ -14,10 +14,11 @@ from sknatgrad._batches import BatchesMixin
 from sknatgrad._course import Course
 from sknatgrad._descent import descend
 from sknatgrad._documented import DocumentedMixin
+from sknatgrad._names import INTERCEPT, feature_names
 from sknatgrad._parameters import Start, attributes_of, into_columns, join
 from sknatgrad._predictions import PredictionMixin
 from sknatgrad._problem import in_memory
-from sknatgrad._reporting import History, advice, separated_in_part
+from sknatgrad._reporting import History, advice, separated_in_part, separation
 from sknatgrad._samples import warm_up
 from sknatgrad._settings import objective_of, rule_of
 from sknatgrad._sklearn import CallbackSupportMixin, HasMethods, Interval, StrOptions, fit_context
@@ -26,14 +27,14 @@ from sknatgrad._strategy import FisherName
 from sknatgrad._streaming import StreamingMixin
 from sknatgrad._transfer import prior_of
 from sknatgrad._typing import Outcome
-from sknatgrad._validation import INTERCEPT, feature_names, unchanged_on_error
+from sknatgrad._validation import unchanged_on_error
 from sknatgrad._workers import Workers
 from sknatgrad.exceptions import SeparationWarning
 
 if TYPE_CHECKING:
     from sknatgrad._descent import Rule, State
     from sknatgrad._problem import Problem
-    from sknatgrad._typing import Array, Matrix, Step
+    from sknatgrad._typing import Array, Codes, Matrix, RowSource, Step
 
 
 class NaturalGradientLogisticRegression(
@@ -364,11 +365,7 @@ class NaturalGradientLogisticRegression(
             self._keep_information(theta, problem.whole, problem.totals, prior)
         self._conclude(history, step, rule)
         if self.converged_ and not rule.penalised:
-            names = feature_names(self)
-            names = [*(names if kept is None else [names[j] for j in kept]), INTERCEPT]
-            message = separated_in_part(objective.source, end, names)
-            if message is not None:
-                warnings.warn(message, SeparationWarning, stacklevel=4)
+            self._warn_of_separation(objective.source, end, kept)
         course.end()
 
     def __sklearn_tags__(self) -> Any:
@@ -379,6 +376,14 @@ class NaturalGradientLogisticRegression(
         # through the origin can, whatever its fit; scikit-learn's LogisticRegression(fit_intercept=False) fails them.
         tags.classifier_tags.poor_score = not self.fit_intercept
         return tags
+
+    def _warn_of_separation(self, source: RowSource, end: State, kept: Codes | None) -> None:
+        reach = separation(source, end)
+        if reach is not None and end.to_optimum is not None:
+            names = feature_names(self)
+            names = [*(names if kept is None else [names[j] for j in kept]), INTERCEPT]
+            message = separated_in_part(reach, [names[j] for j in reach.columns(end.to_optimum)])
+            warnings.warn(message, SeparationWarning, stacklevel=5)
 
     def _warm_start_from(self) -> Start | None:
         if not self.warm_start or not hasattr(self, "coef_"):

@@ -163,9 +163,7 @@ class Objective:
         """
         if not self.plan.dense_certificate:
             return self._iterated_certificate(measured, near)
-        information: Any = measured.information
-        if self.plan.needs_products:
-            information = self._build(measured.scores.model, DenseInformation)
+        information = self._true(measured)
         precision = information.precision(self.prior)
         move = -centre(precision.solve(measured.gradient))
         known = _within_range(precision, measured)
@@ -174,10 +172,13 @@ class Objective:
 
     def matrix(self, measured: Measured) -> Array:
         """Return F + Λ as a matrix, ``(qd, qd)``, for whoever watches, by a pass where the metric is another."""
-        information: Any = measured.information
-        if self.plan.needs_products:
-            information = self._build(measured.scores.model, DenseInformation)
-        return np.asarray(information.dense()) + np.diag(np.tile(self.prior, measured.theta.shape[0]))
+        return np.asarray(self._true(measured).dense()) + np.diag(np.tile(self.prior, measured.theta.shape[0]))
+
+    def _true(self, measured: Measured) -> Any:
+        """Return the true Fisher information in a form that has a matrix, by a pass if it is not at hand."""
+        return (
+            self._build(measured.scores.model, DenseInformation) if self.plan.needs_products else measured.information
+        )
 
     def decrement(self, measured: Measured) -> float:
         """Return what is still to be gained at a point, in nats, for whoever watches."""

@@ -28,6 +28,12 @@ def centre(theta: Array) -> Array:
     return theta if theta.shape[0] == 1 else theta - theta.mean(axis=0)
 
 
+def sum_zero(n_logits: int) -> Array:
+    """Return an orthonormal basis of what sums to zero over classes, ``(q, q - 1)``; ``(1, 1)`` for one logit."""
+    basis: Array = np.eye(1) if n_logits == 1 else linalg.helmert(n_logits).T
+    return basis
+
+
 def prior_precision(C: float, n_features: int, *, intercept: bool) -> Array:
     """Return λ, ``(d,)``: 1/C for each feature, 0 for the intercept."""
     return np.append(np.full(n_features, 1.0 / C), np.zeros(int(intercept)))
@@ -98,20 +104,3 @@ class Start(NamedTuple):
             )
             raise ValueError(message)
         return transfer(columns_of(self.theta, kept, n_features), self.classes, classes)
-
-
-def condition_number(matrix: Array, n_logits: int) -> float:
-    """Return that of a matrix over θ, ``(qd, qd)``, on moves that sum to zero over classes, whatever the scales.
-
-    Each column is scaled by its diagonal, averaged over classes. NaN where rounding hides the smallest eigenvalue.
-    """
-    n_columns = matrix.shape[0] // n_logits
-    scale = np.sqrt(matrix.diagonal().reshape(n_logits, n_columns).mean(axis=0))
-    if not (np.isfinite(matrix).all() and scale.all()):
-        return float("nan")
-    by_column = np.tile(scale, n_logits)
-    moves = linalg.null_space(np.ones((1, n_logits))) if n_logits > 1 else np.eye(1)
-    basis = np.kron(moves, np.eye(n_columns))
-    values = np.linalg.eigvalsh(basis.T @ (matrix / by_column / by_column[:, None]) @ basis)
-    known = values[0] > values[-1] * matrix.shape[0] * np.finfo(np.float64).eps
-    return float(values[-1] / values[0]) if known else float("nan")

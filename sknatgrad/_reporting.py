@@ -11,6 +11,7 @@ from sknatgrad._typing import Outcome
 
 if TYPE_CHECKING:
     from sknatgrad._descent import Rule, State
+    from sknatgrad._measure import Reach
     from sknatgrad._typing import RowSource, Step
 
 CHOICES_TOO = 2
@@ -61,19 +62,22 @@ class History:
             print(f"[sknatgrad] {line}", flush=True)  # noqa: T201 - the one place that prints
 
 
-def separated_in_part(source: RowSource, end: State, names: list[str]) -> str | None:
-    """Say whether some rows are separated by class where a fit has ended, and by which columns: `names` of all."""
+def separation(source: RowSource, end: State) -> Reach | None:
+    """Return how far a further step moves rows where a fit has ended, if that says that some are separated by class."""
     move, weight = end.to_optimum, end.here.weight
     if move is None or end.decrement * weight > NEAR * end.here.loss:
         return None
     reach = source.total(ReachKernel(end.here.theta - move, move))
-    if not reach.separates(end.decrement * weight):
-        return None
+    return reach if reach.separates(end.decrement * weight) else None
+
+
+def separated_in_part(reach: Reach, names: list[str]) -> str:
+    """Say that some rows are separated by class, and by which columns."""
     return (
         f"The classes are separated in part: {reach.n_rows:,} rows are moved by up to {reach.furthest:.2g} nats by a "
-        f"further step, although the loss has converged, mostly by {', '.join(names[j] for j in reach.columns(move))}: "
-        "at C=inf such coefficients grow for ever, and their sizes mean nothing; set a finite C (the default is 1.0), "
-        "or drop the columns. sknatgrad.inference.infer looks for the direction."
+        f"further step, although the loss has converged, mostly by {', '.join(names)}: at C=inf such coefficients grow "
+        "for ever, and their sizes mean nothing; set a finite C (the default is 1.0), or drop the columns. "
+        "sknatgrad.inference.infer looks for the direction."
     )
 
 

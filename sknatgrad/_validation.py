@@ -27,8 +27,6 @@ MIN_CLASSES = 2
 # integer labels within a range of this size are encoded by a table, so many rows at a time
 FEW = 2**12
 RUN = 2**16
-# as R names it
-INTERCEPT = "(Intercept)"
 
 
 @contextmanager
@@ -53,24 +51,6 @@ def check_model(estimator: Any) -> None:
             "search its best_estimator_."
         )
         raise ValueError(message)
-
-
-def place_of(name: str, feature: Any, names: list[str]) -> int:
-    """Return the index of a column that is given by name or index; `name` is that of the argument."""
-    place = names.index(feature) if isinstance(feature, str) and feature in names else feature
-    if not isinstance(place, (int, np.integer)) or isinstance(place, bool) or not 0 <= place < len(names):
-        message = (
-            f"{name} holds {feature!r}, which is neither the name of a column nor an index from 0 to "
-            f"{len(names) - 1}; names are such as {names[:3]}."
-        )
-        raise ValueError(message)
-    return int(place)
-
-
-def feature_names(estimator: Any) -> list[str]:
-    """Return the names of the features of a fitted estimator."""
-    given = getattr(estimator, "feature_names_in_", None)
-    return [f"x{j}" for j in range(estimator.coef_.shape[1])] if given is None else [str(name) for name in given]
 
 
 def check_count(name: str, value: Any) -> None:

@@ -13,10 +13,11 @@ import numpy as np
 from sklearn.metrics import check_scoring
 
 from sknatgrad._course import ITERATION
-from sknatgrad._parameters import condition_number
+from sknatgrad._parameters import sum_zero
 
 if TYPE_CHECKING:
     from sknatgrad._course import Iteration
+    from sknatgrad._typing import Array
 
 __all__ = ["EarlyStopping", "FisherMonitor"]
 
@@ -212,7 +213,7 @@ class FisherMonitor:
             nats = objective.decrement(here) / here.weight
             seen["decrement"] = max(nats, 0.0) if np.isfinite(nats) else np.nan
         if self.condition_number and here.theta.size <= MOST_PARAMETERS:
-            seen["condition_number"] = condition_number(objective.matrix(here), here.theta.shape[0])
+            seen["condition_number"] = _condition_number(objective.matrix(here), here.theta.shape[0])
         self._open[id(estimator)][1].update(seen)
 
     def on_fit_task_end(self, estimator: Any, context: Any) -> None:
@@ -254,3 +255,19 @@ class FisherMonitor:
             message = "to_dataframe needs the package pandas, which is not here: pip install pandas; or use records_."
             raise ImportError(message) from error
         return pd.DataFrame(self.records_)
+
+
+def _condition_number(matrix: Array, n_logits: int) -> float:
+    """Return that of a matrix over θ, ``(qd, qd)``, on moves that sum to zero over classes, whatever the scales.
+
+    Each column is scaled by its diagonal, averaged over classes. NaN where rounding hides the smallest eigenvalue.
+    """
+    n_columns = matrix.shape[0] // n_logits
+    scale = np.sqrt(matrix.diagonal().reshape(n_logits, n_columns).mean(axis=0))
+    if not (np.isfinite(matrix).all() and scale.all()):
+        return float("nan")
+    by_column = np.tile(scale, n_logits)
+    basis = np.kron(sum_zero(n_logits), np.eye(n_columns))
+    values = np.linalg.eigvalsh(basis.T @ (matrix / by_column / by_column[:, None]) @ basis)
+    known = values[0] > values[-1] * matrix.shape[0] * np.finfo(np.float64).eps
+    return float(values[-1] / values[0]) if known else float("nan")

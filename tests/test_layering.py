@@ -22,6 +22,7 @@ LAYERS = [
         "_estimator",
         "_geometry",
         "_merging",
+        "_names",
         "_predictions",
         "_problem",
         "_settings",

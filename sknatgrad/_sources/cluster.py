@@ -18,7 +18,7 @@ import numpy as np
 from sknatgrad._array import below, pick_rows
 from sknatgrad._sources.batches import Batch
 from sknatgrad._sources.memory import MemorySource
-from sknatgrad._sources.sampling import quotas, spread_in_classes
+from sknatgrad._sources.sampling import quotas, reweighted, spread_in_classes
 from sknatgrad._workers import Workers
 
 if TYPE_CHECKING:
@@ -81,9 +81,8 @@ class ClusterSource:
         parts = computed(picked, self._blocks())
         codes = np.concatenate([part.codes for part in parts])
         weight = np.concatenate([part.weight for part in parts])
-        here = np.bincount(codes, weights=weight, minlength=self.totals.size)
-        factors = np.divide(self.totals, here, out=np.zeros_like(here), where=here > 0)
-        return MemorySource(below([part.X for part in parts]), codes, weight * factors[codes], self.n_logits)
+        X = below([part.X for part in parts])
+        return MemorySource(X, codes, reweighted(codes, weight, self.totals), self.n_logits)
 
     def _blocks(self) -> list[tuple[int, tuple[Any, ...]]]:
         return [(chunk.number, chunk.parts) for chunk in self.chunks]

@@ -12,7 +12,7 @@ import numpy as np
 
 from sknatgrad._array import is_sparse, pick_rows, stored_bytes_per_row, take_rows
 from sknatgrad._sources.mapped import MappedRows
-from sknatgrad._sources.sampling import all_same, class_totals, spread
+from sknatgrad._sources.sampling import all_same, class_totals, reweighted, spread
 from sknatgrad._typing import RowBlock
 from sknatgrad._workers import Workers
 
@@ -114,12 +114,8 @@ class MemorySource:
         """Return a source of about `n_rows` of the rows, copied; each class weighs in it what it weighs here."""
         rows = spread(self.codes, self.weight, n_rows)
         codes, weight = self.codes[rows], self.weight[rows]
-        # the last classes may have no weight, and no row in it
-        here = np.zeros_like(self._class_totals)
-        found = class_totals(codes, weight)
-        here[: found.size] = found
-        factors = np.divide(self._class_totals, here, out=np.zeros_like(here), where=here > 0)
-        return MemorySource(self._picked(rows), codes, weight * factors[codes], self.n_logits, self.workers)
+        weight = reweighted(codes, weight, self._class_totals)
+        return MemorySource(self._picked(rows), codes, weight, self.n_logits, self.workers)
 
     def _picked(self, rows: Codes) -> Matrix:
         """Return a copy of the rows of these indices, ascending, in X's own type."""

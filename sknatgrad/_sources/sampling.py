@@ -83,6 +83,14 @@ def class_totals(codes: Codes, weight: Array) -> Array:
     return np.bincount(codes, weights=weight).astype(np.float64, copy=False)
 
 
+def reweighted(codes: Codes, weight: Array, totals: Array) -> Array:
+    """Return weights of a sample's rows, scaled so that each class that it has weighs what `totals` say, ``(K,)``."""
+    here = np.bincount(codes, weights=weight, minlength=totals.size)
+    factors = np.divide(totals, here, out=np.zeros_like(here), where=here > 0)
+    scaled: Array = weight * factors[codes]
+    return scaled
+
+
 def _evenly(size: int, wanted: int, draws: np.random.Generator) -> Codes:
     places = (np.arange(wanted) + draws.random(wanted)) * (size / max(wanted, 1))
     return places.astype(np.intp)

@@ -9,9 +9,10 @@ import numpy as np
 
 from sknatgrad._categorical import predict
 from sknatgrad._design import Design
+from sknatgrad._names import INTERCEPT, feature_names, places_of
 from sknatgrad._parameters import join, prior_precision
 from sknatgrad._transfer import prior_of
-from sknatgrad._validation import INTERCEPT, check_model, feature_names, place_of
+from sknatgrad._validation import check_model
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes, Matrix
@@ -77,12 +78,7 @@ class Fitted(NamedTuple):
 
     def columns(self, features: Any) -> Codes:
         """Return the indices of columns that are given by name or index."""
-        given = [features] if isinstance(features, str) or np.ndim(features) == 0 else list(features)
-        found = [place_of("features", feature, list(self.names)) for feature in given]
-        if not found or len(set(found)) < len(found):
-            message = f"features={features!r} must name at least one column, and each only once."
-            raise ValueError(message)
-        return np.array(found, dtype=np.intp)
+        return np.array(places_of(features, list(self.names)), dtype=np.intp)
 
     def check_link(self, estimator: Any, X: Matrix) -> None:
         """Refuse a model whose probabilities are not the sigmoid or softmax of its logits, such as one against rest."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from sklearn.utils import check_array
 
+from sknatgrad._names import INTERCEPT
 from sknatgrad._parameters import BINARY
-from sknatgrad._validation import INTERCEPT
 from sknatgrad.inference._chi_squared import ChiSquared
 from sknatgrad.inference._hypotheses import likelihood_ratio, linear_hypothesis
 from sknatgrad.inference._margins import EffectsKernel, MarginalEffects

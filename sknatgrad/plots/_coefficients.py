@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from sknatgrad._validation import INTERCEPT, place_of
+from sknatgrad._names import INTERCEPT, places_of
 from sknatgrad.inference import infer
 from sknatgrad.plots._canvas import COLOURS, axes, faint, legend, marker, percent, pyplot, text
 
@@ -316,12 +316,7 @@ def _chosen(features: Any, names: list[str]) -> list[int]:
     if features is None:
         others = [j for j, name in enumerate(names) if name != INTERCEPT]
         return others or list(range(len(names)))
-    given = [features] if isinstance(features, str) or np.ndim(features) == 0 else list(features)
-    chosen = [place_of("features", feature, names) for feature in given]
-    if not chosen or len(set(chosen)) < len(chosen):
-        message = f"features={features!r} must name at least one column, and each only once."
-        raise ValueError(message)
-    return chosen
+    return places_of(features, names)
 
 
 def _about(result: InferenceResult) -> str:

@@ -10,8 +10,9 @@ from scipy import linalg
 
 from sknatgrad._geometry import fisher_information
 from sknatgrad._information._symmetric import factorise, noise_floor
-from sknatgrad._parameters import join
-from sknatgrad._validation import INTERCEPT, check_model, check_weights, feature_names, place_of
+from sknatgrad._names import INTERCEPT, feature_names, listed, place_of
+from sknatgrad._parameters import join, sum_zero
+from sknatgrad._validation import check_model, check_weights
 from sknatgrad.plots._canvas import axes, legend, logit_rows, pyplot, style, text
 
 if TYPE_CHECKING:
@@ -275,8 +276,7 @@ def _check_choices(kl: Any, others: Any) -> None:
 
 
 def _pair(features: Any, names: list[str]) -> list[int]:
-    given = [features] if isinstance(features, str) or np.ndim(features) == 0 else list(features)
-    columns = [place_of("features", feature, names) for feature in given]
+    columns = [place_of("features", feature, names) for feature in listed(features)]
     if len(columns) != 2 or columns[0] == columns[1]:  # noqa: PLR2004 - a plane has two axes
         message = f"features={features!r} must be two different columns, by name or index."
         raise ValueError(message)
@@ -294,13 +294,13 @@ def _shadow(information: Array, of_class: int, columns: list[int]) -> Array | No
     Over moves that sum to zero over classes: else others could follow along, which changes no prediction.
     """
     n_logits, n_columns = information.shape[:2]
-    basis = np.eye(1) if n_logits == 1 else linalg.helmert(n_logits).T
+    basis = sum_zero(n_logits)
     n_free = basis.shape[1]
     reduced = np.einsum("ka,kdle,lb->adbe", basis, information, basis).reshape((n_free * n_columns,) * 2)
     factor = factorise(reduced)
     if not factor.determined().reshape(n_free, n_columns)[:, columns].all():
         return None
-    probe = np.zeros((n_free, n_columns, 2))
+    probe: Array = np.zeros((n_free, n_columns, 2))
     probe[:, columns, [0, 1]] = basis[of_class][:, None]
     probe = probe.reshape(-1, 2)
     return np.asarray(np.linalg.inv(probe.T @ factor.solve(probe)))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from sknatgrad._array import is_sparse
-from sknatgrad._validation import check_count, check_model, check_rows, feature_names, place_of
+from sknatgrad._names import feature_names, place_of
+from sknatgrad._validation import check_count, check_model, check_rows
 from sknatgrad.plots._canvas import axes, class_places, faint, legend, percent, pyplot, style, text
 
 if TYPE_CHECKING:

@@ -1,0 +1,42 @@
+"""What columns are called, and which ones a name or an index means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+# as R names it
+INTERCEPT = "(Intercept)"
+
+
+def feature_names(estimator: Any) -> list[str]:
+    """Return the names of the features of a fitted estimator."""
+    given = getattr(estimator, "feature_names_in_", None)
+    return [f"x{j}" for j in range(estimator.coef_.shape[1])] if given is None else [str(name) for name in given]
+
+
+def place_of(name: str, feature: Any, names: list[str]) -> int:
+    """Return the index of a column that is given by name or index; `name` is that of the argument."""
+    place = names.index(feature) if isinstance(feature, str) and feature in names else feature
+    if not isinstance(place, (int, np.integer)) or isinstance(place, bool) or not 0 <= place < len(names):
+        message = (
+            f"{name} holds {feature!r}, which is neither the name of a column nor an index from 0 to "
+            f"{len(names) - 1}; names are such as {names[:3]}."
+        )
+        raise ValueError(message)
+    return int(place)
+
+
+def places_of(features: Any, names: list[str]) -> list[int]:
+    """Return the indices of columns that `features` gives by name or index: one or more, none twice."""
+    places = [place_of("features", feature, names) for feature in listed(features)]
+    if not places or len(set(places)) < len(places):
+        message = f"features={features!r} must name at least one column, and each only once."
+        raise ValueError(message)
+    return places
+
+
+def listed(features: Any) -> list[Any]:
+    """Return what is given of columns as a list; one alone may be given as it is."""
+    return [features] if isinstance(features, str) or np.ndim(features) == 0 else list(features)
