@@ -59,7 +59,8 @@ def merge(models: Sequence[Any], X: Any = None, y: Any = None, *, sample_weight:
     Raises
     ------
     ValueError
-        If there is no model, one keeps no information of its rows, they do not agree, or X and y are other rows.
+        If there is no model, one keeps no information of its rows, they do not agree, y or weights come without X, or
+        X and y hold other weights of the classes than the models have learnt from.
 
     Examples
     --------
@@ -72,6 +73,7 @@ def merge(models: Sequence[Any], X: Any = None, y: Any = None, *, sample_weight:
     0.97
     """
     first, *others = _checked(models)
+    _check_given(X, y=y, sample_weight=sample_weight)
     streams = [model._stream for model in (first, *others)]  # noqa: SLF001 - what it keeps is for this
     anchor = streams[0].evidence
     gradient, information = anchor.gradient, anchor.information
@@ -128,6 +130,13 @@ def _polished(model: Any, evidence: Evidence, prior: Prior, totals: Array, data:
         step = -centre(metric.precision(prior.precision).solve(slope))
         after, there = measured(here.theta + step, expectation_of(model.fisher))
     return there if after <= before else evidence
+
+
+def _check_given(X: Any, **others: Any) -> None:
+    for name, given in others.items():
+        if X is None and given is not None:
+            message = f"{name} is given without X; pass X and y, the rows of all the models, or models alone."
+            raise ValueError(message)
 
 
 def _checked(models: Any) -> list[Any]:

@@ -52,7 +52,14 @@ class Prior(NamedTuple):
         return self.pooled(Evidence(nothing if self.mean is None else self.mean, nothing, information))
 
 
-def gaussian_prior(given: tuple[Any, Any], C: float, shape: tuple[int, int], *, intercept: bool) -> Prior:
+def gaussian_prior(
+    given: tuple[Any, Any],
+    C: float,
+    shape: tuple[int, int],
+    *,
+    intercept: bool,
+    check_size: Callable[[int], None],
+) -> Prior:
     """Return the prior of a mean and a precision, the latter over C."""
     mean = centre(_spread("mean", given[0], shape, intercept=intercept))
     precision = _numbers("precision", given[1])
@@ -64,6 +71,8 @@ def gaussian_prior(given: tuple[Any, Any], C: float, shape: tuple[int, int], *, 
         raise ValueError(message)
     if (each == each[0]).all():
         return Prior(each[0], mean)
+    # beside equal moves of all classes it is no diagonal any more
+    check_size(mean.size)
     return _of_matrix(mean, np.diag(each.ravel()))
 
 

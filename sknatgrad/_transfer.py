@@ -22,7 +22,9 @@ def prior_of(estimator: Any, classes: Any) -> Prior:
         if len(given) != 2:  # noqa: PLR2004 - a mean and a precision
             message = f"prior is a {type(given).__name__} of {len(given)}; {REMEDY}."
             raise ValueError(message)
-        return gaussian_prior((given[0], given[1]), estimator.C, shape, intercept=estimator.fit_intercept)
+        return gaussian_prior(
+            (given[0], given[1]), estimator.C, shape, intercept=estimator.fit_intercept, check_size=_check_by_class
+        )
     return _of_model(estimator, given, classes)
 
 
@@ -49,6 +51,10 @@ def _of_model(estimator: Any, given: Any, classes: Any) -> Prior:
     # F₀ of a stream that began with a prior of its own holds that
     own = prior_of(earlier, earlier.classes_)
     return posterior_prior(stream.evidence, own, estimator.C, _check_size)
+
+
+def _check_by_class(n_params: int) -> None:
+    check_covariance_size(n_params, "pass a prior whose precision is the same for all classes")
 
 
 def _check_size(n_params: int) -> None:

@@ -149,6 +149,13 @@ def in_order_of_columns(path, X):
     return np.memmap(path, dtype=X.dtype, mode="r", shape=X.shape, order="F")
 
 
+def between_others(path, X):
+    """The first columns of a table whose rows are longer than a page."""
+    whole = np.ones((len(X), 700), dtype=X.dtype)
+    whole[:, : X.shape[1]] = X
+    return written(path, whole)[:, : X.shape[1]]
+
+
 # how the map is made, what is done to map and array alike, and whether blocks are read from the file
 MAPS = {
     "C": (written, lambda X: X, True),
@@ -162,6 +169,9 @@ MAPS = {
     "a view of a view": (written, lambda X: X[100:][::3][:, 1:], True),
     "a vector, reshaped": (written, lambda X: X.ravel().reshape(-1, X.shape[1]), True),
     "np.load": (saved, lambda X: X, True),
+    "rows far apart": (between_others, lambda X: X, True),
+    "values far apart": (between_others, lambda X: X[:, ::3], True),
+    "few rows, far apart": (between_others, lambda X: X[5::100, 1:], True),
     "an odd offset": (behind_a_header, lambda X: X, True),
     "rows after an odd offset": (behind_a_header, lambda X: X[7:, 1:], True),
     "rows from the last to the first": (written, lambda X: X[::-1], False),
@@ -178,6 +188,48 @@ def test_a_map_is_fitted_like_the_array(name, tmp_path, small_blocks):
     y = y[: len(given)]
     assert (MappedRows.behind(given) is not None) == is_read
     assert_same_fit(model_of().fit(given, y), model_of().fit(view(X), y))
+
+
+@pytest.fixture
+def bytes_read(monkeypatch):
+    """Counts what is read from files."""
+    total, read = [0], os.preadv
+
+    def counting(descriptor, buffers, offset):
+        count = read(descriptor, buffers, offset)
+        total[0] += count
+        return count
+
+    monkeypatch.setattr(os, "preadv", counting)
+    return total
+
+
+@pytest.mark.parametrize(
+    ("view", "times"),
+    [
+        (np.s_[:, :3], 1),
+        (np.s_[::100], 1),
+        (np.s_[::100, 7:9], 1),
+        (np.s_[:, :500:400], 401 / 2),
+        (np.s_[:, ::400], 1000 / 3),
+    ],
+)
+def test_gaps_between_rows_are_not_read_and_take_no_memory(view, times, tmp_path, bytes_read):
+    """Of 61 MiB; gaps within a row, and those of less than a page, are read, but a MiB at a time."""
+    whole = np.random.default_rng(0).normal(size=(8000, 1000))
+    X = written(tmp_path / "X", whole)[view]
+    rows = MappedRows.behind(X)
+    bytes_read[0] = 0
+    tracemalloc.start()
+    try:
+        found = rows.read(0, len(X))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(found, whole[view])
+    assert bytes_read[0] <= times * X.size * X.itemsize
+    # the values, and what they are picked from
+    assert peak < X.size * X.itemsize + 1.1 * MIB
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int16, np.uint8, bool, ">f8"])

@@ -96,6 +96,16 @@ def test_the_optimum_is_that_of_the_objective_written_out(kind, n_classes, fishe
     np.testing.assert_allclose(coefficients(model), expected, rtol=0, atol=1e-6)
 
 
+def test_a_precision_by_class_is_a_matrix_and_refused_where_that_is_too_large():
+    X, y = np.random.default_rng(0).normal(size=(30, 12_000)), np.arange(30) % 3
+    precision = np.random.default_rng(1).uniform(1, 2, (3, 12_000))
+    model = NaturalGradientLogisticRegression(prior=(0.0, precision))
+    with pytest.raises(ValueError, match=r"36,003 coefficients .* the same for all classes\.$"):
+        model.fit(X, y)
+    assert not hasattr(model, "coef_")
+    assert model.set_params(prior=(0.0, precision[0])).fit(X, y).converged_
+
+
 def test_none_is_the_ridge():
     X, y = make(3)
     plain = NaturalGradientLogisticRegression().fit(X, y)

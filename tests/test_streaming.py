@@ -562,3 +562,6 @@ def test_rows_that_polish_are_those_of_the_models():
         merge(models, X[1:], y[1:])
     with pytest.raises(ValueError, match="y has shape"):
         merge(models, X)
+    for name, given in {"y": y, "sample_weight": np.ones(200)}.items():
+        with pytest.raises(ValueError, match=f"{name} is given without X; pass X and y, the rows of all the models"):
+            merge(models, **{name: given})

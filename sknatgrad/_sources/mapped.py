@@ -2,6 +2,7 @@
 
 What is touched of a map counts as memory of the process, and touching what a file no longer has ends it. Reading does
 neither: a block comes into a buffer that the next one uses again, and a file that has shrunk is an error with a name.
+Nor are gaps between rows brought in, where they are wider than a page: each row is read by itself.
 """
 
 from __future__ import annotations
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 # rows that are compared between map and file, to see that they are the same
 WITNESSES = 3
+# A block is kept with its gaps, and not copied, if they take no more than as much again as the values.
+GAPPY = 2
+# What the system reads at a time. Wider gaps are not read: a call for each row costs a microsecond, in which about so
+# many bytes are copied. Narrower ones would come from the disk anyway.
+PAGE = 2**12
+# of values and gaps at a time, bytes
+AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -57,11 +65,15 @@ class MappedRows:
                 return rows
         return None
 
+    @property
+    def _row_bytes(self) -> int:
+        """Bytes from the first value of a row to the end of its last one."""
+        return int((self.like.shape[1] - 1) * self.like.strides[1] + self.like.itemsize)
+
     def _span(self, start: int, stop: int) -> tuple[int, int]:
-        """Return where in the file so many rows begin, and how many bytes they take."""
-        row, value = self.like.strides
-        length = (stop - start - 1) * row + (self.like.shape[1] - 1) * value + self.like.itemsize
-        return self.offset + start * row, length
+        """Return where in the file so many rows begin, and how many bytes they take, with gaps."""
+        row = self.like.strides[0]
+        return self.offset + start * row, (stop - start - 1) * row + self._row_bytes
 
     def check(self) -> None:
         """Refuse a file that has become too short."""
@@ -76,20 +88,52 @@ class MappedRows:
 
     def read(self, start: int, stop: int) -> Array:
         """Return rows ``start:stop``, in memory that the next call of the same thread uses again."""
-        begin, length = self._span(start, stop)
-        buffer = getattr(self._own, "buffer", None)
+        shape, itemsize = (stop - start, self.like.shape[1]), self.like.itemsize
+        if self.like.strides[0] <= GAPPY * shape[1] * itemsize:
+            return self._as_they_lie(start, stop)
+        buffer = self._buffer("values", shape[0] * shape[1] * itemsize)
+        rows: Array = np.ndarray(shape, self.like.dtype, buffer)
+        size = max(AT_ONCE // self._pitch, 1)
+        for first in range(start, stop, size):
+            last = min(first + size, stop)
+            rows[first - start : last - start] = self._as_they_lie(first, last)
+        return rows
+
+    @property
+    def _pitch(self) -> int:
+        """Bytes from row to row in memory: as in the file, or without the gap between them."""
+        row = self.like.strides[0]
+        return row if row - self._row_bytes < PAGE else self._row_bytes
+
+    def _as_they_lie(self, start: int, stop: int) -> Array:
+        """Return rows with the gaps between their values."""
+        pitch, (row, value) = self._pitch, self.like.strides
+        view = self._buffer("gaps", (stop - start - 1) * pitch + self._row_bytes)
+        if pitch == row:
+            self._fill(view, self.offset + start * row)
+        else:
+            for index in range(stop - start):
+                begin = index * pitch
+                self._fill(view[begin : begin + pitch], self.offset + (start + index) * row)
+        rows: Array = np.ndarray((stop - start, self.like.shape[1]), self.like.dtype, view, strides=(pitch, value))
+        return rows
+
+    def _buffer(self, name: str, length: int) -> memoryview:
+        """Return memory of this thread's own."""
+        buffer = getattr(self._own, name, None)
         if buffer is None or len(buffer) < length:
-            buffer = self._own.buffer = bytearray(length)
-        view = memoryview(buffer)[:length]
+            buffer = bytearray(length)
+            setattr(self._own, name, buffer)
+        return memoryview(buffer)[:length]
+
+    def _fill(self, view: memoryview, begin: int) -> None:
+        """Read what lies there in the file."""
         done = 0
-        while done < length:
+        while done < len(view):
             count = os.preadv(self.descriptor, [view[done:]], begin + done)
             if not count:
                 self.check()
             done += count
-        shape = (stop - start, self.like.shape[1])
-        rows: Array = np.ndarray(shape, self.like.dtype, view, strides=self.like.strides)
-        return rows
 
 
 def _map_of(X: Any) -> Any:
