@@ -38,7 +38,7 @@ class BatchesMixin:
 
         The first pass checks all batches, counts classes and keeps up to 256 MiB of the rows. If that is all of them,
         they are fitted in memory; otherwise the fit begins at the optimum of that sample, and takes few more passes:
-        with ``fisher='true'`` and as many as a few hundred columns, three to six as a rule. The next batch is read
+        with ``fisher='true'`` and as many as a few hundred columns, five to eight as a rule. The next batch is read
         while one is worked on, so an array must not be filled again once it was given; there are never more than two
         at a time.
 

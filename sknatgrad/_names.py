@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # as R names it
 INTERCEPT = "(Intercept)"
@@ -40,3 +44,33 @@ def places_of(features: Any, names: list[str]) -> list[int]:
 def listed(features: Any) -> list[Any]:
     """Return what is given of columns as a list; one alone may be given as it is."""
     return [features] if isinstance(features, str) or np.ndim(features) == 0 else list(features)
+
+
+@contextmanager
+def naming_columns(X: Any) -> Iterator[None]:
+    """Say which column of a frame does not hold numbers, where turning it into an array of numbers fails."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        converting = isinstance(error, TypeError) or "convert" in str(error)
+        column = _not_numbers(X) if converting else None
+        if column is None:
+            raise
+        # what numpy says of other types than words is long, and does not help
+        said = "" if isinstance(error, TypeError) else f"{error}; "
+        message = f"{said}{column}, must hold numbers: encode it, or leave it out."
+        raise ValueError(message) from None
+
+
+def _not_numbers(X: Any) -> str | None:
+    """Return what to call the first column of a frame that does not become numbers."""
+    for name in getattr(X, "columns", ()):
+        column = np.asarray(X[name])
+        try:
+            numbers = column.dtype.kind not in "mM" and column.astype(np.float64) is not None
+        except (TypeError, ValueError):
+            numbers = False
+        if not numbers:
+            # a name that two columns share brings a frame
+            return f"column {name!r} of X, of type {getattr(X[name], 'dtype', column.dtype)}"
+    return None

@@ -37,33 +37,8 @@ def naming(part: str, kind: type[ValueError] = ValueError) -> Iterator[None]:
 
 def check_part(estimator: Any, X: Matrix, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Matrix, Any, Array]:
     """Return some of the rows with labels and weights; sets the estimator's feature attributes, or holds X to them."""
-    try:
-        checked, labels = check_batch_rows(estimator, X, y, reset=reset)
-        if checked.dtype == object:
-            checked = checked.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        converting = isinstance(error, TypeError) or "convert" in str(error)
-        column = _not_numbers(X) if converting else None
-        if column is None:
-            raise
-        # numpy says of other types than words more than helps
-        said = "" if isinstance(error, TypeError) else f"{error}; "
-        message = f"{said}{column}, must hold numbers: encode it, or leave it out."
-        raise ValueError(message) from None
+    checked, labels = check_batch_rows(estimator, X, y, reset=reset)
     return canonical(checked), labels, check_weights(sample_weight, len(labels), some=False)
-
-
-def _not_numbers(X: Any) -> str | None:
-    """Return what to call the first column of a frame that does not become numbers."""
-    for name in getattr(X, "columns", ()):
-        column = np.asarray(X[name])
-        try:
-            numbers = column.dtype.kind not in "mM" and column.astype(np.float64) is not None
-        except (TypeError, ValueError):
-            numbers = False
-        if not numbers:
-            return f"column {name!r} of X, of type {X[name].dtype}"
-    return None
 
 
 def is_empty(X: Any, y: Any) -> bool:

@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sknatgrad._array import canonical, stored_values
+from sknatgrad._names import naming_columns
 from sknatgrad._sources import class_totals
 from sknatgrad._strategy import DENSE_BUDGET_BYTES
 
@@ -100,7 +101,8 @@ def codes_among(classes: Any, labels: Any) -> Codes:
 
 def check_rows(estimator: Any, X: Matrix) -> Matrix:
     """Return X for a fitted estimator, dense or CSR, in its own type and order."""
-    checked = validate_data(estimator, X, reset=False, **_ANY_ROWS)
+    with naming_columns(X):
+        checked = _numbers(validate_data(estimator, X, reset=False, **_ANY_ROWS))
     refuse_infinite(estimator, checked)
     return canonical(checked)
 
@@ -122,8 +124,14 @@ def check_batch_rows(estimator: Any, X: Matrix, y: Any, *, reset: bool) -> tuple
     """Return X and the labels, one a row; sets the estimator's feature attributes, or holds X to them."""
     if y is not None:
         _refuse_missing(y)
-    checked, labels = validate_data(estimator, X, y, reset=reset, **_ANY_ROWS)
-    return checked, labels
+    with naming_columns(X):
+        checked, labels = validate_data(estimator, X, y, reset=reset, **_ANY_ROWS)
+        return _numbers(checked), labels
+
+
+def _numbers(X: Matrix) -> Matrix:
+    # scikit-learn leaves pandas' categories as they are
+    return X.astype(np.float64) if X.dtype == object else X
 
 
 def check_batch(estimator: Any, X: Matrix, y: Any, classes: Any, *, begins: bool) -> tuple[Matrix, Codes]:

@@ -40,6 +40,35 @@ CASES = {
         None,
         r"row 1, column 'pay'",
     ),
+    "words in a frame": (
+        {},
+        pd.DataFrame({"age": X[:, 0], "town": ["Bath", "Ely"] * 3}),
+        Y,
+        None,
+        r"'Bath'; column 'town' of X, of type \w+, must hold numbers: encode it, or leave it out\.$",
+    ),
+    "categories in a frame": (
+        {},
+        pd.DataFrame({"age": X[:, 0], "town": pd.Categorical(["Bath", "Ely"] * 3)}),
+        Y,
+        None,
+        r"'Bath'; column 'town' of X, of type category, must hold numbers",
+    ),
+    "dates in a frame": (
+        {},
+        pd.DataFrame({"age": X[:, 0], "day": pd.date_range("2020-01-01", periods=6)}),
+        Y,
+        None,
+        r"^column 'day' of X, of type datetime64\[\w+\], must hold numbers",
+    ),
+    "words in a column of a name that two have": (
+        {},
+        pd.DataFrame([[1.0, "Bath"], [2.0, "Ely"]] * 3, columns=["town", "town"]),
+        Y,
+        None,
+        # recent versions of scikit-learn refuse the names
+        r"column 'town' of X, of type \w+, must hold numbers|unique column names",
+    ),
     "NaN in y": ({}, X, with_value(Y, np.nan), None, r"y contains NaN .*at row 3; every label must be"),
     "inf in y": ({}, X, with_value(Y, np.inf), None, r"y contains inf at row 3; every label must be"),
     "None in y": (
@@ -213,6 +242,9 @@ def test_prediction_refuses_what_was_not_fitted():
         model.predict(X[:, :1])
     with pytest.raises(ValueError, match="X contains NaN at row 1, column 1"):
         model.predict_proba(with_value(X, np.nan))
+    frame = pd.DataFrame(X, columns=["age", "town"])
+    with pytest.raises(ValueError, match="'Bath'; column 'town' of X, of type"):
+        model.fit(frame, Y).predict_proba(frame.assign(town="Bath"))
 
 
 def test_geometry_names_what_is_wrong():
