@@ -103,7 +103,8 @@ class NaturalGradientLogisticRegression(
         intercept last, which is 0 where it is not given; the precision also a matrix (q * d, q * d), ordered as
         `covariance_`. An earlier model of the same classes and features, fitted with ``store_covariance=True`` or by
         `partial_fit`, stands for its posterior: what was learnt from its rows then counts as if they were here. In a
-        search or cross-validation wrap it in :class:`sklearn.frozen.FrozenEstimator`.
+        search or cross-validation wrap it in :class:`sklearn.frozen.FrozenEstimator`. At ``C=np.inf`` there is no
+        prior, whatever is given.
 
     warm_start : bool, default=False
         Start from the coefficients of the last fit, carried over by class label (a new class starts at zero), unless

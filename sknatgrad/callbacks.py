@@ -14,15 +14,13 @@ from sklearn.metrics import check_scoring
 
 from sknatgrad._course import ITERATION
 from sknatgrad._parameters import sum_zero
+from sknatgrad._strategy import DENSE_BUDGET_BYTES
 
 if TYPE_CHECKING:
     from sknatgrad._course import Iteration
     from sknatgrad._typing import Array
 
 __all__ = ["EarlyStopping", "FisherMonitor"]
-
-# a matrix beyond this would take more than 256 MiB
-MOST_PARAMETERS = 5_800
 
 
 class EarlyStopping:
@@ -158,7 +156,7 @@ class FisherMonitor:
         Whether to compute the natural decrement before each iteration.
 
     condition_number : bool, default=True
-        Whether to compute the condition number, where the matrix has up to 5,800 rows.
+        Whether to compute the condition number, where the matrix takes up to 256 MiB: about 5,800 coefficients.
 
     Attributes
     ----------
@@ -212,7 +210,7 @@ class FisherMonitor:
         if self.decrement:
             nats = objective.decrement(here) / here.weight
             seen["decrement"] = max(nats, 0.0) if np.isfinite(nats) else np.nan
-        if self.condition_number and here.theta.size <= MOST_PARAMETERS:
+        if self.condition_number and 8 * here.theta.size**2 <= DENSE_BUDGET_BYTES:
             seen["condition_number"] = _condition_number(objective.matrix(here), here.theta.shape[0])
         self._open[id(estimator)][1].update(seen)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.dataset as ds
 import pytest
 from scipy import sparse
 from sklearn.base import clone
@@ -556,6 +557,34 @@ def test_options_hold_for_batches(name, n_classes, little_room):
     assert_batches_like_fit(*rows_of(n_classes), weight, **parameters)
 
 
+def table_of(X, y):
+    return pd.DataFrame(X, columns=list("abcd")).assign(y=np.array(["no", "yes", "perhaps"])[y])
+
+
+def from_parquet(path, table):
+    table.to_parquet(path, row_group_size=700)
+    scan = {"batch_size": 300, "fragment_scan_options": ds.ParquetFragmentScanOptions(pre_buffer=False)}
+    return lambda: (
+        (batch.select(list("abcd")).to_pandas(), batch["y"].to_numpy(zero_copy_only=False))
+        for batch in ds.dataset(path).to_batches(**scan)
+    )
+
+
+def from_csv(path, table):
+    table.to_csv(path, index=False)
+    return lambda: ((chunk[list("abcd")], chunk["y"]) for chunk in pd.read_csv(path, chunksize=300))
+
+
+@pytest.mark.parametrize("reader", [from_parquet, from_csv])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_files_are_read_a_few_times(reader, n_classes, little_room, tmp_path):
+    table = table_of(*rows_of(n_classes))
+    model = model_of().fit_batches(reader(tmp_path / "rows", table))
+    assert model.n_passes_ > 1
+    assert model.feature_names_in_.tolist() == list("abcd")
+    assert_same_optimum(model, model_of().fit(table[list("abcd")], table["y"]))
+
+
 def test_one_weight_for_all_rows_of_a_batch(little_room):
     X, y = rows_of()
     weighted = [(*batch, 0.5 + index) for index, batch in enumerate(cut(X, y))]
@@ -801,9 +830,12 @@ def test_batches_solved_by_conjugate_gradients(n_classes, room_for, monkeypatch)
     assert_batches_like_fit(X, y, size=1000)
 
 
-@pytest.mark.parametrize("n_classes", [2, 3])
-def test_passes_are_few_and_all_are_counted(n_classes, room_for):
-    X, y = rows_of(n_classes, n_rows=50_000, n_features=6)
+@pytest.mark.parametrize(
+    ("n_classes", "n_features", "n_rows"), [(2, 6, 50_000), (3, 6, 50_000), (2, 50, 200_000), (3, 50, 200_000)]
+)
+def test_passes_are_few_and_all_are_counted(n_classes, n_features, n_rows, room_for):
+    X, y = rows_of(n_classes, n_rows=n_rows, n_features=n_features)
+    X[:, 6:] /= 2.0 ** np.arange(6, n_features)
     room_for(X.size // 4)
     read, begun = counting(cut(X, y, size=5000))
     model = NaturalGradientLogisticRegression().fit_batches(read)
