@@ -17,7 +17,19 @@ RANK = 1e-10
 
 
 class ChiSquared(NamedTuple):
-    """A test whose statistic is chi-squared under the hypothesis."""
+    """A test whose statistic is chi-squared under the hypothesis.
+
+    Attributes
+    ----------
+    statistic : float
+        The statistic.
+
+    dof : int
+        Its degrees of freedom.
+
+    p_value : float
+        Probability of a statistic at least as large under the hypothesis.
+    """
 
     statistic: float
     dof: int

@@ -20,12 +20,27 @@ EFFECT_BYTES = 2**22
 
 
 class MarginalEffects(NamedTuple):
-    """Mean over rows of the derivative of each class's probability by each feature, with standard errors."""
+    """Mean over rows of the derivative of each class's probability by each feature, with standard errors.
 
-    classes: tuple[Any, ...]  # of the rows: for two classes the second alone, as the first has the negative
+    Attributes
+    ----------
+    classes : tuple, n_classes or 1 of them
+        The class of each row of `effects`: for two classes the second alone, as the first has the negative.
+
+    feature_names : tuple of str, n_features of them
+        Names of the features.
+
+    effects : ndarray of shape (n_classes, n_features) or (1, n_features)
+        Mean effects.
+
+    standard_errors : ndarray of the same shape
+        Their standard errors, by the delta method.
+    """
+
+    classes: tuple[Any, ...]
     feature_names: tuple[str, ...]
     effects: Array  # (K, p) or (1, p)
-    standard_errors: Array  # the same shape; by the delta method
+    standard_errors: Array
 
     @property
     def z(self) -> Array:

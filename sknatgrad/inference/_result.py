@@ -26,7 +26,16 @@ if TYPE_CHECKING:
 
 
 class OddsRatios(NamedTuple):
-    """Factors on the odds against the reference class, each with its interval: three arrays ``(K - 1, d)``."""
+    """Factors on the odds against the reference class, each with its interval: three arrays ``(K - 1, d)``.
+
+    Attributes
+    ----------
+    ratio : ndarray of shape (n_classes - 1, n_columns)
+        The factor on the odds of each class against the reference, for one more of each column.
+
+    low, high : ndarray of shape (n_classes - 1, n_columns)
+        Ends of its interval.
+    """
 
     ratio: Array
     low: Array

@@ -124,6 +124,9 @@ def _row(cells: tuple[str, ...], widths: list[int]) -> str:
 
 
 def _html_row(tag: str, cells: tuple[str, ...]) -> str:
-    name, *numbers, stars = (html.escape(cell) for cell in cells)
-    aligned = "".join(f'<{tag} style="text-align:right">{number}</{tag}>' for number in numbers)
-    return f"<tr><{tag}>{name}</{tag}>{aligned}<{tag}>{stars}</{tag}></tr>"
+    # words to the left, numbers to the right: notebooks have ways of their own
+    sides = ["left", *["right"] * (len(cells) - 2), "left"]
+    aligned = (
+        f'<{tag} style="text-align:{side}">{html.escape(cell)}</{tag}>' for side, cell in zip(sides, cells, strict=True)
+    )
+    return f"<tr>{''.join(aligned)}</tr>"
