@@ -111,7 +111,7 @@ def _time_cell(record, entry, gap):
     if entry.timed_out:
         return f"not reached (limit {record.limit:g} s)"
     failures = [rung.failure for rung in entry.rungs if rung.failure]
-    return f"not reached ({failures[-1][:60]})" if failures else "not reached"
+    return f"not reached ({failures[-1].partition(':')[0]})" if failures else "not reached"
 
 
 def summary_table(records):

@@ -57,8 +57,8 @@ plt.show()
 # %%
 # Two columns of a logistic regression
 # ------------------------------------
-# Column 0 has a spread of 10 and column 1 one of 0.1; they correlate. A coefficient moved by 0.05 is a large move in
-# the one and next to nothing in the other.
+# Column 0 has a spread of 10 and column 1 one of 0.1; they correlate. A coefficient moved by 0.05 moves the predictions
+# ten thousand times as far, in nats, in the one as in the other.
 
 rng = np.random.default_rng(0)
 X = rng.multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]], size=500) * [10.0, 0.1]

@@ -105,7 +105,7 @@ axis.axhline(0, color="0.5", linewidth=1)
 axis.errorbar(mean_proba, share - mean_proba, 1.96 * error, fmt="o", color="#0072B2", capsize=3)
 axis.set(
     xlabel="mean predicted probability, by decile of rows",
-    ylabel="share that bought, less that;\n95 % interval",
+    ylabel="share that bought minus mean probability,\n95 % interval",
     xlim=(0, 1),
 )
 plt.show()

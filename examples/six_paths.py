@@ -78,6 +78,10 @@ for fisher, gap in gaps.items():
 
 # %%
 # For two classes the Kronecker product is the matrix itself, so ``'kronecker'`` goes the way of ``'true'``.
+#
+# At a fixed rate a smaller metric is a longer step. ``'true'`` goes 0.3 of the way in each, whatever the data. As rows
+# come to be fitted, the square of a residual falls below p (1 - p), so ``'empirical'`` steps further: that is luck with
+# the length, not a better direction.
 
 assert np.abs(ways["true"] - ways["kronecker"]).max() < 1e-12
 assert gaps["true"][-1] < 1e-4 < gaps["diagonal"][-1]
