@@ -103,8 +103,8 @@ for found in gaps.values():
 # %%
 # The picture
 # -----------
-# On raw columns lbfgs flattens out far above the optimum, for many times as long as our whole fit takes. Scaling is what
-# it lacks: after that it converges on both tables.
+# On raw columns lbfgs flattens out far above the optimum, for many times as long as our whole fit takes. Scaling is
+# what it lacks: after that it converges on both tables.
 
 figure, axes = plt.subplots(1, 2, figsize=(7, 4.2), layout="constrained", sharey=True)
 for axis, (table, found) in zip(axes, gaps.items(), strict=True):

@@ -87,7 +87,8 @@ figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", 
 axes[1].fill_between(seen, *(coefs[:, 0] + k * 1.96 * errors[:, 0] for k in (-1, 1)), color="#0072B2", alpha=0.2)
 axes[1].plot(seen, coefs[:, 0], color="#0072B2")
 axes[1].axhline(truth[0], color="k", linewidth=1)
-axes[1].annotate("truth", (seen[-1], truth[0]), xytext=(4, 0), textcoords="offset points", va="center")
+beside = axes[1].get_yaxis_transform()
+axes[1].annotate("truth", (1, truth[0]), xycoords=beside, xytext=(4, 0), textcoords="offset points", va="center")
 axes[1].set(
     xscale="log",
     xlabel="rows seen",

@@ -138,8 +138,8 @@ assert ahead(excess[0.1], "natural: true")
 # The bands
 # ---------
 # Mean and one standard deviation above and below, at two learning rates. Centring takes the outer product of the mean
-# score off the metric, which makes the metric smaller and the steps longer: at a fixed rate the smaller metric is ahead,
-# whatever its direction. ``'true'`` goes the rate's share of the way in each step.
+# score off the metric, which makes the metric smaller and the steps longer: at a fixed rate the smaller metric is
+# ahead, whatever its direction. ``'true'`` goes the rate's share of the way in each step.
 
 STYLES = {
     VANILLA: ("#D55E00", "s"),
