@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from sknatgrad._typing import Outcome
 
@@ -18,6 +23,8 @@ if TYPE_CHECKING:
 
 # the attribute by which a context of scikit-learn's carries the iteration that it stands for
 ITERATION = "natural_gradient_iteration"
+# ends at which the last iterate is no optimum, so that one which a callback has kept is as good a place
+GIVEN_UP = {Outcome.exhausted, Outcome.stalled, Outcome.diverged, Outcome.separable}
 
 
 @dataclass
@@ -50,7 +57,8 @@ class Course:
     def __init__(self, estimator: Any, X: Any = None, y: Any = None, sample_weight: Any = None) -> None:
         self.begun = perf_counter()
         self._estimator = estimator
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        # one weight for all rows is none to a score
+        metadata = None if np.ndim(sample_weight) == 0 else {"sample_weight": sample_weight}
         self._given = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         begin = getattr(estimator, "_init_callback_context", None)
         self._root: Any = None if begin is None else begin(max_subtasks=estimator.max_iter)
@@ -59,6 +67,25 @@ class Course:
     @property
     def _listened_to(self) -> bool:
         return self._root is not None and bool(getattr(self._estimator, "_skl_callbacks", None))
+
+    @property
+    def _keeps(self) -> bool:
+        return bool(self._estimator.on_interrupt == "keep")
+
+    @contextmanager
+    def unless_interrupted(self) -> Iterator[None]:
+        """Do what comes after the descent; an interruption that is to keep the iterate leaves it out."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if not self._keeps:
+                raise
+            message = (
+                "Interrupted after the last step: the coefficients are there, but what follows the steps may not be, "
+                "covariance_ where it is stored and the look for separation; fit again for those."
+            )
+            # of the user's line: fit, its wrapper, this and the standard library's lie between
+            warnings.warn(message, ConvergenceWarning, stacklevel=6)
 
     def begin(self) -> None:
         """Say that the fit begins."""
@@ -81,7 +108,7 @@ class Course:
 
         `fitted` gives the attributes of an estimator that is fitted to a state; `history` is cut where the fit ends.
         """
-        asked = self._estimator.on_interrupt == "keep"
+        asked = self._keeps
         chosen: Turn | None = None
         least: Turn | None = None
         try:
@@ -103,8 +130,10 @@ class Course:
         except KeyboardInterrupt:
             if least is None:
                 raise
-            return _ending(least, history, Outcome.interrupted)
+            return _ending(chosen or least, history, Outcome.interrupted)
         self._ended(Turn(state, step, history.n_iter), fitted)
+        if chosen is not None and chosen.n_iter < history.n_iter and step.outcome in GIVEN_UP:
+            return _ending(chosen, history, Outcome.stopped)
         return state, step
 
     def _started(self, turn: Turn, objective: Objective, fitted: Callable[[State], dict[str, Any]]) -> None:
@@ -131,5 +160,7 @@ def _bare(turn: Turn) -> Turn:
 
 
 def _ending(turn: Turn, history: History, outcome: Outcome) -> tuple[State, Step]:
+    """Return a turn that a fit ends with for another reason than its own, if it has none."""
     history.cut(turn.n_iter)
-    return turn.state, turn.step._replace(outcome=outcome)
+    step = turn.step
+    return turn.state, step._replace(outcome=outcome) if step.outcome is Outcome.running else step

@@ -31,4 +31,4 @@ def documentation() -> str:
     named: dict[str, str] = dict(url.split(", ", 1) for url in urls)
     if "Documentation" in named:
         return named["Documentation"]
-    return SITE.as_uri() if SITE.is_dir() else ""
+    return SITE.as_uri() if (SITE / "index.html").is_file() else ""

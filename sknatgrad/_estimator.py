@@ -125,7 +125,7 @@ class NaturalGradientLogisticRegression(
     on_interrupt : {'raise', 'keep'}, default='raise'
         What Ctrl-C does to a fit. ``'raise'`` lets the `KeyboardInterrupt` out, and the estimator stays as it was.
         ``'keep'`` ends the fit with the iterate of the lowest loss, and warns how far it is; before the first loss over
-        all rows there is none, and the interruption is let out.
+        all rows there is none, and the interruption is let out. After the last step it leaves out `covariance_`.
 
     verbose : int, default=0
         1 prints a line an iteration, 2 also the choice of method and the rejected trials.
@@ -361,12 +361,13 @@ class NaturalGradientLogisticRegression(
         if step.outcome is Outcome.overflow:
             problem.refuse_overflow(self)
         self.__dict__.update(self._fitted(end, problem, history))
-        if self.store_covariance:
-            theta = into_columns(end.here.theta, kept, self.n_features_in_)
-            self._keep_information(theta, problem.whole, problem.totals, prior)
         self._conclude(history, step, rule)
-        if self.converged_ and not rule.penalised:
-            self._warn_of_separation(objective.source, end, kept)
+        with course.unless_interrupted():
+            if self.store_covariance:
+                theta = into_columns(end.here.theta, kept, self.n_features_in_)
+                self._keep_information(theta, problem.whole, problem.totals, prior)
+            if self.converged_ and not rule.penalised:
+                self._warn_of_separation(objective.source, end, kept)
         course.end()
 
     def __sklearn_tags__(self) -> Any:

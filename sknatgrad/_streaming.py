@@ -255,16 +255,16 @@ class StreamingMixin:
 
     def _keep_information(self: Any, theta: Array, source: RowSource, totals: Array, prior: Prior) -> None:
         """Keep the covariance, and what a stream could go on from."""
-        true = source.total(MeasureKernel(theta, TrueExpectation(), DenseInformation))
-        self._keep_posterior(
-            theta, prior.pooled(Evidence(theta, true.gradient, true.information)).information, prior.precision
-        )
-        own = true
+        own = true = source.total(MeasureKernel(theta, TrueExpectation(), DenseInformation))
         if self.fisher != "true":
             own = source.total(
                 MeasureKernel(theta, expectation_of(self.fisher, seed_of(self)), STRUCTURES[self.fisher])
             )
         evidence = prior.pooled(Evidence(theta, true.gradient, own.information))
+        # after all passes: one that is interrupted leaves neither
+        self._keep_posterior(
+            theta, prior.pooled(Evidence(theta, true.gradient, true.information)).information, prior.precision
+        )
         self._stream = Stream(self.fisher, evidence, totals, n_batches=1)
 
     def _keep_posterior(self: Any, theta: Array, information: Any, prior: Array) -> None:

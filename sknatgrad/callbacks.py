@@ -1,7 +1,7 @@
 """Callbacks for fits: early stopping on held-out rows, and a monitor of the descent. Needs scikit-learn 1.9.
 
-They follow scikit-learn's protocol (``sklearn.callback``), so they are set by ``estimator.set_callbacks(...)``, beside
-its own `ProgressBar` and `ScoringMonitor`, and stay with clones: in a pipeline or a search they watch each of its fits.
+They follow scikit-learn's protocol (``sklearn.callback``), so they are set by ``estimator.set_callbacks(...)``, and
+stay with clones: set on a model that is part of a pipeline or a search they watch each of its fits.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import check_scoring
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from sknatgrad._course import ITERATION
 from sknatgrad._parameters import sum_zero
@@ -27,8 +28,9 @@ class EarlyStopping:
     """Stops a fit once held-out rows are predicted no better, and keeps the iterate that predicted them best.
 
     The fit is then as if `max_iter` had been that iteration: `coef_`, `n_iter_`, `loss_curve_` and, where it is stored,
-    `covariance_` are those of the iterate that is kept; `converged_` is False, and there is no warning. A fit that
-    converges before is left at the optimum.
+    `covariance_` are those of the iterate that is kept; `converged_` is False, and there is no warning. So it is too
+    where a fit ends short of an optimum after its best iterate. A fit that converges before it is stopped is left at
+    the optimum.
 
     Parameters
     ----------
@@ -58,6 +60,15 @@ class EarlyStopping:
 
     best_iteration_ : int
         The iteration that had the best of them, from 1.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not what is allowed, or X, y and sample_weight are of different lengths.
+
+    Notes
+    -----
+    In a search that fits in other processes it stops the fits there, and `scores_` and `best_iteration_` stay there.
 
     Examples
     --------
@@ -89,8 +100,10 @@ class EarlyStopping:
             message = f"tol={tol!r} must be a number >= 0: what a score must be above the best so far."
             raise ValueError(message)
         self.X: Any = X
-        self.y: Any = y
+        # a table of one column is one of labels
+        self.y: Any = column_or_1d(y)
         self.sample_weight: Any = sample_weight
+        check_consistent_length(X, self.y, sample_weight)
         self.scoring: Any = scoring
         self.n_iter_no_change: int = n_iter_no_change
         self.tol: float = tol
@@ -112,7 +125,7 @@ class EarlyStopping:
     def on_fit_task_end(self, estimator: Any, context: Any, *, fitted_estimator: Any = None) -> bool:
         """Score the held-out rows after an iteration; say whether it is time to stop."""
         iteration: Iteration | None = getattr(context, ITERATION, None)
-        if iteration is None:
+        if iteration is None or iteration.step is None or not iteration.step.accepted:
             return False
         scores = self._scores[id(estimator)]
         scores.append(self._score(fitted_estimator))
@@ -217,7 +230,7 @@ class FisherMonitor:
     def on_fit_task_end(self, estimator: Any, context: Any) -> None:
         """Take note of an iteration."""
         iteration: Iteration | None = getattr(context, ITERATION, None)
-        if iteration is None or iteration.step is None:
+        if iteration is None or iteration.step is None or not iteration.step.accepted:
             return
         number, seen = self._open[id(estimator)]
         step = iteration.step

@@ -6,16 +6,19 @@ import warnings
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from problems import FISHERS
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sknatgrad import NaturalGradientLogisticRegression, _objective, _strategy, fisher_information
+from sknatgrad._measure import MeasureKernel
 from sknatgrad.callbacks import EarlyStopping, FisherMonitor
 
 try:
@@ -241,6 +244,65 @@ def test_early_stopping_leaves_an_optimum_that_is_reached_first(wine):
 
 
 @needs_callbacks
+@pytest.mark.parametrize(
+    ("options", "n_iter_no_change"),
+    [
+        ({"C": 1e6, "max_iter": 4}, 3),
+        # the patience ends with the iterations
+        ({"C": 1e6, "max_iter": 6}, 3),
+        ({"learning_rate": 30.0, "damping": 0.0, "C": np.inf}, 1000),
+        # separable
+        ({"C": np.inf}, 1000),
+    ],
+)
+def test_early_stopping_keeps_its_best_iterate_however_a_fit_ends_short_of_the_optimum(options, n_iter_no_change, wine):
+    X, held_out, y, labels = wine
+    stopping = EarlyStopping(held_out, labels, n_iter_no_change=n_iter_no_change)
+    model = NaturalGradientLogisticRegression(**options).set_callbacks(stopping).fit(X, y)
+    assert model.n_iter_[0] == stopping.best_iteration_ == np.argmax(stopping.scores_) + 1 < len(stopping.scores_)
+    np.testing.assert_allclose(-log_loss(labels, model.predict_proba(held_out)), max(stopping.scores_), rtol=1e-9)
+    assert not model.converged_
+
+
+@needs_callbacks
+@pytest.mark.parametrize("column", [lambda y: y[:, None], lambda y: pd.DataFrame({"label": y})])
+def test_early_stopping_takes_labels_in_a_column(column, wine):
+    X, held_out, y, labels = wine
+    plain, of_column = EarlyStopping(held_out, labels), EarlyStopping(held_out, column(labels))
+    NaturalGradientLogisticRegression(C=1e6).set_callbacks(plain, of_column).fit(X, y)
+    assert plain.scores_ == of_column.scores_
+
+
+def test_early_stopping_refuses_labels_and_weights_of_other_rows(wine):
+    _, held_out, _, labels = wine
+    for y, weight in ((labels[1:], None), (labels, np.ones(3)), (np.ones((len(labels), 2)), None)):
+        with pytest.raises(ValueError, match=r"inconsistent numbers of samples|1d array"):
+            EarlyStopping(held_out, y, sample_weight=weight)
+
+
+@needs_callbacks
+def test_a_step_that_is_rejected_at_the_end_is_no_iteration(cancer):
+    X, y = cancer
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    options = {"learning_rate": 100.0, "C": np.inf, "damping": 0.0}
+    monitor, stopping = FisherMonitor(), EarlyStopping(X, y, n_iter_no_change=1000)
+    with pytest.warns(ConvergenceWarning, match="overshoots"):
+        model = NaturalGradientLogisticRegression(**options).set_callbacks(monitor).fit(X, y)
+    NaturalGradientLogisticRegression(**options).set_callbacks(stopping).fit(X, y)
+    assert model.n_iter_[0] == len(monitor.records_) == len(stopping.scores_) == 2
+    assert [record["loss"] for record in monitor.records_] == model.loss_curve_[1:]
+
+
+@needs_callbacks
+def test_one_weight_for_all_rows_is_none_to_a_score(cancer):
+    monitors = [ScoringMonitor(scoring="neg_log_loss") for _ in range(2)]
+    for monitor, weight in zip(monitors, (None, 1.0), strict=True):
+        NaturalGradientLogisticRegression().set_callbacks(monitor).fit(*cancer, weight)
+    none, one = (monitor.get_logs().data_as_pandas["neg_log_loss"] for monitor in monitors)
+    assert none.equals(one)
+
+
+@needs_callbacks
 def test_early_stopping_by_a_scorer_with_weights_and_a_threshold(wine):
     X, held_out, y, labels = wine
     weight = np.linspace(0.1, 2.0, len(labels))
@@ -460,6 +522,74 @@ def test_of_steps_that_overshoot_the_best_iterate_is_not_the_last(cancer, monkey
         model = NaturalGradientLogisticRegression(**options, on_interrupt="keep").fit(X, y)
     assert model.loss_curve_ == losses[:2]
     assert model.n_iter_[0] == 1
+
+
+@pytest.mark.parametrize("fisher", ["true", "kronecker"])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_ctrl_c_after_the_last_step_keeps_the_optimum(fisher, nth, cancer, monkeypatch):
+    """Wherever it comes in what follows the steps: nothing of that is there, rather than a part."""
+    options = {"fisher": fisher, "store_covariance": True}
+    whole = NaturalGradientLogisticRegression(**options).fit(*cancer)
+    calls, kernel = [], MeasureKernel.__call__
+
+    def interrupted(self, block):
+        calls.append(1)
+        if len(calls) == nth:
+            raise KeyboardInterrupt
+        return kernel(self, block)
+
+    def begin(*arguments):
+        monkeypatch.setattr(MeasureKernel, "__call__", interrupted)
+        return keep_information(*arguments)
+
+    keep_information = NaturalGradientLogisticRegression._keep_information
+    monkeypatch.setattr(NaturalGradientLogisticRegression, "_keep_information", begin)
+    model = NaturalGradientLogisticRegression(**options, on_interrupt="keep")
+    if nth == 2 and fisher == "true":
+        # one pass does for both
+        assert np.array_equal(model.fit(*cancer).covariance_, whole.covariance_)
+        return
+    with pytest.warns(ConvergenceWarning, match="Interrupted after the last step") as caught:
+        model.fit(*cancer)
+    assert caught[0].filename == __file__
+    assert np.array_equal(model.coef_, whole.coef_)
+    assert model.converged_
+    assert not hasattr(model, "covariance_")
+    with pytest.raises(ValueError, match="has no covariance_"):
+        model.predict_proba_interval(cancer[0])
+    calls.clear()
+    model.set_params(on_interrupt="raise")
+    before = copy.copy(vars(model))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*cancer)
+    assert vars(model) == before
+
+
+@needs_callbacks
+def test_ctrl_c_in_a_callback_at_the_optimum_leaves_it_converged(cancer):
+    n_iter = NaturalGradientLogisticRegression().fit(*cancer).n_iter_[0]
+
+    class Impatient(Recorder):
+        def on_fit_task_end(self, estimator, context):
+            if context.task_name == "iteration":
+                self.calls.append(1)
+                if self.calls.count(1) == n_iter:
+                    raise KeyboardInterrupt
+
+    model = NaturalGradientLogisticRegression(on_interrupt="keep").set_callbacks(Impatient()).fit(*cancer)
+    assert model.converged_
+    assert model.n_iter_[0] == n_iter
+
+
+@needs_callbacks
+def test_ctrl_c_keeps_what_early_stopping_would(wine, monkeypatch):
+    X, held_out, y, labels = wine
+    stopping = EarlyStopping(held_out, labels, n_iter_no_change=1000)
+    Interrupted(7, monkeypatch)
+    model = NaturalGradientLogisticRegression(C=1e6, on_interrupt="keep").set_callbacks(stopping)
+    with pytest.warns(ConvergenceWarning, match="Interrupted: after 3 iterations"):
+        model.fit(X, y)
+    assert model.n_iter_[0] == stopping.best_iteration_ == 3 < len(stopping.scores_)
 
 
 def test_ctrl_c_before_there_is_anything_to_keep_is_let_out(cancer, monkeypatch):

@@ -212,6 +212,8 @@ def test_the_documentation_is_where_the_package_says_or_beside_it(monkeypatch, t
     monkeypatch.setattr(_documented, "SITE", tmp_path / "nowhere")
     assert not _documented.documentation()
     monkeypatch.setattr(_documented, "SITE", tmp_path)
+    assert not _documented.documentation()
+    (tmp_path / "index.html").touch()
     assert _documented.documentation() == tmp_path.as_uri()
     message = Message()
     message["Project-URL"] = "Documentation, https://example.org/docs"

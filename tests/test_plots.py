@@ -13,9 +13,12 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 from problems import make_problem
 from scipy import sparse, stats
-from sklearn.datasets import load_iris
+from sklearn.base import clone
+from sklearn.datasets import load_digits, load_iris
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 
 from sknatgrad import NaturalGradientLogisticRegression, fisher_information
 from sknatgrad.exceptions import InferenceWarning
@@ -244,6 +247,34 @@ def test_where_no_fit_has_converged_the_axis_says_so_and_the_least_point_is_left
     assert all(np.isfinite(gap).all() for gap in known.gaps_)
 
 
+def test_equal_objectives_are_equal_however_they_are_written():
+    X, y = table(2)
+    one = fit(X, y, C=1, class_weight={"ant": 1.0, "bee": 2.0}, prior=(np.zeros(3), 1.0))
+    other = fit(X, y, C=np.float64(1.0), class_weight={"bee": 2.0, "ant": 1.0}, prior=[[0.0, 0.0, 0.0], 1])
+    assert LossCurveDisplay.from_estimators([one, other]).reached
+
+
+def test_many_long_names_all_have_their_place_in_the_legend():
+    X, y = table(2)
+    model = fit(X, y)
+    display = LossCurveDisplay.from_estimators({f"{LONG[0]} {k}": model for k in range(25)})
+    display.figure_.canvas.draw()
+    legend, figure = display.legend_.get_window_extent(), display.figure_.bbox
+    assert legend.y0 >= figure.y0
+    assert legend.x1 <= figure.x1
+    alone = LossCurveDisplay.from_estimators(model)
+    assert labels(alone.legend_)[0] == "NaturalGradientLogisticRegression"
+
+
+def test_a_curve_of_one_point_has_one_iteration_on_its_axis():
+    X, y = table(2)
+    with pytest.warns(ConvergenceWarning):
+        model = fit(X, y, max_iter=1)
+    display = LossCurveDisplay.from_estimators(model)
+    assert np.isfinite(display.gaps_[0]).sum() == 1
+    assert np.array_equal(display.ax_.get_xticks(), np.rint(display.ax_.get_xticks()))
+
+
 def test_iterations_are_whole_numbers():
     display = LossCurveDisplay(
         names=["a"], losses=[[1.0, 0.2, 0.1]], positions=[range(3)], optimum=0.0, resolution=1e-9
@@ -295,8 +326,17 @@ def test_loss_curves_refuse_what_cannot_be_compared():
     refuses(r"^against='epochs' is unknown; .*'iteration', 'seconds'", make, one, against="epochs")
     refuses(r"^estimators is empty; pass one", make, [])
     refuses(r"^estimators differ in C \(1.0, 10.0\), so that", make, [one, other])
-    refuses(r"^optimum=0.9 lies above a loss that was reached, 0\.\d+; pass", make, one, optimum=0.9)
+    for optimum in (0.9, -np.inf, np.nan):
+        refuses(
+            rf"^optimum={optimum} must be a finite number, no more than a .* reached, 0\.\d+;",
+            make,
+            one,
+            optimum=optimum,
+        )
+    refuses(r"^estimators differ in prior \(", make, [one, fit(X, y, prior=(1.0, 1.0))])
     refuses(r"^estimators holds 'Log.*', a Log.* without loss_curve_;", make, LogisticRegression().fit(X, y))
+    refuses(r"^estimators holds 'Pipe.* of a pipeline its last step", make, make_pipeline(clone(one)).fit(X, y))
+    refuses(r"is not fitted yet", make, clone(one), error=NotFittedError)
     flat = LossCurveDisplay(names=["a"], losses=[[0.5]], positions=[[0]], optimum=0.5, resolution=1e-12, reached=False)
     refuses(r"^no curve has a finite loss above the least of them, so there is nothing to draw", flat.plot)
     make([one, other], optimum=0.0)
@@ -403,6 +443,17 @@ def test_odds_ratios_have_numbers_on_their_axis(span, shown):
     assert shown in [tick.get_text() for tick in display.ax_.get_xticklabels()]
 
 
+def test_a_figure_that_cannot_be_drawn_is_refused():
+    names = [f"column {k}" for k in range(800)]
+    display = CoefficientDisplay(
+        estimates=np.zeros((1, 800)), intervals=np.zeros((1, 800, 2)), feature_names=names, classes=["b"], reference="a"
+    )
+    refuses(
+        r"^the 800 columns would make a figure 2\d\d inches high, where 200 can be drawn; pass features", display.plot
+    )
+    display.plot(plt.subplots()[1])
+
+
 @pytest.mark.parametrize("n_others", [1, 2, 6])
 def test_a_figure_of_many_coefficients_is_high_enough(n_others):
     names = [f"column {j}" for j in range(150)]
@@ -503,6 +554,8 @@ def test_probability_refuses_what_it_cannot_draw():
     refuses(r"^feature holds 3, which is neither .* an index from 0 to 2;", make, model, X, feature=3)
     refuses(r"^feature holds True, ", make, model, X, feature=True)
     refuses(r"^at holds 'z', which", make, model, X, feature="a", at={"z": 1.0})
+    refuses(r"^at is a list; it must be a dict", make, model, X, feature="a", at=[1.0, 2.0])
+    refuses(r"^at holds 'a', the feature that is drawn along", make, model, X, feature="a", at={0: 1.0})
     refuses(r"^level=0 is no coverage", make, model, X, feature="a", level=0)
     refuses(r"^grid_resolution=1 must be 2 or more", make, model, X, feature="a", grid_resolution=1)
     refuses(r"^grid_resolution=2.5 must be an integer", make, model, X, feature="a", grid_resolution=2.5)
@@ -616,6 +669,7 @@ def test_ellipses_refuse_what_has_no_end_or_no_meaning():
     refuses(without_end % ("a", "b"), make, model, X, features=("a", "b"), kinds="true", others="free")
     make(model, X, features=("a", "b"), kinds="true")
     refuses(r"^kinds is empty, so there is nothing to draw", make, model, X, kinds=[])
+    refuses(r"^kind=None is not a Fisher information", make, model, X, kinds=None)
     refuses(r"^kind='exact' is not a Fisher information", make, model, X, kinds="exact")
     refuses(r"^y=None, but kind='empirical' needs", make, model, X, kinds="empirical")
     refuses(r"^features=\('a', 0\) must be two different columns", make, model, X, features=("a", 0))
@@ -705,6 +759,15 @@ def test_one_class_of_several_and_many_features():
     largest = np.argsort(-np.abs(display.coefs[:, 0]).max(axis=0))[:8]
     assert labels(display.legend_) == [*(f"x{j}" for j in largest), "4 others"]
     assert figure is display.figure_
+
+
+def test_the_legend_of_panels_stands_at_the_end_of_a_whole_row():
+    X, y = load_digits(return_X_y=True)
+    display = RegularizationPathDisplay.from_estimator(
+        NaturalGradientLogisticRegression(), X[:200, 20:23], y[:200], Cs=[0.1, 1.0]
+    )
+    panels = display.legend_.axes.get_subplotspec()
+    assert (panels.rowspan.start, panels.is_last_col()) == (0, True)
 
 
 def test_panels_leave_no_empty_axes():

@@ -16,6 +16,7 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # of characters, in labels
 LINE = 30
+NAME = 38  # of characters, in legends: our longest class name in one piece
 LINES = 2
 
 
@@ -63,6 +64,11 @@ def text(label: Any, width: int = LINE) -> str:
     return "\n".join(lines).replace("$", r"\$")
 
 
+def height(labels: list[Any], least: float) -> float:
+    """Return the inches that a figure needs for a legend of these labels beside its axes, and no less than `least`."""
+    return max(least, 1.3 + 0.23 * sum(1 + text(label, NAME).count("\n") for label in labels))
+
+
 def percent(level: float) -> str:
     """Return a level as text."""
     return f"{100 * level:g} %"
@@ -75,7 +81,7 @@ def faint(ax: Any) -> dict[str, Any]:
 
 def legend(ax: Any, handles: list[Any], *, title: str | None = None, beside: bool = False) -> Any:
     """Return the legend of the axes: within them, or `beside` them where the figure's layout makes room for it."""
-    labels = [text(handle.get_label()) for handle in handles]
+    labels = [text(handle.get_label(), NAME) for handle in handles]
     # matplotlib leaves out what begins with an underscore
     labels = [f" {label}" if label.startswith("_") else label for label in labels]
     place: dict[str, Any] = {"loc": "best"}

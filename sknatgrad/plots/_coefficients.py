@@ -8,7 +8,7 @@ import numpy as np
 
 from sknatgrad._names import INTERCEPT, places_of
 from sknatgrad.inference import infer
-from sknatgrad.plots._canvas import COLOURS, axes, faint, legend, marker, percent, pyplot, text
+from sknatgrad.plots._canvas import COLOURS, axes, faint, height, legend, marker, percent, pyplot, text
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Matrix
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 AROUND = 1.3
 APART = 0.27
 FURTHER = 0.13
+# at 300 dots an inch no more can be drawn
+TALLEST = 200
 # of the distance between two features, what its classes take up
 SPREAD = 0.6
 # a log axis over fewer decades needs more than the powers of ten; over more, they are best written as such
@@ -257,7 +259,7 @@ class CoefficientDisplay:
         ImportError
             If matplotlib is not installed.
         ValueError
-            If no coefficient has a finite interval.
+            If no coefficient has a finite interval, or a figure of its own would be too high to be drawn.
         """
         estimates, intervals = np.asarray(self.estimates), np.asarray(self.intervals)
         drawn = np.isfinite(intervals).all(axis=2) & np.isfinite(estimates)
@@ -268,9 +270,16 @@ class CoefficientDisplay:
             )
             raise ValueError(message)
         n_classes, n_columns = estimates.shape
-        height = AROUND + n_columns * (APART + FURTHER * (n_classes - 1))
+        tall = AROUND + n_columns * (APART + FURTHER * (n_classes - 1))
+        tall = height(self.classes, tall) if n_classes > 1 else tall
+        if ax is None and tall > TALLEST:
+            message = (
+                f"the {n_columns} columns would make a figure {tall:.0f} inches high, where {TALLEST} can be drawn; "
+                "pass features, a list of those to draw, or an ax."
+            )
+            raise ValueError(message)
         width = 6.8 if n_classes == 1 else 8.0
-        self.figure_, self.ax_ = axes(ax, "CoefficientDisplay.plot", (width, height))
+        self.figure_, self.ax_ = axes(ax, "CoefficientDisplay.plot", (width, tall))
         self.reference_line_ = self.ax_.axvline(float(self.odds_ratios), **faint(self.ax_))
         self.points_, self.intervals_ = [], []
         for k, (middle, ends, there) in enumerate(zip(estimates, intervals, drawn, strict=True)):

@@ -185,7 +185,7 @@ class FisherEllipseDisplay:
         weight = check_weights(sample_weight, X.shape[0] if hasattr(X, "shape") else len(X)).sum()
         reduce = _slice if others == "fixed" else _shadow
         metrics: dict[str, Any] = {}
-        for kind in (kinds,) if isinstance(kinds, str) else kinds:
+        for kind in listed(kinds):
             information = fisher_information(
                 estimator, X, y, kind=kind, sample_weight=sample_weight, random_state=random_state
             )

@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from sknatgrad._stopping import ROUNDING, LastError
-from sknatgrad.plots._canvas import axes, faint, legend, marker, pyplot, style
+from sknatgrad.plots._canvas import axes, faint, height, legend, marker, pyplot, style
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array
 
 Against = Literal["iteration", "seconds"]
 # parameters that say what is minimised
-OBJECTIVE = ("C", "fit_intercept", "class_weight")
+OBJECTIVE = ("C", "fit_intercept", "class_weight", "prior")
 # points of a curve that are marked one by one
 FEW_POINTS = 40
 # names in a legend that covers no more than a corner of the axes
@@ -192,7 +193,9 @@ class LossCurveDisplay:
                 "a number, or a fit that has converged."
             )
             raise ValueError(message)
-        self.figure_, self.ax_ = axes(ax, "LossCurveDisplay.plot", (8.0 if self._many else 6.4, 4.2))
+        self.figure_, self.ax_ = axes(
+            ax, "LossCurveDisplay.plot", (8.0 if self._many else 6.4, height(self.names, 4.2))
+        )
         self.gaps_ = gaps
         self.lines_ = []
         for number, (name, gap, position) in enumerate(zip(self.names, gaps, self.positions, strict=True)):
@@ -223,7 +226,7 @@ class LossCurveDisplay:
             ylabel=f"loss above {above}\n[nats per unit of weight]",
         )
         if self.against == "iteration":
-            self.ax_.xaxis.get_major_locator().set_params(integer=True)
+            self.ax_.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         self.ax_.grid(visible=True, alpha=0.25)
         line = [] if self.resolution_line_ is None else [self.resolution_line_]
         self.legend_ = legend(self.ax_, [*self.lines_, *line], beside=self._many)
@@ -256,8 +259,10 @@ def _told_apart(fits: list[Any]) -> list[str]:
 
 def _curve(name: str, fit: Any, attribute: str) -> Array:
     if not hasattr(fit, attribute):
+        check_is_fitted(fit)
         remedy = (
-            "fit it with fit or fit_batches of this package, not partial_fit"
+            "pass what fit or fit_batches of this package have fitted, not partial_fit; of a pipeline its last step, and "
+            "of a search its best_estimator_"
             if attribute == "loss_curve_"
             else "fit it again with this version, or draw it against='iteration'"
         )
@@ -274,8 +279,10 @@ def _reference(fits: list[Any], losses: list[Array], optimum: float | None) -> d
         _check_same_objective(fits)
         left = _left(fits)
         known, reached, optimum = max(left or 0.0, ROUNDING), left is not None, least
-    elif not float(optimum) <= least + ROUNDING * abs(least):
-        message = f"optimum={optimum!r} lies above a loss that was reached, {least!r}; pass that or less, or None."
+    elif not -np.inf < float(optimum) <= least + ROUNDING * abs(least):
+        message = (
+            f"optimum={optimum!r} must be a finite number, no more than a loss that was reached, {least!r}; or None."
+        )
         raise ValueError(message)
     # an optimum of 0 is known exactly, and a log scale needs some end
     resolution = max(known * abs(least), float(np.finfo(np.float64).tiny))
@@ -294,10 +301,17 @@ def _left(fits: list[Any]) -> float | None:
 
 def _check_same_objective(fits: list[Any]) -> None:
     for name in (*OBJECTIVE, "n_features_in_", "classes_"):
-        values = {repr(getattr(fit, name, None)) for fit in fits}
-        if len(values) > 1:
+        each = [getattr(fit, name, None) for fit in fits]
+        values = {repr(value) for value in each}
+        if not all(_same(value, each[0]) for value in each):
             message = (
                 f"estimators differ in {name} ({', '.join(sorted(values))}), so that they have no optimum in common; "
                 "draw each by itself into the same ax, or pass a number as optimum."
             )
             raise ValueError(message)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return one is other or bool(np.array_equal(one, other))

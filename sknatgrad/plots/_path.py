@@ -213,7 +213,8 @@ class RegularizationPathDisplay:
             self._describe(panel, k)
             if ax is None and not panel.get_subplotspec().is_first_col():
                 panel.set_ylabel("")
-        self.legend_ = self._legend(panels[-1], named)
+        # at the end of the first row: in the last, which may be shorter, it would push columns apart
+        self.legend_ = self._legend(panels[min(BESIDE, len(panels)) - 1], named)
         return self
 
     def _describe(self, panel: Any, k: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -10,11 +11,9 @@ import numpy as np
 from sknatgrad._array import is_sparse
 from sknatgrad._names import feature_names, place_of
 from sknatgrad._validation import check_count, check_model, check_rows
-from sknatgrad.plots._canvas import axes, class_places, faint, legend, percent, pyplot, style, text
+from sknatgrad.plots._canvas import axes, class_places, faint, height, legend, percent, pyplot, style, text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sknatgrad._typing import Array, Matrix
 
 # classes in a legend that covers no more than a corner of the axes
@@ -164,7 +163,7 @@ class ProbabilityIntervalDisplay:
         names = feature_names(estimator)
         place = place_of("feature", feature, names)
         drawn = class_places(class_of_interest, estimator.classes_)
-        given = {place_of("at", name, names): value for name, value in (at or {}).items()}
+        given = _held(at, place, names)
         X = check_rows(estimator, X)
         values = _column(X, place)
         grid = _grid(values, names[place], grid_resolution)
@@ -214,7 +213,7 @@ class ProbabilityIntervalDisplay:
         if grid.size < 2 or not self.classes:  # noqa: PLR2004 - a line has two ends
             message = f"grid has {grid.size} values and classes {len(self.classes)}, so there is nothing to draw."
             raise ValueError(message)
-        self.figure_, self.ax_ = axes(ax, "ProbabilityIntervalDisplay.plot", (6.4, 4.2))
+        self.figure_, self.ax_ = axes(ax, "ProbabilityIntervalDisplay.plot", (6.4, height(self.classes, 4.2)))
         self.lines_, self.bands_ = [], []
         for k, label in enumerate(self.classes):
             self.lines_ += self.ax_.plot(grid, proba[:, k], **{**style(k), "label": str(label), **line_kw})
@@ -247,6 +246,19 @@ def _check_knows_intervals(estimator: Any) -> None:
             "NaturalGradientLogisticRegression fitted with store_covariance=True."
         )
         raise ValueError(message)
+
+
+def _held(at: Any, place: int, names: list[str]) -> dict[int, float]:
+    """Return where features are to be held, by their places."""
+    given = {} if at is None else at
+    if not isinstance(given, Mapping):
+        message = f"at is a {type(at).__name__}; it must be a dict of names or indices of features to values, or None."
+        raise ValueError(message)  # noqa: TRY004 - as all that users pass
+    held = {place_of("at", name, names): value for name, value in given.items()}
+    if place in held:
+        message = f"at holds {names[place]!r}, the feature that is drawn along; leave it out."
+        raise ValueError(message)
+    return held
 
 
 def _column(X: Matrix, place: int) -> Array:
