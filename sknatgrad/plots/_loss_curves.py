@@ -261,8 +261,8 @@ def _curve(name: str, fit: Any, attribute: str) -> Array:
     if not hasattr(fit, attribute):
         check_is_fitted(fit)
         remedy = (
-            "pass what fit or fit_batches of this package have fitted, not partial_fit; of a pipeline its last step, and "
-            "of a search its best_estimator_"
+            "pass what fit or fit_batches of this package have fitted, not partial_fit; of a pipeline its last step "
+            "and of a search its best_estimator_"
             if attribute == "loss_curve_"
             else "fit it again with this version, or draw it against='iteration'"
         )
