@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from sknatgrad._allocator import patient
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -155,12 +157,13 @@ class Workers:
         return self._pool
 
     def __enter__(self) -> Self:
-        """Hold BLAS."""
+        """Hold BLAS, and the allocator."""
         self._hold.enter_context(single_threaded_blas())
+        self._hold.enter_context(patient())
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """End the threads, and let go of BLAS."""
+        """End the threads, and let go of BLAS and the allocator."""
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None

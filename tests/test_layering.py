@@ -9,7 +9,7 @@ import sknatgrad
 
 PACKAGE = Path(sknatgrad.__file__).parent
 LAYERS = [
-    {"_typing", "_array", "exceptions", "_sklearn", "_workers", "_version"},
+    {"_allocator", "_typing", "_array", "exceptions", "_sklearn", "_workers", "_version"},
     {"_design", "_categorical", "_parameters"},
     {"_information"},
     {"_measure", "_sources", "_evidence", "_prior"},

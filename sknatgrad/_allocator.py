@@ -1,0 +1,85 @@
+"""The memory allocator of a process that is told to give memory back at once, held to something else during a fit."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# glibc's variables (mallopt(3)); Dask sets the first for its workers
+TRIM, MMAP = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"
+# the numbers of these parameters, and the second's value where nothing is said
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+MMAP_DEFAULT = 2**17
+# bytes of free memory that stay in the process; and of the largest piece that is taken from them, the most that can be
+KEPT, LARGEST = 2**28, 2**25
+
+
+class _Hold:
+    """The allocator patient for as long as anyone asks for it: the last to leave puts its limits back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._before = 0, 0
+
+    def enter(self) -> None:
+        with self._lock:
+            self._holders += 1
+            if self._holders == 1:
+                self._before = _limits()
+                _set(KEPT, LARGEST)
+
+    def leave(self) -> None:
+        with self._lock:
+            self._holders -= 1
+            if self._holders == 0:
+                _set(*self._before)
+
+
+_HOLD = _Hold()
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """Use memory again that has been freed, while this lasts, where the process is told to give it back at once.
+
+    Each block has a dozen temporaries. Given back to the system, they come from it again page by page, each page
+    filled with zeros. What was kept is given back with whatever is freed first after this.
+    """
+    if not _told():
+        yield
+        return
+    _HOLD.enter()
+    try:
+        yield
+    finally:
+        _HOLD.leave()
+
+
+def _told() -> bool:
+    return os.environ.get(TRIM, "").isdigit() and _mallopt() is not None
+
+
+def _limits() -> tuple[int, int]:
+    mmap = os.environ.get(MMAP, "")
+    return int(os.environ[TRIM]), int(mmap) if mmap.isdigit() else MMAP_DEFAULT
+
+
+@cache
+def _mallopt() -> Any:
+    """Return glibc's function, or None where there is no such."""
+    return getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+
+
+def _set(trim: int, mmap: int) -> None:
+    mallopt = _mallopt()
+    mallopt(M_TRIM_THRESHOLD, trim)
+    mallopt(M_MMAP_THRESHOLD, mmap)
