@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sknatgrad._typing import Outcome
@@ -58,7 +58,8 @@ class Course:
         self.begun = perf_counter()
         self._estimator = estimator
         # one weight for all rows is none to a score
-        metadata = None if np.ndim(sample_weight) == 0 else {"sample_weight": sample_weight}
+        none = sample_weight is None or isinstance(sample_weight, Real)
+        metadata = None if none else {"sample_weight": sample_weight}
         self._given = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         begin = getattr(estimator, "_init_callback_context", None)
         self._root: Any = None if begin is None else begin(max_subtasks=estimator.max_iter)
