@@ -5,13 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-import threading
-from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Any
 
 # glibc's variables (mallopt(3)); Dask sets the first for its workers
 TRIM, MMAP = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"
@@ -22,46 +17,23 @@ MMAP_DEFAULT = 2**17
 KEPT, LARGEST = 2**28, 2**25
 
 
-class _Hold:
-    """The allocator patient for as long as anyone asks for it: the last to leave puts its limits back."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._holders = 0
-        self._before = 0, 0
-
-    def enter(self) -> None:
-        with self._lock:
-            self._holders += 1
-            if self._holders == 1:
-                self._before = _limits()
-                _set(KEPT, LARGEST)
-
-    def leave(self) -> None:
-        with self._lock:
-            self._holders -= 1
-            if self._holders == 0:
-                _set(*self._before)
-
-
-_HOLD = _Hold()
-
-
-@contextmanager
-def patient() -> Iterator[None]:
-    """Use memory again that has been freed, while this lasts, where the process is told to give it back at once.
+def be_patient() -> tuple[int, int] | None:
+    """Use memory again that has been freed, where the process is told to give it back at once; return its limits.
 
     Each block has a dozen temporaries. Given back to the system, they come from it again page by page, each page
-    filled with zeros. What was kept is given back with whatever is freed first after this.
+    filled with zeros.
     """
     if not _told():
-        yield
-        return
-    _HOLD.enter()
-    try:
-        yield
-    finally:
-        _HOLD.leave()
+        return None
+    before = _limits()
+    _set(KEPT, LARGEST)
+    return before
+
+
+def be_as_told(before: tuple[int, int] | None) -> None:
+    """Put the limits back. What was kept is given back with whatever is freed first after this."""
+    if before is not None:
+        _set(*before)
 
 
 def _told() -> bool:

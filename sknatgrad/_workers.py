@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from sknatgrad._allocator import patient
+from sknatgrad._allocator import be_as_told, be_patient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -44,20 +44,22 @@ def _set_threads(library: Any, n_threads: int) -> None:
 
 
 class _Hold:
-    """The process's BLAS at one thread for as long as anyone asks for it: the last to leave puts it back.
+    """The process's BLAS at one thread, and its allocator patient, for as long as anyone asks: the last puts them back.
 
-    BLAS threads are a setting of the process, so of several fits in several threads no one may restore it alone.
+    They are settings of the process, so of several fits in several threads no one may restore them alone.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._holders = 0
         self._before: list[tuple[Any, int]] = []
+        self._limits: tuple[int, int] | None = None  # of the allocator
 
     def enter(self) -> int:
         with self._lock:
             if self._holders == 0:
                 self._before = [(library, library.num_threads or 1) for library in _blas().lib_controllers]
+                self._limits = be_patient()
             self._holders += 1
             self.here()
             return max((n_threads for _, n_threads in self._before), default=1)
@@ -75,6 +77,7 @@ class _Hold:
                 for library, n_threads in self._before:
                     if library.num_threads != n_threads:
                         _set_threads(library, n_threads)
+                be_as_told(self._limits)
 
 
 _HOLD = _Hold()
@@ -82,7 +85,7 @@ _HOLD = _Hold()
 
 @contextmanager
 def single_threaded_blas() -> Iterator[int]:
-    """Hold BLAS to one thread; gives the number it had before, which is how many threads may work instead."""
+    """Hold BLAS to one thread, and the allocator; gives the number before, which is how many may work instead."""
     n_threads = _HOLD.enter()
     try:
         yield n_threads
@@ -157,9 +160,8 @@ class Workers:
         return self._pool
 
     def __enter__(self) -> Self:
-        """Hold BLAS, and the allocator."""
+        """Hold BLAS and the allocator."""
         self._hold.enter_context(single_threaded_blas())
-        self._hold.enter_context(patient())
         return self
 
     def __exit__(self, *exception: object) -> None:
