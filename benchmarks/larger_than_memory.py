@@ -73,12 +73,12 @@ def read_through(path):
 def fitted(folder, n_features, door):
     """Print seconds, bytes read, growth of the resident memory and steps of one fit, in this process."""
     from sknatgrad import NaturalGradientLogisticRegression
-    from sknatgrad._sources.mapped import MappedRows
+    from sknatgrad._rows.memmap import MemmapRows
 
     X = np.memmap(folder / "X", dtype=np.float64, mode="r").reshape(-1, n_features)
     y = np.memmap(folder / "y", dtype=np.int8, mode="r")
     model = NaturalGradientLogisticRegression()
-    read, counted = [], MappedRows.read
+    read, counted = [], MemmapRows.read
 
     def counting(self, start, stop):
         rows = counted(self, start, stop)
@@ -94,7 +94,7 @@ def fitted(folder, n_features, door):
     # threads, BLAS and all that is loaded late
     model.fit(np.random.default_rng(0).normal(size=(20_000, n_features)), y[:20_000])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    MappedRows.read = counting
+    MemmapRows.read = counting
     begin = perf_counter()
     if door == "memmap":
         model.fit(X, y)

@@ -13,12 +13,12 @@ import numpy as np
 from sklearn.metrics import check_scoring
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from sknatgrad._course import ITERATION
-from sknatgrad._parameters import sum_zero
-from sknatgrad._strategy import DENSE_BUDGET_BYTES
+from sknatgrad._estimator.callbacks import ITERATION
+from sknatgrad._model.parameters import sum_zero
+from sknatgrad._solver.plan import DENSE_BUDGET_BYTES
 
 if TYPE_CHECKING:
-    from sknatgrad._course import Iteration
+    from sknatgrad._estimator.callbacks import Iteration
     from sknatgrad._typing import Array
 
 __all__ = ["EarlyStopping", "FisherMonitor"]

@@ -18,7 +18,10 @@ except ImportError as error:  # pragma: no cover - the tests have it
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sknatgrad._collections import (
+from sknatgrad._estimator.callbacks import FitMonitor
+from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
+from sknatgrad._inputs.checks import check_class_weights, unchanged_on_error
+from sknatgrad._inputs.dask_collections import (
     Table,
     any_collection,
     bare_of,
@@ -30,23 +33,20 @@ from sknatgrad._collections import (
     parts_of,
     type_of,
 )
-from sknatgrad._course import Course
-from sknatgrad._estimator import NaturalGradientLogisticRegression
-from sknatgrad._problem import of_far_rows
+from sknatgrad._inputs.row_statistics import error_label, is_empty
+from sknatgrad._inputs.training_data import streamed_rows
+from sknatgrad._model.contrasts import Contrasts
+from sknatgrad._rows.dask_chunks import ChunkError, computed
 from sknatgrad._sklearn import fit_context
-from sknatgrad._sources.cluster import ChunkError, computed
-from sknatgrad._strategy import SENT_BYTES, Shape
-from sknatgrad._survey import is_empty, naming
-from sknatgrad._validation import check_class_weights, unchanged_on_error
-from sknatgrad.inference._contrasts import Contrasts
-from sknatgrad.inference._fitted import Fitted
+from sknatgrad._solver.plan import SENT_BYTES, Shape
+from sknatgrad.inference._fitted import FEW_ROWS, Fitted
 from sknatgrad.inference._infer import answer
 from sknatgrad.inference._infer import infer as infer_in_memory
 from sknatgrad.inference._question import Question
-from sknatgrad.inference._sums import CountsKernel, FarRows, Totals
+from sknatgrad.inference._sums import CountsKernel, OutOfCoreRows, Totals
 
 if TYPE_CHECKING:
-    from sknatgrad._problem import Problem
+    from sknatgrad._inputs.training_data import TrainingData
     from sknatgrad._typing import Matrix
     from sknatgrad.inference._question import Covariance, Weights
     from sknatgrad.inference._result import InferenceResult
@@ -120,12 +120,12 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
         if not any_collection(X, y, sample_weight):
             super().fit(X, y, sample_weight)
             return self
-        course = Course(self, X, y, sample_weight)
+        monitor = FitMonitor(self, X, y, sample_weight)
         with unchanged_on_error(self):
-            problem = _surveyed(self, X, y, sample_weight)
-            self._fit(problem, course)
+            data = _training_data(self, X, y, sample_weight)
+            self._fit(data, monitor)
             # the survey is one too
-            self.n_passes_ = 1 + next(problem.source.passes)  # type: ignore[attr-defined]
+            self.n_passes_ = 1 + next(data.source.passes)  # type: ignore[attr-defined]
         return self
 
     def decision_function(self, X: Matrix) -> Any:
@@ -230,24 +230,26 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
     fitted = Fitted.of(estimator, X)
     contrasts = Contrasts.against(fitted.classes, reference)
     table = Table.of(bare_of(estimator), X, y, sample_weight, reset=False)
-    fitted.check_link(estimator, computed([head_of(table.bare, *table.blocks[0][1])], [])[0])
+    fitted.check_link(estimator, computed([head_of(table.bare, *table.blocks[0][1], FEW_ROWS)], [])[0])
     totals = table.totals(fitted.classes)
     factors = check_class_weights(getattr(estimator, "class_weight", None), fitted.classes, totals)
     source = table.source(fitted.classes, factors)
     counts = source.total(CountsKernel(len(fitted.classes)))
     n_logits, n_columns = fitted.theta.shape
-    shape = Shape(counts.n_rows, n_logits, n_columns, table.survey.stored / table.survey.n_rows, far=True)
-    sums = Totals(FarRows(source, counts, shape), fitted.theta, contrasts)
+    shape = Shape(
+        counts.n_rows, n_logits, n_columns, table.statistics.stored / table.statistics.n_rows, out_of_core=True
+    )
+    sums = Totals(OutOfCoreRows(source, counts, shape), fitted.theta, contrasts)
     return answer(fitted, sums, Question.of(weights, covariance, counts), features)
 
 
-def _surveyed(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Problem:
+def _training_data(estimator: Any, X: Any, y: Any, sample_weight: Any) -> TrainingData:
     """Return the problem that collections pose."""
     table = Table.of(estimator, X, y, sample_weight, reset=True)
-    table.survey.check_classes()
-    classes = table.survey.labels
-    return of_far_rows(
-        estimator, table.survey, lambda factors, _: table.source(classes, factors), table.check, SENT_BYTES
+    table.statistics.check_classes()
+    classes = table.statistics.labels
+    return streamed_rows(
+        estimator, table.statistics, lambda factors, _: table.source(classes, factors), table.check, SENT_BYTES
     )
 
 
@@ -256,7 +258,7 @@ def _right(model: Any, number: int, X: Any, y: Any, weight: Any) -> tuple[float,
     """Return the weight of the rows that are classified right, and of all."""
     if is_empty(X, y):
         return 0.0, 0.0
-    with naming(f"block {number}", ChunkError):
+    with error_label(f"block {number}", ChunkError):
         _, labels, weights = part_of(model, X, y, weight)
         return float(weights[_of_block(X, model, "predict", {}) == labels].sum()), float(weights.sum())
 

@@ -18,7 +18,7 @@ except ImportError as error:
     raise ImportError(message) from error
 import numpy as np
 
-from sknatgrad._estimator import NaturalGradientLogisticRegression
+from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 
 __all__ = ["register_converter"]
 

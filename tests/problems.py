@@ -6,11 +6,11 @@ import numpy as np
 from scipy import sparse
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 
-from sknatgrad._descent import descend
-from sknatgrad._objective import Objective
-from sknatgrad._parameters import prior_precision
-from sknatgrad._sources import MemorySource
-from sknatgrad._strategy import Shape, plan
+from sknatgrad._model.parameters import prior_precision
+from sknatgrad._rows.memory import MemorySource
+from sknatgrad._solver.descent import descend
+from sknatgrad._solver.objective import Objective
+from sknatgrad._solver.plan import Shape, plan
 
 FISHERS = ["true", "empirical", "diagonal", "kronecker", "monte_carlo", "identity"]
 DATASETS = {"breast_cancer": load_breast_cancer, "wine": load_wine, "digits": load_digits, "iris": load_iris}
@@ -41,9 +41,9 @@ class Problem(NamedTuple):
         )
 
 
-def walk(landscape, theta, rule):
+def walk(problem, theta, rule):
     """The turns of a descent from theta."""
-    return descend(landscape, landscape.measure(theta), rule)
+    return descend(problem, problem.measure(theta), rule)
 
 
 def make_problem(n_classes, *, n_rows=40, n_features=3, intercept=True, seed=0, zero_weights=True):

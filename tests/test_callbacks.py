@@ -17,8 +17,10 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sknatgrad import NaturalGradientLogisticRegression, _objective, _strategy, fisher_information
-from sknatgrad._measure import MeasureKernel
+from sknatgrad import NaturalGradientLogisticRegression, fisher_information
+from sknatgrad._model.kernels import MeasureKernel
+from sknatgrad._solver import objective as _objective
+from sknatgrad._solver import plan as _strategy
 from sknatgrad.callbacks import EarlyStopping, FisherMonitor
 
 try:

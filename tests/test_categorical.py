@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from problems import probabilities
 
-from sknatgrad._categorical import SampledExpectation, label_scores, predict
+from sknatgrad._model.categorical import SampledExpectation, label_scores, predict
 
 LOGITS = [1, 4]
 

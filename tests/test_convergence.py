@@ -11,7 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import PolynomialFeatures
 
-from sknatgrad import NaturalGradientLogisticRegression, _strategy
+from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._solver import plan as _strategy
 
 
 def objective(X, y, model, C):

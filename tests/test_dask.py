@@ -19,9 +19,10 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, SkipTestWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sknatgrad import NaturalGradientLogisticRegression, _strategy
-from sknatgrad._collections import Table
-from sknatgrad._sources.sampling import LEAST_OF_A_CLASS
+from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._inputs.dask_collections import Table
+from sknatgrad._rows.sampling import LEAST_OF_A_CLASS
+from sknatgrad._solver import plan as _strategy
 from sknatgrad.dask import DaskNaturalGradientLogisticRegression, infer
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference import infer as infer_in_memory
@@ -136,8 +137,8 @@ def sampled(y, n_rows, rows, weight=None, factors=None):
     dX, dy = in_chunks(X, y, rows=rows)
     model = DaskNaturalGradientLogisticRegression()
     table = Table.of(model, dX, dy, None if weight is None else in_chunks(weight, rows=rows)[0], reset=True)
-    factors = np.ones(len(table.survey.labels)) if factors is None else factors
-    return table.source(table.survey.labels, factors).sample(n_rows)
+    factors = np.ones(len(table.statistics.labels)) if factors is None else factors
+    return table.source(table.statistics.labels, factors).sample(n_rows)
 
 
 def test_a_sample_of_many_chunks_and_classes_is_as_small_as_was_asked():

@@ -12,10 +12,12 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning, _strategy, fisher_information
-from sknatgrad._array import pick_rows
-from sknatgrad._sources import class_totals, memory
-from sknatgrad._validation import encode
+from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning, fisher_information
+from sknatgrad._inputs.checks import encode
+from sknatgrad._rows import memory
+from sknatgrad._rows.matrices import pick_rows
+from sknatgrad._rows.sampling import class_totals
+from sknatgrad._solver import plan as _strategy
 
 KINDS = list(as_kinds(np.eye(2)))
 

@@ -9,11 +9,12 @@ from problems import FISHERS, make_problem, walk
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
-from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning, _strategy
-from sknatgrad._descent import Rule
-from sknatgrad._measure import ReachKernel
-from sknatgrad._sources import MemorySource
-from sknatgrad._typing import Outcome
+from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning
+from sknatgrad._model.separation import SeparationKernel
+from sknatgrad._rows.memory import MemorySource
+from sknatgrad._solver import plan as _strategy
+from sknatgrad._solver.descent import DescentOptions
+from sknatgrad._solver.records import Outcome
 
 
 def overlapping(n_classes, n_rows=120, seed=0):
@@ -244,7 +245,7 @@ def test_no_certificate_where_the_information_has_vanished(n_classes, budget, mo
 def test_saturated_start_is_stalled_and_said():
     """No step leads away from where the information has vanished, and the descent does not pretend."""
     problem = make_problem(2)
-    steps = [step for _, step in walk(problem.objective("true", C=np.inf), 1e6 * problem.theta, Rule())]
+    steps = [step for _, step in walk(problem.objective("true", C=np.inf), 1e6 * problem.theta, DescentOptions())]
     assert steps[-1].outcome is Outcome.stalled
     assert len(steps) == 2
 
@@ -344,7 +345,7 @@ def reach_of(theta, move, rows=1000):
     proba = 1 / (1 + np.exp(-(logits[:, 1] - logits[:, 0])))
     moves = X @ move[0, :2] + move[0, 2]
     decrement = 0.5 * np.sum(proba * (1 - proba) * moves**2)
-    found = MemorySource(X, codes, np.ones(rows)).total(ReachKernel(theta, move))
+    found = MemorySource(X, codes, np.ones(rows)).total(SeparationKernel(theta, move))
     return found, found.separates(decrement)
 
 

@@ -22,7 +22,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import sknatgrad
-from sknatgrad import NaturalGradientLogisticRegression, _documented, _strategy
+from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._estimator import documentation as _documented
+from sknatgrad._solver import plan as _strategy
 
 
 @pytest.fixture(scope="module")

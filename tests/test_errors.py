@@ -11,7 +11,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from sknatgrad import NaturalGradientLogisticRegression, _estimator, fisher_information, kl_divergence
+from sknatgrad import NaturalGradientLogisticRegression, fisher_information, kl_divergence
+from sknatgrad._estimator import classifier as _estimator
 
 X = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.5], [3.0, 0.5], [1.0, 2.0], [0.5, 0.5]])
 Y = np.array([0, 1, 0, 1, 1, 0])

@@ -504,7 +504,7 @@ def test_bad_input_is_told_in_one_sentence(case):
 
 def test_too_many_coefficients_are_refused_before_any_work(monkeypatch):
     problem = make_problem(3, n_rows=60)
-    monkeypatch.setattr("sknatgrad._validation.DENSE_BUDGET_BYTES", 100)
+    monkeypatch.setattr("sknatgrad._inputs.checks.DENSE_BUDGET_BYTES", 100)
     with pytest.raises(ValueError, match=r"the covariance of 8 coefficients would take .* features=\[...\]"):
         ask(problem, fitted(problem), "fisher")
 
@@ -529,8 +529,8 @@ def test_blocks_of_rows_add_up(n_classes, monkeypatch):
     problem = make_problem(n_classes, n_rows=600)
     model = fitted(problem)
     whole = ask(problem, model, "robust")
-    monkeypatch.setattr("sknatgrad._sources.memory.BLOCK_BYTES", 2**10)
-    monkeypatch.setattr("sknatgrad._sources.memory.MIN_BLOCK_ROWS", 16)
+    monkeypatch.setattr("sknatgrad._rows.memory.BLOCK_BYTES", 2**10)
+    monkeypatch.setattr("sknatgrad._rows.memory.MIN_BLOCK_ROWS", 16)
     monkeypatch.setattr("sknatgrad.inference._doubts.FAR", -1.0)
     with pytest.warns(InferenceWarning, match="has not converged"):
         parts = ask(problem, model, "robust")

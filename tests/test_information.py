@@ -7,12 +7,13 @@ import pytest
 from problems import FISHERS, fisher_by_outer_products, make_problem, probabilities
 from scipy import sparse
 
-from sknatgrad import NaturalGradientLogisticRegression, _strategy, fisher_information, kl_divergence
-from sknatgrad._information import BlockInformation, IdentityInformation, blocks
-from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores
-from sknatgrad._parameters import centre, prior_precision, split
-from sknatgrad._sources import memory
-from sknatgrad._strategy import STRUCTURES, expectation_of
+from sknatgrad import NaturalGradientLogisticRegression, fisher_information, kl_divergence
+from sknatgrad._model.information import BlockInformation, IdentityInformation, blocks
+from sknatgrad._model.kernels import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores
+from sknatgrad._model.metrics import STRUCTURES, expectation_of
+from sknatgrad._model.parameters import centre, prior_precision, split
+from sknatgrad._rows import memory
+from sknatgrad._solver import plan as _strategy
 
 PROBLEMS = [(n_classes, intercept) for n_classes in (2, 4) for intercept in (True, False)]
 

@@ -22,16 +22,19 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning, _batches, _strategy
-from sknatgrad._array import take_rows
-from sknatgrad._batches import _Reader
-from sknatgrad._sources import Reserve, class_totals, memory
-from sknatgrad._sources import batches as batch_source
-from sknatgrad._sources.mapped import MappedRows
-from sknatgrad._sources.sampling import LEAST_OF_A_CLASS
-from sknatgrad._strategy import Shape, plan
-from sknatgrad._validation import totals_of_all
-from sknatgrad._workers import Workers
+from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning
+from sknatgrad._estimator import fit_batches as _batches
+from sknatgrad._estimator.fit_batches import _Reader
+from sknatgrad._inputs.checks import totals_of_all
+from sknatgrad._rows import batches as batch_source
+from sknatgrad._rows import memory
+from sknatgrad._rows.matrices import take_rows
+from sknatgrad._rows.memmap import MemmapRows
+from sknatgrad._rows.reservoir import StratifiedReservoir
+from sknatgrad._rows.sampling import LEAST_OF_A_CLASS, class_totals
+from sknatgrad._rows.threads import Workers
+from sknatgrad._solver import plan as _strategy
+from sknatgrad._solver.plan import Shape, plan
 
 MIB = 2**20
 FISHERS = ["true", "empirical", "diagonal", "kronecker", "monte_carlo"]
@@ -187,7 +190,7 @@ def test_a_map_is_fitted_like_the_array(name, tmp_path, small_blocks):
     X, y = rows_of(3, n_rows=2500)
     given = view(make(tmp_path / "X", X))
     y = y[: len(given)]
-    assert (MappedRows.behind(given) is not None) == is_read
+    assert (MemmapRows.behind(given) is not None) == is_read
     assert_same_fit(model_of().fit(given, y), model_of().fit(view(X), y))
 
 
@@ -219,7 +222,7 @@ def test_gaps_between_rows_are_not_read_and_take_no_memory(view, times, tmp_path
     """Of 61 MiB; gaps within a row, and those of less than a page, are read, but a MiB at a time."""
     whole = np.random.default_rng(0).normal(size=(8000, 1000))
     X = written(tmp_path / "X", whole)[view]
-    rows = MappedRows.behind(X)
+    rows = MemmapRows.behind(X)
     bytes_read[0] = 0
     tracemalloc.start()
     try:
@@ -238,7 +241,7 @@ def test_a_map_of_any_type_is_fitted_like_the_array(dtype, tmp_path, small_block
     X, y = rows_of(2, n_rows=2500)
     X = abs(X).astype(dtype)
     mapped = written(tmp_path / "X", X)
-    assert MappedRows.behind(mapped) is not None
+    assert MemmapRows.behind(mapped) is not None
     assert_same_fit(model_of().fit(mapped, y), model_of().fit(X, y))
 
 
@@ -272,7 +275,7 @@ def test_values_changed_and_not_flushed_are_seen(tmp_path):
     mapped = np.memmap(tmp_path / "X", dtype=float, mode="r+", shape=X.shape)
     for array in (mapped, X):
         array[1 : len(X) // 3, 0] *= -2.0
-    assert MappedRows.behind(mapped) is not None
+    assert MemmapRows.behind(mapped) is not None
     assert_same_fit(model_of().fit(mapped, y), model_of().fit(X, y))
 
 
@@ -370,14 +373,14 @@ def test_a_file_that_is_cut_short_in_mid_fit_is_an_error(reads, n_threads, tmp_p
     X, y = rows_of()
     mapped = written(tmp_path / "X", X)
     model = model_of().fit(X[:500], y[:500])
-    calls, read = count(1), MappedRows.read
+    calls, read = count(1), MemmapRows.read
 
     def cutting(rows, start, stop):
         if next(calls) == reads:
             os.truncate(tmp_path / "X", 8)
         return read(rows, start, stop)
 
-    monkeypatch.setattr(MappedRows, "read", cutting)
+    monkeypatch.setattr(MemmapRows, "read", cutting)
     before = threading.active_count()
     with (
         threadpool_limits(n_threads, user_api="blas"),
@@ -1372,7 +1375,7 @@ def reserved(codes, room, size, weight=None, width=1):
     codes = np.asarray(codes)
     weight = np.ones(len(codes)) if weight is None else weight
     X = np.repeat(np.arange(len(codes), dtype=float)[:, None], width, axis=1)
-    reserve = Reserve(8 * width * room)
+    reserve = StratifiedReservoir(8 * width * room)
     for batch in cut(X, codes, weight, size):
         reserve.add(*batch)
     kept, kept_codes, kept_weight = reserve.rows()
@@ -1459,7 +1462,7 @@ def test_rows_without_weight_are_not_kept_once_there_is_no_room_for_all():
 def test_kept_rows_are_copies():
     X, y = rows_of()
     given = X.copy()
-    reserve = Reserve(X.nbytes)
+    reserve = StratifiedReservoir(X.nbytes)
     for part, codes in cut(given, y):
         reserve.add(part, codes, np.ones(len(codes)))
         part[:] = 0.0

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from problems import random_text
 
-from sknatgrad import NaturalGradientLogisticRegression, _strategy
+from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._solver import plan as _strategy
 
 MIB = 2**20
 

@@ -277,7 +277,7 @@ def test_another_version_says_so_when_it_loads(monkeypatch):
     X, y = load_iris(return_X_y=True)
     model = NaturalGradientLogisticRegression().fit(X, y)
     assert "_sknatgrad_version" not in vars(pickle.loads(pickle.dumps(model)))  # noqa: S301 - our own
-    monkeypatch.setattr("sknatgrad._stored.__version__", "0.0.9")
+    monkeypatch.setattr("sknatgrad._estimator.pickling.__version__", "0.0.9")
     older = copy(model)
     del older.max_kl
     stored = pickle.dumps(older)

@@ -11,7 +11,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
-from sknatgrad import NaturalGradientLogisticRegression, _strategy, merge
+from sknatgrad import NaturalGradientLogisticRegression, merge
+from sknatgrad._solver import plan as _strategy
 from sknatgrad.inference import infer
 
 N_FEATURES = 4
@@ -44,9 +45,9 @@ def minimised(X, y, n_classes, mean, precision, C):
         residual = odds / odds.sum(axis=1, keepdims=True)
         loss = (np.log(odds.sum(axis=1)) - logits[rows, y]).sum()
         residual[rows, y] -= 1.0
-        away = flat - mean.ravel()
-        slope = (residual[:, -shape[0] :].T @ design).ravel() + precision @ away / C
-        return loss + 0.5 * away @ precision @ away / C, slope
+        deviation = flat - mean.ravel()
+        slope = (residual[:, -shape[0] :].T @ design).ravel() + precision @ deviation / C
+        return loss + 0.5 * deviation @ precision @ deviation / C, slope
 
     found = minimize(objective, np.zeros(shape[0] * shape[1]), jac=True, method="BFGS", options={"gtol": 1e-8})
     theta = found.x.reshape(shape)

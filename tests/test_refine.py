@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sknatgrad._conjugate import Basis, Remembering, conjugate_gradients
-from sknatgrad._information import DiagonalInformation
-from sknatgrad._refine import TELLING, Preconditioner
+from sknatgrad._model.information import DiagonalInformation
+from sknatgrad._solver.conjugate_gradients import Basis, Remembering, conjugate_gradients
+from sknatgrad._solver.newton_cg import TELLING, Preconditioner
 
 
 def problem(values, shape=(2, 3), seed=0):

@@ -10,10 +10,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._damping import scale_of
-from sknatgrad._descent import Move, Rule, State, _stretch
-from sknatgrad._stopping import is_accepted
-from sknatgrad._typing import Certificate, Outcome
+from sknatgrad._solver.damping import scale_of
+from sknatgrad._solver.descent import DescentOptions, Move, State, _stretch
+from sknatgrad._solver.records import Certificate, Outcome
+from sknatgrad._solver.stopping import is_accepted
 
 
 def fit(X, y, sample_weight=None, **parameters):
@@ -182,7 +182,7 @@ def test_other_metrics_are_not_invariant_to_mixing(fisher):
 def test_damping_adapts_only_under_auto():
     problem = make_problem(2)
     for learning_rate, adapts in [(None, True), (0.5, False)]:
-        rule = Rule(damping=0.5, learning_rate=learning_rate, max_iter=6, tol=0.0)
+        rule = DescentOptions(damping=0.5, learning_rate=learning_rate, max_iter=6, tol=0.0)
         steps = [step for _, step in walk(problem.objective("true"), np.zeros((1, 4)), rule)]
         assert (len({step.damping for step in steps}) > 1) is adapts
 
@@ -200,8 +200,8 @@ def test_rejected_trials_tighten_the_damping_and_leave_no_trace():
             return direction._replace(image=1e-3 * direction.image)
 
     problem = make_problem(4)
-    landscape = Optimist(problem.objective("true", C=1e3))
-    turns = list(walk(landscape, np.zeros(problem.theta.shape), Rule(max_iter=5)))
+    problem = Optimist(problem.objective("true", C=1e3))
+    turns = list(walk(problem, np.zeros(problem.theta.shape), DescentOptions(max_iter=5)))
     rejected = [step for _, step in turns if not step.accepted]
     assert rejected
     for (before, _), (after, step) in pairwise(turns):
@@ -227,7 +227,7 @@ def test_no_way_down_is_said():
             return Certificate(measured.gradient, measured.gradient, np.inf)
 
     problem = make_problem(2)
-    steps = [step for _, step in walk(Uphill(problem.objective("true")), np.zeros((1, 4)), Rule())]
+    steps = [step for _, step in walk(Uphill(problem.objective("true")), np.zeros((1, 4)), DescentOptions())]
     assert steps[-1].outcome is Outcome.stalled
     assert sum(step.accepted for step in steps) == 1  # the start
 
@@ -319,7 +319,7 @@ def test_fixed_step_near_the_optimum_is_noticed():
             asked.append(measured)
             return objective.certificate(measured, near)
 
-    rule = Rule(damping=0.0, learning_rate=5.3, max_iter=5000, penalised=False)
+    rule = DescentOptions(damping=0.0, learning_rate=5.3, max_iter=5000, penalised=False)
     steps = [step for _, step in walk(Counting(), np.zeros((1, 4)), rule)]
     assert steps[-1].outcome is Outcome.converged
     assert len(steps) < 1000

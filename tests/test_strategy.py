@@ -5,10 +5,13 @@ import pytest
 from problems import make_problem, random_text
 from scipy import sparse
 
-from sknatgrad import NaturalGradientLogisticRegression, _objective, _refine, _strategy
-from sknatgrad._objective import Objective
-from sknatgrad._refine import Preconditioner
-from sknatgrad._strategy import Offer, Shape, plan
+from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._solver import newton_cg as _refine
+from sknatgrad._solver import objective as _objective
+from sknatgrad._solver import plan as _strategy
+from sknatgrad._solver.newton_cg import Preconditioner
+from sknatgrad._solver.objective import Objective
+from sknatgrad._solver.plan import Offer, Shape, plan
 
 
 def raw_table(n_classes, n_rows=3000, seed=0):

@@ -13,8 +13,8 @@ from sklearn.metrics import log_loss
 from sklearn.utils import gen_batches
 
 from sknatgrad import NaturalGradientLogisticRegression, merge
-from sknatgrad._evidence import Evidence
-from sknatgrad._recursion import Recursion
+from sknatgrad._model.quadratic import QuadraticApproximation
+from sknatgrad._solver.recursive import RecursiveObjective
 from sknatgrad.inference import infer
 
 FISHERS = ["true", "empirical", "diagonal", "kronecker", "monte_carlo"]
@@ -63,8 +63,8 @@ def test_one_batch_of_all_rows_is_a_fit(fisher, n_classes):
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("size", [1, 7, 100])
 def test_the_first_rows_are_solved_for_together(n_classes, size, monkeypatch):
-    monkeypatch.setattr("sknatgrad._recursion.SHARE_OF_ERROR", 0.0)
-    monkeypatch.setattr("sknatgrad._streaming.GROWTH", 1.0)
+    monkeypatch.setattr("sknatgrad._solver.recursive.SHARE_OF_ERROR", 0.0)
+    monkeypatch.setattr("sknatgrad._estimator.partial_fit.GROWTH", 1.0)
     X, y = rows_of(n_classes, n_rows=100)
     model = stream(NaturalGradientLogisticRegression(), X, y, size)
     whole = NaturalGradientLogisticRegression().partial_fit(X, y, classes=np.unique(y))
@@ -97,8 +97,8 @@ def recursion(X, y, size, C, n_classes):
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_batches_follow_the_laplace_recursion(n_classes, monkeypatch):
-    monkeypatch.setattr("sknatgrad._streaming.KEPT_BYTES", 0)
-    monkeypatch.setattr("sknatgrad._recursion.SHARE_OF_ERROR", 0.0)
+    monkeypatch.setattr("sknatgrad._estimator.partial_fit.KEPT_BYTES", 0)
+    monkeypatch.setattr("sknatgrad._solver.recursive.SHARE_OF_ERROR", 0.0)
     X, y = rows_of(n_classes, n_rows=400)
     model = stream(NaturalGradientLogisticRegression(tol=1e-12, store_covariance=True), X, y, 50)
     theta, information = recursion(X, y, 50, 1.0, n_classes)
@@ -111,7 +111,7 @@ def test_batches_follow_the_laplace_recursion(n_classes, monkeypatch):
 
 def test_what_a_short_descent_leaves_over_is_remembered(monkeypatch):
     """One step a batch: the gradient that is left goes into the next one."""
-    monkeypatch.setattr("sknatgrad._streaming.KEPT_BYTES", 0)
+    monkeypatch.setattr("sknatgrad._estimator.partial_fit.KEPT_BYTES", 0)
     X, y = rows_of(3, n_rows=4000)
     short = stream(NaturalGradientLogisticRegression(max_iter=1), X, y, 50)
     assert apart(short, NaturalGradientLogisticRegression().fit(X, y), X, y) < 0.7
@@ -141,9 +141,9 @@ def test_one_pass_is_as_good_as_a_fit(n_classes):
 @pytest.mark.parametrize("kept", [2**22, 0])
 def test_forgetting_weighs_rows_by_their_age(kept, monkeypatch):
     """Exactly while rows are kept, and nearly so after, whatever the batches."""
-    monkeypatch.setattr("sknatgrad._streaming.GROWTH", 1.0)
-    monkeypatch.setattr("sknatgrad._streaming.KEPT_BYTES", kept)
-    monkeypatch.setattr("sknatgrad._recursion.SHARE_OF_ERROR", 0.0)
+    monkeypatch.setattr("sknatgrad._estimator.partial_fit.GROWTH", 1.0)
+    monkeypatch.setattr("sknatgrad._estimator.partial_fit.KEPT_BYTES", kept)
+    monkeypatch.setattr("sknatgrad._solver.recursive.SHARE_OF_ERROR", 0.0)
     X, y = rows_of(2, n_rows=200)
     age = np.arange(199.0, -1.0, -1.0)
     weight = 0.99**age
@@ -182,7 +182,7 @@ def test_no_order_of_the_rows_blows_up(fisher, order, C):
 
 @pytest.mark.parametrize(("C", "kept"), [(1.0, 2**22), (np.inf, 2**22), (1.0, 0)])
 def test_batches_of_one_row(C, kept, monkeypatch):
-    monkeypatch.setattr("sknatgrad._streaming.KEPT_BYTES", kept)
+    monkeypatch.setattr("sknatgrad._estimator.partial_fit.KEPT_BYTES", kept)
     X, y = rows_of(2, n_rows=600)
     model = stream(NaturalGradientLogisticRegression(C=C), X, y, size=1)
     expected = NaturalGradientLogisticRegression(C=C).fit(X, y)
@@ -223,9 +223,9 @@ def test_tables_are_known_by_the_names_of_their_columns():
 
 @pytest.mark.parametrize("kept", [2**22, 0])
 def test_weights_are_repeated_rows(kept, monkeypatch):
-    monkeypatch.setattr("sknatgrad._streaming.GROWTH", 1.0)
-    monkeypatch.setattr("sknatgrad._streaming.KEPT_BYTES", kept)
-    monkeypatch.setattr("sknatgrad._recursion.SHARE_OF_ERROR", 0.0)
+    monkeypatch.setattr("sknatgrad._estimator.partial_fit.GROWTH", 1.0)
+    monkeypatch.setattr("sknatgrad._estimator.partial_fit.KEPT_BYTES", kept)
+    monkeypatch.setattr("sknatgrad._solver.recursive.SHARE_OF_ERROR", 0.0)
     X, y = rows_of(2, n_rows=200)
     times = np.random.default_rng(1).integers(0, 3, size=200)
     weighted = NaturalGradientLogisticRegression()
@@ -276,7 +276,7 @@ def test_rows_that_are_kept_are_solved_for_again_when_there_are_a_few_more():
 
 
 def test_wide_rows_are_not_kept_for_long(monkeypatch):
-    monkeypatch.setattr("sknatgrad._streaming.KEPT_BYTES", 8 * 4 * 250)
+    monkeypatch.setattr("sknatgrad._estimator.partial_fit.KEPT_BYTES", 8 * 4 * 250)
     X, y = rows_of(2, n_rows=400)
     model = NaturalGradientLogisticRegression()
     kept = [model.partial_fit(X[batch], y[batch], [0, 1])._stream.kept for batch in gen_batches(400, 100)]
@@ -361,8 +361,8 @@ def test_bad_batches_are_named_and_change_nothing(case):
 
 
 def test_information_that_is_too_large_for_a_matrix_is_refused(monkeypatch):
-    monkeypatch.setattr("sknatgrad._strategy.DENSE_BUDGET_BYTES", 100)
-    monkeypatch.setattr("sknatgrad._validation.DENSE_BUDGET_BYTES", 100)
+    monkeypatch.setattr("sknatgrad._solver.plan.DENSE_BUDGET_BYTES", 100)
+    monkeypatch.setattr("sknatgrad._inputs.checks.DENSE_BUDGET_BYTES", 100)
     X, y = rows_of(2, n_rows=100)
     with pytest.raises(ValueError, match="use fisher='diagonal' or 'kronecker', which keep less"):
         NaturalGradientLogisticRegression().partial_fit(X, y, classes=[0, 1])
@@ -496,7 +496,7 @@ def test_a_number_for_the_learning_rate_is_not_for_streams():
 
 @pytest.mark.parametrize("fisher", ["true", "diagonal"])
 def test_a_covariance_too_large_to_keep_is_refused_in_a_stream_too(fisher, monkeypatch):
-    monkeypatch.setattr("sknatgrad._validation.DENSE_BUDGET_BYTES", 100)
+    monkeypatch.setattr("sknatgrad._inputs.checks.DENSE_BUDGET_BYTES", 100)
     X, y = rows_of(2, n_rows=50)
     model = NaturalGradientLogisticRegression(fisher=fisher, store_covariance=True)
     with pytest.raises(ValueError, match="the covariance of 5 coefficients would take"):
@@ -518,15 +518,15 @@ def test_products_know_of_the_past(n_classes):
     problem = make_problem(n_classes)
     batch = problem.objective("diagonal")
     here = batch.measure(problem.theta)
-    past = Evidence(0.5 * problem.theta, np.ones_like(problem.theta), here.information)
-    landscape = Recursion(replace(batch, past=past))
+    past = QuadraticApproximation(0.5 * problem.theta, np.ones_like(problem.theta), here.information)
+    problem = RecursiveObjective(replace(batch, past=past))
     moves = np.random.default_rng(0).normal(size=(2, *problem.theta.shape))
     expected = batch.products(here, moves) + np.array([past.information.matvec(move) for move in moves])
-    np.testing.assert_allclose(landscape.products(landscape.measure(problem.theta), moves), expected)
+    np.testing.assert_allclose(problem.products(problem.measure(problem.theta), moves), expected)
     # its gradient is the slope of its loss
     step = 1e-6 * moves[0]
-    rise = landscape.measure(problem.theta + step).loss - landscape.measure(problem.theta - step).loss
-    slope = np.vdot(landscape.measure(problem.theta).gradient, step)
+    rise = problem.measure(problem.theta + step).loss - problem.measure(problem.theta - step).loss
+    slope = np.vdot(problem.measure(problem.theta).gradient, step)
     np.testing.assert_allclose(rise, 2.0 * slope, rtol=1e-4)
 
 

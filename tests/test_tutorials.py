@@ -16,10 +16,12 @@ import test_information as laws
 from problems import fisher_by_outer_products, make_problem
 
 import sknatgrad
-from sknatgrad import NaturalGradientLogisticRegression, _geometry, _strategy, fisher_information
-from sknatgrad._measure import InformationKernel, MeasureKernel, MetricScores
-from sknatgrad._sources import MemorySource
-from sknatgrad._sources.sampling import LEAST_OF_A_CLASS
+from sknatgrad import NaturalGradientLogisticRegression, fisher_information
+from sknatgrad._estimator import geometry as _geometry
+from sknatgrad._model.kernels import InformationKernel, MeasureKernel, MetricScores
+from sknatgrad._rows.memory import MemorySource
+from sknatgrad._rows.sampling import LEAST_OF_A_CLASS
+from sknatgrad._solver import plan as _strategy
 
 PACKAGE = Path(sknatgrad.__file__).parent
 DOCS = PACKAGE.parent / "docs"

@@ -14,8 +14,8 @@ from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.preprocessing import StandardScaler
 
 from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._model.posterior import Logits
 from sknatgrad.inference import infer
-from sknatgrad.inference._posterior import Logits
 
 METHODS = ["decision_function_std", "predict_proba_interval", "predict_proba_averaged"]
 
@@ -290,7 +290,7 @@ def test_so_many_rows_at_a_time(n_classes, monkeypatch):
     ]
     expected = [call() for call in calls]
     for n_bytes in (1, 3000):
-        monkeypatch.setattr("sknatgrad.inference._posterior.ROW_BYTES", n_bytes)
+        monkeypatch.setattr("sknatgrad._model.posterior.ROW_BYTES", n_bytes)
         for call, answer in zip(calls, expected, strict=True):
             np.testing.assert_allclose(call(), answer, rtol=1e-9)
 
@@ -400,7 +400,7 @@ def test_a_later_fit_without_it_leaves_no_old_covariance():
 
 
 def test_a_covariance_that_is_too_large_is_refused_before_any_work(monkeypatch):
-    monkeypatch.setattr("sknatgrad._validation.DENSE_BUDGET_BYTES", 8 * 8**2 - 1)
+    monkeypatch.setattr("sknatgrad._inputs.checks.DENSE_BUDGET_BYTES", 8 * 8**2 - 1)
     problem = make_problem(3, n_rows=60)
     with pytest.raises(ValueError, match=r"the covariance of 8 coefficients would take .* store_covariance=False"):
         fit(problem)
@@ -408,7 +408,7 @@ def test_a_covariance_that_is_too_large_is_refused_before_any_work(monkeypatch):
 
 
 def test_columns_without_entries_count_in_the_size_of_a_covariance(monkeypatch):
-    monkeypatch.setattr("sknatgrad._validation.DENSE_BUDGET_BYTES", 8 * 100**2)
+    monkeypatch.setattr("sknatgrad._inputs.checks.DENSE_BUDGET_BYTES", 8 * 100**2)
     problem = make_problem(2, n_rows=12, n_features=300)
     X = np.zeros((12, 300))
     X[:, [2, 7]] = problem.X[:, [2, 7]]

@@ -14,9 +14,10 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from sknatgrad import NaturalGradientLogisticRegression, _allocator
-from sknatgrad._sources import memory
-from sknatgrad._workers import Workers, single_threaded_blas
+from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._rows import allocator as _allocator
+from sknatgrad._rows import memory
+from sknatgrad._rows.threads import Workers, single_threaded_blas
 
 
 def blas_threads():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import special
 
-from sknatgrad._information._symmetric import equilibrate
+from sknatgrad._model.information.symmetric import equilibrate
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from sknatgrad._categorical import TrueExpectation
-from sknatgrad._conjugate import Basis, conjugate_gradients
-from sknatgrad._information import BlockInformation, DiagonalInformation, IdentityInformation
-from sknatgrad._information._symmetric import factorise, noise_floor
-from sknatgrad._measure import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores
-from sknatgrad._strategy import MATRIX_BYTES, Shape
+from sknatgrad._model.categorical import TrueExpectation
+from sknatgrad._model.information import BlockInformation, DiagonalInformation, IdentityInformation
+from sknatgrad._model.information.symmetric import factorise, noise_floor
+from sknatgrad._model.kernels import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores
+from sknatgrad._solver.conjugate_gradients import Basis, conjugate_gradients
+from sknatgrad._solver.plan import MATRIX_BYTES, Shape
 from sknatgrad.inference._sums import ScoresAlong
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from sknatgrad._typing import Array, Codes, Information, Precision, RowScores, RowSource
+    from sknatgrad._model.protocols import Information, Precision, RowScores
+    from sknatgrad._rows.source import RowSource
+    from sknatgrad._typing import Array, Codes
     from sknatgrad.inference._fitted import Fitted
     from sknatgrad.inference._question import Question
     from sknatgrad.inference._sums import Sums, Totals
@@ -102,7 +104,7 @@ class WholeCurvature:
 
     @cached_property
     def _gradient(self) -> Array:
-        return self.sums.gradient + self._prior @ self.totals.contrasts.params(self.fitted.away).ravel()
+        return self.sums.gradient + self._prior @ self.totals.contrasts.params(self.fitted.deviation).ravel()
 
     @property
     def loss(self) -> float:
@@ -173,7 +175,7 @@ class SomeCurvature:
     @cached_property
     def _far(self) -> bool:
         with self.totals.opened() as source:
-            return source.far
+            return source.out_of_core
 
     @cached_property
     def _scores(self) -> RowScores:
@@ -183,7 +185,7 @@ class SomeCurvature:
 
     @cached_property
     def _gradient(self) -> Array:
-        gradient: Array = self._measured.gradient + self.fitted.prior * self.fitted.away
+        gradient: Array = self._measured.gradient + self.fitted.prior * self.fitted.deviation
         return gradient
 
     @cached_property

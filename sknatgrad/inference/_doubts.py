@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sknatgrad._measure import ReachKernel
+from sknatgrad._model.separation import SeparationKernel
 from sknatgrad.inference._high_dimension import LIMIT, inflation
 from sknatgrad.inference._separation import is_program_small, may_be_separable, separation
 from sknatgrad.inference._sums import Rows
 
 if TYPE_CHECKING:
-    from sknatgrad._measure import Reach
+    from sknatgrad._model.separation import SeparationStatistics
     from sknatgrad.inference._curvature import Curvature
     from sknatgrad.inference._fitted import Fitted
     from sknatgrad.inference._question import Question
@@ -102,14 +102,14 @@ def _separated(fitted: Fitted, totals: Totals, curvature: Curvature) -> str:
         )
     if not at_optimum:
         return ""
-    reach: Reach = totals.total(ReachKernel(totals.theta, curvature.step))
+    reach: SeparationStatistics = totals.total(SeparationKernel(totals.theta, curvature.step))
     if not reach.separates(0.5 * curvature.off**2):
         return ""
     most = ", ".join(fitted.names[j] for j in reach.columns(curvature.step))
     why = "the table is too large for it" if fisher is not None else "with features it is not asked"
     return (
         f"the classes seem to be separated in part, as a further step moves {reach.n_rows:,} rows by up to "
-        f"{reach.furthest:.2g} nats with next to nothing to gain, mostly by {most}, so that the likelihood has no "
+        f"{reach.max_margin:.2g} nats with next to nothing to gain, mostly by {most}, so that the likelihood has no "
         f"maximum (a linear program would decide; {why}): fit with a penalty, or drop columns"
     )
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sknatgrad._categorical import predict
-from sknatgrad._design import Design
-from sknatgrad._names import INTERCEPT, feature_names, places_of
-from sknatgrad._parameters import join, prior_precision
-from sknatgrad._transfer import prior_of
-from sknatgrad._validation import check_model
+from sknatgrad._inputs.checks import check_model
+from sknatgrad._inputs.columns import INTERCEPT, feature_names, places_of
+from sknatgrad._inputs.prior import configured_prior
+from sknatgrad._model.categorical import predict
+from sknatgrad._model.parameters import join, prior_precision
+from sknatgrad._rows.design import Design
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes, Matrix
@@ -44,10 +44,10 @@ class Fitted(NamedTuple):
     @property
     def penalty(self) -> float:
         """Its value, in nats."""
-        return 0.5 * float((self.prior * self.away**2).sum())
+        return 0.5 * float((self.prior * self.deviation**2).sum())
 
     @property
-    def away(self) -> Array:
+    def deviation(self) -> Array:
         """Coefficients as the penalty sees them, ``(q, d)``."""
         return self.theta if self.mean is None else self.theta - self.mean
 
@@ -99,7 +99,7 @@ class Fitted(NamedTuple):
 def _prior(estimator: Any, shape: tuple[int, ...], *, intercept: bool) -> tuple[Array, Array | None]:
     """Return precision ``(d,)`` and mean ``(q, d)`` of the prior that the estimator's penalty stands for."""
     if getattr(estimator, "prior", None) is not None:
-        given = prior_of(estimator, estimator.classes_)
+        given = configured_prior(estimator, estimator.classes_)
         if given.past is None:
             return given.precision, given.mean
         message = (

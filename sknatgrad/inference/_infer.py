@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from sknatgrad._validation import check_covariance_size, check_row_weights, check_rows, codes_of
+from sknatgrad._inputs.checks import check_covariance_size, check_row_weights, check_rows, codes_of
+from sknatgrad._model.contrasts import Contrasts
 from sknatgrad.exceptions import InferenceWarning
-from sknatgrad.inference._contrasts import Contrasts
 from sknatgrad.inference._curvature import SomeCurvature, WholeCurvature
 from sknatgrad.inference._doubts import check_same_data, doubts
 from sknatgrad.inference._fitted import Fitted

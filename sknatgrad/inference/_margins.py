@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sknatgrad._categorical import predict
-from sknatgrad._design import Design, unlocked
-from sknatgrad.inference._normal import interval, two_sided
+from sknatgrad._inputs.checks import check_level
+from sknatgrad._model.categorical import predict
+from sknatgrad._model.normal import interval, two_sided
+from sknatgrad._rows.design import Design, gil_free_matmul
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, RowBlock
-    from sknatgrad.inference._contrasts import Contrasts
+    from sknatgrad._model.contrasts import Contrasts
+    from sknatgrad._rows.source import RowBlock
+    from sknatgrad._typing import Array
 
 # how much of the effects of single rows, (K, m, p), is held at a time
 EFFECT_BYTES = 2**22
@@ -65,6 +67,7 @@ class MarginalEffects(NamedTuple):
         interval : ndarray of shape (..., 2)
             Lower and upper end of each.
         """
+        check_level(level)
         return interval(self.effects, self.standard_errors, level)
 
 
@@ -98,14 +101,14 @@ class EffectsKernel:
         n_features = effects.shape[1]
         coef = np.zeros((self.contrasts.n_classes, n_features))
         coef[self.contrasts.others] = self.contrasts.params(self.theta)[:, :n_features]
-        beside = coef[:, None, :] - (proba @ coef)[None]  # D, (K, m, p)
+        hstack = coef[:, None, :] - (proba @ coef)[None]  # D, (K, m, p)
         dense = design.dense()
         for k, of_class in enumerate(proba.T):
-            effects[k] += (weight * of_class) @ beside[k]
+            effects[k] += (weight * of_class) @ hstack[k]
             for index, l in enumerate(self.contrasts.others):
                 turn = weight * of_class * ((k == l) - proba[:, l])
-                rows = turn[:, None] * beside[k] - (weight * of_class * proba[:, l])[:, None] * beside[l]
-                slopes[k, :, index] += unlocked(rows.T, dense)
+                rows = turn[:, None] * hstack[k] - (weight * of_class * proba[:, l])[:, None] * hstack[l]
+                slopes[k, :, index] += gil_free_matmul(rows.T, dense)
                 slopes[k, range(n_features), index, range(n_features)] += turn.sum()
 
     def merge(self, left: tuple[Array, Array], right: tuple[Array, Array]) -> tuple[Array, Array]:

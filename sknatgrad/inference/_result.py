@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from sklearn.utils import check_array
 
-from sknatgrad._names import INTERCEPT
-from sknatgrad._parameters import BINARY
+from sknatgrad._inputs.checks import check_level
+from sknatgrad._inputs.columns import INTERCEPT
+from sknatgrad._model.normal import interval, two_sided
+from sknatgrad._model.parameters import BINARY
 from sknatgrad.inference._chi_squared import ChiSquared
 from sknatgrad.inference._hypotheses import likelihood_ratio, linear_hypothesis
 from sknatgrad.inference._margins import EffectsKernel, MarginalEffects
-from sknatgrad.inference._normal import interval, two_sided
 from sknatgrad.inference._score import efficient_score
 from sknatgrad.inference._summary import Line, Summary, footer, head
 from sknatgrad.inference._white import indicators
@@ -157,6 +158,7 @@ class InferenceResult:
         ValueError
             If `level` is not in (0, 1).
         """
+        check_level(level)
         return interval(self.params, self.standard_errors, level)
 
     def odds_ratios(self, level: float = 0.95) -> OddsRatios:

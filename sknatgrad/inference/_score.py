@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sknatgrad._array import beside
-from sknatgrad._information._symmetric import factorise
+from sknatgrad._model.information.symmetric import factorise
+from sknatgrad._rows.matrices import hstack
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Matrix
@@ -28,7 +28,7 @@ def efficient_score(totals: Totals, question: Question, extra: Matrix) -> tuple[
         raise ValueError(message)
     n_features, n_columns = rows.X.shape[1], totals.theta.shape[1]
     theta = np.insert(totals.theta, [n_features] * n_extra, 0.0, axis=1)
-    wider = replace(totals, rows=rows._replace(X=beside(rows.X, extra)), theta=theta)
+    wider = replace(totals, rows=rows._replace(X=hstack(rows.X, extra)), theta=theta)
     sums = wider.plain()
     new = np.zeros((totals.contrasts.n_classes - 1, n_columns + n_extra), dtype=bool)
     new[:, n_features : n_features + n_extra] = True

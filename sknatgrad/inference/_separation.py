@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import optimize
 
-from sknatgrad._information._symmetric import equilibrate, noise_floor
+from sknatgrad._model.information.symmetric import equilibrate, noise_floor
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes

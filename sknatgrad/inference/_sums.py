@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sknatgrad._array import pick_rows, take_rows
-from sknatgrad._categorical import EmpiricalExpectation, TrueExpectation, predict
-from sknatgrad._design import Design
-from sknatgrad._information import DenseInformation
-from sknatgrad._measure import MeasureKernel
-from sknatgrad._sources import MemorySource
-from sknatgrad._strategy import Shape
-from sknatgrad._validation import totals_of_all
-from sknatgrad._workers import Workers
+from sknatgrad._inputs.checks import totals_of_all
+from sknatgrad._model.categorical import EmpiricalExpectation, TrueExpectation, predict
+from sknatgrad._model.information import DenseInformation
+from sknatgrad._model.kernels import MeasureKernel
+from sknatgrad._rows.design import Design
+from sknatgrad._rows.matrices import pick_rows, take_rows
+from sknatgrad._rows.memory import MemorySource
+from sknatgrad._rows.threads import Workers
+from sknatgrad._solver.plan import Shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sknatgrad._typing import Array, Codes, Kernel, Matrix, Result, RowBlock, RowSource
-    from sknatgrad.inference._contrasts import Contrasts
+    from sknatgrad._model.contrasts import Contrasts
+    from sknatgrad._rows.source import Kernel, RowBlock, RowSource
+    from sknatgrad._typing import Array, Codes, Matrix, Result
 
 # how much of the scores of single rows, (m, (K - 1) d), is held at a time
 SCORE_BYTES = 2**23
@@ -114,7 +115,7 @@ class GramKernel:
 
 
 @dataclass(frozen=True)
-class FarRows:
+class OutOfCoreRows:
     """The data of the fit where they live: what sums tell, and nothing of single rows."""
 
     rows: RowSource
@@ -135,7 +136,7 @@ class FarRows:
 
     def same_outcome(self, other: Any) -> bool:
         """Say whether the labels and the weights are the same, as far as their sums tell."""
-        if not isinstance(other, FarRows):
+        if not isinstance(other, OutOfCoreRows):
             return False
         mine, others = self.known, other.known
         return mine[:-1] == others[:-1] and np.array_equal(mine.of_classes, others.of_classes)
@@ -170,7 +171,7 @@ class Sums(NamedTuple):
 class Totals:
     """Sums over the rows at θ, in the K − 1 contrasts."""
 
-    rows: Rows | FarRows
+    rows: Rows | OutOfCoreRows
     theta: Array  # (q, d)
     contrasts: Contrasts
 

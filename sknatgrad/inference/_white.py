@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sknatgrad._categorical import predict
-from sknatgrad._design import Design, unlocked
-from sknatgrad._parameters import BINARY
-from sknatgrad._validation import check_covariance_size
+from sknatgrad._inputs.checks import check_covariance_size
+from sknatgrad._model.categorical import predict
+from sknatgrad._model.parameters import BINARY
+from sknatgrad._rows.design import Design, gil_free_matmul
 from sknatgrad.inference._score import beside_the_others
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Codes, RowBlock
-    from sknatgrad.inference._contrasts import Contrasts
+    from sknatgrad._model.contrasts import Contrasts
+    from sknatgrad._rows.source import RowBlock
+    from sknatgrad._typing import Array, Codes
     from sknatgrad.inference._sums import Totals
 
 # how much of the indicators of single rows is held at a time
@@ -88,7 +89,7 @@ class IndicatorKernel:
             for k, of_class in enumerate(proba.T):
                 values = self._values(proba, np.full(len(dense), k), dense, pairs)
                 values *= np.sqrt(weight * of_class)[:, None]
-                covariance += unlocked(values.T, values)
+                covariance += gil_free_matmul(values.T, values)
         return observed, covariance
 
     def _values(self, proba: Array, codes: Codes, dense: Array, pairs: Array) -> Array:

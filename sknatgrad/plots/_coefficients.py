@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from sknatgrad._names import INTERCEPT, places_of
+from sknatgrad._inputs.columns import INTERCEPT, places_of
 from sknatgrad.inference import infer
 from sknatgrad.plots._canvas import COLOURS, axes, faint, height, legend, marker, percent, pyplot, text
 

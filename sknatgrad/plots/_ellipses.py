@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 import numpy as np
 from scipy import linalg
 
-from sknatgrad._geometry import fisher_information
-from sknatgrad._information._symmetric import factorise, noise_floor
-from sknatgrad._names import INTERCEPT, feature_names, listed, place_of
-from sknatgrad._parameters import join, sum_zero
-from sknatgrad._validation import check_model, check_weights
+from sknatgrad._estimator.geometry import fisher_information
+from sknatgrad._inputs.checks import check_model, check_weights
+from sknatgrad._inputs.columns import INTERCEPT, feature_names, listed, place_of
+from sknatgrad._model.information.symmetric import factorise, noise_floor
+from sknatgrad._model.parameters import join, sum_zero
 from sknatgrad.plots._canvas import axes, legend, logit_rows, pyplot, style, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sknatgrad._strategy import FisherName
+    from sknatgrad._model.metrics import FisherName
     from sknatgrad._typing import Array, Matrix
 
 Others = Literal["fixed", "free"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sknatgrad._stopping import ROUNDING, LastError
+from sknatgrad._solver.stopping import ROUNDING, FinalTolerance
 from sknatgrad.plots._canvas import axes, faint, height, legend, marker, pyplot, style
 
 if TYPE_CHECKING:
@@ -295,7 +295,9 @@ def _left(fits: list[Any]) -> float | None:
     for fit in fits:
         if getattr(fit, "converged_", False):
             tol = float(getattr(fit, "tol", 0.0))
-            left.append(LastError.of(tol).loose if getattr(fit, "learning_rate", "auto") == "auto" else tol)
+            left.append(
+                FinalTolerance.of(tol).order_independent if getattr(fit, "learning_rate", "auto") == "auto" else tol
+            )
     return min(left, default=None)
 
 

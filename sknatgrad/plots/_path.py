@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import clone
 
-from sknatgrad._names import feature_names
+from sknatgrad._inputs.columns import feature_names
 from sknatgrad.plots._canvas import check_axes, class_places, faint, legend, logit_rows, pyplot, style, text
 
 if TYPE_CHECKING:

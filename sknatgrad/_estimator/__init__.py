@@ -1,0 +1,1 @@
+"""The estimator, one module for each public method or function."""

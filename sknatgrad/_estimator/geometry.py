@@ -1,0 +1,168 @@
+"""The geometry by itself: Fisher information and Kullback-Leibler divergence of fitted models."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from sknatgrad._inputs.checks import check_count, check_model, check_rows, check_weights, codes_of
+from sknatgrad._model.kernels import MeasureKernel
+from sknatgrad._model.metrics import STRUCTURES, FisherName, expectation_of
+from sknatgrad._model.parameters import join
+from sknatgrad._rows.memory import MemorySource
+from sknatgrad._rows.threads import Workers
+
+if TYPE_CHECKING:
+    from sknatgrad._typing import Array, Matrix
+
+
+def fisher_information(  # noqa: PLR0913 - all but X are keywords
+    estimator: Any,
+    X: Matrix,
+    y: Any = None,
+    *,
+    kind: FisherName = "true",
+    sample_weight: Any = None,
+    n_draws: int = 1,
+    random_state: int | np.random.RandomState | None = None,
+) -> Array:
+    r"""Return the Fisher information of a fitted logistic regression as a dense matrix.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted :class:`NaturalGradientLogisticRegression`, or any scikit-learn classifier with `coef_`,
+        `intercept_` and `classes_` whose probabilities are the sigmoid or softmax of its logits.
+
+    X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+        Rows to sum over.
+
+    y : array-like of shape (n_samples,) or None, default=None
+        Observed labels; needed for ``kind='empirical'`` only.
+
+    kind : {'true', 'empirical', 'diagonal', 'kronecker', 'monte_carlo', 'identity'}, default='true'
+        The metric, as in :class:`NaturalGradientLogisticRegression`, where the formulas are.
+
+    sample_weight : array-like of shape (n_samples,), float or None, default=None
+        Weight of each row.
+
+    n_draws : int, default=1
+        Labels drawn per row for ``kind='monte_carlo'``; the error falls as 1/√n_draws.
+
+    random_state : int, RandomState instance or None, default=None
+        For ``kind='monte_carlo'``.
+
+    Returns
+    -------
+    information : ndarray of shape (q * d, q * d)
+        The sum over rows, in nats, without penalty or damping; q is 1 for two classes, else n_classes, and d is
+        n_features, plus 1 if the estimator has an intercept. Ordered class by class, and within a class by feature,
+        the intercept last: entry (k * d + j, l * d + m) belongs to ``coef_[k, j]`` and ``coef_[l, m]``.
+
+    Raises
+    ------
+    ValueError
+        If `estimator` is no logistic regression, `kind` is unknown or 'empirical' without `y`, or y holds labels that
+        the estimator has not seen.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sknatgrad import NaturalGradientLogisticRegression, fisher_information
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = NaturalGradientLogisticRegression().fit(X, y)
+    >>> fisher_information(model, X).shape
+    (15, 15)
+    """
+    check_model(estimator)
+    if kind not in STRUCTURES:
+        message = f"kind={kind!r} is not a Fisher information; it must be one of {sorted(STRUCTURES)}."
+        raise ValueError(message)
+    check_count("n_draws", n_draws)
+    X = check_rows(estimator, X)
+    if y is None and kind == "empirical":
+        message = "y=None, but kind='empirical' needs the observed labels: pass y."
+        raise ValueError(message)
+    codes = np.zeros(X.shape[0], dtype=np.intp) if y is None else codes_of(estimator, y, X.shape[0])
+    weight = check_weights(sample_weight, X.shape[0])
+    theta = join(estimator.coef_, estimator.intercept_, with_intercept=bool(getattr(estimator, "fit_intercept", True)))
+    seeds = [0]
+    if kind == "monte_carlo":
+        seeds = check_random_state(random_state).randint(np.iinfo(np.int32).max, size=n_draws).tolist()
+    kernels = [MeasureKernel(theta, expectation_of(kind, seed), STRUCTURES[kind]) for seed in seeds]
+    with Workers() as workers:
+        source = MemorySource(X, codes, weight, theta.shape[0], workers)
+        information = reduce(
+            lambda left, right: left.merge(right), (source.total(each).information for each in kernels)
+        )
+    return np.asarray(information.dense()) / len(seeds)
+
+
+def kl_divergence(estimator: Any, other: Any, X: Matrix, *, sample_weight: Any = None) -> float:
+    r"""Return the mean Kullback-Leibler divergence between the predictions of two classifiers.
+
+    .. math:: \frac{1}{S} \sum_i s_i \sum_k p_{ik} \log \frac{p_{ik}}{q_{ik}}
+
+    with p the probabilities that `estimator` predicts and q those of `other`. Not symmetric. To second order in the
+    difference d of two logistic regressions' coefficients it is :math:`\frac{1}{2} d^T F d / S`.
+
+    Parameters
+    ----------
+    estimator, other : estimator
+        Fitted classifiers with `predict_log_proba` and the same `classes_`.
+
+    X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+        Rows to average over.
+
+    sample_weight : array-like of shape (n_samples,), float or None, default=None
+        Weight of each row.
+
+    Returns
+    -------
+    divergence : float
+        Nats per unit of weight, >= 0; infinite if `other` rules out what `estimator` does not.
+
+    Raises
+    ------
+    ValueError
+        If the two have not the same classes.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sknatgrad import NaturalGradientLogisticRegression, kl_divergence
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = NaturalGradientLogisticRegression().fit(X, y)
+    >>> kl_divergence(model, model, X)
+    0.0
+    """
+    check_is_fitted(estimator)
+    check_is_fitted(other)
+    classes, others = np.asarray(estimator.classes_).tolist(), np.asarray(other.classes_).tolist()
+    if classes != others:
+        message = f"estimator has classes_ {classes} and other {others}; a divergence needs the same classes in both."
+        raise ValueError(message)
+    log_p = np.asarray(estimator.predict_log_proba(X), dtype=np.float64)
+    log_q = np.asarray(other.predict_log_proba(X), dtype=np.float64)
+    weight = check_weights(sample_weight, log_p.shape[0])
+    return float(weight @ _divergence(log_p, log_q) / weight.sum())
+
+
+def _divergence(log_p: Array, log_q: Array) -> Array:
+    """Return Σ_k p log(p/q) of each row, as a sum of terms >= 0.
+
+    As Σp = Σq = 1, it equals Σ p log(p/q) − p + q. With u = log(q/p) that is p (eᵘ − 1 − u), whose rounding error
+    shrinks with u, where the plain sum's stays that of 1.
+    """
+    possible = np.isfinite(log_p)
+    u = np.where(possible, log_q, 0.0) - np.where(possible, log_p, 0.0)
+    p, q = np.exp(log_p), np.exp(log_q)
+    near = np.abs(u) < 1.0
+    small = np.where(near, u, 0.0)
+    terms = np.where(near, p * (np.expm1(small) - small), q - p - np.where(p > 0, p * u, 0.0))
+    total: Array = np.where(possible, terms, q).sum(axis=1)
+    return total

@@ -1,0 +1,279 @@
+"""What a fitted model says of new rows: classes, probabilities, and how uncertain they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from sknatgrad._inputs.checks import check_count, check_level, check_rows
+from sknatgrad._model.categorical import predict
+from sknatgrad._model.parameters import join, split
+from sknatgrad._model.posterior import Posterior, averaged_over
+from sknatgrad._rows.design import Design
+from sknatgrad._rows.matrices import cast
+from sknatgrad._rows.memory import iter_blocks
+
+if TYPE_CHECKING:
+    from sknatgrad._typing import Array, Matrix
+
+METHODS = ("probit", "monte_carlo")
+
+
+class PredictionMixin:
+    """Predictions from `coef_`, `intercept_` and `classes_`; with `covariance_`, of their uncertainty too."""
+
+    coef_: Any
+    intercept_: Any
+    classes_: Any
+    covariance_: Any
+    _undetermined: Any  # directions of a row that its columns did not determine, (j, d)
+
+    def decision_function(self, X: Matrix) -> Any:
+        """Return the logits: log-odds of ``classes_[1]``, or one score a class that sum to zero.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Logits in nats.
+        """
+        logits, dtype = self._logits(X)
+        return cast(logits.ravel() if logits.shape[1] == 1 else logits, dtype)
+
+    def predict(self, X: Matrix) -> Any:
+        """Return the most probable class of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to classify.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Class labels.
+        """
+        scores = self.decision_function(X)
+        codes = (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes_[codes]
+
+    def predict_proba(self, X: Matrix) -> Any:
+        """Return the probability of each class, stable for any finite logit.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Probabilities, columns in the order of `classes_`; each row sums to 1.
+        """
+        logits, dtype = self._logits(X)
+        return cast(predict(logits).distribution(), dtype)
+
+    def predict_log_proba(self, X: Matrix) -> Any:
+        """Return the log-probability of each class: finite wherever the logits are, even where the probability is 0.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            Log-probabilities in nats, columns in the order of `classes_`.
+        """
+        logits, dtype = self._logits(X)
+        return cast(predict(logits).log_proba(), dtype)
+
+    def decision_function_std(self, X: Matrix) -> Any:
+        r"""Return the standard deviation of each logit over the posterior.
+
+        .. math:: \sqrt{x^T \Sigma_{kk}\, x}
+
+        with x a row, one for the intercept included, and :math:`\Sigma_{kk}` the block of `covariance_` that belongs to
+        class k. Without a penalty it is also the standard error by maximum likelihood.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        std : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Standard deviations of `decision_function`, in nats; infinite where nothing is known of a row: without a
+            penalty, and if it breaks a collinearity that the columns had in the fit.
+
+        Raises
+        ------
+        ValueError
+            If the model was fitted without ``store_covariance=True``.
+        """
+        X, posterior = self._checked(X)
+        std = posterior.of_rows(X, lambda logits: logits.std())
+        return cast(std.ravel() if std.shape[1] == 1 else std, self._type_for(X))
+
+    def predict_proba_interval(self, X: Matrix, level: float = 0.95) -> Any:
+        r"""Return an interval for the probability of each class.
+
+        Of the log-odds of a class against all others together, :math:`\log p_k / (1 - p_k)`, which is about normal,
+        and carried to probabilities: :math:`\sigma(\mathrm{logit}\, p_k \pm z \sqrt{g_k^T V g_k})`, V the posterior
+        covariance of the row's logits and :math:`g_k` the derivative of the log-odds by them (delta method). So ends
+        lie in [0, 1] and hold `predict_proba` between them. For two classes nothing but the posterior is approximated.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to predict.
+
+        level : float, default=0.95
+            Posterior probability that the interval holds, in (0, 1): of the class's probability, not of the class.
+
+        Returns
+        -------
+        interval : ndarray of shape (n_samples, n_classes, 2)
+            Lower and upper ends, classes in the order of `classes_`; 0 and 1 where nothing is known of a row, as in
+            `decision_function_std`.
+
+        Raises
+        ------
+        ValueError
+            If the model was fitted without ``store_covariance=True``, or `level` is not in (0, 1).
+        """
+        check_level(level)
+        X, posterior = self._checked(X)
+        return cast(posterior.of_rows(X, lambda logits: logits.interval(level)), self._type_for(X))
+
+    def predict_proba_averaged(
+        self,
+        X: Matrix,
+        method: Literal["probit", "monte_carlo"] = "probit",
+        *,
+        n_draws: int = 1000,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Any:
+        r"""Return the probability of each class averaged over the posterior, rather than at its mode.
+
+        More cautious than `predict_proba` where the data say little: it forecasts with the uncertainty of the
+        coefficients taken into account.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to predict.
+
+        method : {'probit', 'monte_carlo'}, default='probit'
+            ``'probit'``: a pair of classes alone has about :math:`\sigma(m / \sqrt{1 + \pi v / 8})`, m and v the
+            posterior mean and variance of the difference of their logits (MacKay 1992 [1]_); of more than two, the odds
+            of each class against the rest are added up of those of its pairs (Lu, Ie and Sha 2020 [2]_).
+            ``'monte_carlo'``: the mean over draws of the coefficients, the same ones for every row.
+
+        n_draws : int, default=1000
+            Draws for ``'monte_carlo'``; the error falls as 1/√n_draws.
+
+        random_state : int, RandomState instance or None, default=None
+            For ``'monte_carlo'``.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Probabilities, columns in the order of `classes_`; each row sums to 1. All the same where nothing is known
+            of a row, as in `decision_function_std`.
+
+        Raises
+        ------
+        ValueError
+            If the model was fitted without ``store_covariance=True``, `method` is unknown or `n_draws` less than 1.
+
+        References
+        ----------
+        .. [1] D. J. C. MacKay, "The evidence framework applied to classification networks", Neural Computation 4(5),
+           1992.
+        .. [2] Z. Lu, E. Ie, F. Sha, "Mean-field approximation to Gaussian-softmax integral with application to
+           uncertainty estimation", arXiv:2006.07584, 2020.
+        """
+        if method not in METHODS:
+            message = f"method={method!r} is unknown; it must be one of {list(METHODS)}."
+            raise ValueError(message)
+        check_count("n_draws", n_draws)
+        X, posterior = self._checked(X)
+        if method == "probit":
+            proba = posterior.of_rows(X, lambda logits: logits.averaged())
+        else:
+            proba = averaged_over(posterior.draw(n_draws, check_random_state(random_state)), posterior.free, X)
+        return cast(proba, self._type_for(X))
+
+    def sample_coef(
+        self, n_draws: int = 1, random_state: int | np.random.RandomState | None = None
+    ) -> tuple[Array, Array]:
+        """Return coefficients drawn from their posterior, the normal distribution around them with `covariance_`.
+
+        Parameters
+        ----------
+        n_draws : int, default=1
+            How many.
+
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws.
+
+        Returns
+        -------
+        coef : ndarray of shape (n_draws, 1, n_features) or (n_draws, n_classes, n_features)
+            Draws of `coef_`.
+
+        intercept : ndarray of shape (n_draws, 1) or (n_draws, n_classes)
+            Draws of `intercept_`, each together with that of `coef`; zeros without an intercept.
+
+        Raises
+        ------
+        ValueError
+            If the model was fitted without ``store_covariance=True``, or `n_draws` is less than 1.
+        """
+        check_count("n_draws", n_draws)
+        posterior = self._posterior()
+        draws = posterior.draw(n_draws, check_random_state(random_state))
+        intercept = posterior.theta.shape[1] > self.coef_.shape[1]
+        coef, intercepts = split(draws.reshape(-1, draws.shape[2]), intercept=intercept)
+        return coef.reshape(*draws.shape[:2], -1), intercepts.reshape(draws.shape[:2])
+
+    def _posterior(self) -> Posterior:
+        check_is_fitted(self)
+        if not hasattr(self, "covariance_"):
+            message = (
+                f"this {type(self).__name__} has no covariance_, which tells how uncertain its coefficients are; fit "
+                "it with store_covariance=True."
+            )
+            raise ValueError(message)
+        n_logits, n_features = self.coef_.shape
+        n_columns = len(self.covariance_) // n_logits
+        theta = join(self.coef_, self.intercept_, with_intercept=n_columns > n_features)
+        return Posterior(theta, self.covariance_.reshape(n_logits, n_columns, n_logits, n_columns), self._undetermined)
+
+    def _checked(self, X: Matrix) -> tuple[Matrix, Posterior]:
+        posterior = self._posterior()
+        return check_rows(self, X), posterior
+
+    def _logits(self, X: Matrix) -> tuple[Array, type]:
+        """Return logits in float64, ``(n, q)``, and the type that the answer is due in."""
+        check_is_fitted(self)
+        X = check_rows(self, X)
+        theta = join(self.coef_, self.intercept_, with_intercept=True)
+        logits = np.empty((X.shape[0], theta.shape[0]))
+        for start, stop, rows in iter_blocks(X, theta.shape[0]):
+            logits[start:stop] = Design.of(rows, theta.shape[1]).logits(theta)
+        return logits, self._type_for(X)
+
+    def _type_for(self, X: Matrix) -> type:
+        """Return the type that an answer for X is due in."""
+        return np.float32 if X.dtype == np.float32 and self.coef_.dtype == np.float32 else np.float64

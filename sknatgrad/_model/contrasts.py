@@ -1,0 +1,92 @@
+"""The K − 1 logits of the other classes against a reference class: what the data can tell of K free ones.
+
+With β_k = θ_k − θ_r, the likelihood of β is that of θ with θ_r = 0: its scores and its Fisher information are those
+of θ without the reference's part. A penalty ½ λ ‖θ‖² on coefficients that sum to zero over classes is
+½ λ βᵀ (I − 11ᵀ/K) β.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sknatgrad._model.parameters import BINARY
+
+if TYPE_CHECKING:
+    from sknatgrad._typing import Array
+
+
+class Contrasts(NamedTuple):
+    """Which class the others are compared with."""
+
+    n_classes: int
+    reference: int
+
+    @classmethod
+    def against(cls, classes: Any, label: Any) -> Contrasts:
+        """Return the contrasts against a class by label; against the first one for None."""
+        labels = classes.tolist()
+        if label is not None and (np.ndim(label) > 0 or label not in labels):
+            message = f"reference={label!r} is not among the estimator's classes {labels}."
+            raise ValueError(message)
+        return cls(len(labels), 0 if label is None else labels.index(label))
+
+    @property
+    def others(self) -> list[int]:
+        """The classes that are compared with the reference, in order."""
+        return [k for k in range(self.n_classes) if k != self.reference]
+
+    def params(self, theta: Array) -> Array:
+        """Return β, ``(K - 1, d)``."""
+        if self.n_classes == BINARY:
+            return theta if self.reference == 0 else -theta
+        params: Array = theta[self.others] - theta[self.reference]
+        return params
+
+    def theta(self, params: Array) -> Array:
+        """Return a θ with the contrasts β, ``(q, d)``."""
+        if self.n_classes == BINARY:
+            return params if self.reference == 0 else -params
+        return np.insert(params, self.reference, 0.0, axis=0)
+
+    def pulled_back(self, direction: Array) -> Array:
+        """Return the vector of θ, ``(q, d)``, whose product with it is that of β with a direction, ``(K - 1, d)``."""
+        direction = self.theta(direction)
+        if self.n_classes > BINARY:
+            direction[self.reference] = -direction.sum(axis=0)
+        return direction
+
+    def scores(self, rows: Array) -> Array:
+        """Return the derivative by the K − 1 logits, ``(m, K - 1)``, from that by q."""
+        if self.n_classes == BINARY:
+            return rows if self.reference == 0 else -rows
+        return rows[:, self.others]
+
+    def matrix(self, blocks: Array) -> Array:
+        """Return ``((K - 1) d, (K - 1) d)`` from the ``(q, d, q, d)`` of θ."""
+        if self.n_classes > BINARY:
+            blocks = blocks[np.ix_(self.others, range(blocks.shape[1]), self.others, range(blocks.shape[1]))]
+        size = blocks.shape[0] * blocks.shape[1]
+        return blocks.reshape(size, size)
+
+    def lifted(self, matrix: Array) -> Array:
+        """Return the covariance of a θ that sums to zero over classes, ``(q d, q d)``, from that of β."""
+        if self.n_classes == BINARY:
+            return matrix
+        n_contrasts = self.n_classes - 1
+        up = np.zeros((self.n_classes, n_contrasts))
+        up[self.others] = np.eye(n_contrasts)
+        up -= 1.0 / self.n_classes
+        n_columns = len(matrix) // n_contrasts
+        blocks = matrix.reshape(n_contrasts, n_columns, n_contrasts, n_columns)
+        size = self.n_classes * n_columns
+        return np.asarray(np.einsum("ka,aibj,lb->kilj", up, blocks, up, optimize=True)).reshape(size, size)
+
+    def prior(self, prior: Array) -> Array:
+        """Return the prior's precision of β, ``((K - 1) d, (K - 1) d)``, from that of each column of θ."""
+        n_contrasts = self.n_classes - 1
+        shares = np.eye(n_contrasts)
+        if self.n_classes > BINARY:
+            shares -= 1.0 / self.n_classes
+        return np.asarray(np.kron(shares, np.diag(prior)))

@@ -1,0 +1,116 @@
+"""One matrix a class, ``(q, d, d)``: what classes share is dropped. A preconditioner for many classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sknatgrad._model.information.symmetric import ridge_of
+from sknatgrad._rows.design import gil_free_matmul
+
+if TYPE_CHECKING:
+    from sknatgrad._model.protocols import Scores
+    from sknatgrad._rows.design import Design
+    from sknatgrad._typing import Array
+
+# rows that weigh less than this share of a class's heaviest are left out: most rows matter to few classes
+NEGLIGIBLE = 1e-3
+# rows whose pairs of columns are multiplied out at a time
+ROWS_AT_ONCE = 256
+# added to a unit diagonal, so that blocks without full rank can be inverted
+RIDGE = 1e-10
+
+
+@dataclass(frozen=True)
+class BlockInformation:
+    """The diagonal (d, d) blocks of F, Σ s_i E[r_ik²] x_i x_iᵀ, without the rows that hardly count in them."""
+
+    lower: Array  # (q, d (d + 1) / 2), the lower triangle of each, row by row
+    n_columns: int
+
+    @classmethod
+    def of_block(cls, design: Design, scores: Scores, weight: Array) -> BlockInformation:
+        """Return the information of one block of rows."""
+        variance = weight[:, None] * scores.diagonal()
+        n_logits, n_columns = variance.shape[1], design.n_columns
+        places = np.tril_indices(n_columns)
+        lower = np.zeros((n_logits, places[0].size), dtype=variance.dtype)
+        if n_logits > n_columns:
+            # one large product, although most of it is nearly zero, is faster than so many small ones
+            for start in range(0, len(weight), ROWS_AT_ONCE):
+                part = slice(start, start + ROWS_AT_ONCE)
+                values = design.rows(part).dense(variance.dtype)
+                lower += gil_free_matmul(variance[part].T, values[:, places[0]] * values[:, places[1]])
+            return cls(lower, n_columns)
+        floor = NEGLIGIBLE * variance.max(axis=0)
+        for k, of_class in enumerate(variance.T):
+            rows = np.flatnonzero(of_class > floor[k])
+            lower[k] = design.rows(rows).gram(of_class[rows])[places]
+        return cls(lower, n_columns)
+
+    def merge(self, other: BlockInformation) -> BlockInformation:
+        """Pool with the information of other rows."""
+        return BlockInformation(self.lower + other.lower, self.n_columns)
+
+    def _blocks(self) -> Array:
+        """Return the blocks, ``(q, d, d)``."""
+        blocks = np.empty((len(self.lower), self.n_columns, self.n_columns), dtype=self.lower.dtype)
+        rows, columns = np.tril_indices(self.n_columns)
+        blocks[:, rows, columns] = self.lower
+        blocks[:, columns, rows] = self.lower
+        return blocks
+
+    def dense(self) -> Array:
+        """Return the matrix this stands for, ``(qd, qd)``."""
+        n_logits = len(self.lower)
+        whole = np.zeros((n_logits, self.n_columns, n_logits, self.n_columns))
+        for k, block in enumerate(self._blocks()):
+            whole[k, :, k, :] = block
+        return whole.reshape(n_logits * self.n_columns, -1)
+
+    def diagonal(self) -> Array:
+        """Return the diagonal, ``(q, d)``."""
+        ends = np.cumsum(np.arange(1, self.n_columns + 1)) - 1
+        return self.lower[:, ends]
+
+    def matvec(self, move: Array) -> Array:
+        """Return the blocks times v, ``(q, d)``."""
+        product: Array = np.matmul(self._blocks(), move[:, :, None])[:, :, 0]
+        return product
+
+    def precision(self, shift: Array) -> BlockPrecision:
+        """Invert every block plus diag(shift), each in units of its own diagonal."""
+        columns = np.arange(shift.size)
+        shifted = self._blocks()
+        shifted[:, columns, columns] += shift
+        diagonal = shifted[:, columns, columns]
+        scale = np.divide(1.0, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0)
+        shifted *= scale[:, :, None]
+        shifted *= scale[:, None, :]
+        shifted[:, columns, columns] = 1.0 + max(RIDGE, ridge_of(self.lower))
+        inverse = np.linalg.inv(shifted)
+        return BlockPrecision(0.5 * (inverse + inverse.transpose(0, 2, 1)), scale)
+
+    def preconditioner(self, shift: Array) -> BlockPrecision:
+        """Return the same as `precision`: there is no cheaper one."""
+        return self.precision(shift)
+
+
+@dataclass(frozen=True)
+class BlockPrecision:
+    """The inverse of every block, in units of its own diagonal."""
+
+    inverse: Array  # (q, d, d)
+    scale: Array  # (q, d)
+
+    def solve(self, gradient: Array) -> Array:
+        """Return M⁻¹ g, ``(q, d)``."""
+        scaled = (self.scale * gradient)[:, :, None].astype(self.inverse.dtype, copy=False)
+        solution: Array = np.matmul(self.inverse, scaled)[:, :, 0]
+        return self.scale * solution
+
+    def outside(self, gradient: Array) -> float:
+        """Return the size of what `solve` leaves out: infinite for any gradient where the metric is zero."""
+        return np.inf if gradient[self.scale <= 0].any() else 0.0

@@ -1,0 +1,109 @@
+"""The whole matrix, ``(qd, qd)``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sknatgrad._model.information.symmetric import factorise, ridge_of
+from sknatgrad._rows.design import gil_free_matmul
+
+if TYPE_CHECKING:
+    from sknatgrad._model.information.symmetric import Factor
+    from sknatgrad._model.protocols import Scores
+    from sknatgrad._rows.design import Design
+    from sknatgrad._typing import Array
+
+
+# how much of the rows of the root of F, (m, qd), is held at a time
+ROWS_BYTES = 2**22
+
+
+@dataclass(frozen=True)
+class DenseInformation:
+    """F = Σ s_i E[r_i r_iᵀ] ⊗ x_i x_iᵀ, kept whole."""
+
+    blocks: Array  # (q, d, q, d)
+
+    @classmethod
+    def of_block(cls, design: Design, scores: Scores, weight: Array) -> DenseInformation:
+        """Return the information of one block of rows."""
+        diagonal = weight[:, None] * scores.diagonal()
+        n_logits, n_columns = diagonal.shape[1], design.n_columns
+        if n_logits == 1:
+            return cls(design.gram(diagonal[:, 0]).reshape(1, n_columns, 1, n_columns))
+        sign, outer = scores.outer()
+        outer = np.sqrt(weight)[:, None] * outer
+        blocks = np.zeros((n_logits, n_columns, n_logits, n_columns), dtype=diagonal.dtype)
+        flat = blocks.reshape(n_logits * n_columns, n_logits * n_columns)
+        for start in range(0, len(weight), _rows_at_once(n_logits * n_columns)):
+            part = slice(start, start + _rows_at_once(n_logits * n_columns))
+            rows = design.rows(part).times(outer[part])
+            # numpy sees the transpose and does half the work
+            flat += gil_free_matmul(rows.T, rows)
+        if sign < 0:
+            np.negative(blocks, out=blocks)
+            for k in range(n_logits):
+                # sums of p (1 - p), where the outer products have -p²
+                blocks[k, :, k, :] = design.gram(diagonal[:, k])
+        return cls(blocks)
+
+    def merge(self, other: DenseInformation) -> DenseInformation:
+        """Pool with the information of other rows."""
+        return DenseInformation(self.blocks + other.blocks)
+
+    def scaled(self, share: float) -> DenseInformation:
+        """Return the information of the same rows at so much of their weight."""
+        return DenseInformation(share * self.blocks)
+
+    def dense(self) -> Array:
+        """Return F, ``(qd, qd)``."""
+        n_logits, n_columns = self.blocks.shape[:2]
+        return self.blocks.reshape(n_logits * n_columns, n_logits * n_columns)
+
+    def diagonal(self) -> Array:
+        """Return the diagonal, ``(q, d)``."""
+        return self.dense().diagonal().reshape(self.blocks.shape[:2]).copy()
+
+    def matvec(self, move: Array) -> Array:
+        """Return F v, ``(q, d)``."""
+        return (self.dense() @ move.ravel()).reshape(move.shape)
+
+    def preconditioner(self, shift: Array) -> DensePrecision:
+        """Return the same as `precision`: there is no cheaper one."""
+        return self.precision(shift)
+
+    def precision(self, shift: Array) -> DensePrecision:
+        """Factorise F + I ⊗ diag(shift)."""
+        n_logits, n_columns = self.blocks.shape[:2]
+        shifted = self.blocks.astype(np.float64)
+        columns = np.arange(n_columns)
+        # Equal moves of all classes are F's null space. Pinning them there, at F's own scale, leaves every move that
+        # sums to zero as it is and makes the matrix definite, so that Cholesky can do what else needs eigenvalues.
+        pin = self.diagonal().mean(axis=0) / n_logits if n_logits > 1 else np.zeros(n_columns)
+        for k in range(n_logits):
+            shifted[k, columns, k, columns] += shift
+            for l in range(n_logits):
+                shifted[k, columns, l, columns] += pin
+        return DensePrecision(factorise(shifted.reshape(n_logits * n_columns, -1), ridge_of(self.blocks)))
+
+
+def _rows_at_once(size: int) -> int:
+    return max(ROWS_BYTES // (8 * size), 1)
+
+
+@dataclass(frozen=True)
+class DensePrecision:
+    """A factorised dense metric."""
+
+    factor: Factor
+
+    def solve(self, gradient: Array) -> Array:
+        """Return M⁻¹ g, ``(q, d)``."""
+        return self.factor.solve(gradient.ravel()).reshape(gradient.shape)
+
+    def outside(self, gradient: Array) -> float:
+        """Return the size of what `solve` leaves out, each column in units of its own metric: √nats."""
+        return self.factor.outside(gradient.ravel())

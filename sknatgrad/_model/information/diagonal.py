@@ -1,0 +1,77 @@
+"""The diagonal alone, ``(q, d)``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sknatgrad._model.protocols import Scores
+    from sknatgrad._rows.design import Design
+    from sknatgrad._typing import Array
+
+
+SMALLEST = np.finfo(np.float64).tiny
+
+
+@dataclass(frozen=True)
+class DiagonalInformation:
+    """diag(F): Σ s_i E[r_ik²] x_ij², off-diagonal entries dropped."""
+
+    entries: Array  # (q, d)
+
+    @classmethod
+    def of_block(cls, design: Design, scores: Scores, weight: Array) -> DiagonalInformation:
+        """Return the information of one block of rows."""
+        return cls(design.squared_transposed_product(weight[:, None] * scores.diagonal()))
+
+    def merge(self, other: DiagonalInformation) -> DiagonalInformation:
+        """Pool with the information of other rows."""
+        return DiagonalInformation(self.entries + other.entries)
+
+    def scaled(self, share: float) -> DiagonalInformation:
+        """Return the information of the same rows at so much of their weight."""
+        return DiagonalInformation(share * self.entries)
+
+    def dense(self) -> Array:
+        """Return the matrix this stands for, ``(qd, qd)``."""
+        return np.diag(self.entries.ravel())
+
+    def diagonal(self) -> Array:
+        """Return the diagonal, ``(q, d)``."""
+        return self.entries
+
+    def matvec(self, move: Array) -> Array:
+        """Return diag(F) v, ``(q, d)``."""
+        return self.entries * move
+
+    def preconditioner(self, shift: Array) -> DiagonalPrecision:
+        """Return the same as `precision`: there is no cheaper one."""
+        return self.precision(shift)
+
+    def precision(self, shift: Array) -> DiagonalPrecision:
+        """Return diag(F) + I ⊗ diag(shift), ready to divide by."""
+        return DiagonalPrecision(self.entries + shift)
+
+
+@dataclass(frozen=True)
+class DiagonalPrecision:
+    """A diagonal metric; where it is zero, so is the solution."""
+
+    entries: Array  # (q, d)
+
+    @cached_property
+    def _inverse(self) -> Array:
+        # what is smaller has no inverse in float64
+        return np.divide(1.0, self.entries, out=np.zeros_like(self.entries), where=self.entries > SMALLEST)
+
+    def solve(self, gradient: Array) -> Array:
+        """Return M⁻¹ g, ``(q, d)``."""
+        return self._inverse * gradient
+
+    def outside(self, gradient: Array) -> float:
+        """Return the size of what `solve` leaves out: infinite for any gradient where the metric is zero."""
+        return np.inf if gradient[self.entries <= SMALLEST].any() else 0.0

@@ -1,0 +1,139 @@
+"""What is believed of the coefficients before any row: the penalty, as the Gaussian prior that it stands for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sknatgrad._model.information import DenseInformation, DiagonalInformation, restructured
+from sknatgrad._model.parameters import centre
+from sknatgrad._model.quadratic import QuadraticApproximation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sknatgrad._typing import Array
+
+REMEDY = (
+    "pass (mean, precision), each a number, an array of shape (n_features,), with the intercept (d,), or of shape "
+    "(q, d); or for the precision a matrix (q * d, q * d); or an earlier fitted model"
+)
+
+
+class Prior(NamedTuple):
+    """½ (θ − μ)ᵀ (I ⊗ diag(λ) + F₀) (θ − μ)."""
+
+    precision: Array  # (d,), λ, the same for all classes
+    mean: Array | None = None  # (q, d), μ; None is 0
+    past: QuadraticApproximation | None = None  # with F₀, where there is more to it
+
+    @property
+    def proper(self) -> bool:
+        """Whether it holds anything."""
+        return bool(self.precision.any()) or self.past is not None
+
+    def deviation(self, theta: Array) -> Array:
+        """Return θ − μ."""
+        return theta if self.mean is None else theta - self.mean
+
+    def pooled(self, quadratic: QuadraticApproximation) -> QuadraticApproximation:
+        """Return what rows say together with F₀, in the structure of the rows."""
+        if self.past is None:
+            return quadratic
+        information: Any = quadratic.information
+        more = restructured(self.past.information, type(information))
+        slope = quadratic.gradient + self.past.slope(quadratic.theta)
+        return QuadraticApproximation(quadratic.theta, slope, information.merge(more))
+
+    def initial_quadratic(self, information: Any) -> QuadraticApproximation:
+        """Return next to nothing, around the mean, of rows that have this information; together with F₀."""
+        nothing = np.zeros(information.diagonal().shape)
+        return self.pooled(QuadraticApproximation(nothing if self.mean is None else self.mean, nothing, information))
+
+
+def gaussian_prior(
+    given: tuple[Any, Any],
+    C: float,
+    shape: tuple[int, int],
+    *,
+    intercept: bool,
+    check_size: Callable[[int], None],
+) -> Prior:
+    """Return the prior of a mean and a precision, the latter over C."""
+    mean = centre(_spread("mean", given[0], shape, intercept=intercept))
+    precision = _numbers("precision", given[1])
+    if precision.shape == (mean.size, mean.size) and mean.size > 1:
+        return _of_matrix(mean, precision / C)
+    each = _spread("precision", precision, shape, intercept=intercept) / C
+    if (each < 0).any():
+        message = f"prior has the negative precision {float(each.min()) * C:g}; each must be >= 0."
+        raise ValueError(message)
+    if (each == each[0]).all():
+        return Prior(each[0], mean)
+    # beside equal moves of all classes it is no diagonal any more
+    check_size(mean.size)
+    return _of_matrix(mean, np.diag(each.ravel()))
+
+
+def posterior_prior(
+    quadratic: QuadraticApproximation, own: Prior, C: float, check_size: Callable[[int], None]
+) -> Prior:
+    """Return the posterior of an earlier model as a prior: what it knows of its rows, and what it believed before."""
+    mean, information = quadratic.theta, quadratic.information.scaled(1.0 / C)
+    precision = own.precision / C
+    if len(mean) > 1 and isinstance(information, DiagonalInformation):
+        # alone among the structures it holds equal moves of all classes to be known
+        check_size(mean.size)
+        return _of_matrix(mean, information.dense())._replace(precision=precision)
+    return Prior(precision, mean, QuadraticApproximation(mean, np.zeros_like(mean), information))
+
+
+def _numbers(name: str, given: Any) -> Array:
+    try:
+        values = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.array(np.nan)
+    if not np.isfinite(values).all():
+        message = f"prior has a {name} that is not made of finite numbers; {REMEDY}."
+        raise ValueError(message)
+    return values
+
+
+def _spread(name: str, given: Any, shape: tuple[int, int], *, intercept: bool) -> Array:
+    """Return one number a coefficient, ``(q, d)``; 0 for an intercept of which nothing is said."""
+    values = _numbers(name, given)
+    n_logits, n_columns = shape
+    n_features = n_columns - intercept
+    if values.ndim <= 2 and (values.ndim == 0 or values.shape[-1] in {n_features, n_columns}):  # noqa: PLR2004 - (q, d)
+        features = n_features if values.ndim == 0 else values.shape[-1]
+        if values.ndim < 2 or values.shape[0] in {1, n_logits}:  # noqa: PLR2004 - (q, d)
+            whole = np.zeros(shape)
+            whole[:, :features] = values
+            return whole
+    message = (
+        f"prior has a {name} of shape {values.shape}, where there are {n_features} features"
+        f"{', an intercept' * intercept} and {n_logits} logits; {REMEDY}."
+    )
+    raise ValueError(message)
+
+
+def _of_matrix(mean: Array, matrix: Array) -> Prior:
+    """Return the prior of a precision matrix ``(qd, qd)``.
+
+    Equal moves of all classes change no prediction. The optimum makes the most of them, which leaves of the matrix its
+    Schur complement beside them.
+    """
+    n_logits, n_columns = mean.shape
+    size = abs(matrix).max(initial=0.0)
+    definite = np.linalg.eigvalsh(matrix).min(initial=0.0) >= -1e-10 * size
+    if abs(matrix - matrix.T).max(initial=0.0) > 1e-10 * size or not definite:
+        message = "prior has a precision matrix that is not symmetric and positive semi-definite; it must be both."
+        raise ValueError(message)
+    if n_logits > 1:
+        together = np.tile(np.eye(n_columns), (n_logits, 1))
+        image = matrix @ together
+        matrix = matrix - image @ np.linalg.pinv(together.T @ image, hermitian=True) @ image.T
+    blocks = (0.5 * (matrix + matrix.T)).reshape(n_logits, n_columns, n_logits, n_columns)
+    past = QuadraticApproximation(mean, np.zeros_like(mean), DenseInformation(blocks))
+    return Prior(np.zeros(n_columns), mean, past)

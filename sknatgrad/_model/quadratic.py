@@ -1,0 +1,38 @@
+"""What is remembered of rows that are gone: a quadratic model of their loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sknatgrad._model.protocols import PooledInformation
+    from sknatgrad._typing import Array
+
+
+class QuadraticApproximation(NamedTuple):
+    """The loss of the rows seen, as gᵀ(θ - θ₀) + ½ (θ - θ₀)ᵀ F (θ - θ₀), without any prior.
+
+    Laplace's approximation at θ₀, the optimum when they were seen. Its gradient is that of the prior, with the sign
+    turned, plus whatever the descent left over: nothing is lost by stopping early.
+    """
+
+    theta: Array  # (q, d), θ₀
+    gradient: Array  # (q, d), g
+    information: PooledInformation  # F, in the structure of the metric
+
+    def value(self, theta: Array) -> float:
+        """Return the model's loss above that at θ₀."""
+        move = theta - self.theta
+        return float(np.vdot(self.gradient, move)) + 0.5 * float(np.vdot(move, self.information.matvec(move)))
+
+    def slope(self, theta: Array) -> Array:
+        """Return its gradient, ``(q, d)``."""
+        return self.gradient + self.information.matvec(theta - self.theta)
+
+    def faded(self, share: float) -> QuadraticApproximation:
+        """Return the same of rows that count so much of what they did."""
+        if share == 1.0:
+            return self
+        return QuadraticApproximation(self.theta, share * self.gradient, self.information.scaled(share))

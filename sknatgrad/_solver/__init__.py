@@ -1,0 +1,1 @@
+"""Natural gradient descent: how a step is computed, accepted and ended. Sees callables, never data."""
