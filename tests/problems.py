@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 
 from sknatgrad._model.parameters import prior_precision
+from sknatgrad._model.prior import Prior
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._solver.descent import descend
 from sknatgrad._solver.objective import Objective
@@ -35,15 +36,15 @@ class Problem(NamedTuple):
 
     def objective(self, fisher, C=1.0, seed=0):
         intercept = self.theta.shape[1] > self.X.shape[1]
-        prior = prior_precision(C, self.X.shape[1], intercept=intercept)
+        prior = Prior(prior_precision(C, self.X.shape[1], intercept=intercept))
         return Objective(
             self.source, prior, plan(fisher, Shape(*self.X.shape[:1], *self.theta.shape, self.theta.shape[1])), seed
         )
 
 
-def walk(problem, theta, rule):
+def walk(landscape, theta, rule):
     """The turns of a descent from theta."""
-    return descend(problem, problem.measure(theta), rule)
+    return descend(landscape, landscape.measure(theta), rule)
 
 
 def make_problem(n_classes, *, n_rows=40, n_features=3, intercept=True, seed=0, zero_weights=True):

@@ -344,9 +344,9 @@ def test_wide_text_fits_in_memory_proportional_to_its_entries(fisher, C):
 def test_float32_answers_stay_finite():
     X, y = counts(3)
     model = fit(X.astype(np.float32), y)
-    far = np.full((1, 5), 3e38, dtype=np.float32)
-    assert np.isfinite(model.decision_function(far)).all()
-    assert np.isfinite(model.predict_log_proba(far)).all()
+    out_of_core = np.full((1, 5), 3e38, dtype=np.float32)
+    assert np.isfinite(model.decision_function(out_of_core)).all()
+    assert np.isfinite(model.predict_log_proba(out_of_core)).all()
     # coefficients of columns this small are beyond float32
     tiny = fit((X * 1e-42).astype(np.float32), y, C=np.inf)
     assert np.isfinite(tiny.coef_).all()

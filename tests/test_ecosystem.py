@@ -180,11 +180,11 @@ def test_log_probabilities_stay_finite_where_probabilities_vanish(iris):
     X, y = iris
     for labels in (y, y == 0):
         model = NaturalGradientLogisticRegression().fit(X, labels)
-        far = 1e6 * X
-        assert model.predict_proba(far).min() == 0.0
-        log_proba = model.predict_log_proba(far)
+        out_of_core = 1e6 * X
+        assert model.predict_proba(out_of_core).min() == 0.0
+        log_proba = model.predict_log_proba(out_of_core)
         assert np.isfinite(log_proba).all()
-        np.testing.assert_allclose(np.exp(log_proba), model.predict_proba(far), atol=1e-15)
+        np.testing.assert_allclose(np.exp(log_proba), model.predict_proba(out_of_core), atol=1e-15)
         np.testing.assert_allclose(np.log(model.predict_proba(X)), model.predict_log_proba(X), rtol=1e-8, atol=1e-12)
 
 

@@ -90,7 +90,7 @@ def test_merge_of_blocks_is_the_whole(fisher, n_classes, monkeypatch):
     whole = measured(problem, fisher)
     monkeypatch.setattr(memory, "BLOCK_BYTES", 1)
     monkeypatch.setattr(memory, "MIN_BLOCK_ROWS", 9)
-    assert len(memory.edges(problem.X, 1)) == 12
+    assert len(memory.block_bounds(problem.X, 1)) == 12
     parts = measured(problem, fisher)
     np.testing.assert_allclose(parts.loss, whole.loss, rtol=1e-13)
     np.testing.assert_allclose(parts.gradient, whole.gradient, rtol=1e-11, atol=1e-12)
@@ -168,7 +168,7 @@ def test_gradient_and_hessian_by_finite_differences(fisher, n_classes, intercept
         hessian[i] = (ahead.gradient - behind.gradient).ravel() / (2 * step)
     np.testing.assert_allclose(here.gradient.ravel(), gradient, atol=1e-7)
     if fisher == "true":
-        prior = np.diag(np.tile(objective.prior, len(problem.theta)))
+        prior = np.diag(np.tile(objective.prior_precision, len(problem.theta)))
         np.testing.assert_allclose(here.information.dense() + prior, hessian, atol=1e-7)
 
 
@@ -258,8 +258,8 @@ def test_kl_leaves_its_quadratic_as_the_third_power(n_classes):
         divergence = kl_divergence(here, there, problem.X, sample_weight=problem.weight)
         rest.append(abs(divergence - 0.5 * move.ravel() @ exact @ move.ravel()))
     orders = [
-        np.log(near / far) / np.log(small / large)
-        for (far, near), (large, small) in zip(pairwise(rest), pairwise(sizes), strict=True)
+        np.log(near / out_of_core) / np.log(small / large)
+        for (out_of_core, near), (large, small) in zip(pairwise(rest), pairwise(sizes), strict=True)
     ]
     assert all(2.8 < order < 3.2 for order in orders), orders
 

@@ -288,7 +288,7 @@ def test_what_is_computed_of_a_map_is_not_sought_in_the_file(tmp_path):
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_a_map_of_so_many_rows_that_a_sample_comes_first(n_classes, tmp_path):
     X, y = rows_of(n_classes, n_rows=60_000, n_features=6)
-    assert plan("true", Shape.of(X, max(n_classes, 2) - (n_classes == 2), 7)._replace(far=True)).samples
+    assert plan("true", Shape.of(X, max(n_classes, 2) - (n_classes == 2), 7)._replace(out_of_core=True)).samples
     mapped = written(tmp_path / "X", X)
     assert_same_optimum(model_of().fit(mapped, y), model_of().fit(X, y), tol=1e-8)
 
@@ -304,7 +304,7 @@ def test_a_sample_of_a_map_is_that_of_the_array(n_rows, tmp_path, small_blocks):
     for name in ("X", "codes", "weight"):
         np.testing.assert_array_equal(*(getattr(sample, name) for sample in samples))
     assert len(samples[0].codes) >= n_rows
-    assert not samples[0].far
+    assert not samples[0].out_of_core
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -397,7 +397,7 @@ def test_a_file_that_is_cut_short_while_a_sample_is_taken_is_an_error(tmp_path, 
     model, sample = model_of().fit(X[:500], y[:500]), memory.MemorySource.sample
 
     def cutting(source, n_rows):
-        if source.far:
+        if source.out_of_core:
             os.truncate(tmp_path / "X", X.nbytes // 2)
         return sample(source, n_rows)
 
@@ -1470,7 +1470,7 @@ def test_kept_rows_are_copies():
 
 
 def surveyed(model, batches, workers):
-    return _Reader(model, batches).surveyed(None, workers)
+    return _Reader(model, batches).training_data(None, workers)
 
 
 @pytest.mark.parametrize("n_rows", [150, 400, 10**6])
@@ -1500,7 +1500,7 @@ def test_labels_are_numbered_by_order_and_not_by_appearance(appearance, little_r
     X, labels = X[order], np.array(appearance)[y[order]]
     with Workers() as workers:
         problem = surveyed(model_of(), cut(X, labels), workers)
-    sample = problem.source.reserve
+    sample = problem.source.reservoir
     assert problem.classes.tolist() == [1, 5, 9]
     np.testing.assert_allclose(problem.totals, [np.count_nonzero(labels == label) for label in (1, 5, 9)])
     index = {row.tobytes(): label for row, label in zip(X, labels, strict=True)}

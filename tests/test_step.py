@@ -192,7 +192,7 @@ def test_rejected_trials_tighten_the_damping_and_leave_no_trace():
 
     class Optimist:
         def __init__(self, objective):
-            self.objective, self.prior = objective, objective.prior
+            self.objective, self.prior_precision = objective, objective.prior_precision
             self.measure, self.certificate = objective.measure, objective.certificate
 
         def direction(self, measured, shift):
@@ -200,8 +200,8 @@ def test_rejected_trials_tighten_the_damping_and_leave_no_trace():
             return direction._replace(image=1e-3 * direction.image)
 
     problem = make_problem(4)
-    problem = Optimist(problem.objective("true", C=1e3))
-    turns = list(walk(problem, np.zeros(problem.theta.shape), DescentOptions(max_iter=5)))
+    landscape = Optimist(problem.objective("true", C=1e3))
+    turns = list(walk(landscape, np.zeros(problem.theta.shape), DescentOptions(max_iter=5)))
     rejected = [step for _, step in turns if not step.accepted]
     assert rejected
     for (before, _), (after, step) in pairwise(turns):
@@ -216,7 +216,7 @@ def test_no_way_down_is_said():
 
     class Uphill:
         def __init__(self, objective):
-            self.objective, self.prior = objective, objective.prior
+            self.objective, self.prior_precision = objective, objective.prior_precision
             self.products, self.direction = objective.products, objective.direction
 
         def measure(self, theta, *, last=False):
@@ -310,7 +310,7 @@ def test_fixed_step_near_the_optimum_is_noticed():
     objective, asked = problem.objective("identity", C=np.inf), []
 
     class Counting:
-        prior = objective.prior
+        prior = objective.prior_precision
         measure, products = staticmethod(objective.measure), staticmethod(objective.products)
         direction = staticmethod(objective.direction)
         direct, accuracy = objective.direct, objective.accuracy
@@ -368,8 +368,8 @@ def test_stretched_steps_save_iterations():
 def test_damping_is_relative_to_the_largest_diagonal_seen():
     problem = make_problem(2)
     objective = problem.objective("true")
-    middle, far = objective.measure(0 * problem.theta), objective.measure(50 * problem.theta)
-    scale = scale_of(middle, objective.prior)
-    np.testing.assert_allclose(scale, middle.information.diagonal()[0] + objective.prior)
-    assert (scale_of(far, objective.prior) < scale).all()
-    np.testing.assert_array_equal(scale_of(far, objective.prior, scale), scale)
+    middle, out_of_core = objective.measure(0 * problem.theta), objective.measure(50 * problem.theta)
+    scale = scale_of(middle, objective.prior_precision)
+    np.testing.assert_allclose(scale, middle.information.diagonal()[0] + objective.prior_precision)
+    assert (scale_of(out_of_core, objective.prior_precision) < scale).all()
+    np.testing.assert_array_equal(scale_of(out_of_core, objective.prior_precision, scale), scale)

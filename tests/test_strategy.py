@@ -180,7 +180,7 @@ def test_a_sample_knows_of_one_row_more():
     X, weight = np.column_stack([level.source.X, np.ones(len(level.source.X))]), level.source.weight[:, None]
     row = (weight**2 * X**4).sum(axis=0) / (weight * X**2).sum(axis=0)
     # but for the intercept
-    np.testing.assert_allclose(level.prior - objective.prior, [*row[:-1] / 4, 0.0])
+    np.testing.assert_allclose(level.prior_precision - objective.prior_precision, [*row[:-1] / 4, 0.0])
 
 
 def shape(n_rows, n_logits, n_columns, stored=None):

@@ -519,14 +519,14 @@ def test_products_know_of_the_past(n_classes):
     batch = problem.objective("diagonal")
     here = batch.measure(problem.theta)
     past = QuadraticApproximation(0.5 * problem.theta, np.ones_like(problem.theta), here.information)
-    problem = RecursiveObjective(replace(batch, past=past))
+    landscape = RecursiveObjective(replace(batch, prior=batch.prior._replace(quadratic=past)))
     moves = np.random.default_rng(0).normal(size=(2, *problem.theta.shape))
     expected = batch.products(here, moves) + np.array([past.information.matvec(move) for move in moves])
-    np.testing.assert_allclose(problem.products(problem.measure(problem.theta), moves), expected)
+    np.testing.assert_allclose(landscape.products(landscape.measure(problem.theta), moves), expected)
     # its gradient is the slope of its loss
     step = 1e-6 * moves[0]
-    rise = problem.measure(problem.theta + step).loss - problem.measure(problem.theta - step).loss
-    slope = np.vdot(problem.measure(problem.theta).gradient, step)
+    rise = landscape.measure(problem.theta + step).loss - landscape.measure(problem.theta - step).loss
+    slope = np.vdot(landscape.measure(problem.theta).gradient, step)
     np.testing.assert_allclose(rise, 2.0 * slope, rtol=1e-4)
 
 

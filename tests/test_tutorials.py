@@ -264,7 +264,7 @@ def test_guide_quotes_messages_of_the_package():
 
 
 def test_guide_has_every_end_of_a_fit_that_is_warned_of():
-    tree = ast.parse((PACKAGE / "_reporting.py").read_text(encoding="utf-8"))
+    tree = ast.parse((PACKAGE / "_estimator" / "history.py").read_text(encoding="utf-8"))
     ends = [in_words(value) for node in ast.walk(tree) if isinstance(node, ast.Dict) for value in node.values]
     assert len(ends) >= 5
     for message in ends:

@@ -157,13 +157,13 @@ def test_interval_holds_what_posterior_draws_say(n_classes):
 def test_intervals_hold_the_prediction_and_lie_within_the_probabilities(n_classes):
     problem = make_problem(n_classes, n_rows=60)
     model = fit(problem)
-    far = problem.X * 10.0 ** np.linspace(-3, 6, 60)[:, None]
-    proba, found = model.predict_proba(far), model.predict_proba_interval(far)
+    out_of_core = problem.X * 10.0 ** np.linspace(-3, 6, 60)[:, None]
+    proba, found = model.predict_proba(out_of_core), model.predict_proba_interval(out_of_core)
     assert (found[..., 0] <= proba).all()
     assert (proba <= found[..., 1]).all()
     assert (found >= 0).all()
     assert (found <= 1).all()
-    assert np.isfinite(model.predict_proba_averaged(far)).all()
+    assert np.isfinite(model.predict_proba_averaged(out_of_core)).all()
 
 
 @pytest.mark.filterwarnings("error")

@@ -228,7 +228,8 @@ def test_an_allocator_that_is_told_nothing_is_left_alone(limits, monkeypatch):
 FAULTS = """
 import resource, threading
 import numpy as np
-from sknatgrad import NaturalGradientLogisticRegression, _allocator
+from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._rows import allocator as _allocator
 if {alone}:
     _allocator._told = lambda: False
 random = np.random.default_rng(0)

@@ -78,10 +78,10 @@ def merge(models: Sequence[Any], X: Any = None, y: Any = None, *, sample_weight:
     anchor = streams[0].quadratic
     gradient, information = anchor.gradient, anchor.information
     for stream in streams[1:]:
-        gradient = gradient + stream.quadratic.slope(anchor.theta)
+        gradient = gradient + stream.quadratic.gradient_at(anchor.theta)
         information = information.merge(stream.quadratic.information)
     prior = configured_prior(first, first.classes_)
-    slope = gradient + prior.precision * prior.deviation(anchor.theta)
+    slope = gradient + prior.gradient(anchor.theta)
     move = -centre(information.precision(prior.precision).solve(slope))
     quadratic = QuadraticApproximation(anchor.theta + move, gradient + information.matvec(move), information)
     merged = clone(first)
@@ -123,11 +123,10 @@ def _polished(
 
         def measured(theta: Array, expectation: Any) -> tuple[float, QuadraticApproximation]:
             sums = source.total(MeasureKernel(theta, expectation, structure))
-            penalty = 0.5 * float((prior.precision * prior.deviation(theta) ** 2).sum())
-            return sums.loss + penalty, QuadraticApproximation(theta, sums.gradient, sums.information)
+            return sums.loss + prior.value(theta), QuadraticApproximation(theta, sums.gradient, sums.information)
 
         before, here = measured(quadratic.theta, TrueExpectation())
-        slope = here.gradient + prior.precision * prior.deviation(here.theta)
+        slope = here.gradient + prior.gradient(here.theta)
         metric: Any = here.information
         step = -centre(metric.precision(prior.precision).solve(slope))
         after, there = measured(here.theta + step, expectation_of(model.fisher))
@@ -154,7 +153,7 @@ def _checked(models: Any) -> list[Any]:
                 "partial_fit, or by fit with store_covariance=True."
             )
             raise ValueError(message)
-        if configured_prior(model, model.classes_).past is not None:
+        if configured_prior(model, model.classes_).quadratic is not None:
             message = (
                 f"models holds a {type(model).__name__} whose prior is an earlier model or a matrix, which would count "
                 "once for each; merge models without it, and fit with the merged one as prior."

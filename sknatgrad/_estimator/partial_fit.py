@@ -100,12 +100,12 @@ class Stream(NamedTuple):
         """
         begins = self.n_batches == 0
         if self.kept is None and not begins:
-            return new, self.quadratic.faded(share), None
+            return new, self.quadratic.discounted(share), None
         kept = new.copied() if self.kept is None else self.kept.then(new, share)
         full = kept.enough(self.quadratic.theta.shape)
         if full or len(kept.codes) >= GROWTH * self.solved:
             return kept, None, None if full else kept
-        return new, self.quadratic.faded(share), kept
+        return new, self.quadratic.discounted(share), kept
 
 
 class StreamingMixin:
@@ -226,7 +226,7 @@ class StreamingMixin:
             at_even = source.total(MeasureKernel(nowhere, TrueExpectation(), chosen.structure)).information
             past = prior.initial_quadratic(at_even.scaled(FOUNDATION / source.codes.size))
         seed, final_tolerance = seed_of(self) + stream.n_batches, FinalTolerance.of(self.tol)
-        batch = Objective(source, prior.precision, chosen, seed, final_tolerance, prior.mean, past)
+        batch = Objective(source, prior._replace(quadratic=past), chosen, seed, final_tolerance)
         # steps have their own length: a number is for the textbook
         options = descent_options(self, prior)._replace(penalised=True, learning_rate=None)
         quadratic, step = learn(batch, stream.quadratic.theta, options)

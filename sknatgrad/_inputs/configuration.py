@@ -32,10 +32,10 @@ def descent_options(estimator: Any, prior: Prior) -> DescentOptions:
 
 def objective_of(estimator: Any, data: TrainingData, prior: Prior, options: DescentOptions) -> Objective:
     """Return what is to be minimised, of the columns that are kept."""
-    precision = columns_of(prior.precision[None], data.kept, estimator.n_features_in_)[0]
+    prior = prior._replace(precision=columns_of(prior.precision[None], data.kept, estimator.n_features_in_)[0])
     chosen = plan(estimator.fisher, data.shape, adaptive=options.adaptive, leap=options.max_kl is None)
     seed, final_tolerance = seed_of(estimator), FinalTolerance.of(options.tol)
-    return Objective(data.source, precision, chosen, seed, final_tolerance, prior.mean, prior.past)
+    return Objective(data.source, prior, chosen, seed, final_tolerance)
 
 
 def seed_of(estimator: Any) -> int:

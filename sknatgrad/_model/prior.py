@@ -26,25 +26,39 @@ class Prior(NamedTuple):
 
     precision: Array  # (d,), λ, the same for all classes
     mean: Array | None = None  # (q, d), μ; None is 0
-    past: QuadraticApproximation | None = None  # with F₀, where there is more to it
+    quadratic: QuadraticApproximation | None = None  # with F₀, where there is one
 
     @property
     def proper(self) -> bool:
         """Whether it holds anything."""
-        return bool(self.precision.any()) or self.past is not None
+        return bool(self.precision.any()) or self.quadratic is not None
 
     def deviation(self, theta: Array) -> Array:
         """Return θ − μ."""
         return theta if self.mean is None else theta - self.mean
 
+    def value(self, theta: Array) -> float:
+        """Return the negative log density at θ, up to a constant."""
+        own = 0.5 * float((self.precision * self.deviation(theta) ** 2).sum())
+        return own if self.quadratic is None else own + self.quadratic.value(theta)
+
+    def gradient(self, theta: Array) -> Array:
+        """Return the gradient of the negative log density at θ, ``(q, d)``."""
+        own: Array = self.precision * self.deviation(theta)
+        return own if self.quadratic is None else own + self.quadratic.gradient_at(theta)
+
+    def merged(self, information: Any) -> Any:
+        """Return the Fisher information of rows together with F₀, in the structure of the rows."""
+        if self.quadratic is None:
+            return information
+        return information.merge(restructured(self.quadratic.information, type(information)))
+
     def pooled(self, quadratic: QuadraticApproximation) -> QuadraticApproximation:
         """Return what rows say together with F₀, in the structure of the rows."""
-        if self.past is None:
+        if self.quadratic is None:
             return quadratic
-        information: Any = quadratic.information
-        more = restructured(self.past.information, type(information))
-        slope = quadratic.gradient + self.past.slope(quadratic.theta)
-        return QuadraticApproximation(quadratic.theta, slope, information.merge(more))
+        gradient = quadratic.gradient + self.quadratic.gradient_at(quadratic.theta)
+        return QuadraticApproximation(quadratic.theta, gradient, self.merged(quadratic.information))
 
     def initial_quadratic(self, information: Any) -> QuadraticApproximation:
         """Return next to nothing, around the mean, of rows that have this information; together with F₀."""

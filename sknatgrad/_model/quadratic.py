@@ -27,11 +27,11 @@ class QuadraticApproximation(NamedTuple):
         move = theta - self.theta
         return float(np.vdot(self.gradient, move)) + 0.5 * float(np.vdot(move, self.information.matvec(move)))
 
-    def slope(self, theta: Array) -> Array:
+    def gradient_at(self, theta: Array) -> Array:
         """Return its gradient, ``(q, d)``."""
         return self.gradient + self.information.matvec(theta - self.theta)
 
-    def faded(self, share: float) -> QuadraticApproximation:
+    def discounted(self, share: float) -> QuadraticApproximation:
         """Return the same of rows that count so much of what they did."""
         if share == 1.0:
             return self

@@ -32,7 +32,7 @@ class DescentProblem(Protocol):
     """What the loop may ask about the objective; `Objective` is one."""
 
     @property
-    def prior(self) -> Array:
+    def prior_precision(self) -> Array:
         """λ, ``(d,)``."""
         ...
 
@@ -134,9 +134,9 @@ def descend(problem: DescentProblem, here: Measured, options: DescentOptions) ->
 def advance(state: State, problem: DescentProblem, options: DescentOptions) -> tuple[State, Step]:
     """Take one turn: propose, certify if it seems the end, try, then accept or tighten."""
     here = state.here
-    scale = scale_of(here, problem.prior, state.scale)
+    scale = scale_of(here, problem.prior_precision, state.scale)
     state = state._replace(scale=scale) if options.adaptive else state
-    proposal = _propose(state, problem, options, problem.prior + state.damping * scale)
+    proposal = _propose(state, problem, options, problem.prior_precision + state.damping * scale)
     state, last = _certify(state, problem, options, proposal)
     if last is None and not proposal.move.any():
         return state, _step(state, here, proposal, accepted=False, outcome=Outcome.stalled)
@@ -159,7 +159,7 @@ def advance(state: State, problem: DescentProblem, options: DescentOptions) -> t
     outcome = Outcome.running if last is None else Outcome.converged
     trial = _polished(trial, proposal.again, state.decrement * here.weight)
     step = _step(state, trial, proposal, accepted=accepted, outcome=outcome)
-    bite = 0.0 if accepted and step.gain > GOOD_GAIN else _bite(proposal, scale, problem.prior)
+    bite = 0.0 if accepted and step.gain > GOOD_GAIN else _bite(proposal, scale, problem.prior_precision)
     return _accept(state, step, trial, proposal, options, bite) if accepted else _reject(state, step, options, bite)
 
 
@@ -205,8 +205,10 @@ def _propose(state: State, problem: DescentProblem, options: DescentOptions, shi
         lengths, trust = options.learning_rate * sizes, 1.0
     move = (lengths @ moves.reshape(len(moves), -1)).reshape(direction.shape)
     image = (lengths @ images.reshape(len(moves), -1)).reshape(direction.shape)
-    modelled = _modelled(here, move, image, problem.prior)
-    return _shorten(modelled, here, image, problem.prior, options.max_kl)._replace(trust=trust, how=how, exact=exact)
+    modelled = _modelled(here, move, image, problem.prior_precision)
+    return _shorten(modelled, here, image, problem.prior_precision, options.max_kl)._replace(
+        trust=trust, how=how, exact=exact
+    )
 
 
 def _best_lengths(moves: Array, images: Array, gradient: Array) -> tuple[Array, float]:
@@ -278,7 +280,7 @@ def _certify(
     if not _within(state, options.tol):
         ratio = options.tol * here.loss / decrement
         return state._replace(certify_below=promise * np.clip(ratio, *LATER)), None
-    last = _modelled(here, move, image, problem.prior)._replace(again=again)
+    last = _modelled(here, move, image, problem.prior_precision)._replace(again=again)
     too_long = options.max_kl is not None and last.kl > options.max_kl * here.weight
     return state._replace(to_optimum=move), None if too_long else last
 

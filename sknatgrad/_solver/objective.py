@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sknatgrad._model.information import DenseInformation, IdentityInformation, restructured
+from sknatgrad._model.information import DenseInformation, IdentityInformation
 from sknatgrad._model.kernels import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores, SquaresKernel
 from sknatgrad._model.metrics import PRECONDITIONERS
 from sknatgrad._model.parameters import BINARY, centre
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sknatgrad._model.information import Structure
+    from sknatgrad._model.prior import Prior
     from sknatgrad._model.protocols import Information, RowScores
-    from sknatgrad._model.quadratic import QuadraticApproximation
     from sknatgrad._rows.source import RowSource
     from sknatgrad._solver.plan import Plan
     from sknatgrad._typing import Array
@@ -44,12 +44,10 @@ class Objective:
     """
 
     source: RowSource
-    prior: Array  # (d,), λ
+    prior: Prior
     plan: Plan
     seed: int = 0
     final_tolerance: FinalTolerance = field(default_factory=FinalTolerance)
-    mean: Array | None = None  # (q, d), where the prior is centred; None is 0
-    past: QuadraticApproximation | None = None  # what is known besides
     preconditioner: Preconditioner = field(init=False)
     _draws: Iterator[int] = field(default_factory=count, init=False)
 
@@ -68,40 +66,26 @@ class Objective:
         needed = self.plan.needs_products and not last
         sums = self.source.total(MeasureKernel(theta, expectation, structure, needed and not self.source.out_of_core))
         scores = MetricScores.at(theta, expectation) if self.source.out_of_core else MetricScores.kept(sums.scores)
-        loss = sums.loss + self._beside(theta)
+        loss = sums.loss + self.prior.value(theta)
         information: Information = sums.information
         if self.plan.iterative and not last:
             information = self._iterative(scores.own, loss, self.preconditioner)
         else:
-            information = self._with_past(information)
+            information = self.prior.merged(information)
         return Measured(
             theta=theta,
             loss=loss,
-            gradient=sums.gradient + self._slope_beside(theta),
+            gradient=sums.gradient + self.prior.gradient(theta),
             information=information,
             weight=sums.weight,
             worst=sums.worst,
             scores=scores,
         )
 
-    def deviation(self, theta: Array) -> Array:
-        """Return θ − μ."""
-        return theta if self.mean is None else theta - self.mean
-
-    def _beside(self, theta: Array) -> float:
-        """Return what prior and past add to the loss."""
-        own = 0.5 * float((self.prior * self.deviation(theta) ** 2).sum())
-        return own if self.past is None else own + self.past.value(theta)
-
-    def _slope_beside(self, theta: Array) -> Array:
-        """Return what prior and past add to the gradient, ``(q, d)``."""
-        own: Array = self.prior * self.deviation(theta)
-        return own if self.past is None else own + self.past.slope(theta)
-
-    def _with_past(self, information: Any) -> Any:
-        if self.past is None:
-            return information
-        return information.merge(restructured(self.past.information, type(information)))
+    @property
+    def prior_precision(self) -> Array:
+        """λ, ``(d,)``."""
+        return self.prior.precision
 
     def begin(self, theta: Array) -> Measured:
         """Measure θ, or zero if that has the lower loss: far out, where F has vanished, no step leads back."""
@@ -109,7 +93,7 @@ class Objective:
         with np.errstate(over="ignore", invalid="ignore"):
             here = self.measure(theta)
             zero = np.zeros_like(theta)
-            return here if here.loss <= here.weight * at_zero + self._beside(zero) else self.measure(zero)
+            return here if here.loss <= here.weight * at_zero + self.prior.value(zero) else self.measure(zero)
 
     def on_sample(self, source: RowSource, n_rows: int, accuracy: float) -> Objective:
         """Return the same objective as a sample of the rows, about so many, estimates it.
@@ -118,12 +102,13 @@ class Objective:
         model. So the prior knows of one row more: the curvature that one of the sample's may have at most.
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            squares, of_squares = source.total(SquaresKernel(self.prior.size))
+            squares, of_squares = source.total(SquaresKernel(self.prior_precision.size))
             row = np.divide(of_squares, squares, out=np.zeros_like(squares), where=squares > 0)
         # what is not finite is found, and reported, by the descent
-        prior = self.prior + LARGEST_VARIANCE * np.where(np.isfinite(row), row, 0.0)
+        more = LARGEST_VARIANCE * np.where(np.isfinite(row), row, 0.0)
         plan = on_sample(self.plan, n_rows)
-        return Objective(source, prior, plan, self.seed, FinalTolerance(accuracy, accuracy), self.mean, self.past)
+        prior = self.prior._replace(precision=self.prior.precision + more)
+        return Objective(source, prior, plan, self.seed, FinalTolerance(accuracy, accuracy))
 
     @property
     def accuracy(self) -> float:
@@ -152,8 +137,8 @@ class Objective:
     def products(self, measured: Measured, moves: Array) -> Array:
         """Return the true Fisher times each of `moves`, ``(j, q, d)``, without the prior."""
         images: Array = self.source.total(FisherProductKernel(measured.scores.model, moves))
-        if self.past is not None:
-            images += np.array([self.past.information.matvec(move) for move in moves])
+        if self.prior.quadratic is not None:
+            images += np.array([self.prior.quadratic.information.matvec(move) for move in moves])
         return images
 
     @property
@@ -171,7 +156,7 @@ class Objective:
         if not self.plan.dense_certificate:
             return self._iterated_certificate(measured, near)
         information = self._true(measured)
-        precision = information.precision(self.prior)
+        precision = information.precision(self.prior.precision)
         move = -centre(precision.solve(measured.gradient))
         known = _within_range(precision, measured)
         certificate = _certificate(measured, move, information.matvec(move), known=known)
@@ -179,7 +164,9 @@ class Objective:
 
     def matrix(self, measured: Measured) -> Array:
         """Return F + Λ as a matrix, ``(qd, qd)``, for whoever watches, by a pass where the metric is another."""
-        return np.asarray(self._true(measured).dense()) + np.diag(np.tile(self.prior, measured.theta.shape[0]))
+        return np.asarray(self._true(measured).dense()) + np.diag(
+            np.tile(self.prior.precision, measured.theta.shape[0])
+        )
 
     def _true(self, measured: Measured) -> Any:
         """Return the true Fisher information in a form that has a matrix, by a pass if it is not at hand."""
@@ -203,23 +190,23 @@ class Objective:
             information = self._iterative(measured.scores.model, measured.loss, cheapest)
         start = None
         if near is not None and near.image is not None:
-            residual = measured.gradient + near.image + self.prior * near.move
+            residual = measured.gradient + near.image + self.prior.precision * near.move
             start = Solution(-near.move, residual)
-        precision = information.precision(self.prior)
+        precision = information.precision(self.prior.precision)
         solution = precision.descend(measured.gradient, start, last=True)
-        known = solution.solved and _within_range(information.preconditioner(self.prior), measured)
+        known = solution.solved and _within_range(information.preconditioner(self.prior.precision), measured)
         return _certificate(
-            measured, -centre(solution.move), _image(measured.gradient, solution, self.prior), known=known
+            measured, -centre(solution.move), _image(measured.gradient, solution, self.prior.precision), known=known
         )
 
     def _build(self, scores: RowScores, structure: Structure, *, rounded: bool = False) -> Any:
         """Return the information of known scores in any structure, by a pass of its own; of rounded ones, rounded."""
         source = self._rounded_source if rounded and self.plan.rounded else self.source
-        return self._with_past(source.total(InformationKernel(scores, structure, self.prior.size, rounded)))
+        return self.prior.merged(source.total(InformationKernel(scores, structure, self.prior_precision.size, rounded)))
 
     def _holds(self, diagonal: Array) -> bool:
         """Say whether float32 has room for sums of squares: none too large, and none lost that no prior adds to."""
-        lost = (diagonal < SINGLE_FLOOR) & (self.prior == 0.0)
+        lost = (diagonal < SINGLE_FLOOR) & (self.prior.precision == 0.0)
         return bool(np.isfinite(diagonal).all() and not lost.any())
 
     @cached_property
@@ -233,7 +220,7 @@ class Objective:
 
         def product(source: RowSource, scores: RowScores, move: Array) -> Array:
             image: Array = source.total(FisherProductKernel(scores, move[None]))[0]
-            return image if self.past is None else image + self.past.information.matvec(move)
+            return image if self.prior.quadratic is None else image + self.prior.quadratic.information.matvec(move)
 
         def build(structure: str) -> Any:
             if structure not in IN_DOUBLE:

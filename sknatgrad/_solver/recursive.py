@@ -32,9 +32,9 @@ class RecursiveObjective:
     batch: Objective
 
     @property
-    def prior(self) -> Array:
+    def prior_precision(self) -> Array:
         """λ, ``(d,)``."""
-        return self.batch.prior
+        return self.batch.prior_precision
 
     @property
     def direct(self) -> bool:
@@ -60,7 +60,7 @@ class RecursiveObjective:
 
     def certificate(self, measured: Measured, near: Direction | None = None) -> Certificate:
         """Return the undamped step by the metric itself, and what it promises."""
-        direction = self.batch.direction(measured, self.prior) if near is None or near.image is None else near
+        direction = self.batch.direction(measured, self.prior_precision) if near is None or near.image is None else near
         image = direction.image
         if image is None:
             image = self.products(measured, direction.move[None])[0]
@@ -78,5 +78,5 @@ def learn(batch: Objective, theta: Array, options: DescentOptions) -> tuple[Quad
     # without the prior, which is no row's
     information: Any = here.information
     return QuadraticApproximation(
-        here.theta, here.gradient - batch.prior * batch.deviation(here.theta), information
+        here.theta, here.gradient - batch.prior._replace(quadratic=None).gradient(here.theta), information
     ), step

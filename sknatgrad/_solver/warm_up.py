@@ -22,7 +22,7 @@ MAX_STEPS = 15
 
 def warm_up(objective: Objective, options: DescentOptions) -> tuple[Array, DescentOptions]:
     """Return where and with what damping to begin: at zero, or at the optimum of the last of a few growing samples."""
-    theta = np.zeros((objective.plan.shape.n_logits, objective.prior.size))
+    theta = np.zeros((objective.plan.shape.n_logits, objective.prior_precision.size))
     sizes = objective.plan.samples
     # each is a sample of the next larger one, so that the rows themselves are gone through once
     sources = [objective.source]

@@ -100,7 +100,7 @@ def _prior(estimator: Any, shape: tuple[int, ...], *, intercept: bool) -> tuple[
     """Return precision ``(d,)`` and mean ``(q, d)`` of the prior that the estimator's penalty stands for."""
     if getattr(estimator, "prior", None) is not None:
         given = configured_prior(estimator, estimator.classes_)
-        if given.past is None:
+        if given.quadratic is None:
             return given.precision, given.mean
         message = (
             "estimator has an earlier model, or a matrix, as its prior, which infer does not know of; its covariance_, "
