@@ -121,7 +121,8 @@ html_copy_source = False
 html_show_sourcelink = False
 # pages without pages below them need no list of those
 html_sidebars = {
-    name: [] for name in ("benchmarks", "changelog", "contributing", "index", "start", "why_natural_gradients")
+    name: []
+    for name in ("benchmarks", "changelog", "contributing", "getting_started", "index", "why_natural_gradients")
 }
 html_favicon = "_static/favicon.svg"
 html_context = {"default_mode": "auto"}

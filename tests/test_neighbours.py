@@ -191,8 +191,8 @@ class TestImbalancedLearn:
 
 
 def shown(heading):
-    """Run the code that docs/neighbours.md shows under a heading; return what it defines."""
-    page = (ROOT / "docs" / "neighbours.md").read_text(encoding="utf-8")
+    """Run the code that docs/interoperability.md shows under a heading; return what it defines."""
+    page = (ROOT / "docs" / "interoperability.md").read_text(encoding="utf-8")
     section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)[1]
     names = {}
     for block in re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE):

@@ -243,7 +243,7 @@ def messages(tree):
 
 
 def quoted_by_the_guide():
-    text = (DOCS / "guide_warnings.md").read_text(encoding="utf-8")
+    text = (DOCS / "warnings_and_errors.md").read_text(encoding="utf-8")
     return re.findall(r"^\| `(.+?)` \|", text, re.MULTILINE)
 
 
