@@ -216,15 +216,15 @@ class FisherMonitor:
     def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
         """Look at the point where an iteration begins."""
         iteration: Iteration | None = getattr(context, ITERATION, None)
-        if iteration is None or iteration.here is None or iteration.objective is None:
+        if iteration is None or iteration.point is None or iteration.objective is None:
             return
-        here, objective = iteration.here, iteration.objective
+        point, objective = iteration.point, iteration.objective
         seen = {"decrement": np.nan, "condition_number": np.nan}
         if self.decrement:
-            nats = objective.decrement(here) / here.weight
+            nats = objective.decrement(point) / point.weight
             seen["decrement"] = max(nats, 0.0) if np.isfinite(nats) else np.nan
-        if self.condition_number and 8 * here.theta.size**2 <= DENSE_BUDGET_BYTES:
-            seen["condition_number"] = _condition_number(objective.matrix(here), here.theta.shape[0])
+        if self.condition_number and 8 * point.theta.size**2 <= DENSE_BUDGET_BYTES:
+            seen["condition_number"] = _condition_number(objective.matrix(point), point.theta.shape[0])
         self._open[id(estimator)][1].update(seen)
 
     def on_fit_task_end(self, estimator: Any, context: Any) -> None:

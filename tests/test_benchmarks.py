@@ -1,4 +1,4 @@
-"""What the benchmark suite's numbers rest on: one objective for all, and the choice of a rung."""
+"""The benchmark suite: one objective for all contestants, and the choice of a rung."""
 
 import numpy as np
 import pytest
@@ -66,9 +66,9 @@ def test_contestants_that_ran_again_replace_their_earlier_entries(tmp_path):
 
 def test_a_lower_bound_counts_in_the_geometric_mean():
     """Twice as fast here, and at least eight times as fast there: at least four times, in the mean."""
-    here = Record("a", "small", "", 8.0, {}, classes=2, entries=[entry("sknatgrad", 1.0), entry("peer", 2.0)])
+    point = Record("a", "small", "", 8.0, {}, classes=2, entries=[entry("sknatgrad", 1.0), entry("peer", 2.0)])
     there = Record("b", "small", "", 8.0, {}, classes=2, entries=[entry("sknatgrad", 1.0), entry("peer", None)])
-    mean, least = ([cell for cell in row if "of" in cell] for row in summary_table([here, there]).rows[-2:])
+    mean, least = ([cell for cell in row if "of" in cell] for row in summary_table([point, there]).rows[-2:])
     assert mean[0] == "> 4.00x of 2"
     assert least[0] == "2.00x of 2"
 

@@ -1,68 +1,23 @@
-"""What is told of a fit while it runs, and what ends it early: scikit-learn's callbacks, our own, and Ctrl-C."""
+"""Callbacks of scikit-learn, FisherMonitor and EarlyStopping."""
 
-import copy
 import pickle
 import warnings
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
-from problems import FISHERS
+from problems import FISHERS, Recorder, ScoringMonitor, needs_callbacks
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_digits, load_wine
+from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sknatgrad import NaturalGradientLogisticRegression, fisher_information
-from sknatgrad._model.kernels import MeasureKernel
-from sknatgrad._solver import objective as _objective
 from sknatgrad._solver import plan as _strategy
 from sknatgrad.callbacks import EarlyStopping, FisherMonitor
-
-try:
-    from sklearn.callback import ScoringMonitor
-except ImportError:
-    ScoringMonitor = None
-
-needs_callbacks = pytest.mark.skipif(ScoringMonitor is None, reason="scikit-learn has callbacks from 1.9 on")
-
-
-class Recorder:
-    """Takes note of every hook that is called, and asks to stop at the end of an iteration."""
-
-    def __init__(self, stop_at=None, keep_at=()):
-        self.calls, self.stop_at, self.keep_at = [], stop_at, keep_at
-        self.given, self.models = [], []
-
-    def setup(self, estimator, context):
-        self.calls.append(("setup", context.task_name))
-
-    def teardown(self, estimator, context):
-        self.calls.append(("teardown", context.task_name))
-
-    def on_fit_task_begin(self, estimator, context):
-        self.calls.append(("begin", context.task_name, context.task_id))
-
-    def on_fit_task_end(self, estimator, context, *, X=None, y=None, metadata=None, fitted_estimator=None):
-        self.calls.append(("end", context.task_name, context.task_id))
-        self.given.append((X, y, metadata))
-        if context.task_name == "iteration":
-            self.models.append(fitted_estimator)
-        return context.task_name == "iteration" and context.task_id == self.stop_at
-
-
-@pytest.fixture(scope="module")
-def cancer():
-    return load_breast_cancer(return_X_y=True)
-
-
-@pytest.fixture(scope="module")
-def wine():
-    return train_test_split(*load_wine(return_X_y=True), random_state=0)
 
 
 @needs_callbacks
@@ -453,7 +408,7 @@ def test_contexts_do_not_keep_the_rows(cancer):
     keeping = Keeping()
     NaturalGradientLogisticRegression().set_callbacks(keeping).fit(*cancer)
     iterations = [vars(context).get("natural_gradient_iteration") for context in keeping.contexts[1:]]
-    assert all(iteration.here is None and iteration.objective is None for iteration in iterations)
+    assert all(iteration.point is None and iteration.objective is None for iteration in iterations)
 
 
 def test_without_callbacks_in_scikit_learn_the_error_names_the_version():
@@ -461,155 +416,3 @@ def test_without_callbacks_in_scikit_learn_the_error_names_the_version():
         pytest.skip("scikit-learn has callbacks from 1.9 on")
     with pytest.raises(ImportError, match=r"callbacks need scikit-learn 1\.9"):
         NaturalGradientLogisticRegression().set_callbacks(FisherMonitor())
-
-
-def test_the_time_curve_goes_with_the_loss_curve(cancer):
-    model = NaturalGradientLogisticRegression().fit(*cancer)
-    assert len(model.time_curve_) == len(model.loss_curve_)
-    assert model.time_curve_[0] > 0
-    assert all(before < after for before, after in pairwise(model.time_curve_))
-
-
-class Interrupted:
-    """Objective.measure, with Ctrl-C at the given call."""
-
-    def __init__(self, at, monkeypatch):
-        self.calls, measure = 0, _objective.Objective.measure
-
-        def interrupted(objective, theta, *, last=False):
-            self.calls += 1
-            if self.calls == at:
-                raise KeyboardInterrupt
-            return measure(objective, theta, last=last)
-
-        monkeypatch.setattr(_objective.Objective, "measure", interrupted)
-
-
-@pytest.mark.parametrize("fitted", [False, True])
-def test_ctrl_c_is_let_out_and_leaves_the_estimator_as_it_was(fitted, cancer, monkeypatch):
-    model = NaturalGradientLogisticRegression(store_covariance=True)
-    if fitted:
-        model.fit(*cancer)
-    before = copy.copy(vars(model))
-    Interrupted(4, monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(*cancer)
-    assert vars(model) == before
-
-
-def test_ctrl_c_keeps_the_best_iterate_when_asked(cancer, monkeypatch):
-    with pytest.warns(ConvergenceWarning):
-        shorter = NaturalGradientLogisticRegression(max_iter=2, store_covariance=True).fit(*cancer)
-    Interrupted(4, monkeypatch)
-    model = NaturalGradientLogisticRegression(on_interrupt="keep", store_covariance=True)
-    with pytest.warns(ConvergenceWarning, match=r"^Interrupted: after 2 iterations .* warm_start=True"):
-        model.fit(*cancer)
-    assert np.array_equal(model.coef_, shorter.coef_)
-    assert np.array_equal(model.covariance_, shorter.covariance_)
-    assert model.loss_curve_ == shorter.loss_curve_
-    assert len(model.time_curve_) == 3
-    assert not model.converged_
-    assert model.set_params(warm_start=True).fit(*cancer).converged_
-
-
-def test_of_steps_that_overshoot_the_best_iterate_is_not_the_last(cancer, monkeypatch):
-    X, y = cancer
-    X = (X - X.mean(axis=0)) / X.std(axis=0)
-    options = {"learning_rate": 3.0, "damping": 0.0, "C": np.inf}
-    with pytest.warns(ConvergenceWarning):
-        losses = NaturalGradientLogisticRegression(**options, max_iter=3).fit(X, y).loss_curve_
-    assert np.argmin(losses) == 1
-    Interrupted(5, monkeypatch)
-    with pytest.warns(ConvergenceWarning, match="Interrupted: after 1 iterations"):
-        model = NaturalGradientLogisticRegression(**options, on_interrupt="keep").fit(X, y)
-    assert model.loss_curve_ == losses[:2]
-    assert model.n_iter_[0] == 1
-
-
-@pytest.mark.parametrize("fisher", ["true", "kronecker"])
-@pytest.mark.parametrize("nth", [1, 2])
-def test_ctrl_c_after_the_last_step_keeps_the_optimum(fisher, nth, cancer, monkeypatch):
-    """Wherever it comes in what follows the steps: nothing of that is there, rather than a part."""
-    options = {"fisher": fisher, "store_covariance": True}
-    whole = NaturalGradientLogisticRegression(**options).fit(*cancer)
-    calls, kernel = [], MeasureKernel.__call__
-
-    def interrupted(self, block):
-        calls.append(1)
-        if len(calls) == nth:
-            raise KeyboardInterrupt
-        return kernel(self, block)
-
-    def begin(*arguments):
-        monkeypatch.setattr(MeasureKernel, "__call__", interrupted)
-        return keep_information(*arguments)
-
-    keep_information = NaturalGradientLogisticRegression._keep_information
-    monkeypatch.setattr(NaturalGradientLogisticRegression, "_keep_information", begin)
-    model = NaturalGradientLogisticRegression(**options, on_interrupt="keep")
-    if nth == 2 and fisher == "true":
-        # one pass does for both
-        assert np.array_equal(model.fit(*cancer).covariance_, whole.covariance_)
-        return
-    with pytest.warns(ConvergenceWarning, match="Interrupted after the last step") as caught:
-        model.fit(*cancer)
-    assert caught[0].filename == __file__
-    assert np.array_equal(model.coef_, whole.coef_)
-    assert model.converged_
-    assert not hasattr(model, "covariance_")
-    with pytest.raises(ValueError, match="has no covariance_"):
-        model.predict_proba_interval(cancer[0])
-    calls.clear()
-    model.set_params(on_interrupt="raise")
-    before = copy.copy(vars(model))
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(*cancer)
-    assert vars(model) == before
-
-
-@needs_callbacks
-def test_ctrl_c_in_a_callback_at_the_optimum_leaves_it_converged(cancer):
-    n_iter = NaturalGradientLogisticRegression().fit(*cancer).n_iter_[0]
-
-    class Impatient(Recorder):
-        def on_fit_task_end(self, estimator, context):
-            if context.task_name == "iteration":
-                self.calls.append(1)
-                if self.calls.count(1) == n_iter:
-                    raise KeyboardInterrupt
-
-    model = NaturalGradientLogisticRegression(on_interrupt="keep").set_callbacks(Impatient()).fit(*cancer)
-    assert model.converged_
-    assert model.n_iter_[0] == n_iter
-
-
-@needs_callbacks
-def test_ctrl_c_keeps_what_early_stopping_would(wine, monkeypatch):
-    X, held_out, y, labels = wine
-    stopping = EarlyStopping(held_out, labels, n_iter_no_change=1000)
-    Interrupted(7, monkeypatch)
-    model = NaturalGradientLogisticRegression(C=1e6, on_interrupt="keep").set_callbacks(stopping)
-    with pytest.warns(ConvergenceWarning, match="Interrupted: after 3 iterations"):
-        model.fit(X, y)
-    assert model.n_iter_[0] == stopping.best_iteration_ == 3 < len(stopping.scores_)
-
-
-def test_ctrl_c_before_there_is_anything_to_keep_is_let_out(cancer, monkeypatch):
-    Interrupted(1, monkeypatch)
-    model = NaturalGradientLogisticRegression(on_interrupt="keep")
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(*cancer)
-    assert not hasattr(model, "coef_")
-
-
-def test_verbose_prints_what_the_page_shows(capsys):
-    X, y = load_digits(return_X_y=True)
-    NaturalGradientLogisticRegression(verbose=1).fit(X, y)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("[sknatgrad] start         : loss 2.30258509 nats")
-    assert lines[1].startswith("[sknatgrad] iteration    1: loss ")
-    NaturalGradientLogisticRegression(verbose=2).fit(X, y)
-    more = capsys.readouterr().out.splitlines()
-    assert len(more) > len(lines)
-    assert more[0].startswith("[sknatgrad] ")
-    assert "products by" in more[2]

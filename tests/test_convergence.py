@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from problems import DATASETS, FISHERS, gain_left, make_problem
+from problems import DATASETS, FISHERS, gain_left, make_problem, quiet_fit
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import PolynomialFeatures
@@ -96,12 +96,6 @@ def test_coefficients_are_those_of_scikit_learn(fisher, C):
     reference = LogisticRegression(C=C, solver="lbfgs", tol=1e-12, max_iter=100_000).fit(X, y)
     np.testing.assert_allclose(model.predict_proba(X), reference.predict_proba(X), atol=1e-6)
     np.testing.assert_allclose(model.coef_, reference.coef_ - reference.coef_.mean(axis=0), atol=1e-5)
-
-
-def quiet_fit(X, y, sample_weight=None, **parameters):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return NaturalGradientLogisticRegression(random_state=0, **parameters).fit(X, y, sample_weight)
 
 
 def nearly_singular(kind):
@@ -218,7 +212,7 @@ def test_what_is_left_is_not_said_to_exceed_what_there_is():
 
 @pytest.mark.parametrize("name", ["breast_cancer", "iris", "wine"])
 def test_default_tolerance_gives_coefficients_to_ten_digits(name):
-    """Where a matrix is at hand, the last step is followed by one more with the same, which costs next to nothing."""
+    """If a factored matrix is at hand, the last step is followed by one more with it, at the cost of one solve."""
     X, y = DATASETS[name](return_X_y=True)
     model, tight = NaturalGradientLogisticRegression().fit(X, y), NaturalGradientLogisticRegression(tol=1e-15).fit(X, y)
     spread = X.std(axis=0)

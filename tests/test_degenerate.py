@@ -1,11 +1,11 @@
-"""Data without full rank, without an optimum, or hardly any data at all: finite answers and plain words."""
+"""Data without full rank, without an optimum, or with few rows: finite coefficients, warnings that name the cause."""
 
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
-from problems import FISHERS, make_problem, walk
+from problems import FISHERS, make_problem, quiet_fit, walk
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
@@ -20,13 +20,6 @@ from sknatgrad._solver.records import Outcome
 def overlapping(n_classes, n_rows=120, seed=0):
     problem = make_problem(n_classes, n_rows=n_rows, seed=seed)
     return problem.X, problem.codes
-
-
-def quiet_fit(X, y, **parameters):
-    """Fit; only the two warnings that say the optimum was not reached may come."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return NaturalGradientLogisticRegression(random_state=0, **parameters).fit(X, y)
 
 
 def spoilt(X, kind, rng):

@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+from problems import ROOT
 
 import sknatgrad
 
-ROOT = Path(__file__).parents[1]
 PACKAGE = Path(sknatgrad.__file__).parent
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md"), *ROOT.glob("examples/*.md")]

@@ -1,4 +1,4 @@
-"""Bad input gets one sentence: the argument, the value, what is allowed. Nothing is half done."""
+"""Invalid input: one sentence names the argument, the value and what is allowed; the estimator is not changed."""
 
 import re
 

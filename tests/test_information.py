@@ -156,7 +156,7 @@ def test_matrix_free_product_is_the_dense_product(fisher, n_classes):
 def test_gradient_and_hessian_by_finite_differences(fisher, n_classes, intercept):
     problem = make_problem(n_classes, intercept=intercept)
     objective = problem.objective(fisher, C=0.5)
-    here, step = objective.measure(problem.theta), 1e-5
+    point, step = objective.measure(problem.theta), 1e-5
     gradient, hessian = np.empty(problem.theta.size), np.empty((problem.theta.size,) * 2)
     for i in range(problem.theta.size):
         move = np.zeros(problem.theta.size)
@@ -166,10 +166,10 @@ def test_gradient_and_hessian_by_finite_differences(fisher, n_classes, intercept
         )
         gradient[i] = (ahead.loss - behind.loss) / (2 * step)
         hessian[i] = (ahead.gradient - behind.gradient).ravel() / (2 * step)
-    np.testing.assert_allclose(here.gradient.ravel(), gradient, atol=1e-7)
+    np.testing.assert_allclose(point.gradient.ravel(), gradient, atol=1e-7)
     if fisher == "true":
         prior = np.diag(np.tile(objective.prior_precision, len(problem.theta)))
-        np.testing.assert_allclose(here.information.dense() + prior, hessian, atol=1e-7)
+        np.testing.assert_allclose(point.information.dense() + prior, hessian, atol=1e-7)
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
@@ -226,12 +226,12 @@ def test_public_fisher_information(fisher, n_classes, intercept):
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_fisher_is_the_hessian_of_kl(n_classes):
     problem = make_problem(n_classes)
-    here, step = fitted_at(problem), 1e-3
+    point, step = fitted_at(problem), 1e-3
     size = problem.theta.size
 
     def divergence(flat):
         there = fitted_at(problem, problem.theta + flat.reshape(problem.theta.shape))
-        return kl_divergence(here, there, problem.X, sample_weight=problem.weight) * problem.weight.sum()
+        return kl_divergence(point, there, problem.X, sample_weight=problem.weight) * problem.weight.sum()
 
     hessian = np.empty((size, size))
     units = step * np.eye(size)
@@ -239,15 +239,15 @@ def test_fisher_is_the_hessian_of_kl(n_classes):
         for j in range(size):
             corners = [divergence(a * units[i] + b * units[j]) * a * b for a in (1, -1) for b in (1, -1)]
             hessian[i, j] = sum(corners) / (4 * step**2)
-    exact = fisher_information(here, problem.X, sample_weight=problem.weight)
+    exact = fisher_information(point, problem.X, sample_weight=problem.weight)
     np.testing.assert_allclose(hessian, exact, atol=2e-6 * abs(exact).max())
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_kl_leaves_its_quadratic_as_the_third_power(n_classes):
     problem = make_problem(n_classes)
-    here = fitted_at(problem)
-    exact = fisher_information(here, problem.X, sample_weight=problem.weight) / problem.weight.sum()
+    point = fitted_at(problem)
+    exact = fisher_information(point, problem.X, sample_weight=problem.weight) / problem.weight.sum()
     direction = np.random.default_rng(3).normal(size=problem.theta.shape)
     # short enough for the fourth power not to show
     sizes = np.geomspace(1e-2, 1e-5, 7)
@@ -255,7 +255,7 @@ def test_kl_leaves_its_quadratic_as_the_third_power(n_classes):
     for size in sizes:
         move = size * direction
         there = fitted_at(problem, problem.theta + move)
-        divergence = kl_divergence(here, there, problem.X, sample_weight=problem.weight)
+        divergence = kl_divergence(point, there, problem.X, sample_weight=problem.weight)
         rest.append(abs(divergence - 0.5 * move.ravel() @ exact @ move.ravel()))
     orders = [
         np.log(near / out_of_core) / np.log(small / large)
@@ -267,29 +267,29 @@ def test_kl_leaves_its_quadratic_as_the_third_power(n_classes):
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_kl_is_the_mean_of_p_log_p_over_q(n_classes):
     problem = make_problem(n_classes)
-    here, there = fitted_at(problem), fitted_at(problem, 3 * problem.theta[:, ::-1])
-    p, q = here.predict_proba(problem.X), there.predict_proba(problem.X)
+    point, there = fitted_at(problem), fitted_at(problem, 3 * problem.theta[:, ::-1])
+    p, q = point.predict_proba(problem.X), there.predict_proba(problem.X)
     expected = np.average((p * np.log(p / q)).sum(axis=1), weights=problem.weight)
-    assert kl_divergence(here, there, problem.X, sample_weight=problem.weight) == pytest.approx(expected, rel=1e-12)
-    assert kl_divergence(here, there, problem.X) == pytest.approx((p * np.log(p / q)).sum(axis=1).mean(), rel=1e-12)
+    assert kl_divergence(point, there, problem.X, sample_weight=problem.weight) == pytest.approx(expected, rel=1e-12)
+    assert kl_divergence(point, there, problem.X) == pytest.approx((p * np.log(p / q)).sum(axis=1).mean(), rel=1e-12)
 
 
 def test_kl_of_sure_predictions_is_finite_where_logits_are():
     problem = make_problem(2)
-    here, there = fitted_at(problem, 1e3 * problem.theta), fitted_at(problem, -1e3 * problem.theta)
-    assert np.isfinite(kl_divergence(here, there, problem.X))
-    assert kl_divergence(here, here, problem.X) == 0.0
+    point, there = fitted_at(problem, 1e3 * problem.theta), fitted_at(problem, -1e3 * problem.theta)
+    assert np.isfinite(kl_divergence(point, there, problem.X))
+    assert kl_divergence(point, point, problem.X) == 0.0
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_kl_of_nearly_equal_models_keeps_its_digits(n_classes):
     """At moves of 1e-7 the divergence is 1e-14 nats: a sum of p log p/q would be nothing but rounding."""
     problem = make_problem(n_classes)
-    here = fitted_at(problem)
-    exact = fisher_information(here, problem.X) / len(problem.X)
+    point = fitted_at(problem)
+    exact = fisher_information(point, problem.X) / len(problem.X)
     move = 1e-7 * np.random.default_rng(3).normal(size=problem.theta.shape)
     quadratic = 0.5 * move.ravel() @ exact @ move.ravel()
-    found = kl_divergence(here, fitted_at(problem, problem.theta + move), problem.X)
+    found = kl_divergence(point, fitted_at(problem, problem.theta + move), problem.X)
     assert found == pytest.approx(quadratic, rel=1e-5, abs=0)
 
 
@@ -381,11 +381,21 @@ def test_information_known_by_its_products_multiplies_and_solves_as_the_matrix(n
     problem = make_problem(n_classes)
     dense = measured(problem, "true").information
     monkeypatch.setattr(_strategy, "DIRECT_PRICE", 0.0)
-    here = problem.objective("true", C=0.5).measure(problem.theta)
+    point = problem.objective("true", C=0.5).measure(problem.theta)
     move = centre(np.random.default_rng(1).normal(size=problem.theta.shape))
-    np.testing.assert_allclose(here.information.matvec(move), dense.matvec(move), rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(point.information.matvec(move), dense.matvec(move), rtol=1e-11, atol=1e-12)
     shift = prior_precision(0.5, problem.X.shape[1], intercept=True)
-    solved = here.information.precision(shift).descend(here.gradient, last=True)
-    expected = dense.precision(shift).solve(here.gradient)
+    solved = point.information.precision(shift).descend(point.gradient, last=True)
+    expected = dense.precision(shift).solve(point.gradient)
     assert solved.solved
     np.testing.assert_allclose(centre(solved.move), centre(expected), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_information_fades_by_the_share(fisher, n_classes):
+    problem = make_problem(n_classes)
+    information = problem.objective(fisher).measure(problem.theta).information
+    np.testing.assert_allclose(information.scaled(0.3).dense(), 0.3 * information.dense())
+    merged = information.merge(information.scaled(0.5))
+    np.testing.assert_allclose(merged.dense(), 1.5 * information.dense())

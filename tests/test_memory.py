@@ -1,15 +1,14 @@
-"""What a fit takes beyond X: blocks and matrices of the size of the parameters, never a copy of the data."""
+"""Memory of a fit beyond X: blocks and matrices of the size of the parameters, no copy of the data."""
 
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
-from problems import random_text
+from problems import MIB, random_text
 
-from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning
 from sknatgrad._solver import plan as _strategy
-
-MIB = 2**20
 
 
 def peak_of_fit(X, y, **options):
@@ -70,3 +69,60 @@ def test_sparse_data_are_neither_made_dense_nor_transposed():
     y = np.arange(20_000) % 2
     stored = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
     assert peak_of_fit(X, y) < 4 * stored + 20 * 8 * 30_001
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, bool])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_no_converted_copy_of_the_whole(dtype, order):
+    rng = np.random.default_rng(0)
+    X = np.asarray(rng.integers(0, 2, size=(200_000, 40)), dtype=dtype, order=order)
+    y = rng.integers(0, 2, 200_000)
+    tracemalloc.start()
+    model = NaturalGradientLogisticRegression(random_state=0, max_iter=2000).fit(X, y)
+    model.predict(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # weights, codes and labels of n rows, and blocks; X in float64 would be 64 MB
+    assert peak < 24e6
+
+
+def test_float64_is_not_copied_in_either_order():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 200_000)
+    for order in ("C", "F"):
+        X = np.asarray(rng.normal(size=(200_000, 40)), order=order)
+        tracemalloc.start()
+        NaturalGradientLogisticRegression(random_state=0, max_iter=2000).fit(X, y)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 24e6, order
+
+
+def test_sparse_is_never_densified():
+    X, _ = random_text(20_000, 3_000, 3)
+    y = np.random.default_rng(0).integers(0, 2, 20_000)
+    tracemalloc.start()
+    NaturalGradientLogisticRegression(fisher="diagonal", random_state=0, max_iter=200).fit(X, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000 * 3_000 * 8 / 40
+
+
+@pytest.mark.parametrize("fisher", ["true", "empirical", "monte_carlo", "diagonal"])
+@pytest.mark.parametrize("C", [1.0, np.inf])
+def test_wide_text_fits_in_memory_proportional_to_its_entries(fisher, C):
+    """2,000 x 140,000: the dense metric would take 157 GB."""
+    X, word_weight = random_text(2_000, 140_000, 50)
+    noise = np.random.default_rng(1).normal(size=2_000)
+    y = (X @ word_weight + 0.3 * noise > 0).astype(int)
+    stored = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
+    vector = 8 * 140_001
+    tracemalloc.start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SeparationWarning)
+        model = NaturalGradientLogisticRegression(fisher=fisher, C=C, random_state=0).fit(X, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert model.converged_ or np.isinf(C)
+    assert model.score(X, y) > 0.95
+    assert peak < 4 * stored + 20 * vector + 2 * _strategy.DIRECTION_BYTES

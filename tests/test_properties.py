@@ -1,4 +1,4 @@
-"""Whatever the shape, scale, weights, type and container: no crash, no NaN, a loss that never rises."""
+"""Generated tables of any shape, scale, weights, type and container: no error, no NaN, a loss that never rises."""
 
 import warnings
 

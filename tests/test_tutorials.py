@@ -1,6 +1,6 @@
-"""The tutorials of the docs: their code runs as it stands, and what it adds obeys the laws of what is there.
+"""The tutorials of the docs: their code runs as printed, and what it adds obeys the laws of the package's own parts.
 
-And the guide to warnings and errors: it quotes the package, and misses no end that a fit may come to.
+The guide to warnings and errors: it quotes messages of the package, and has every outcome that a fit warns of.
 """
 
 import ast
@@ -166,15 +166,15 @@ def test_row_source_of_the_tutorial_is_the_rows_in_memory(table):
     theta = np.array([[0.1, -0.01, 0.001, 1e-4, -0.5]])
     kernel = MeasureKernel(theta, _strategy.expectation_of("true"), _strategy.STRUCTURES["true"])
     factors = np.array([0.5, 2.0])
-    here = MemorySource(X, codes, factors[codes]).total(kernel)
+    point = MemorySource(X, codes, factors[codes]).total(kernel)
     with closing(sqlite3.connect("shop.db")) as connection:
         columns = table["Table"](connection, "visits", table["columns"], "bought")
         source = table["TableSource"](columns, np.array(["no", "yes"]), np.bincount(codes), factors, 1)
         there, again = source.total(kernel), source.total(kernel)
         sample, other = source.sample(2000), source.sample(2000)
-    assert here.loss == pytest.approx(there.loss, rel=1e-12)
-    np.testing.assert_allclose(there.gradient, here.gradient, rtol=1e-9)
-    np.testing.assert_allclose(there.information.dense(), here.information.dense(), rtol=1e-11)
+    assert point.loss == pytest.approx(there.loss, rel=1e-12)
+    np.testing.assert_allclose(there.gradient, point.gradient, rtol=1e-9)
+    np.testing.assert_allclose(there.information.dense(), point.information.dense(), rtol=1e-11)
     np.testing.assert_array_equal(again.information.dense(), there.information.dense())
     assert next(source.passes) == 2
     np.testing.assert_array_equal(sample.X, other.X)
@@ -194,7 +194,7 @@ def test_sample_of_the_tutorial_is_spread_and_sees_rare_classes(table):
         sample = source.sample(1000)
     assert np.bincount(sample.codes).tolist() == [LEAST_OF_A_CLASS, 999]
     usual = np.sort(sample.X[sample.codes == 1, 0])
-    # no stretch of all rows is without some, and none is crowded
+    # each stretch of the rows has some of the sample, and none has many
     assert np.diff(usual, prepend=0, append=50_000).max() < 5 * 50_000 / 1000
     assert (np.bincount((usual % 7).astype(int)) / 999 > 0.1).all()
 

@@ -33,7 +33,7 @@ class Iteration:
 
     number: int
     objective: Objective | None  # None once the iteration has ended, so that contexts do not keep the rows
-    here: Measured | None  # where the step begins; None likewise
+    point: Measured | None  # where the step begins; None likewise
     step: Step | None = None  # None until it was taken
     seconds: float = 0.0  # since the fit began, at its end
     keep: bool = False  # whether a fit that is stopped later is to end here
@@ -139,7 +139,7 @@ class FitMonitor:
 
     def _started(self, turn: Iterate, objective: Objective, fitted: Callable[[State], dict[str, Any]]) -> None:
         self._task = self._root.subcontext(task_name="iteration")
-        setattr(self._task, ITERATION, Iteration(turn.n_iter + 1, objective, turn.state.here))
+        setattr(self._task, ITERATION, Iteration(turn.n_iter + 1, objective, turn.state.point))
         self._task.call_on_fit_task_begin(**self._given, reconstruction_attributes=lambda: fitted(turn.state))
 
     def _ended(self, turn: Iterate, fitted: Callable[[State], dict[str, Any]]) -> tuple[bool, bool]:
@@ -149,15 +149,15 @@ class FitMonitor:
         task, self._task = self._task, None
         iteration = getattr(task, ITERATION)
         iteration.step, iteration.seconds = turn.step, perf_counter() - self.begun
-        iteration.here = iteration.objective = None
+        iteration.point = iteration.objective = None
         stop = task.call_on_fit_task_end(**self._given, reconstruction_attributes=lambda: fitted(turn.state))
         return stop, iteration.keep
 
 
 def _bare(turn: Iterate) -> Iterate:
     """Return a turn without what was measured of its rows, to be kept while others follow."""
-    here = turn.state.here._replace(information=None, scores=None)  # type: ignore[arg-type]
-    return turn._replace(state=turn.state._replace(here=here, momentum=None))
+    point = turn.state.point._replace(information=None, scores=None)  # type: ignore[arg-type]
+    return turn._replace(state=turn.state._replace(point=point, momentum=None))
 
 
 def _ending(turn: Iterate, history: History, outcome: Outcome) -> tuple[State, Step]:

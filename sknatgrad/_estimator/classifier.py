@@ -366,7 +366,7 @@ class NaturalGradientLogisticRegression(
         self._conclude(history, step, options)
         with monitor.unless_interrupted():
             if self.store_covariance:
-                theta = into_columns(end.here.theta, kept, self.n_features_in_)
+                theta = into_columns(end.point.theta, kept, self.n_features_in_)
                 self._keep_information(theta, data.whole, data.totals, prior)
             if self.converged_ and not options.penalised:
                 self._warn_of_separation(objective.source, end, kept)
@@ -397,7 +397,7 @@ class NaturalGradientLogisticRegression(
 
     def _fitted(self, state: State, data: TrainingData, history: History) -> dict[str, Any]:
         """Return the attributes of an estimator that is fitted to a state of the descent."""
-        theta = into_columns(state.here.theta, data.kept, self.n_features_in_)
+        theta = into_columns(state.point.theta, data.kept, self.n_features_in_)
         dtype = np.float32 if data.dtype == np.float32 else np.float64
         return {
             **attributes_of(theta, data.classes, dtype, intercept=self.fit_intercept),

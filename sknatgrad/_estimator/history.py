@@ -65,10 +65,10 @@ class History:
 
 def separation(source: RowSource, end: State) -> SeparationStatistics | None:
     """Return how far a further step moves rows where a fit has ended, if that says that some are separated by class."""
-    move, weight = end.to_optimum, end.here.weight
-    if move is None or end.decrement * weight > NEAR * end.here.loss:
+    move, weight = end.to_optimum, end.point.weight
+    if move is None or end.decrement * weight > NEAR * end.point.loss:
         return None
-    reach = source.total(SeparationKernel(end.here.theta - move, move))
+    reach = source.total(SeparationKernel(end.point.theta - move, move))
     return reach if reach.separates(end.decrement * weight) else None
 
 

@@ -125,11 +125,11 @@ def _polished(
             sums = source.total(MeasureKernel(theta, expectation, structure))
             return sums.loss + prior.value(theta), QuadraticApproximation(theta, sums.gradient, sums.information)
 
-        before, here = measured(quadratic.theta, TrueExpectation())
-        slope = here.gradient + prior.gradient(here.theta)
-        metric: Any = here.information
+        before, point = measured(quadratic.theta, TrueExpectation())
+        slope = point.gradient + prior.gradient(point.theta)
+        metric: Any = point.information
         step = -centre(metric.precision(prior.precision).solve(slope))
-        after, there = measured(here.theta + step, expectation_of(model.fisher))
+        after, there = measured(point.theta + step, expectation_of(model.fisher))
     return there if after <= before else quadratic
 
 

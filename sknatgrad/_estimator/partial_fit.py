@@ -83,7 +83,7 @@ class Rows(NamedTuple):
         return (many and of_each) or n_rows * stored_bytes_per_row(self.X) > KEPT_BYTES
 
 
-class Stream(NamedTuple):
+class StreamState(NamedTuple):
     """What is known after some batches."""
 
     fisher: str  # how the information is kept
@@ -177,7 +177,7 @@ class StreamingMixin:
         0.97
         """
         with unchanged_on_error(self), Workers() as workers:
-            stream: Stream | None = getattr(self, "_stream", None)
+            stream: StreamState | None = getattr(self, "_stream", None)
             X, codes = check_batch(self, X, y, classes, begins=stream is None)
             shape = (logits_for(len(self.classes_)), X.shape[1] + self.fit_intercept)
             stream = self._begun(shape) if stream is None else stream
@@ -200,16 +200,16 @@ class StreamingMixin:
             self._keep_posterior(theta, stream.quadratic.information, prior.precision)
         return self
 
-    def _begun(self: Any, shape: tuple[int, int]) -> Stream:
+    def _begun(self: Any, shape: tuple[int, int]) -> StreamState:
         """Return what is known before any row; refuse what would be too large."""
         n_logits, n_columns = shape
         if STRUCTURES[self.fisher] is DenseInformation:
             check_covariance_size(n_logits * n_columns, "use fisher='diagonal' or 'kronecker', which keep less")
         self._check_room(len(self.classes_))
         nothing = QuadraticApproximation(np.zeros(shape), np.zeros(shape), IdentityInformation(0.0, shape))
-        return Stream(self.fisher, nothing, np.zeros(len(self.classes_)))
+        return StreamState(self.fisher, nothing, np.zeros(len(self.classes_)))
 
-    def _check_unchanged(self: Any, stream: Stream, shape: tuple[int, int]) -> None:
+    def _check_unchanged(self: Any, stream: StreamState, shape: tuple[int, int]) -> None:
         if stream.fisher != self.fisher or stream.quadratic.theta.shape != shape:
             message = (
                 f"fisher={self.fisher!r} and fit_intercept={self.fit_intercept} are not those that the stream began "
@@ -218,7 +218,7 @@ class StreamingMixin:
             raise ValueError(message)
 
     def _learnt(
-        self: Any, source: MemorySource, prior: Prior, stream: Stream, past: QuadraticApproximation | None
+        self: Any, source: MemorySource, prior: Prior, stream: StreamState, past: QuadraticApproximation | None
     ) -> QuadraticApproximation:
         chosen = plan(self.fisher, Shape.of(source.X, source.n_logits, prior.precision.size), adaptive=False)
         if past is None:
@@ -271,7 +271,7 @@ class StreamingMixin:
             prior.pooled(QuadraticApproximation(theta, true.gradient, true.information)).information,
             prior.precision,
         )
-        self._stream = Stream(self.fisher, quadratic, totals, n_batches=1)
+        self._stream = StreamState(self.fisher, quadratic, totals, n_batches=1)
 
     def _keep_posterior(self: Any, theta: Array, information: Any, prior: Array) -> None:
         if self.store_covariance:

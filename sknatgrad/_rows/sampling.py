@@ -85,8 +85,8 @@ def class_totals(codes: Codes, weight: Array) -> Array:
 
 def reweighted(codes: Codes, weight: Array, totals: Array) -> Array:
     """Return weights of a sample's rows, scaled so that each class that it has weighs what `totals` say, ``(K,)``."""
-    here = np.bincount(codes, weights=weight, minlength=totals.size)
-    factors = np.divide(totals, here, out=np.zeros_like(here), where=here > 0)
+    point = np.bincount(codes, weights=weight, minlength=totals.size)
+    factors = np.divide(totals, point, out=np.zeros_like(point), where=point > 0)
     scaled: Array = weight * factors[codes]
     return scaled
 

@@ -61,10 +61,10 @@ class _Hold:
                 self._before = [(library, library.num_threads or 1) for library in _blas().lib_controllers]
                 self._limits = raise_trim_threshold()
             self._holders += 1
-            self.here()
+            self.point()
             return max((n_threads for _, n_threads in self._before), default=1)
 
-    def here(self) -> None:
+    def point(self) -> None:
         """Hold BLAS in this thread: where it uses OpenMP, each thread has a number of its own."""
         for library, _ in self._before:
             if library.num_threads != 1:
@@ -174,7 +174,7 @@ class Workers:
 
 def _as_here(handling: Any, work: Callable[[], None]) -> Callable[[], None]:
     def working() -> None:
-        _HOLD.here()
+        _HOLD.point()
         with np.errstate(**handling):
             work()
 

@@ -83,7 +83,7 @@ class DescentOptions(NamedTuple):
 class State(NamedTuple):
     """What one turn hands to the next."""
 
-    here: Measured
+    point: Measured
     damping: float
     scale: Array | float = 0.0  # what damping is relative to, (d,)
     momentum: Array | None = None  # the last accepted move
@@ -111,13 +111,13 @@ class Move(NamedTuple):
     again: Callable[[Array], Array] | None = None  # the step that the same metric takes for another gradient
 
 
-def descend(problem: DescentProblem, here: Measured, options: DescentOptions) -> Iterator[tuple[State, Step]]:
+def descend(problem: DescentProblem, point: Measured, options: DescentOptions) -> Iterator[tuple[State, Step]]:
     """Yield after every turn, the first time before any; the last step says how it ended."""
-    state = State(here, options.damping, options.scale, certify_below=options.tol)
-    loss = state.here.loss / state.here.weight
+    state = State(point, options.damping, options.scale, certify_below=options.tol)
+    loss = state.point.loss / state.point.weight
     # an overflow leaves a point that is not finite, which is refused
     with np.errstate(over="ignore", invalid="ignore"):
-        outcome = Outcome.running if is_finite(here) else Outcome.overflow
+        outcome = Outcome.running if is_finite(point) else Outcome.overflow
     yield state, Step(loss, np.nan, np.nan, np.nan, 0.0, options.damping, accepted=True, outcome=outcome)
     taken = 0
     while outcome is Outcome.running:
@@ -126,38 +126,38 @@ def descend(problem: DescentProblem, here: Measured, options: DescentOptions) ->
             taken += step.accepted
             used_up = step.outcome is Outcome.running and taken == options.max_iter
             if used_up or step.outcome is Outcome.stalled:
-                step = _ending(state.here, problem, options, step, rose=step.loss > loss)
+                step = _ending(state.point, problem, options, step, rose=step.loss > loss)
         outcome = step.outcome
         yield state, step
 
 
 def advance(state: State, problem: DescentProblem, options: DescentOptions) -> tuple[State, Step]:
     """Take one turn: propose, certify if it seems the end, try, then accept or tighten."""
-    here = state.here
-    scale = scale_of(here, problem.prior_precision, state.scale)
+    point = state.point
+    scale = scale_of(point, problem.prior_precision, state.scale)
     state = state._replace(scale=scale) if options.adaptive else state
     proposal = _propose(state, problem, options, problem.prior_precision + state.damping * scale)
     state, last = _certify(state, problem, options, proposal)
     if last is None and not proposal.move.any():
-        return state, _step(state, here, proposal, accepted=False, outcome=Outcome.stalled)
+        return state, _step(state, point, proposal, accepted=False, outcome=Outcome.stalled)
     if last is not None and options.adaptive:
         proposal = last
         if _within(state, problem.accuracy):
-            step = _step(state, here, _nowhere(here), accepted=True, outcome=Outcome.converged)
-            return state, _unless_separated(step, here, options)
+            step = _step(state, point, _nowhere(point), accepted=True, outcome=Outcome.converged)
+            return state, _unless_separated(step, point, options)
     elif options.max_kl is None:
         proposal = _stretched(proposal, state.stretch)
-    trial = problem.measure(here.theta + proposal.move, last=last is not None)
+    trial = problem.measure(point.theta + proposal.move, last=last is not None)
     judged = options.adaptive or last is not None
-    accepted = is_accepted(here, trial, proposal.predicted, scale) if judged else is_finite(trial)
+    accepted = is_accepted(point, trial, proposal.predicted, scale) if judged else is_finite(trial)
     if last is not None and not accepted:
         # the certificate holds where we stand, and the step, or rounding, has nothing better to offer
-        trial, accepted, proposal = here, True, _nowhere(here)
+        trial, accepted, proposal = point, True, _nowhere(point)
     if accepted and judged:
         # an increase that was accepted is rounding, and no change
-        trial = trial._replace(loss=min(trial.loss, here.loss))
+        trial = trial._replace(loss=min(trial.loss, point.loss))
     outcome = Outcome.running if last is None else Outcome.converged
-    trial = _polished(trial, proposal.again, state.decrement * here.weight)
+    trial = _polished(trial, proposal.again, state.decrement * point.weight)
     step = _step(state, trial, proposal, accepted=accepted, outcome=outcome)
     bite = 0.0 if accepted and step.gain > GOOD_GAIN else _bite(proposal, scale, problem.prior_precision)
     return _accept(state, step, trial, proposal, options, bite) if accepted else _reject(state, step, options, bite)
@@ -173,10 +173,10 @@ def _polished(trial: Measured, again: Callable[[Array], Array] | None, before: f
 
 
 def _step(state: State, trial: Measured, proposal: Move, *, accepted: bool, outcome: Outcome) -> Step:
-    here, weight = state.here, state.here.weight
+    point, weight = state.point, state.point.weight
     return Step(
-        loss=(trial if accepted else here).loss / weight,
-        gain=(here.loss - trial.loss) / proposal.predicted if proposal.predicted > 0 else 1.0,
+        loss=(trial if accepted else point).loss / weight,
+        gain=(point.loss - trial.loss) / proposal.predicted if proposal.predicted > 0 else 1.0,
         predicted=proposal.predicted / weight,
         decrement=state.decrement,
         kl=proposal.kl / weight,
@@ -188,8 +188,8 @@ def _step(state: State, trial: Measured, proposal: Move, *, accepted: bool, outc
 
 
 def _propose(state: State, problem: DescentProblem, options: DescentOptions, shift: Array) -> Move:
-    here = state.here
-    direction, image, how = problem.direction(here, shift)
+    point = state.point
+    direction, image, how = problem.direction(point, shift)
     momentum = state.momentum if options.adaptive and image is None else None
     moves = direction[None] if momentum is None else np.stack([direction, momentum])
     # brought to size one, so that columns of 1e100 can be multiplied twice
@@ -197,16 +197,16 @@ def _propose(state: State, problem: DescentProblem, options: DescentOptions, shi
     units = np.where(sizes > 0, sizes, 1.0)[:, None, None]
     moves /= units
     exact = image is not None
-    images = image / units if image is not None else problem.products(here, moves)
+    images = image / units if image is not None else problem.products(point, moves)
     if options.learning_rate is None:
-        lengths, alone = _best_lengths(moves, images + shift * moves, here.gradient)
+        lengths, alone = _best_lengths(moves, images + shift * moves, point.gradient)
         trust = alone / sizes[0] if sizes[0] > 0 else 1.0
     else:
         lengths, trust = options.learning_rate * sizes, 1.0
     move = (lengths @ moves.reshape(len(moves), -1)).reshape(direction.shape)
     image = (lengths @ images.reshape(len(moves), -1)).reshape(direction.shape)
-    modelled = _modelled(here, move, image, problem.prior_precision)
-    return _shorten(modelled, here, image, problem.prior_precision, options.max_kl)._replace(
+    modelled = _modelled(point, move, image, problem.prior_precision)
+    return _shorten(modelled, point, image, problem.prior_precision, options.max_kl)._replace(
         trust=trust, how=how, exact=exact
     )
 
@@ -236,8 +236,8 @@ def _best_lengths(moves: Array, images: Array, gradient: Array) -> tuple[Array, 
     return scale * lengths, alone
 
 
-def _modelled(here: Measured, move: Array, image: Array, prior: Array) -> Move:
-    slope = -float(np.vdot(here.gradient, move))
+def _modelled(point: Measured, move: Array, image: Array, prior: Array) -> Move:
+    slope = -float(np.vdot(point.gradient, move))
     bend = float(np.vdot(move, image))
     curvature = bend + float((prior * move**2).sum())
     promise = 0.5 * slope * (slope / curvature) if curvature > 0 else 0.0
@@ -251,16 +251,16 @@ def _bite(move: Move, scale: Array, prior: Array) -> float:
     return curvature / damped if damped > 0.0 and np.isfinite(curvature) else WAKE
 
 
-def _nowhere(here: Measured) -> Move:
-    return Move(np.zeros_like(here.theta), np.zeros_like(here.theta), 0.0, 0.0, 0.0)
+def _nowhere(point: Measured) -> Move:
+    return Move(np.zeros_like(point.theta), np.zeros_like(point.theta), 0.0, 0.0, 0.0)
 
 
-def _shorten(proposal: Move, here: Measured, image: Array, prior: Array, max_kl: float | None) -> Move:
+def _shorten(proposal: Move, point: Measured, image: Array, prior: Array, max_kl: float | None) -> Move:
     """Bring the step's KL divergence under `max_kl` nats per unit of weight."""
-    if max_kl is None or proposal.kl <= max_kl * here.weight:
+    if max_kl is None or proposal.kl <= max_kl * point.weight:
         return proposal
-    factor = np.sqrt(max_kl * here.weight / proposal.kl)
-    return _modelled(here, factor * proposal.move, factor * image, prior)
+    factor = np.sqrt(max_kl * point.weight / proposal.kl)
+    return _modelled(point, factor * proposal.move, factor * image, prior)
 
 
 def _certify(
@@ -271,22 +271,22 @@ def _certify(
     What the model promises along one direction is never more than what it promises over all, which is the natural
     decrement ½ gᵀ(F+Λ)⁻¹g. So the dear question is asked only when the cheap promise has become small enough.
     """
-    here = state.here
-    promise = _share(proposal.promise, here)
+    point = state.point
+    promise = _share(proposal.promise, point)
     if promise > state.certify_below or not _settled(promise, state.promise, problem, options):
         return state, None
-    move, image, decrement, again = problem.certificate(here, Direction(proposal.move, proposal.image))
-    state = state._replace(decrement=decrement / here.weight)
+    move, image, decrement, again = problem.certificate(point, Direction(proposal.move, proposal.image))
+    state = state._replace(decrement=decrement / point.weight)
     if not _within(state, options.tol):
-        ratio = options.tol * here.loss / decrement
+        ratio = options.tol * point.loss / decrement
         return state._replace(certify_below=promise * np.clip(ratio, *LATER)), None
-    last = _modelled(here, move, image, problem.prior_precision)._replace(again=again)
-    too_long = options.max_kl is not None and last.kl > options.max_kl * here.weight
+    last = _modelled(point, move, image, problem.prior_precision)._replace(again=again)
+    too_long = options.max_kl is not None and last.kl > options.max_kl * point.weight
     return state._replace(to_optimum=move), None if too_long else last
 
 
-def _share(nats: float, here: Measured) -> float:
-    return nats / here.loss if here.loss > 0 else 0.0
+def _share(nats: float, point: Measured) -> float:
+    return nats / point.loss if point.loss > 0 else 0.0
 
 
 def _settled(promise: float, before: float, problem: DescentProblem, options: DescentOptions) -> bool:
@@ -302,7 +302,7 @@ def _settled(promise: float, before: float, problem: DescentProblem, options: De
 
 def _within(state: State, share: float) -> bool:
     """Say whether what was certified is at most this share of the loss."""
-    return state.decrement <= max(share * state.here.loss, 0.0) / state.here.weight
+    return state.decrement <= max(share * state.point.loss, 0.0) / state.point.weight
 
 
 def _unless_separated(step: Step, trial: Measured, options: DescentOptions) -> Step:
@@ -319,11 +319,11 @@ def _accept(  # noqa: PLR0913, PLR0917 - everything that a turn has found out
 ) -> tuple[State, Step]:
     step = _unless_separated(step, trial, options)
     damping = follow(state.damping, step.gain, taken.trust, state.faded, bite) if options.adaptive else state.damping
-    promise = _share(taken.promise, state.here)
+    promise = _share(taken.promise, state.point)
     stretch = _stretch(state, trial, taken) if taken.exact and options.adaptive else 1.0
     return (
         state._replace(
-            here=trial, damping=damping, momentum=taken.move, rejections=0, promise=promise, stretch=stretch
+            point=trial, damping=damping, momentum=taken.move, rejections=0, promise=promise, stretch=stretch
         ),
         step,
     )
@@ -335,7 +335,7 @@ def _stretch(state: State, trial: Measured, taken: Move) -> float:
     Far from the optimum all steps are too short by about the same factor, as probabilities saturate beyond what a
     quadratic model knows of. So the next one will be, too.
     """
-    before, after = (float(np.vdot(point.gradient, taken.move)) for point in (state.here, trial))
+    before, after = (float(np.vdot(point.gradient, taken.move)) for point in (state.point, trial))
     left = after / before if before != 0.0 else 0.0
     return min(max(state.stretch / (1.0 - left), 1.0), LONGEST) if SHORT < left < 1.0 else 1.0
 
@@ -358,15 +358,15 @@ def _reject(state: State, step: Step, options: DescentOptions, bite: float) -> t
     ), step
 
 
-def _ending(here: Measured, problem: DescentProblem, options: DescentOptions, step: Step, *, rose: bool) -> Step:
+def _ending(point: Measured, problem: DescentProblem, options: DescentOptions, step: Step, *, rose: bool) -> Step:
     """Say what a descent that can or may not go on has come to: perhaps the optimum, unnoticed so far."""
-    if not options.penalised and is_separated(here):
+    if not options.penalised and is_separated(point):
         return step._replace(outcome=Outcome.separable)
     if rose:
         return step._replace(outcome=Outcome.diverged)
-    decrement = problem.certificate(here).decrement
-    if decrement <= options.tol * here.loss:
+    decrement = problem.certificate(point).decrement
+    if decrement <= options.tol * point.loss:
         outcome = Outcome.converged
     else:
         outcome = Outcome.exhausted if step.outcome is Outcome.running else step.outcome
-    return step._replace(outcome=outcome, decrement=decrement / here.weight)
+    return step._replace(outcome=outcome, decrement=decrement / point.weight)

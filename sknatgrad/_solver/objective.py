@@ -91,9 +91,9 @@ class Objective:
         """Measure θ, or zero if that has the lower loss: far out, where F has vanished, no step leads back."""
         at_zero = np.log(max(theta.shape[0], BINARY)) * (1.0 + ROUNDING)
         with np.errstate(over="ignore", invalid="ignore"):
-            here = self.measure(theta)
+            point = self.measure(theta)
             zero = np.zeros_like(theta)
-            return here if here.loss <= here.weight * at_zero + self.prior.value(zero) else self.measure(zero)
+            return point if point.loss <= point.weight * at_zero + self.prior.value(zero) else self.measure(zero)
 
     def on_sample(self, source: RowSource, n_rows: int, accuracy: float) -> Objective:
         """Return the same objective as a sample of the rows, about so many, estimates it.

@@ -74,9 +74,9 @@ def learn(batch: Objective, theta: Array, options: DescentOptions) -> tuple[Quad
     # a fit to all rows is off by about qd / 2 nats
     enough = SHARE_OF_ERROR * theta.size / 2.0 / start.loss if start.loss > 0.0 else 0.0
     for state, last in descend(problem, start, options._replace(tol=max(options.tol, enough))):
-        here, step = state.here, last
+        point, step = state.point, last
     # without the prior, which is no row's
-    information: Any = here.information
+    information: Any = point.information
     return QuadraticApproximation(
-        here.theta, here.gradient - batch.prior._replace(quadratic=None).gradient(here.theta), information
+        point.theta, point.gradient - batch.prior._replace(quadratic=None).gradient(point.theta), information
     ), step

@@ -34,5 +34,5 @@ def warm_up(objective: Objective, options: DescentOptions) -> tuple[Array, Desce
         level = objective.on_sample(source, n_rows, accuracy=tol)
         # as accurate as that: no last step is taken
         for last, _ in descend(level, level.begin(theta), options._replace(tol=tol, max_iter=MAX_STEPS)):
-            theta, options = last.here.theta, options._replace(damping=last.damping, scale=last.scale)
+            theta, options = last.point.theta, options._replace(damping=last.damping, scale=last.scale)
     return theta, options

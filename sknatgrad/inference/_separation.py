@@ -148,6 +148,6 @@ def _pairs(rows: Rows, weighty: Codes, n_columns: int, n_classes: int) -> tuple[
         # the index-th class that is not the row's own
         others = index + (codes <= index)
         for classes, sign in ((codes, 1.0), (others, -1.0)):
-            here = np.flatnonzero(classes > 0)
-            pairs[here, index, classes[here] - 1] += sign * design[here]
+            point = np.flatnonzero(classes > 0)
+            pairs[point, index, classes[point] - 1] += sign * design[point]
     return pairs.reshape(weighty.size * n_contrasts, -1), scale, means

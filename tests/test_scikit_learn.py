@@ -1,4 +1,4 @@
-"""In the company it will be used in: pipelines, searches, calibration, routing, copies and pickles."""
+"""With scikit-learn: pipelines, searches, calibration, routing, copies, pickles and attributes."""
 
 import pickle
 import re
@@ -8,12 +8,11 @@ import joblib
 import numpy as np
 import pytest
 import sklearn
-from problems import DATASETS, FISHERS
+from problems import FISHERS
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import BaggingClassifier
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
@@ -24,12 +23,6 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 import sknatgrad
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._estimator import documentation as _documented
-from sknatgrad._solver import plan as _strategy
-
-
-@pytest.fixture(scope="module")
-def iris():
-    return DATASETS["iris"](return_X_y=True)
 
 
 def test_pipeline(iris):
@@ -121,34 +114,6 @@ def test_sample_weight_is_routed(iris):
         np.testing.assert_allclose(routed["estimator"][0][-1].coef_, plain.coef_, rtol=1e-7)
         unweighted = clone(model).fit(StandardScaler().fit_transform(X[train]), y[train])
         assert abs(plain.coef_ - unweighted.coef_).max() > 1e-3
-
-
-def test_verbose_prints_a_line_an_iteration(iris, capsys):
-    X, y = iris
-    model = NaturalGradientLogisticRegression(verbose=1).fit(X, y)
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == model.n_iter_[0] + 1
-    assert all(line.startswith("[sknatgrad] ") for line in lines)
-    assert f"loss {model.loss_curve_[-1]:.9g} nats" in lines[-1]
-    NaturalGradientLogisticRegression(verbose=2).fit(X, y)
-    assert "[sknatgrad] metric 'true': dense\n" in capsys.readouterr().out
-    NaturalGradientLogisticRegression().fit(X, y)
-    assert not capsys.readouterr().out
-
-
-def test_verbose_says_matrix_free(iris, capsys, monkeypatch):
-    monkeypatch.setattr(_strategy, "DENSE_BUDGET_BYTES", 0)
-    NaturalGradientLogisticRegression(verbose=2).fit(*iris)
-    assert "metric 'true': conjugate gradients" in capsys.readouterr().out
-
-
-def test_verbose_shows_rejected_trials_at_two(capsys):
-    X, y = DATASETS["iris"](return_X_y=True)
-    parameters = {"fisher": "diagonal", "C": 100.0}
-    for verbose, shown in [(1, False), (2, True)]:
-        with pytest.warns(ConvergenceWarning):
-            NaturalGradientLogisticRegression(verbose=verbose, **parameters).fit(X, y)
-        assert ("rejected at damping" in capsys.readouterr().out) is shown
 
 
 def test_attributes_have_the_shapes_of_scikit_learn(iris):

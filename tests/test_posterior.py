@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from problems import as_kinds, fisher_by_outer_products, make_problem, probabilities
+from problems import as_kinds, coefficients, fisher_by_outer_products, fit_problem, make_problem, probabilities
 from scipy import integrate, stats
 from scipy.special import expit
 from sklearn.base import clone
@@ -21,12 +21,7 @@ METHODS = ["decision_function_std", "predict_proba_interval", "predict_proba_ave
 
 
 def fit(problem, C=1.0, **settings):
-    model = NaturalGradientLogisticRegression(C=C, store_covariance=True, **settings)
-    return model.fit(problem.X, problem.codes, sample_weight=problem.weight)
-
-
-def coefficients(model):
-    return np.column_stack([model.coef_, model.intercept_]) if model.fit_intercept else model.coef_
+    return fit_problem(problem, C, store_covariance=True, **settings)
 
 
 def by_brute_force(problem, model, C):

@@ -1,32 +1,22 @@
-"""Kinds of data, weights, class weights, labels and warm starts."""
+"""What fit accepts: layouts, containers, types, labels, weights and warm starts."""
 
-import tracemalloc
 import warnings
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from problems import DATASETS, FISHERS, as_kinds, random_text
+from problems import DATASETS, FISHERS, as_kinds, counts
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning, fisher_information
+from sknatgrad import NaturalGradientLogisticRegression, fisher_information
 from sknatgrad._inputs.checks import encode
 from sknatgrad._rows import memory
-from sknatgrad._rows.matrices import pick_rows
-from sknatgrad._rows.sampling import class_totals
 from sknatgrad._solver import plan as _strategy
 
 KINDS = list(as_kinds(np.eye(2)))
-
-
-def counts(n_classes=3, n_rows=90, seed=0):
-    """Small whole numbers, half of them zero, that every type of array can hold."""
-    rng = np.random.default_rng(seed)
-    X = rng.poisson(0.8, size=(n_rows, 5)).astype(np.float64)
-    return X, (X[:, 0] + X[:, 1] + rng.integers(0, 3, n_rows)).astype(int) % n_classes
 
 
 def fit(X, y, sample_weight=None, **parameters):
@@ -69,43 +59,6 @@ def test_type_changes_nothing_but_the_type_of_coefficients(dtype, container):
     assert model.predict_log_proba(given).dtype == expected
     np.testing.assert_allclose(model.coef_, plain.coef_, rtol=1e-6 if expected is np.float32 else 1e-9)
     np.testing.assert_allclose(model.predict_proba(given).sum(axis=1), 1, rtol=4 * np.finfo(expected).eps)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32, bool])
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_no_converted_copy_of_the_whole(dtype, order):
-    rng = np.random.default_rng(0)
-    X = np.asarray(rng.integers(0, 2, size=(200_000, 40)), dtype=dtype, order=order)
-    y = rng.integers(0, 2, 200_000)
-    tracemalloc.start()
-    model = fit(X, y)
-    model.predict(X)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    # weights, codes and labels of n rows, and blocks; X in float64 would be 64 MB
-    assert peak < 24e6
-
-
-def test_float64_is_not_copied_in_either_order():
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, 200_000)
-    for order in ("C", "F"):
-        X = np.asarray(rng.normal(size=(200_000, 40)), order=order)
-        tracemalloc.start()
-        fit(X, y)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert peak < 24e6, order
-
-
-def test_sparse_is_never_densified():
-    X, _ = random_text(20_000, 3_000, 3)
-    y = np.random.default_rng(0).integers(0, 2, 20_000)
-    tracemalloc.start()
-    fit(X, y, fisher="diagonal", max_iter=200)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 20_000 * 3_000 * 8 / 40
 
 
 def test_duplicate_sparse_entries_count_as_their_sum():
@@ -321,26 +274,6 @@ def test_matrix_free_reaches_the_same_coefficients(fisher, n_classes, C, monkeyp
     np.testing.assert_allclose(free.coef_, direct.coef_, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("fisher", ["true", "empirical", "monte_carlo", "diagonal"])
-@pytest.mark.parametrize("C", [1.0, np.inf])
-def test_wide_text_fits_in_memory_proportional_to_its_entries(fisher, C):
-    """2,000 x 140,000: the dense metric would take 157 GB."""
-    X, word_weight = random_text(2_000, 140_000, 50)
-    noise = np.random.default_rng(1).normal(size=2_000)
-    y = (X @ word_weight + 0.3 * noise > 0).astype(int)
-    stored = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
-    vector = 8 * 140_001
-    tracemalloc.start()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SeparationWarning)
-        model = NaturalGradientLogisticRegression(fisher=fisher, C=C, random_state=0).fit(X, y)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert model.converged_ or np.isinf(C)
-    assert model.score(X, y) > 0.95
-    assert peak < 4 * stored + 20 * vector + 2 * _strategy.DIRECTION_BYTES
-
-
 def test_float32_answers_stay_finite():
     X, y = counts(3)
     model = fit(X.astype(np.float32), y)
@@ -399,31 +332,3 @@ def test_single_precision_data_give_the_same_probabilities(n_classes):
     double, single = fit(X, y), fit(X.astype(np.float32), y)
     np.testing.assert_allclose(single.predict_proba(X.astype(np.float32)), double.predict_proba(X), rtol=0, atol=1e-5)
     assert single.coef_.dtype == np.float32
-
-
-LAYOUTS = {
-    "C order": lambda X: X,
-    "Fortran order": np.asfortranarray,
-    "every other row": lambda X: np.repeat(X, 2, axis=0)[::2],
-    "every other column": lambda X: np.repeat(X, 2, axis=1)[:, ::2],
-    "sparse": sparse.csr_array,
-}
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_picked_rows_are_those_of_the_table(layout):
-    X, rows = counts()[0], np.array([3, 4, 80])
-    given = LAYOUTS[layout](X)
-    picked = pick_rows(given, rows)
-    np.testing.assert_array_equal(picked.toarray() if layout == "sparse" else picked, X[rows])
-    # whichever order is stored, a block of the sample is read as a block of the table is
-    assert layout != "Fortran order" or picked.flags.f_contiguous
-
-
-@pytest.mark.parametrize("n_classes", [2, 8, 9, 40])
-def test_class_totals(n_classes):
-    codes = (np.random.default_rng(0).integers(0, n_classes, size=500) ** 2 % n_classes).astype(np.uint8)
-    codes[0] = n_classes - 1
-    expected = [3.0 * np.sum(codes == k) for k in range(n_classes)]
-    np.testing.assert_array_equal(class_totals(codes, np.broadcast_to(3.0, 500)), expected)
-    np.testing.assert_array_equal(class_totals(codes, np.full(500, 3.0)), expected)

@@ -1,27 +1,20 @@
-"""Threads: the same bits whoever is faster, BLAS as it was found, errors where they belong."""
+"""Threads: equal bits at any number of threads, limits of BLAS restored, errors passed on."""
 
-import os
-import subprocess
-import sys
 import threading
 import time
 import warnings
+import weakref
 
 import numpy as np
 import pytest
-from problems import make_problem
+from problems import TIMEOUT, blas_threads, make_problem
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._rows import allocator as _allocator
 from sknatgrad._rows import memory
 from sknatgrad._rows.threads import Workers, single_threaded_blas
-
-
-def blas_threads():
-    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
 
 
 @pytest.fixture
@@ -184,77 +177,153 @@ def test_overflow_in_a_block_is_as_quiet_in_a_thread(small_blocks):
     assert not np.isfinite(measured.gradient).all() or not np.isfinite(measured.loss)
 
 
-@pytest.fixture
-def limits(monkeypatch):
-    """Takes note of what the allocator is told, in a process that is told to give memory back at once."""
-    told = []
-    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
-    monkeypatch.setattr(_allocator, "_mallopt", lambda: lambda parameter, value: told.append((parameter, value)))
-    return told
+@pytest.mark.parametrize("n_threads", [1, 2, 8])
+def test_groups_are_merged_in_order_whoever_is_first(n_threads):
+    """Words do not commute. Every other one waits until the one after it is done, where there is anyone to do it."""
+    done = [threading.Event() for _ in range(60)]
+
+    def work(item):
+        if n_threads > 1 and item % 4 == 0:
+            assert done[item + 1].wait(TIMEOUT)
+        done[item].set()
+        return f"{item} "
+
+    groups = [list(range(start, start + 10)) for start in range(0, 60, 10)]
+    # some without anything
+    groups[2:2] = [[]]
+    groups.append([])
+    with threadpool_limits(n_threads, user_api="blas"), Workers() as workers:
+        joined = workers.map_reduce_groups(work, str.__add__, iter([[], *groups]))
+    assert joined == "".join(f"{item} " for item in range(60))
+    assert all(event.is_set() for event in done)
 
 
-# M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-PATIENT, AS_TOLD = [(-1, 2**28), (-3, 2**25)], [(-1, 65536), (-3, 2**17)]
+@pytest.mark.parametrize("n_threads", [1, 2, 8])
+def test_a_group_is_read_while_the_one_before_is_worked_on_by_other_threads(n_threads):
+    together, point, elsewhere = threading.Barrier(2), threading.get_ident(), []
+
+    def groups():
+        for index in range(5):
+            if index:
+                together.wait(TIMEOUT)
+            assert threading.get_ident() == point
+            yield [index]
+
+    def work(item):
+        elsewhere.append(threading.get_ident())
+        if item < 4:
+            together.wait(TIMEOUT)
+        return [item]
+
+    with threadpool_limits(n_threads, user_api="blas"), Workers() as workers:
+        assert workers.map_reduce_groups(work, list.__add__, groups()) == list(range(5))
+    assert point not in elsewhere
 
 
-def test_the_allocator_is_patient_during_a_fit_and_as_it_was_told_afterwards(limits):
-    X, y = load_digits(return_X_y=True)
-    NaturalGradientLogisticRegression().fit(X, y)
-    assert limits == PATIENT + AS_TOLD
-    limits.clear()
-    with pytest.raises(ValueError, match="NaN"):
-        NaturalGradientLogisticRegression().fit(X * np.nan, y)
-    assert limits == PATIENT + AS_TOLD
+@pytest.mark.parametrize("n_threads", [1, 2, 8])
+def test_a_group_is_asked_for_only_when_the_one_before_the_last_is_done(n_threads):
+    done = []
+
+    def groups():
+        for index in range(6):
+            # two groups of 5 at most: the one that is read, and the one before
+            assert len(done) >= 5 * (index - 1)
+            yield [index] * 5
+
+    def work(item):
+        done.append(item)
+        return 1
+
+    with threadpool_limits(n_threads, user_api="blas"), Workers() as workers:
+        assert workers.map_reduce_groups(work, int.__add__, groups()) == 30
 
 
-def test_of_several_fits_the_last_to_end_restores_the_allocator(limits):
-    with Workers():
-        with Workers():
-            pass
-        assert limits == PATIENT
-    assert limits == PATIENT + AS_TOLD
+class Item:
+    """Something whose end can be seen."""
 
 
-def test_an_allocator_that_is_told_nothing_is_left_alone(limits, monkeypatch):
-    for value in (None, "", "soon"):
-        monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
-        if value is not None:
-            monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", value)
-        with Workers():
-            pass
-    assert not limits
+def test_a_thread_without_work_keeps_nothing_of_what_it_worked_on():
+    """Two threads meet over the first group; only one of them has anything to do with the second."""
+    together, of_first = threading.Barrier(2), []
+
+    def groups():
+        first = [Item(), Item()]
+        of_first.extend(weakref.ref(item) for item in first)
+        yield first
+        del first
+        yield [Item()]
+        assert [item() for item in of_first] == [None, None]
+        yield [Item()]
+
+    def work(item):
+        if any(each() is item for each in of_first):
+            together.wait(TIMEOUT)
+        return 1
+
+    with threadpool_limits(2, user_api="blas"), Workers() as workers:
+        assert workers.map_reduce_groups(work, int.__add__, groups()) == 4
 
 
-FAULTS = """
-import resource, threading
-import numpy as np
-from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._rows import allocator as _allocator
-if {alone}:
-    _allocator._told = lambda: False
-random = np.random.default_rng(0)
-X = random.normal(size=(200_000, 20))
-y = X[:, 0] + random.logistic(size=200_000) > 0
-def fit():
-    begin = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    NaturalGradientLogisticRegression().fit(X, y)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begin
-fit()
-print(fit())
-"""
+@pytest.mark.parametrize("n_threads", [1, 2, 8])
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+@pytest.mark.parametrize("where", ["reader", "function", "merge"])
+def test_an_error_anywhere_ends_the_pass(where, error, n_threads):
+    done = []
+
+    def groups():
+        for start in range(0, 1000, 10):
+            if where == "reader" and start == 30:
+                raise error
+            yield list(range(start, start + 10))
+
+    def work(item):
+        if where == "function" and item == 25:
+            raise error
+        done.append(item)
+        return item
+
+    def merge(left, right):
+        if where == "merge" and len(done) > 25:
+            raise error
+        return left + right
+
+    before = threading.active_count()
+    with threadpool_limits(n_threads, user_api="blas"):
+        blas = blas_threads()
+        with Workers() as workers:
+            with pytest.raises(error):
+                workers.map_reduce_groups(work, merge, groups())
+            assert len(done) < 100
+            # and the threads are as good as new
+            assert workers.map_reduce_groups(int, int.__add__, [[1, 2], [3]]) == 6
+            assert set(blas_threads()) == {1}
+        assert blas_threads() == blas
+    assert threading.active_count() == before
 
 
-@pytest.mark.skipif(_allocator._mallopt() is None, reason="there is no mallopt(3): memory is not glibc's")
-def test_a_process_that_is_told_to_give_memory_back_does_not_pay_for_it_block_by_block():
-    faults = []
-    for alone in (False, True):
-        done = subprocess.run(  # noqa: S603 - this very Python
-            [sys.executable, "-c", FAULTS.format(alone=alone)],
-            env={**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        faults.append(int(done.stdout))
-    patient, impatient = faults
-    assert patient < 0.2 * impatient
+def test_an_error_in_the_reader_waits_for_work_in_progress():
+    """Nothing goes on in the background when the error is seen."""
+    begun, over = threading.Event(), []
+
+    def groups():
+        yield [0]
+        begun.wait(TIMEOUT)
+        raise OSError
+
+    def work(item):
+        begun.set()
+        threading.Event().wait(0.05)
+        over.append(item)
+
+    with threadpool_limits(2, user_api="blas"), Workers() as workers:
+        with pytest.raises(OSError):  # noqa: PT011 - it has no words
+            workers.map_reduce_groups(work, lambda left, _: left, groups())
+        assert over == [0]
+
+
+def test_overflow_is_as_quiet_in_a_thread():
+    """What numpy does about overflow is kept by thread, and warnings are errors here."""
+    large = np.full(3, 1e300)
+    with threadpool_limits(2, user_api="blas"), Workers() as workers, np.errstate(over="ignore"):
+        products = workers.map_reduce_groups(lambda item: large * item, np.add, [[1e300], [1.0]])
+    assert np.isinf(products).all()

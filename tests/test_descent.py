@@ -1,4 +1,4 @@
-"""The step: the textbook algorithm to the letter, and what 'auto' promises."""
+"""The descent: the textbook algorithm at a fixed learning rate, and the guarantees of learning_rate='auto'."""
 
 import warnings
 from itertools import pairwise
@@ -206,9 +206,9 @@ def test_rejected_trials_tighten_the_damping_and_leave_no_trace():
     assert rejected
     for (before, _), (after, step) in pairwise(turns):
         if not step.accepted:
-            assert after.here is before.here
+            assert after.point is before.point
             assert after.damping > before.damping
-            assert step.loss == before.here.loss / before.here.weight
+            assert step.loss == before.point.loss / before.point.weight
 
 
 def test_no_way_down_is_said():
@@ -310,7 +310,7 @@ def test_fixed_step_near_the_optimum_is_noticed():
     objective, asked = problem.objective("identity", C=np.inf), []
 
     class Counting:
-        prior = objective.prior_precision
+        prior_precision = objective.prior_precision
         measure, products = staticmethod(objective.measure), staticmethod(objective.products)
         direction = staticmethod(objective.direction)
         direct, accuracy = objective.direct, objective.accuracy
@@ -336,12 +336,12 @@ def test_a_rejected_step_leaves_memory_of_how_little_damping_was_needed():
 def test_trial_point_that_overflows_is_rejected():
     problem = make_problem(2)
     objective = problem.objective("true")
-    here = objective.measure(problem.theta)
-    lower = here._replace(loss=0.5 * here.loss)
+    point = objective.measure(problem.theta)
+    lower = point._replace(loss=0.5 * point.loss)
     scale = np.ones(problem.theta.shape[1])
-    assert is_accepted(here, lower, 1.0, scale)
-    assert not is_accepted(here, lower._replace(gradient=np.full_like(here.gradient, np.nan)), 1.0, scale)
-    assert not is_accepted(here, here._replace(loss=np.inf), 1.0, scale)
+    assert is_accepted(point, lower, 1.0, scale)
+    assert not is_accepted(point, lower._replace(gradient=np.full_like(point.gradient, np.nan)), 1.0, scale)
+    assert not is_accepted(point, point._replace(loss=np.inf), 1.0, scale)
 
 
 @pytest.mark.parametrize(
@@ -350,12 +350,12 @@ def test_trial_point_that_overflows_is_rejected():
 def test_steps_that_end_too_early_make_the_next_one_longer(left, factor):
     """By the secant through the slopes at both ends, where that says 11 % or more, and at most twice."""
     problem = make_problem(2)
-    here = problem.objective("true").measure(problem.theta)
-    trial = here._replace(gradient=left * here.gradient)
-    taken = Move(-here.gradient, here.gradient, 1.0, 1.0, 1.0)
-    assert _stretch(State(here, 0.0), trial, taken) == pytest.approx(factor)
+    point = problem.objective("true").measure(problem.theta)
+    trial = point._replace(gradient=left * point.gradient)
+    taken = Move(-point.gradient, point.gradient, 1.0, 1.0, 1.0)
+    assert _stretch(State(point, 0.0), trial, taken) == pytest.approx(factor)
     # a step that was twice as long already, and still too short
-    longer = _stretch(State(here, 0.0, stretch=1.1), trial, taken)
+    longer = _stretch(State(point, 0.0, stretch=1.1), trial, taken)
     assert longer == pytest.approx(min(1.1 * factor, 2.0) if factor > 1 else 1.0)
 
 

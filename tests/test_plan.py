@@ -1,4 +1,4 @@
-"""Every decision, forced to either side, ends at the same coefficients; and the costs order as they should."""
+"""The plan of a fit: either side of each decision ends at the same coefficients, and costs are ordered."""
 
 import numpy as np
 import pytest
@@ -9,9 +9,7 @@ from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._solver import newton_cg as _refine
 from sknatgrad._solver import objective as _objective
 from sknatgrad._solver import plan as _strategy
-from sknatgrad._solver.newton_cg import Preconditioner
-from sknatgrad._solver.objective import Objective
-from sknatgrad._solver.plan import Offer, Shape, plan
+from sknatgrad._solver.plan import Shape, plan
 
 
 def raw_table(n_classes, n_rows=3000, seed=0):
@@ -249,44 +247,6 @@ def test_steps_of_limited_length_do_not_leap_to_a_sample(monkeypatch):
     assert max(model.kl_curve_) <= 0.01 * (1 + 1e-12)
     force(monkeypatch, _strategy, **SAMPLED)
     assert NaturalGradientLogisticRegression().fit(X, y).loss_curve_[0] < 0.6
-
-
-def test_an_offer_is_taken_only_when_the_rate_shows_the_need():
-    known = Preconditioner(offers=[Offer("true", "a matrix", 20.0)])
-    goal = 1e-17
-    # a tenth a product, 17 to go: not worth 20
-    assert not known.too_slow(count=10, first=1.0, size=1e-10, goal=goal)
-    # 0.9 a product: 370 to go
-    assert known.too_slow(count=10, first=1.0, size=0.9**10, goal=goal)
-    # the same, but nothing is known yet
-    assert not known.too_slow(count=2, first=1.0, size=0.9**2, goal=goal)
-    # or nothing has been spent yet, in terms of the price
-    assert not Preconditioner(offers=[Offer("true", "a matrix", 1000.0)]).too_slow(
-        count=10, first=1.0, size=0.99, goal=goal
-    )
-    known.buy()
-    assert known.structure == "true"
-    assert not known.too_slow(count=10, first=1.0, size=1.0, goal=goal)
-
-
-def test_correlated_classes_buy_a_kronecker_factor(monkeypatch):
-    """The diagonal takes hundreds of products on these; the fit is to notice."""
-    built = []
-    build = Objective._build
-    monkeypatch.setattr(
-        Objective,
-        "_build",
-        lambda self, scores, structure, **how: (
-            built.append(structure.__name__) or build(self, scores, structure, **how)
-        ),
-    )
-    rng = np.random.default_rng(0)
-    hidden = rng.normal(size=(4000, 60))
-    X = (hidden * np.geomspace(1, 1e-2, 60)) @ np.linalg.qr(rng.normal(size=(60, 60)))[0]
-    logits = hidden @ rng.normal(size=(60, 12)) / 4
-    y = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
-    assert NaturalGradientLogisticRegression().fit(X, y).converged_
-    assert "KroneckerInformation" in built
 
 
 def test_verbose_says_what_was_chosen_and_why(capsys):

@@ -1,11 +1,10 @@
-"""Conjugate gradients, on matrices whose answer is known."""
+"""Conjugate gradients, on matrices whose solution is known."""
 
 import numpy as np
 import pytest
 
 from sknatgrad._model.information import DiagonalInformation
 from sknatgrad._solver.conjugate_gradients import Basis, Remembering, conjugate_gradients
-from sknatgrad._solver.newton_cg import TELLING, Preconditioner
 
 
 def problem(values, shape=(2, 3), seed=0):
@@ -148,15 +147,3 @@ def test_what_is_remembered_is_exact_along_its_directions():
         krylov.append(product(krylov[-1]))
     for vector in krylov:
         np.testing.assert_allclose(memory.solve(0.5 * product(vector)), vector, rtol=1e-6)
-
-
-def test_only_long_solves_are_remembered():
-    known = Preconditioner(rows=4)
-    metric = DiagonalInformation(np.ones((1, 6))).precision(np.zeros(6))
-    known.basis(6).add(np.ones(6), np.ones(6), 6.0)
-    known.remember(TELLING - 1, 1.0)
-    assert known.remembering(metric, 1.0) is metric
-    known.remember(TELLING, 1.0)
-    assert known.remembering(metric, 0.5).shrunk == 0.5
-    # at a loss of zero nothing is known of how the matrix has changed
-    assert known.remembering(metric, 0.0) is metric

@@ -1,0 +1,80 @@
+"""Fixtures that several test modules use."""
+
+import pytest
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.model_selection import train_test_split
+from threadpoolctl import threadpool_limits
+
+from sknatgrad._estimator import fit_batches as _batches
+from sknatgrad._rows import memory
+
+# failed assertions in helpers then show the values that they compared
+pytest.register_assert_rewrite("problems")
+
+
+@pytest.fixture(scope="module")
+def cancer():
+    return load_breast_cancer(return_X_y=True)
+
+
+@pytest.fixture(scope="module")
+def iris():
+    return load_iris(return_X_y=True)
+
+
+@pytest.fixture(scope="module")
+def wine():
+    return train_test_split(*load_wine(return_X_y=True), random_state=0)
+
+
+@pytest.fixture
+def spector():
+    """Two classes: the data of Spector and Mazzeo (1980) in statsmodels."""
+    import statsmodels.api as sm  # noqa: PLC0415 - only the tests of inference load it
+
+    return sm.datasets.spector.load_pandas()
+
+
+@pytest.fixture
+def anes():
+    """Seven classes: the data of the American National Election Studies of 1996 in statsmodels."""
+    import statsmodels.api as sm  # noqa: PLC0415 - only the tests of inference load it
+
+    return sm.datasets.anes96.load_pandas()
+
+
+@pytest.fixture
+def set_capacity(monkeypatch):
+    """Set how many values of X the first pass of fit_batches keeps."""
+
+    def values(n_values):
+        monkeypatch.setattr(_batches, "SAMPLE_BYTES", 8 * n_values)
+
+    return values
+
+
+@pytest.fixture
+def small_capacity(set_capacity):
+    """Keep so few rows that batches are read again in every pass."""
+    set_capacity(2000)
+
+
+@pytest.fixture
+def shared_blocks(monkeypatch):
+    """Divide the rows into several blocks of a few thousand, for two threads."""
+    monkeypatch.setattr(memory, "BLOCK_BYTES", 1)
+    with threadpool_limits(2, user_api="blas"):
+        yield
+
+
+@pytest.fixture
+def closed_figures():
+    """Draw every figure, which must not warn, and close it."""
+    import matplotlib as mpl  # noqa: PLC0415 - only the tests of plots load it
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - only the tests of plots load it
+
+    mpl.use("Agg")
+    yield
+    for number in plt.get_fignums():
+        plt.figure(number).canvas.draw()
+    plt.close("all")
