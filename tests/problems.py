@@ -59,7 +59,7 @@ class Problem(NamedTuple):
 
     @property
     def design(self):
-        """X with its column of ones, if theta has a place for it."""
+        """X, with a column of ones if theta has an intercept."""
         if self.theta.shape[1] == self.X.shape[1]:
             return self.X
         return np.column_stack([self.X, np.ones(len(self.X))])
@@ -82,7 +82,7 @@ def walk(landscape, theta, rule):
 
 
 def make_problem(n_classes, *, n_rows=40, n_features=3, intercept=True, seed=0, zero_weights=True):
-    """Overlapping classes, uneven weights (some zero), a random point to measure at."""
+    """Overlapping classes, uneven weights of which some are zero, and random coefficients."""
     rng = np.random.default_rng(seed)
     codes = rng.permutation(np.arange(n_rows) % n_classes)
     X = rng.normal(size=(n_rows, n_features)) + 0.5 * rng.normal(size=(n_classes, n_features))[codes]
@@ -97,7 +97,7 @@ def make_problem(n_classes, *, n_rows=40, n_features=3, intercept=True, seed=0, 
 
 
 def probabilities(logits):
-    """(m, K) probabilities of (m, q) logits, the plain way."""
+    """(m, K) probabilities of (m, q) logits, by the definition."""
     full = np.hstack([np.zeros_like(logits), logits]) if logits.shape[1] == 1 else logits
     odds = np.exp(full - full.max(axis=1, keepdims=True))
     return odds / odds.sum(axis=1, keepdims=True)
@@ -126,7 +126,7 @@ def fisher_by_outer_products(design, codes, weight, theta, labels="model"):
 
 
 def as_kinds(X):
-    """The same numbers in every layout and container of arrays that `fit` takes."""
+    """The same values in every layout and container of arrays that `fit` accepts."""
     rows, columns = X.shape
     wide = sparse.csr_array(X)
     wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
@@ -145,10 +145,10 @@ def as_kinds(X):
 
 
 def gain_left(X, y, model, C, sample_weight=None, n_steps=8):
-    """What Newton steps by orthogonal least squares can still gain on a fitted model, relative to its objective.
+    """The decrease of the objective that Newton steps by orthogonal least squares find from a fit, relative to it.
 
     The steps are solved on the square root of F + Λ, (n K + p) rows, so they see columns that are collinear to 1e-8
-    of their size, of which the matrix F itself knows nothing any more.
+    of their size, which the matrix F itself no longer represents.
     """
     codes = np.searchsorted(model.classes_, y)
     weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight)
@@ -202,7 +202,7 @@ def _least_squares_step(design, codes, weight, theta, prior):
 
 
 def random_text(n_rows, n_words, words_a_row, seed=0):
-    """A CSR matrix of a few random words a row, and weights of the words; costs what it stores."""
+    """A CSR matrix of a few random words a row, and weights of the words; no dense array of its shape is made."""
     rng = np.random.default_rng(seed)
     words = rng.integers(0, n_words, size=n_rows * words_a_row)
     X = sparse.csr_matrix(

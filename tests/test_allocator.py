@@ -15,7 +15,7 @@ from sknatgrad._rows.threads import Workers
 
 @pytest.fixture
 def limits(monkeypatch):
-    """Takes note of what the allocator is told, in a process that is told to give memory back at once."""
+    """Record the calls of mallopt, with an environment that returns freed memory to the system early."""
     told = []
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
     monkeypatch.setattr(_allocator, "_mallopt", lambda: lambda parameter, value: told.append((parameter, value)))

@@ -36,7 +36,7 @@ def test_batches_are_read_in_the_thread_that_asked_for_the_fit(small_capacity):
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_a_batch_is_read_while_the_one_before_is_worked_on(n_threads, small_capacity, monkeypatch):
-    """The reader waits for the work to have begun, and the work for the reader to be about the next batch."""
+    """The reader waits until the work has begun, and the work until the reader is at the next batch."""
     passes, met, together = count(1), [], threading.Barrier(2)
 
     def meet(who):
@@ -64,7 +64,7 @@ def test_a_batch_is_read_while_the_one_before_is_worked_on(n_threads, small_capa
 
 
 class Watched(np.ndarray):
-    """Rows whose end can be waited for."""
+    """An array that a finalizer can watch."""
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])

@@ -92,7 +92,7 @@ def test_tight_rungs_alone_say_nothing_of_wide_gaps():
 
 
 def entry(name, seconds):
-    """A contestant that reached the best objective after so long, or ran into the limit."""
+    """A contestant that reached the best objective after `seconds`, or the time limit before it."""
     if seconds is None:
         return Entry(name, rungs=[RungRecord("r", failure="longer than 8 s", timed_out=True)])
     return Entry(name, rungs=[rung("r", [seconds], 1.0)])
@@ -112,8 +112,8 @@ def test_few_rungs_of_a_ladder_are_its_tightest_and_some_below():
 def test_intervals_cover_as_often_as_they_say(scenario, n_classes):
     """A short run of `benchmarks.coverage`; the full one is in docs/inference.md.
 
-    Coefficients together have a standard error of about 0.5 % in 400 repetitions, one alone of 1.1 %. Intervals by the
-    model fail where weights, or rows, are not what they seem.
+    Coefficients together have a standard error of about 0.5 % in 400 repetitions, one alone of 1.1 %. Intervals that
+    trust the model fail where the weights are no frequencies or the rows are repeated.
     """
     fails = scenario.name in {"classes sampled unevenly", "weights of no meaning", "rows four times"}
     for label, held in covered(scenario, n_classes, 400).items():

@@ -19,7 +19,7 @@ def random_logits(n_logits, n_rows=30, seed=0):
 
 
 def pairs_of(scores):
-    """E[r rᵀ] of each row in full, (q, q, m), from its diagonal and what stands off it."""
+    """E[r rᵀ] of each row in full, (q, q, m), from its diagonal and its off-diagonal part."""
     sign, outer = scores.outer()
     pairs = sign * np.einsum("mk,ml->klm", outer, outer)
     k = np.arange(outer.shape[1])
@@ -154,6 +154,6 @@ def test_rounded_scores_are_the_same_in_single_precision(n_logits, expectation):
     applied = rounded.apply(move.astype(np.float32))
     assert applied.dtype == np.float32
     np.testing.assert_allclose(applied, scores.apply(move), rtol=1e-5, atol=1e-6)
-    # nothing that slows arithmetic down
+    # no subnormal numbers, which slow arithmetic down
     stored = rounded.outer()[1]
     assert not ((stored != 0) & (abs(stored) < np.finfo(np.float32).tiny)).any()

@@ -77,7 +77,7 @@ def test_stops_when_told_with_a_direction_of_descent(max_products):
 
 
 def test_metric_in_single_precision_leads_as_far():
-    """Its rounding makes it a little unsymmetric; conjugate gradients by the textbook stall on that at 1e-7."""
+    """Rounding makes it slightly unsymmetric; textbook conjugate gradients stall on that at 1e-7."""
     matrix, product, right = problem(np.geomspace(1e-4, 1.0, 6))
     inverse = np.linalg.inv(matrix + 1e-2 * np.diag(matrix.diagonal())).astype(np.float32)
 
@@ -91,7 +91,7 @@ def test_metric_in_single_precision_leads_as_far():
 
 
 def test_outliers_are_solved_once():
-    """As many products as eigenvalues; rounding alone brings the large ones back again and again."""
+    """As many products as eigenvalues; without re-orthogonalisation, rounding brings the large ones back repeatedly."""
     _, product, right = problem(np.append(np.linspace(1.0, 30.0, 15), [1e4, 1e6, 1e7]), shape=(3, 6))
     metric = DiagonalInformation(np.ones((3, 6))).precision(np.zeros(6))
     assert solve(product, right, metric, tolerance=1e-8).products <= 18
@@ -120,7 +120,7 @@ def remembered(product, right, metric, rows=32):
 
 @pytest.mark.parametrize("shrunk", [1.0, 0.03])
 def test_what_a_solve_has_found_out_helps_the_next_one(shrunk):
-    """Eight small eigenvalues: the first solve learns of them, the next one, of a smaller matrix, need not."""
+    """Eight small eigenvalues: the first solve finds their directions; the next, with a scaled matrix, uses them."""
     values = np.append(np.geomspace(1e-6, 1e-2, 8), np.linspace(0.8, 1.2, 52))
     _, product, right = problem(values, shape=(3, 20))
     metric = DiagonalInformation(np.ones((3, 20))).precision(np.zeros(20))

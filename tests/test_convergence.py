@@ -31,7 +31,7 @@ def objective(X, y, model, C):
 def oracle(name, C):
     X, y = DATASETS[name](return_X_y=True)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        # it complains of its own rounding at this tolerance
+        # it warns of its rounding at this tolerance
         warnings.simplefilter("ignore")
         reference = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-12, max_iter=10_000).fit(X, y)
     return objective(X, y, reference, C)
@@ -99,7 +99,7 @@ def test_coefficients_are_those_of_scikit_learn(fisher, C):
 
 
 def nearly_singular(kind):
-    """Tables beyond what a Gram matrix in float64 can tell apart, as far as its gradient still can.
+    """Tables that are singular to a Gram matrix in float64, but not to its gradient.
 
     A difference of columns of relative size eps has curvature eps² and a gradient that rounds at 64 times 2e-16 of the
     loss's root: a gap of ½ (1.4e-14 / eps)², 1e-10 at eps = 1e-9 but 1e-8 at 1e-10, hides in that rounding.
@@ -173,7 +173,7 @@ def test_true_converges_for_hardly_any_penalty(name, degree, C):
 @pytest.mark.parametrize("fisher", ["diagonal", "identity", "true", "kronecker"])
 @pytest.mark.parametrize("C", [1.0, np.inf])
 def test_certificate_by_conjugate_gradients(fisher, C, monkeypatch):
-    """A column of scale 1e-12, which the identity metric never moves and may not declare done."""
+    """A column of scale 1e-12, whose coefficient the identity metric never moves: it must not report convergence."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 4))
     y = (X[:, 0] + X[:, 3] + 2 * rng.logistic(size=300) > 0).astype(int)

@@ -30,7 +30,7 @@ def test_conjugate_gradients_go_to_the_chunks(monkeypatch):
 
 
 def test_an_iteration_is_one_pass_over_the_blocks(monkeypatch):
-    """Beside the survey and the start; this small, no sample is drawn first."""
+    """Besides the first pass and the start; with so few rows, no sample is drawn first."""
     X, y, _ = raw_rows()
     seen = []
 
@@ -53,7 +53,7 @@ def test_a_sample_first_saves_passes(monkeypatch):
 
 
 def sampled(y, n_rows, rows, weight=None, factors=None):
-    """What comes of asking for so many rows; X holds the index of each."""
+    """A sample of `n_rows` rows, where X holds the index of each row."""
     X = np.arange(float(len(y)))[:, None]
     dX, dy = in_chunks(X, y, rows=rows)
     model = DaskNaturalGradientLogisticRegression()
@@ -180,7 +180,7 @@ def test_a_prior_is_the_same_as_in_memory(n_classes):
 
 
 def test_at_the_default_tolerance_many_columns_agree_as_far_as_it_says():
-    """What is left is at most the share tol of the loss, on both sides; coefficients may differ by what that allows."""
+    """Both losses are within the share tol of the optimum; the coefficients may differ by as much as that allows."""
     random = np.random.default_rng(0)
     X = random.normal(size=(30_000, 60))
     y = (X @ random.normal(size=60) / 8.0 + random.logistic(size=30_000) > 0).astype(int)
@@ -190,7 +190,7 @@ def test_at_the_default_tolerance_many_columns_agree_as_far_as_it_says():
     assert model.converged_
     left = model.tol * best.loss_curve_[-1]
     assert model.loss_curve_[-1] - best.loss_curve_[-1] <= left
-    # two points from which no more is left are so far apart in the metric, nats a row
+    # two points with at most so much left are at most four times as far apart in the metric, in nats a row
     logits = model.decision_function(X) - expected.decision_function(X)
     proba = best.predict_proba(X)
     apart = 0.5 * (proba.prod(axis=1) * logits**2).mean()

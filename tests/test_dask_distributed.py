@@ -19,7 +19,7 @@ from sknatgrad.dask import DaskNaturalGradientLogisticRegression
 @pytest.fixture(scope="module")
 def cluster():
     with warnings.catch_warnings():
-        # sockets that it leaves to the collector of garbage
+        # sockets that it leaves to the garbage collector
         warnings.simplefilter("ignore", ResourceWarning)
         with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
             yield cluster

@@ -118,7 +118,7 @@ def test_a_collection_whose_rows_change_in_mid_fit_is_refused():
 
     for rows in (2_400, 0):
         calls.clear()
-        # both change together, as those of a file that is written to
+        # X and y change together, as in a file that is written meanwhile
         with dask.config.set(scheduler="synchronous"):
             lost = in_chunks(X)[0].map_blocks(changing(rows), dtype=float, meta=np.empty((0, 0)))
             labels = lost.map_blocks(lambda block: (block[:, 0] > 0).astype(int), dtype=int, drop_axis=1)

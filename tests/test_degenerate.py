@@ -172,14 +172,14 @@ def test_warm_start_from_other_units_starts_over():
 
 
 def test_many_more_columns_than_rows_without_penalty():
-    """The rank is that of the rows; the work should be too, and the answer the one of least norm."""
+    """The rank is the number of rows, and the solution the one of least norm."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 900))
     y = rng.integers(0, 2, 60)
     model = NaturalGradientLogisticRegression(C=np.inf, fit_intercept=False)
     with pytest.warns(SeparationWarning):
         model.fit(X, y)
-    # no part of the coefficients lies where no row does, in the units that make all columns alike
+    # in units that give all columns one scale, hardly any part of the coefficients lies outside the row space
     units = np.sqrt((X**2).mean(axis=0))
     outside = model.coef_[0] * units
     rows = X / units
@@ -245,7 +245,7 @@ def test_saturated_start_is_stalled_and_said():
 
 @pytest.mark.parametrize("rounding", range(4))
 def test_empirical_metric_is_damped_where_it_is_blind(rounding):
-    """Rows fitted almost perfectly have r² for r(1 - r): undamped, the path took 64 to 100 steps by mere rounding."""
+    """Rows fitted almost perfectly have r² for r(1 - r): undamped, 64 to 100 steps, depending on rounding alone."""
     centres = 10 * np.random.default_rng(0).normal(size=(4, 3))
     y = np.arange(60) % 4
     X = centres[y] + np.random.default_rng(1).normal(size=(60, 3))
@@ -283,7 +283,7 @@ def test_rows_that_alone_are_separated_are_said_to_be(n_classes, way, monkeypatc
         monkeypatch.setattr(_strategy, "WORTH_SAMPLING", 0)
         monkeypatch.setattr(_strategy, "ROWS_A_PARAMETER", 1)
     if way == "sparse":
-        # so many columns without entries that they are left out
+        # so many columns without entries that the fit drops them
         X = sparse.csr_array(np.column_stack([np.zeros((400, 3000)), X]))
     model = NaturalGradientLogisticRegression(C=np.inf, **settings)
     name = "x3002" if way == "sparse" else "x2"
@@ -305,7 +305,7 @@ def test_a_penalty_leaves_nothing_to_say():
 @pytest.mark.parametrize("tol", [1e-8, 1e-2])
 @pytest.mark.parametrize("seed", range(12))
 def test_nearly_separated_rows_are_not_called_separated(tol, seed):
-    """One row in the column is of the other class, or the noise is small: the optimum is far out, but there."""
+    """One row in the column is of the other class, or the noise is small: the optimum is far away, but finite."""
     rng = np.random.default_rng(seed)
     X, y = indicator_of_a_class(2, seed=seed)
     if seed % 2:
@@ -348,7 +348,7 @@ def test_a_step_is_about_separated_rows_where_they_alone_are_decided_and_moved()
     assert separates
     assert found.n_rows == 20
     assert found.columns(moved) == [1]
-    # rows that are not decided yet, and a step that is about others
+    # rows that are not yet separated, and a step that moves other rows
     assert reach_of(np.array([[1.0, 0.5, 0.0]]), moved)[0].n_rows == 0
     assert not reach_of(decided, moved + np.array([[0.2, 0.0, 0.2]]))[1]
     assert not reach_of(decided, 0.1 * moved)[1]

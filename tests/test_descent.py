@@ -30,7 +30,7 @@ def outer_sum(scores, X, weight):
 
 
 def plain_metric(fisher, X, codes, weight, p, drawn):
-    """The metric at probabilities p ``(n, K)``, in numpy's plainest words."""
+    """The metric at probabilities p ``(n, K)``, written out in numpy."""
     n_classes = p.shape[1]
     q = 1 if n_classes == 2 else n_classes
     score = [(p - np.eye(n_classes)[label])[:, -q:] for label in range(n_classes)]
@@ -84,7 +84,7 @@ def test_fixed_learning_rate_is_the_textbook_algorithm(fisher, n_classes, learni
         assert model.n_iter_ == n_steps
         expected = textbook(fisher, problem.X, problem.codes, problem.weight, n_classes, learning_rate, n_steps, seed)
         if n_classes > 2:
-            # the same member of the family of logits that predict alike
+            # of the coefficients with equal predictions, those that sum to zero over classes
             expected -= expected.mean(axis=0)
         np.testing.assert_allclose(model.coef_, expected, rtol=1e-9, atol=1e-9 * abs(expected).max())
 
@@ -170,7 +170,7 @@ def test_path_of_predictions_is_invariant(fisher, transform, name):
 
 @pytest.mark.parametrize("fisher", ["diagonal", "identity"])
 def test_other_metrics_are_not_invariant_to_mixing(fisher):
-    """What sets the natural gradient apart: the invariance above is not a property of every method."""
+    """The invariance above is a property of the natural gradient, not of every method."""
     X, y = DATASETS["breast_cancer"](return_X_y=True)
     X = StandardScaler().fit_transform(X)
     mixed = X @ np.random.default_rng(0).normal(size=(X.shape[1],) * 2)
@@ -188,7 +188,7 @@ def test_damping_adapts_only_under_auto():
 
 
 def test_rejected_trials_tighten_the_damping_and_leave_no_trace():
-    """A landscape that lies about its curvature makes every long step fail."""
+    """A problem that understates its curvature makes every long step fail."""
 
     class Optimist:
         def __init__(self, objective):
@@ -212,7 +212,7 @@ def test_rejected_trials_tighten_the_damping_and_leave_no_trace():
 
 
 def test_no_way_down_is_said():
-    """A landscape whose gradient points uphill: every trial fails, and the descent ends."""
+    """A problem whose gradient has the wrong sign: every trial fails, and the descent ends."""
 
     class Uphill:
         def __init__(self, objective):
@@ -305,7 +305,7 @@ def test_fixed_step_from_the_optimum_cannot_leave_it():
 
 
 def test_fixed_step_near_the_optimum_is_noticed():
-    """Overshooting steps promise a rise; the question whether it is done is still asked, and not at every step."""
+    """Overshooting steps have a negative predicted decrease; convergence is still tested, but not at every step."""
     problem = make_problem(2, n_rows=200)
     objective, asked = problem.objective("identity", C=np.inf), []
 

@@ -17,7 +17,7 @@ from sknatgrad.inference._separation import may_be_separable, separation
 
 
 def separated(n_classes, kind, seed=0):
-    """Random rows, some of which a direction separates."""
+    """Random rows that one direction separates, in part or completely."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(60, 3)) * [1e-3, 1.0, 1e3]
     y = rng.integers(0, n_classes, size=60)
@@ -70,7 +70,7 @@ def test_the_curvature_at_an_optimum_never_rules_out_a_separation_that_there_is(
         possible = may_be_separable(totals.plain().fisher, totals.gram(), n_classes)
         assert possible or not separable
         found.append((separable, possible))
-    # both happen, and the cheap question settles some
+    # both cases occur, and the cheap test rules some out
     assert {(True, True), (False, False)} <= set(found)
 
 
@@ -115,7 +115,7 @@ def test_the_column_that_separates_is_named_first():
 
 
 def test_light_rows_are_separated_too():
-    """What is far is judged in units of the lightest row."""
+    """Distances are judged in units of the smallest weight."""
     X, y = separated(2, "quasi")
     weight = np.full(60, 1 / 60)
     model = LogisticRegression(C=np.inf, tol=1e-2).fit(X[:, [1, 3]], y, sample_weight=weight)
@@ -141,7 +141,7 @@ def test_collinear_columns_are_named_and_have_no_standard_error():
         result = infer_problem(doubled, model, "robust")
     assert len(caught) == 1
     assert np.isnan(result.standard_errors[:, [0, 3]]).all()
-    # what is determined is as without the twin
+    # the coefficients that are determined are those of a fit without the copy
     single = infer_problem(problem, fit_problem(problem), "robust")
     np.testing.assert_allclose(result.standard_errors[:, [1, 2, 4]], single.standard_errors[:, 1:], rtol=1e-6)
     assert result.effective_dof == 8.0
@@ -192,7 +192,7 @@ def test_inflation_is_what_simulated_statistics_show(share):
         model = NaturalGradientLogisticRegression(C=np.inf, fit_intercept=False).fit(X, y)
         with pytest.warns(InferenceWarning, match=f"high-dimensional theory expects .* at {share:.2f} columns"):
             squares.append(infer(model, X, y).z ** 2)
-    # of some thousand squares, which hang together a little
+    # the mean of a thousand or more squares, which are slightly correlated
     assert np.mean(squares) == pytest.approx(inflation(share), rel=0.12)
 
 

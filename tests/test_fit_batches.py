@@ -179,7 +179,7 @@ def test_boolean_labels(small_capacity):
 
 
 def test_words_of_many_classes_in_small_batches(small_capacity):
-    """A batch of as many classes as rows is not suspicious."""
+    """A batch may have as many classes as rows."""
     X, y = rows_of(30, n_rows=1500)
     assert_batches_like_fit(X, np.array([f"class {k}" for k in range(30)])[y], size=40)
 
@@ -306,7 +306,7 @@ def test_the_order_of_rows_changes_nothing(n_classes, name, small_capacity):
 
 @pytest.mark.parametrize("place", ["first", "last", "anywhere"])
 def test_a_rare_class_is_found_and_fitted(place, set_capacity):
-    """40 rows of 50,000, where fewer than two would be expected in reserve."""
+    """40 rows of 50,000, where a simple random sample would have fewer than two."""
     set_capacity(4 * 1500)
     X, y = rows_of(2, n_rows=50_000)
     random = np.random.default_rng(3)
@@ -356,7 +356,7 @@ def test_an_object_is_iterated_over_once_a_pass(small_capacity):
 
     class Opened(Folder):
         def __iter__(self):
-            """Begin a pass, which may be dear."""
+            """Begin a pass."""
             begun.append(1)
             return super().__iter__()
 

@@ -20,7 +20,7 @@ def always_the_same():
 
 
 def but(number, batch, from_pass=1):
-    """Return a reader of the batches, of which one is another from some pass on, or is left out."""
+    """Return a reader of the batches in which one is replaced or omitted, from some pass on."""
     passes = count(1)
 
     def read():
@@ -171,5 +171,5 @@ def test_what_the_reader_raises_comes_out_as_it_is(n_threads, in_pass, kind, sma
         assert blas_threads() == blas
     assert caught.value is error
     assert threading.active_count() == before
-    # and nothing stands in the way of another fit
+    # another fit then works
     assert_same_bits(model.fit_batches(BATCHES), model_of().fit_batches(BATCHES))

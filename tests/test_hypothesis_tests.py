@@ -39,7 +39,7 @@ def test_likelihood_ratio_and_wald_tests(spector):
     test = larger.wald_test(rows, [0.5, 1.0])
     assert test.statistic == pytest.approx(float(peer.statistic), rel=1e-8)
     assert test.p_value == pytest.approx(float(peer.pvalue), rel=1e-8)
-    # a hypothesis said twice is one
+    # a constraint that is given twice counts once
     assert larger.wald_test(np.vstack([rows, rows]), [0.5, 1.0, 0.5, 1.0]) == pytest.approx(test, rel=1e-8)
     assert larger.wald_test(["x0", "x1"]) == pytest.approx(larger.wald_test(np.eye(4)[:2]))
 
@@ -161,7 +161,7 @@ def test_score_test_is_that_of_the_efficient_scores(n_classes, kind, stored):
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_score_test_is_what_wald_and_likelihood_ratio_are_near(n_classes):
-    """The three agree to first order, where the further columns matter little."""
+    """The three agree to first order if the further columns have small effects."""
     problem = make_problem(n_classes, n_rows=4000, zero_weights=False)
     part = problem._replace(X=problem.X[:, :2])
     noise = np.random.default_rng(3).normal(size=(4000, 2))

@@ -271,7 +271,7 @@ def test_some_columns_are_solved_for_as_all_are(kind, n_classes, C):
         assert found.feature_names == ("(Intercept)", "x4", "x0")
         assert found.loglik == pytest.approx(whole.loglik)
         assert found.wald_test("x4").statistic == pytest.approx(whole.wald_test("x4").statistic, rel=1e-5)
-        # by a few random vectors
+        # estimated with a few random vectors
         assert found.effective_dof == pytest.approx(whole.effective_dof, abs=2.0 if C == 1.0 else 1e-9)
         assert [line.name for line in found.summary().tables[0][1]] == ["(Intercept)", "x4", "x0"]
         with pytest.raises(ValueError, match="call infer without features"):

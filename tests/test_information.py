@@ -19,7 +19,7 @@ PROBLEMS = [(n_classes, intercept) for n_classes in (2, 4) for intercept in (Tru
 
 
 def drawn_labels(problem, seed):
-    """The labels that a seed stands for: one uniform number a row, from Philox, against the cumulated probabilities."""
+    """The labels of a seed: one uniform number a row, from Philox, compared with the cumulative probabilities."""
     draw = np.random.Generator(np.random.Philox(seed)).random(len(problem.X))
     p = probabilities(problem.design @ problem.theta.T)
     if len(problem.theta) == 1:
@@ -198,7 +198,7 @@ def test_monte_carlo_tends_to_true_as_one_over_root_draws(n_classes):
 
 
 def fitted_at(problem, theta=None):
-    """An estimator that stands at a given point, as if fitted there."""
+    """An estimator with given coefficients, as if fitted."""
     n_classes = max(len(problem.theta), 2)
     model = NaturalGradientLogisticRegression(max_iter=1, fit_intercept=problem.theta.shape[1] > problem.X.shape[1])
     model.classes_ = np.arange(n_classes)
@@ -329,7 +329,7 @@ def test_class_blocks_are_those_of_the_true_information(C, n_features, monkeypat
     some = left_out.dense().reshape(q, d, q, d)
     for k in range(q):
         np.testing.assert_allclose(dense.reshape(q, d, q, d)[k, :, k, :], true[k, :, k, :], rtol=1e-12, atol=1e-12)
-        # what hardly counts hardly counts
+        # the negligible rows that are omitted change little
         np.testing.assert_allclose(some[k, :, k, :], true[k, :, k, :], rtol=1e-2, atol=1e-2)
     move = np.random.default_rng(1).normal(size=(q, d))
     np.testing.assert_allclose(information.matvec(move).ravel(), dense @ move.ravel(), rtol=1e-11, atol=1e-11)

@@ -169,7 +169,7 @@ def test_balanced_follows_scikit_learn():
         model = fit(X, y, sample_weight, class_weight="balanced")
         kept = slice(None) if sample_weight is None else sample_weight > 0
         reference = LogisticRegression(class_weight="balanced", tol=1e-12, max_iter=10_000)
-        # what is not weighted is as if it were not there
+        # rows of weight zero count as absent
         reference.fit(X[kept], y[kept], None if sample_weight is None else sample_weight[kept])
         repeated = X, y
         if sample_weight is not None:

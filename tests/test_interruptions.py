@@ -72,7 +72,7 @@ def test_of_steps_that_overshoot_the_best_iterate_is_not_the_last(cancer, monkey
 @pytest.mark.parametrize("fisher", ["true", "kronecker"])
 @pytest.mark.parametrize("nth", [1, 2])
 def test_ctrl_c_after_the_last_step_keeps_the_optimum(fisher, nth, cancer, monkeypatch):
-    """Wherever it comes in what follows the steps: nothing of that is there, rather than a part."""
+    """At any point after the last step: none of the later attributes is set, rather than some."""
     options = {"fisher": fisher, "store_covariance": True}
     whole = NaturalGradientLogisticRegression(**options).fit(*cancer)
     calls, kernel = [], MeasureKernel.__call__
@@ -91,7 +91,7 @@ def test_ctrl_c_after_the_last_step_keeps_the_optimum(fisher, nth, cancer, monke
     monkeypatch.setattr(NaturalGradientLogisticRegression, "_keep_information", begin)
     model = NaturalGradientLogisticRegression(**options, on_interrupt="keep")
     if nth == 2 and fisher == "true":
-        # one pass does for both
+        # one pass computes both
         assert np.array_equal(model.fit(*cancer).covariance_, whole.covariance_)
         return
     with pytest.warns(ConvergenceWarning, match="Interrupted after the last step") as caught:

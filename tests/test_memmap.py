@@ -89,7 +89,7 @@ def test_a_map_is_fitted_like_the_array(name, tmp_path, shared_blocks):
 
 @pytest.fixture
 def bytes_read(monkeypatch):
-    """Counts what is read from files."""
+    """Count the bytes that are read from files."""
     total, read = [0], os.preadv
 
     def counting(descriptor, buffers, offset):
@@ -375,7 +375,7 @@ def test_a_file_does_not_become_resident(tmp_path):
     assert not done.returncode, done.stderr
     fitted, touched = (int(word) for word in done.stdout.split())
     assert fitted < size / 3
-    # which shows that it would have been seen
+    # which shows that resident pages are counted
     assert touched > size / 2
 
 
@@ -406,6 +406,6 @@ def test_files_are_closed_when_the_fit_has_failed(tmp_path):
     os.truncate(tmp_path / "X", 8)
     with pytest.raises(ValueError, match="cut short"):
         model_of().fit(mapped, y)
-    # the error knew of the rows
+    # the traceback of the error refers to the rows
     gc.collect()
     assert len(list(DESCRIPTORS.iterdir())) == before

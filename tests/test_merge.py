@@ -43,7 +43,7 @@ def test_a_merger_is_the_optimum_of_the_sum_of_the_quadratics():
     prior = np.diag([2.0, 2.0, 2.0, 0.0])
     fishers = [np.linalg.inv(model.covariance_) - prior for model in models]
     thetas = [coefficients(model).ravel() for model in models]
-    # at its own optimum the loss of a model's rows has the gradient that its penalty has, turned round
+    # at its own optimum the loss of a model's rows has the gradient of its penalty with the opposite sign
     right = sum(fisher @ theta + prior @ theta for fisher, theta in zip(fishers, thetas, strict=True))
     expected = np.linalg.solve(sum(fishers) + prior, right)
     np.testing.assert_allclose(coefficients(merge(models)).ravel(), expected, rtol=1e-6)
@@ -70,7 +70,7 @@ def test_models_that_do_not_go_together_are_not_merged():
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("fisher", ["true", "empirical", "kronecker", "diagonal"])
 def test_one_step_on_the_rows_polishes_a_merged_model(n_classes, fisher):
-    """By the whole matrix it squares the error; by the others it helps, or is not taken."""
+    """With the whole matrix the step squares the error; with the others it helps, or is not taken."""
     random = np.random.default_rng(0)
     X = random.normal(size=(4_000, 5))
     theta = random.normal(size=(n_classes, 5))

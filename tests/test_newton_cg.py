@@ -28,7 +28,7 @@ def test_an_offer_is_taken_only_when_the_rate_shows_the_need():
 
 
 def test_correlated_classes_buy_a_kronecker_factor(monkeypatch):
-    """The diagonal takes hundreds of products on these; the fit is to notice."""
+    """With the diagonal these take hundreds of products, and the fit builds a better preconditioner."""
     built = []
     build = Objective._build
     monkeypatch.setattr(

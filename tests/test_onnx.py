@@ -16,7 +16,7 @@ from sknatgrad import NaturalGradientLogisticRegression
 
 
 def raw_table(n_classes):
-    """A year and an income as they come, and a share; columns that need float64."""
+    """A year and an income in raw units, and a share: columns that need float64."""
     rng = np.random.default_rng(3)
     X = np.c_[rng.integers(1950, 2025, 400), rng.lognormal(11.0, 0.8, 400), rng.uniform(size=400)]
     z = np.c_[(X[:, 0] - 1990.0) / 10.0, np.log(X[:, 1]) - 11.0, X[:, 2]]
@@ -42,7 +42,7 @@ class TestOnnx:
         self.register_converter = register_converter
 
     def answers(self, model, X, **options):
-        """What the graph of a model says of X."""
+        """The outputs of the graph of a model for X."""
         graph = self.skl2onnx.to_onnx(model, X[:1], options={"zipmap": False} | options)
         session = self.runtime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
         return session.run(None, {session.get_inputs()[0].name: X})
@@ -57,7 +57,7 @@ class TestOnnx:
         label, proba = self.answers(model, X)
         assert proba.dtype == dtype
         np.testing.assert_array_equal(label, model.predict(X))
-        # float64 within: of float32 no more is lost than by rounding what comes out
+        # the graph computes in float64, so float32 loses only the rounding of its outputs
         np.testing.assert_allclose(proba, model.predict_proba(X), rtol=0, atol=1e-12 if dtype == np.float64 else 1e-7)
 
     @pytest.mark.parametrize("dtype", [np.int64, bool])

@@ -212,7 +212,7 @@ def test_a_stream_can_be_pickled_and_goes_on():
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("fisher", ["true", "diagonal", "kronecker"])
 def test_intervals_after_a_stream(n_classes, fisher):
-    """Standard errors as after a fit, to a few percent; the diagonal knows nothing of how classes hang together."""
+    """Standard errors as after a fit, to a few percent; the diagonal omits the covariance between classes."""
     X, y = standard_rows(n_classes, n_rows=8000)
     model = partial_fits(NaturalGradientLogisticRegression(store_covariance=True, fisher=fisher), X, y)
     expected = NaturalGradientLogisticRegression(store_covariance=True).fit(X, y)

@@ -36,7 +36,7 @@ def test_models_stored_by_every_release_say_the_same(path):
     assert model.get_params().keys() == NaturalGradientLogisticRegression().get_params().keys()
     if "predict_proba_interval" in said:
         np.testing.assert_allclose(model.predict_proba_interval(few), said["predict_proba_interval"], rtol=1e-9)
-        # what the model remembers of its rows is still understood
+        # the quadratic that the model keeps of its rows still works
         again = model.partial_fit(X, np.array(expected["y"]))
         np.testing.assert_allclose(again.coef_, said["coef_ after the rows once more"], rtol=1e-6)
 

@@ -93,7 +93,7 @@ def test_the_order_of_rows_changes_nothing(strategy, order, n_classes, monkeypat
 
 
 def test_the_order_of_rows_changes_nothing_where_conjugate_gradients_are_slow(monkeypatch):
-    """No penalty, raw columns, the diagonal: rounding takes another way for each order and place in memory."""
+    """No penalty, raw columns, the diagonal: rounding differs for each order of the rows and each place in memory."""
     X, y = raw_table(2)
     force(monkeypatch, _strategy, **FREE)
     monkeypatch.setattr(_strategy, "_offers", lambda *_sizes, **_how: ())
@@ -137,7 +137,7 @@ def test_numbers_that_single_precision_cannot_hold(n_classes, monkeypatch):
 
 
 def test_products_in_single_precision_are_used_and_checked(monkeypatch):
-    """Each pass with rounded blocks is one that was meant to be; the last step is checked in double precision."""
+    """Most products use rounded blocks; the last step is checked in double precision."""
     seen = []
     kernel = _objective.FisherProductKernel.__call__
     monkeypatch.setattr(
@@ -204,7 +204,7 @@ def test_direct_where_a_matrix_is_cheap(case, iterative):
     ("case", "rounded"),
     [
         (Shape(5_000, 10, 785, 785, 4 * 785), True),  # many classes: bound by multiplications
-        (Shape(50_000, 10, 785, 785, 4 * 785), False),  # no room for a copy
+        (Shape(50_000, 10, 785, 785, 4 * 785), False),  # a copy would be too large
         (Shape(50_000, 10, 785, 785, 0.0), True),  # float32 already
         (Shape(20_000, 1, 1_001, 1_001, 4 * 1_001), False),  # bound by reading X
     ],
@@ -229,7 +229,7 @@ def test_samples_grow_up_to_a_share_of_the_rows():
     assert sizes[0] >= _strategy.ROWS_A_PARAMETER * 21
     assert plan("true", shape(20_000, 1, 1_001)).samples == ()  # 20 rows a parameter: no sample would do
     assert plan("true", shape(10**6, 1, 201)).samples == ()  # by conjugate gradients
-    assert plan("diagonal", shape(10**7, 1, 21)).samples == ()  # its own path is what people look at
+    assert plan("diagonal", shape(10**7, 1, 21)).samples == ()  # users look at the path of this metric itself
 
 
 def test_a_fixed_learning_rate_is_solved_exactly_from_zero():

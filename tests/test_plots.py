@@ -122,7 +122,7 @@ def linear(colour):
 
 
 def contrast(one, other):
-    """As WCAG 2 has it."""
+    """The contrast ratio of WCAG 2."""
     darker, lighter = sorted(np.array([0.2126, 0.7152, 0.0722]) @ linear(colour) for colour in (one, other))
     return (lighter + 0.05) / (darker + 0.05)
 

@@ -259,7 +259,7 @@ def test_nothing_is_known_of_rows_that_break_a_collinearity(n_classes, column):
     for method in ("probit", "monte_carlo"):
         averaged = model.predict_proba_averaged(other, method, n_draws=3)
         np.testing.assert_allclose(averaged, 1 / n_classes)
-    # a penalty knows of every row
+    # a penalty determines every direction
     penalised = fit(problem._replace(X=np.column_stack([problem.X, more])), 1.0)
     assert np.isfinite(penalised.decision_function_std(other)).all()
 
@@ -292,7 +292,7 @@ def test_so_many_rows_at_a_time(n_classes, monkeypatch):
 
 @pytest.mark.parametrize("method", ["decision_function_std", "predict_proba_interval", "predict_proba_averaged", "mc"])
 def test_many_rows_take_little_memory(method):
-    """A million rows: the answer, and 40 MiB of what is on the way; X takes 38 MiB."""
+    """A million rows: the result and 40 MiB of intermediate arrays; X takes 38 MiB."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(1_000_000, 5))
     y = (X[:1000] @ rng.normal(size=(5, 3)) + rng.gumbel(size=(1000, 3))).argmax(axis=1)
@@ -313,7 +313,7 @@ def test_many_rows_take_little_memory(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_so_do_several_classes(method):
-    """Each row has some thousand numbers on the way, all rows 440 MiB of them."""
+    """Each row has some thousand intermediate values, and all rows together 440 MiB."""
     problem = make_problem(20, n_rows=20_000, n_features=20)
     model = fit(problem._replace(X=problem.X[:2000], codes=problem.codes[:2000], weight=problem.weight[:2000]))
     tracemalloc.start()
@@ -327,7 +327,7 @@ def test_so_do_several_classes(method):
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_averages_forecast_better_after_few_rows(n_classes):
-    """Held-out log loss, over 60 samples of 30 rows; without a penalty worth the name."""
+    """Held-out log loss, over 60 samples of 30 rows; with a weak penalty."""
     rng = np.random.default_rng(0)
     gains = {"probit": [], "monte_carlo": []}
     for _ in range(60):

@@ -9,7 +9,7 @@ from sknatgrad._rows.sampling import LEAST_OF_A_CLASS
 
 
 def reserved(codes, room, size, weight=None, width=1):
-    """Let rows go by whose first value is their index; return the reserve, and what it keeps of them."""
+    """Add rows whose first value is their index; return the reservoir, and the indices that it keeps."""
     codes = np.asarray(codes)
     weight = np.ones(len(codes)) if weight is None else weight
     X = np.repeat(np.arange(len(codes), dtype=float)[:, None], width, axis=1)
@@ -43,7 +43,7 @@ def test_a_reserve_fills_its_room_by_half_and_no_more(room):
 
 
 def test_what_is_kept_of_common_classes_does_not_depend_on_the_batches():
-    """The rows with the smallest draws, one draw a row: of classes with more rows among them than each has at least."""
+    """Each row has one random number, and the rows with the smallest are kept, in classes above the minimum."""
     codes = np.random.default_rng(0).integers(0, 3, 20_000)
     draws = np.random.default_rng(0).random(20_000)
     kept = {size: reserved(codes, 1000, size)[1].tolist() for size in (50, 64, 1000, 20_000)}
@@ -60,7 +60,7 @@ def test_only_of_rare_classes_may_more_be_kept_with_other_batches():
         np.testing.assert_array_equal(rows[codes[rows] < 2], kept[1000][codes[kept[1000]] < 2])
         rare = rows[codes[rows] == 2]
         assert len(rare) >= LEAST_OF_A_CLASS
-    # the draws decide among them too
+    # the random numbers decide among them too
     smallest = kept[40_000][codes[kept[40_000]] == 2]
     assert all(set(smallest) <= set(rows) for rows in kept.values())
 

@@ -19,14 +19,14 @@ from sknatgrad._rows.threads import Workers, single_threaded_blas
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Many blocks of few rows, so that there is something to share."""
+    """Many blocks of few rows, so that several threads have work."""
     monkeypatch.setattr(memory, "BLOCK_BYTES", 1)
     monkeypatch.setattr(memory, "MIN_BLOCK_ROWS", 50)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 8])
 def test_results_are_merged_in_order_whoever_is_first(n_threads):
-    """Words do not commute: late or early, they come out as they went in."""
+    """Concatenation does not commute: the results are merged in the order of the items."""
     items = list(range(60))
     delays = np.random.default_rng(0).uniform(0, 2e-3, size=60)
 
@@ -95,7 +95,7 @@ def test_the_last_of_several_holders_puts_blas_back():
         with single_threaded_blas():
             other.start()
             inside.wait()
-        # the first is gone, the second still there
+        # the first holder has left, the second has not
         assert set(blas_threads()) == {1}
         leave.set()
         other.join()
@@ -137,12 +137,12 @@ def test_an_error_in_one_block_ends_the_pass(n_threads, error):
         with pytest.raises(error):
             workers.map_reduce(fail, int.__add__, list(range(1000)))
         assert len(done) < 100
-        # and the threads are as good as new
+        # the threads then work as before
         assert workers.map_reduce(int, int.__add__, list(range(10))) == 45
 
 
 def test_results_that_wait_for_a_slow_block_are_few():
-    """The first block takes long; the others may not all pile up behind it."""
+    """The first block takes long; only a few results may wait for it."""
     waiting, most = set(), []
 
     def work(item):
@@ -170,7 +170,7 @@ def test_threads_end_with_the_fit(small_blocks):
 
 
 def test_overflow_in_a_block_is_as_quiet_in_a_thread(small_blocks):
-    """What numpy does about overflow is kept by thread, and warnings are errors here."""
+    """numpy keeps its handling of overflow by thread, and warnings are errors in this suite."""
     problem = make_problem(2, n_rows=400)
     with threadpool_limits(4, user_api="blas"), np.errstate(over="ignore", invalid="ignore"):
         measured = problem.objective("true").measure(np.full(problem.theta.shape, 1e308))
@@ -179,7 +179,7 @@ def test_overflow_in_a_block_is_as_quiet_in_a_thread(small_blocks):
 
 @pytest.mark.parametrize("n_threads", [1, 2, 8])
 def test_groups_are_merged_in_order_whoever_is_first(n_threads):
-    """Words do not commute. Every other one waits until the one after it is done, where there is anyone to do it."""
+    """Concatenation does not commute. With more than one thread, some items wait until the one after them is done."""
     done = [threading.Event() for _ in range(60)]
 
     def work(item):
@@ -189,7 +189,7 @@ def test_groups_are_merged_in_order_whoever_is_first(n_threads):
         return f"{item} "
 
     groups = [list(range(start, start + 10)) for start in range(0, 60, 10)]
-    # some without anything
+    # two groups are empty
     groups[2:2] = [[]]
     groups.append([])
     with threadpool_limits(n_threads, user_api="blas"), Workers() as workers:
@@ -239,11 +239,11 @@ def test_a_group_is_asked_for_only_when_the_one_before_the_last_is_done(n_thread
 
 
 class Item:
-    """Something whose end can be seen."""
+    """An object that a weak reference can watch."""
 
 
 def test_a_thread_without_work_keeps_nothing_of_what_it_worked_on():
-    """Two threads meet over the first group; only one of them has anything to do with the second."""
+    """Two threads share the first group; only one of them has work in the second."""
     together, of_first = threading.Barrier(2), []
 
     def groups():
@@ -294,7 +294,7 @@ def test_an_error_anywhere_ends_the_pass(where, error, n_threads):
             with pytest.raises(error):
                 workers.map_reduce_groups(work, merge, groups())
             assert len(done) < 100
-            # and the threads are as good as new
+            # the threads then work as before
             assert workers.map_reduce_groups(int, int.__add__, [[1, 2], [3]]) == 6
             assert set(blas_threads()) == {1}
         assert blas_threads() == blas
@@ -302,7 +302,7 @@ def test_an_error_anywhere_ends_the_pass(where, error, n_threads):
 
 
 def test_an_error_in_the_reader_waits_for_work_in_progress():
-    """Nothing goes on in the background when the error is seen."""
+    """When the error is raised, no work continues in the background."""
     begun, over = threading.Event(), []
 
     def groups():
@@ -322,7 +322,7 @@ def test_an_error_in_the_reader_waits_for_work_in_progress():
 
 
 def test_overflow_is_as_quiet_in_a_thread():
-    """What numpy does about overflow is kept by thread, and warnings are errors here."""
+    """numpy keeps its handling of overflow by thread, and warnings are errors in this suite."""
     large = np.full(3, 1e300)
     with threadpool_limits(2, user_api="blas"), Workers() as workers, np.errstate(over="ignore"):
         products = workers.map_reduce_groups(lambda item: large * item, np.add, [[1e300], [1.0]])

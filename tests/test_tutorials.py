@@ -51,7 +51,7 @@ def run(page):
 
 @pytest.fixture
 def tables(monkeypatch):
-    """What the pages register is gone after the test."""
+    """Remove what the pages register after the test."""
     before = dict(_strategy.STRUCTURES)
     monkeypatch.setattr(_strategy, "expectation_of", _strategy.expectation_of)
     yield
