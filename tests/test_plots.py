@@ -89,9 +89,9 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
         (FisherEllipseDisplay.from_estimator, (model, X)),
         (RegularizationPathDisplay.from_estimator, (model, X, y)),
     ]:
-        with pytest.raises(ImportError, match=r"draws with matplotlib, .* 'sknatgrad\[plots\]'\.$"):
+        with pytest.raises(ImportError, match=r"needs matplotlib, .* 'sknatgrad\[plots\]'\.$"):
             make(*given)
-    with pytest.raises(ImportError, match=r"^ProbabilityIntervalDisplay.from_estimator draws"):
+    with pytest.raises(ImportError, match=r"^ProbabilityIntervalDisplay.from_estimator needs"):
         ProbabilityIntervalDisplay.from_estimator(model, X, feature="a")
 
 
@@ -235,7 +235,7 @@ def test_where_no_fit_has_converged_the_axis_says_so_and_the_least_point_is_left
     X, y = table(2)
     fits = [fit(X, y, fisher=fisher, max_iter=2) for fisher in ("diagonal", "identity")]
     display = LossCurveDisplay.from_estimators(fits)
-    assert display.ax_.get_ylabel() == "loss above the least of these\n[nats per unit of weight]"
+    assert display.ax_.get_ylabel() == "loss above the smallest loss\n[nats per unit of weight]"
     assert display.resolution_line_ is None
     least = min(display.optimum for _ in fits)
     for line, model in zip(display.lines_, fits, strict=True):
@@ -300,7 +300,7 @@ def test_seconds_are_those_of_the_fit():
     assert display.lines_[0].get_color() == "black"
     del model.time_curve_
     refuses(
-        r"^estimators holds 'ours', a NaturalG.* without time_curve_; .* or draw it against='iteration'\.$",
+        r"^estimators holds 'ours', a NaturalG.* without time_curve_; .* or pass against='iteration'\.$",
         LossCurveDisplay.from_estimators,
         {"ours": model},
         against="seconds",
@@ -324,21 +324,21 @@ def test_loss_curves_refuse_what_cannot_be_compared():
     one, other = fit(X, y), fit(X, y, C=10.0)
     make = LossCurveDisplay.from_estimators
     refuses(r"^against='epochs' is unknown; .*'iteration', 'seconds'", make, one, against="epochs")
-    refuses(r"^estimators is empty; pass one", make, [])
-    refuses(r"^estimators differ in C \(1.0, 10.0\), so that", make, [one, other])
+    refuses(r"^estimators is empty; pass at least one", make, [])
+    refuses(r"^estimators differ in C \(1.0, 10.0\), so they", make, [one, other])
     for optimum in (0.9, -np.inf, np.nan):
         refuses(
-            rf"^optimum={optimum} must be a finite number, no more than a .* reached, 0\.\d+;",
+            rf"^optimum={optimum} must be None or a finite number that is at most .* reached, 0\.\d+\.$",
             make,
             one,
             optimum=optimum,
         )
     refuses(r"^estimators differ in prior \(", make, [one, fit(X, y, prior=(1.0, 1.0))])
     refuses(r"^estimators holds 'Log.*', a Log.* without loss_curve_;", make, LogisticRegression().fit(X, y))
-    refuses(r"^estimators holds 'Pipe.* of a pipeline its last step", make, make_pipeline(clone(one)).fit(X, y))
+    refuses(r"^estimators holds 'Pipe.* of a pipeline pass its last step", make, make_pipeline(clone(one)).fit(X, y))
     refuses(r"is not fitted yet", make, clone(one), error=NotFittedError)
     flat = LossCurveDisplay(names=["a"], losses=[[0.5]], positions=[[0]], optimum=0.5, resolution=1e-12, reached=False)
-    refuses(r"^no curve has a finite loss above the least of them, so there is nothing to draw", flat.plot)
+    refuses(r"^no curve has a finite loss above the smallest loss, so there is nothing to draw", flat.plot)
     make([one, other], optimum=0.0)
 
 
@@ -449,7 +449,8 @@ def test_a_figure_that_cannot_be_drawn_is_refused():
         estimates=np.zeros((1, 800)), intervals=np.zeros((1, 800, 2)), feature_names=names, classes=["b"], reference="a"
     )
     refuses(
-        r"^the 800 columns would make a figure 2\d\d inches high, where 200 can be drawn; pass features", display.plot
+        r"^the 800 columns need a figure 2\d\d inches high, above the limit of 200; pass the columns .* as features",
+        display.plot,
     )
     display.plot(plt.subplots()[1])
 
@@ -555,18 +556,18 @@ def test_probability_refuses_what_it_cannot_draw():
     refuses(r"^feature holds True, ", make, model, X, feature=True)
     refuses(r"^at holds 'z', which", make, model, X, feature="a", at={"z": 1.0})
     refuses(r"^at is a list; it must be a dict", make, model, X, feature="a", at=[1.0, 2.0])
-    refuses(r"^at holds 'a', the feature that is drawn along", make, model, X, feature="a", at={0: 1.0})
+    refuses(r"^at holds 'a', the feature on the horizontal axis", make, model, X, feature="a", at={0: 1.0})
     refuses(r"^level=0 is no coverage", make, model, X, feature="a", level=0)
     refuses(r"^grid_resolution=1 must be 2 or more", make, model, X, feature="a", grid_resolution=1)
     refuses(r"^grid_resolution=2.5 must be an integer", make, model, X, feature="a", grid_resolution=2.5)
     refuses(r"^class_of_interest='dog' is not among", make, model, X, feature="a", class_of_interest="dog")
-    refuses(r"^feature 'a' is 1 in every row of X, so there is nothing", make, model, X.assign(a=1.0), feature="a")
+    refuses(r"^feature 'a' is 1 in every row of X, so it has no range", make, model, X.assign(a=1.0), feature="a")
     bare = NaturalGradientLogisticRegression().fit(X, y)
     refuses(r"has no covariance_, .* fit it with store_covariance=True", make, bare, X, feature="a")
-    refuses(r"^estimator is a LogisticRegression, which knows no", make, LogisticRegression().fit(X, y), X, feature="a")
+    refuses(r"^estimator is a LogisticRegression, which has no", make, LogisticRegression().fit(X, y), X, feature="a")
     refuses(r"^estimator is a KNeighborsClassifier, which is not", make, KNeighborsClassifier().fit(X, y), X, feature=0)
     empty = ProbabilityIntervalDisplay(grid=[], proba=[], interval=[], feature_name="a", classes=[])
-    refuses(r"^grid has 0 values and classes 0, so there is nothing to draw\.$", empty.plot)
+    refuses(r"^grid has 0 values and classes has 0, so there is nothing to draw; pass", empty.plot)
 
 
 # FisherEllipseDisplay
@@ -664,11 +665,11 @@ def test_ellipses_refuse_what_has_no_end_or_no_meaning():
     X["e"] = X["c"]
     model = NaturalGradientLogisticRegression().fit(X, y)
     make = FisherEllipseDisplay.from_estimator
-    without_end = r"^the metric 'true' does not determine the coefficients of \['%s', '%s'\], so that its"
+    without_end = r"^the metric 'true' does not determine the coefficients of \['%s', '%s'\], so its"
     refuses(without_end % ("c", "e"), make, model, X, features=("c", "e"), kinds="true")
     refuses(without_end % ("a", "b"), make, model, X, features=("a", "b"), kinds="true", others="free")
     make(model, X, features=("a", "b"), kinds="true")
-    refuses(r"^kinds is empty, so there is nothing to draw", make, model, X, kinds=[])
+    refuses(r"^kinds is empty; it must name", make, model, X, kinds=[])
     refuses(r"^kind=None is not a Fisher information", make, model, X, kinds=None)
     refuses(r"^kind='exact' is not a Fisher information", make, model, X, kinds="exact")
     refuses(r"^y=None, but kind='empirical' needs", make, model, X, kinds="empirical")
@@ -676,7 +677,7 @@ def test_ellipses_refuse_what_has_no_end_or_no_meaning():
     refuses(r"^features='a' must be two different columns", make, model, X, features="a")
     refuses(r"^features holds 6, which is neither .* from 0 to 5", make, model, X, features=(0, 6))
     for kl in (0.0, -1, np.inf, True, "small"):
-        refuses(r"^kl=.* is no distance; it must be a number of nats above 0", make, model, X, kl=kl)
+        refuses(r"^kl=.* is not a distance; it must be a number of nats above 0", make, model, X, kl=kl)
     refuses(r"^others='loose' is unknown; it must be one of \['fixed', 'free'\]", make, model, X, others="loose")
     refuses(r"^class_of_interest='dog' is not among", make, model, X, class_of_interest="dog")
     X, y = table(2)
@@ -741,7 +742,9 @@ def test_each_fit_of_a_path_begins_where_the_last_ended():
 def test_axes_that_do_not_suffice_are_refused_after_the_fit_that_tells_the_classes():
     _, ax = plt.subplots()
     Watched.started.clear()
-    message = r"^ax holds 1 Axes, but 3 classes are drawn, each into its own; pass as many, or a class_of_interest\.$"
+    message = (
+        r"^ax holds 1 Axes, but 3 classes are drawn, one in each; pass 3 Axes, or one class as class_of_interest\.$"
+    )
     refuses(message, RegularizationPathDisplay.from_estimator, Watched(), *table(3), ax=ax)
     assert len(Watched.started) == 1
 
@@ -781,17 +784,19 @@ def test_paths_refuse_what_they_cannot_draw():
     model = NaturalGradientLogisticRegression()
     make = RegularizationPathDisplay.from_estimator
     for Cs in ([1.0], [0.0, 1.0], [1.0, np.inf], [1.0, np.nan], []):
-        refuses(r"^Cs=\[.*\] must hold two values or more, each finite and above 0\.$", make, model, X, y, Cs=Cs)
+        refuses(
+            r"^Cs=\[.*\] must hold at least two different values, each finite and above 0\.$", make, model, X, y, Cs=Cs
+        )
     refuses(r"^estimator is a KNeighborsClassifier, which has no parameters C", make, KNeighborsClassifier(), X, y)
     refuses(r"^class_of_interest='dog' is not among", make, model, X, y, class_of_interest="dog")
     two = table(2)
     refuses(r"^class_of_interest='ant' has no coefficients of its own", make, model, *two, class_of_interest="ant")
     empty = RegularizationPathDisplay(Cs=[1, 2], coefs=np.empty((2, 1, 0)), feature_names=[], classes=[1])
-    refuses(r"^coefs has shape \(2, 1, 0\), so there is nothing to draw", empty.plot)
+    refuses(r"^coefs has shape \(2, 1, 0\), which is empty", empty.plot)
 
 
 def test_ax_must_be_axes():
     X, y = table(2)
-    message = r"^ax is a str; it must be one matplotlib Axes, or None for a figure of its own\.$"
+    message = r"^ax is a str; it must be a matplotlib Axes, or None for a new figure\.$"
     refuses(message, LossCurveDisplay.from_estimators, fit(X, y), ax="here")
     refuses(message, RegularizationPathDisplay.from_estimator, fit(X, y), X, y, ax="here")
