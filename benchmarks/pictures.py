@@ -15,7 +15,7 @@ GAP_FLOOR = 1e-12
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#56B4E9", "#999999", "#CC79A7", "#E69F00", "#000000", "#B8A800")
 MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">")
 COLUMNS = 3
-# width of one legend entry
+# width of one legend entry in inches; figure sizes below are in inches, lines and markers in points
 LEGEND_INCHES = 1.9
 
 

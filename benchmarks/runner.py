@@ -160,7 +160,7 @@ def _fit(worker, entry, index, limit):
     return True
 
 
-def _worth_repeating(record):
+def _repeat_candidates(record):
     """Return the pairs of entry and rung index that may be the cheapest within one of the gaps."""
     if record.best is None:
         return []
@@ -178,7 +178,7 @@ def _worth_repeating(record):
 
 def _repeat(worker, record, plan, report):
     """Repeat the cheapest rungs in turn, so that a slow phase of the machine affects all contestants."""
-    pairs = _worth_repeating(record)
+    pairs = _repeat_candidates(record)
     for entry in {entry.name: entry for entry, _ in pairs}.values():
         # the process may have been restarted since the first fits
         worker.ask("warm", entry.name)

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 MARGINS = 1.3
 FEATURE_HEIGHT = 0.27
 FURTHER_CLASS_HEIGHT = 0.13
+# points: diameter of a marker, and width of the line of an interval
+MARKER_SIZE = 5.5
+LINE_WIDTH = 1.6
 # inches: matplotlib 3.8 draws at most 2**16 pixels in each direction, which are 218 inches at 300 dots per inch
 MAX_HEIGHT = 200
 # range of the points of all classes of a feature, as a fraction of the distance between two features
@@ -308,13 +311,13 @@ class CoefficientDisplay:
     def _draw_class(self, k: int, estimates: Array, intervals: Array, drawn: Any) -> None:
         rows = np.arange(len(estimates)) + CLASS_RANGE * ((k + 0.5) / len(self.classes) - 0.5)
         colour = COLOURS[k % len(COLOURS)]
-        self.intervals_.append(self.ax_.hlines(rows[drawn], *intervals[drawn].T, color=colour, linewidth=1.6))
+        self.intervals_.append(self.ax_.hlines(rows[drawn], *intervals[drawn].T, color=colour, linewidth=LINE_WIDTH))
         self.points_ += self.ax_.plot(
             np.where(drawn, estimates, np.nan),
             rows,
             color=colour,
             marker=marker(k),
-            markersize=5.5,
+            markersize=MARKER_SIZE,
             linestyle="none",
             label=str(self.classes[k]),
         )

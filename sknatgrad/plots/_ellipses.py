@@ -235,7 +235,7 @@ class FisherEllipseDisplay:
             raise ValueError(message)
         centre = np.asarray(self.centre, dtype=np.float64)
         curves = {kind: self._curve(kind, metric) for kind, metric in self.metrics.items()}
-        self.figure_, self.ax_ = axes(ax, "FisherEllipseDisplay.plot", (6.8, 4.6))
+        self.figure_, self.ax_ = axes(ax, "FisherEllipseDisplay.plot", (6.8, 4.6))  # inches
         self.ellipses_ = []
         for number, (kind, curve) in enumerate(curves.items()):
             x, y = centre[:, None] + curve

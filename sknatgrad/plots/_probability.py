@@ -229,7 +229,8 @@ class ProbabilityIntervalDisplay:
                 "at least two values and one class."
             )
             raise ValueError(message)
-        self.figure_, self.ax_ = axes(ax, "ProbabilityIntervalDisplay.plot", (6.4, figure_height(self.classes, 4.2)))
+        size = (6.4, figure_height(self.classes, 4.2))  # inches
+        self.figure_, self.ax_ = axes(ax, "ProbabilityIntervalDisplay.plot", size)
         self.lines_, self.bands_ = [], []
         for k, label in enumerate(self.classes):
             self.lines_ += self.ax_.plot(grid, proba[:, k], **{**style(k), "label": str(label), **line_kw})
