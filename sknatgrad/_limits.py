@@ -21,5 +21,9 @@ class Limits(NamedTuple):
     min_sampled_values: int = 2**18
     min_rows_per_parameter: int = 32
     sample_bytes: int = 2**28
+    # bytes of the first rows of a stream, which are kept and solved for together: as many as one block of rows
     first_rows_bytes: int = 2**22
+    # The first rows are solved for again once there are this many times as many: the rows of all solves then add up to
+    # at most 11 times those of the last one, a geometric series, however small the batches are.
+    first_rows_growth: float = 1.1
     program_size: int = 2**22

@@ -5,7 +5,7 @@ from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
-from sknatgrad._estimator import fit_batches as _batches
+from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._rows import memory
 
 # failed assertions in helpers then show the values that they compared
@@ -44,13 +44,20 @@ def anes():
 
 
 @pytest.fixture
-def set_capacity(monkeypatch):
+def limits(monkeypatch):
+    """Set budgets of all estimators: limits(direct_products=0.0)."""
+
+    def set_limits(**changes):
+        current = NaturalGradientLogisticRegression._limits
+        monkeypatch.setattr(NaturalGradientLogisticRegression, "_limits", current._replace(**changes))
+
+    return set_limits
+
+
+@pytest.fixture
+def set_capacity(limits):
     """Set how many values of X the first pass of fit_batches keeps."""
-
-    def values(n_values):
-        monkeypatch.setattr(_batches, "SAMPLE_BYTES", 8 * n_values)
-
-    return values
+    return lambda n_values: limits(sample_bytes=8 * n_values)
 
 
 @pytest.fixture

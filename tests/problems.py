@@ -19,7 +19,7 @@ from sklearn.utils import gen_batches
 from threadpoolctl import threadpool_info
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._model.parameters import prior_precision
+from sknatgrad._model.layout import prior_precision
 from sknatgrad._model.prior import Prior
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._solver.descent import descend

@@ -10,8 +10,8 @@ from scipy import sparse
 from sknatgrad import NaturalGradientLogisticRegression, fisher_information, kl_divergence
 from sknatgrad._model.information import BlockInformation, IdentityInformation, blocks
 from sknatgrad._model.kernels import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores
+from sknatgrad._model.layout import centre, prior_precision, split
 from sknatgrad._model.metrics import STRUCTURES, expectation_of
-from sknatgrad._model.parameters import centre, prior_precision, split
 from sknatgrad._rows import memory
 from sknatgrad._solver import plan as _strategy
 

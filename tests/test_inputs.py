@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from sknatgrad import NaturalGradientLogisticRegression, fisher_information
-from sknatgrad._inputs.checks import encode
+from sknatgrad._inputs.labels import encode
 from sknatgrad._rows import memory
 from sknatgrad._solver import plan as _strategy
 

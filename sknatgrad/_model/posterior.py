@@ -10,8 +10,8 @@ from scipy import special
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.contrasts import Contrasts
 from sknatgrad._model.information.symmetric import factorise, root
+from sknatgrad._model.layout import classes_for
 from sknatgrad._model.normal import interval
-from sknatgrad._model.parameters import BINARY
 from sknatgrad._rows.design import Design
 from sknatgrad._rows.memory import iter_blocks
 
@@ -55,7 +55,7 @@ class Posterior(NamedTuple):
         prior : ndarray of shape (d,)
             Diagonal of Λ for each class.
         """
-        contrasts = Contrasts(max(len(theta), BINARY), 0)
+        contrasts = Contrasts(classes_for(len(theta)), 0)
         precision = contrasts.matrix(information) + contrasts.prior(prior)
         factor = factorise(precision)
         inverse = factor.solve(np.eye(len(precision)))
@@ -65,7 +65,7 @@ class Posterior(NamedTuple):
     @property
     def n_classes(self) -> int:
         """K."""
-        return max(len(self.theta), BINARY)
+        return classes_for(len(self.theta))
 
     def of_rows(self, X: Matrix, of_logits: Callable[[Logits], Array]) -> Array:
         """Return what is asked of the logits of each row, so many rows at a time."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sknatgrad._model.information import DenseInformation, DiagonalInformation, restructured
-from sknatgrad._model.parameters import centre
+from sknatgrad._model.layout import centre
 from sknatgrad._model.quadratic import QuadraticApproximation
 
 if TYPE_CHECKING:

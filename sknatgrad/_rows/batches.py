@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sknatgrad._rows.memory import MemorySource
-    from sknatgrad._rows.source import Kernel, Rows
+    from sknatgrad._rows.source import Kernel, LabelledRows
     from sknatgrad._rows.threads import Workers
     from sknatgrad._typing import Result
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class BatchSource:
     """Batches of rows, read anew for each pass, one of them while the one before is worked on."""
 
-    read: Callable[[], Iterator[Rows]]  # begins a pass
+    read: Callable[[], Iterator[LabelledRows]]  # begins a pass
     reservoir: MemorySource  # some of the rows; each class weighs in it what it weighs in all
     n_logits: int
     workers: Workers
@@ -35,14 +35,14 @@ class BatchSource:
         """Apply `kernel` to every block and merge in order."""
         next(self.passes)
 
-        def work(item: tuple[Rows, slice, RowBlock]) -> Result:
+        def work(item: tuple[LabelledRows, slice, RowBlock]) -> Result:
             batch, cut, block = item
             X = take_rows(batch.X, cut.start, cut.stop)
             return kernel(block._replace(X=X, transposed=X.T))
 
         return self.workers.map_reduce_groups(work, kernel.merge, self._groups())
 
-    def _groups(self) -> Iterator[list[tuple[Rows, slice, RowBlock]]]:
+    def _groups(self) -> Iterator[list[tuple[LabelledRows, slice, RowBlock]]]:
         start, number = 0, 0
         for batch in self.read():
             blocks = _blocks_of(batch, self.n_logits, start, number)
@@ -58,7 +58,9 @@ class BatchSource:
         return self
 
 
-def _blocks_of(batch: Rows, n_logits: int, start: int, number: int) -> list[tuple[Rows, slice, RowBlock]]:
+def _blocks_of(
+    batch: LabelledRows, n_logits: int, start: int, number: int
+) -> list[tuple[LabelledRows, slice, RowBlock]]:
     """Return the blocks of a batch, not yet converted; the first row has index `start`."""
     cuts = [slice(*cut) for cut in block_bounds(batch.X, n_logits)]
     return [

@@ -18,7 +18,7 @@ import numpy as np
 from sknatgrad._rows.matrices import pick_rows, vstack
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.sampling import quotas, reweighted, spread_in_classes
-from sknatgrad._rows.source import Rows
+from sknatgrad._rows.source import LabelledRows
 from sknatgrad._rows.threads import Workers
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class ChunkError(ValueError):
 class Chunk:
     """A run of rows that is still to be had."""
 
-    make: Callable[..., Rows]  # of the parts, once they are there
+    make: Callable[..., LabelledRows]  # of the parts, once they are there
     parts: tuple[Any, ...]  # delayed, or as they are
     number: int  # of the block
     first: int  # index of its first row in the whole data
@@ -94,7 +94,7 @@ class ClusterSource:
 
 
 @dask.delayed(pure=False)
-def _total(kernel: Any, make: Callable[..., Rows], first: int, n_logits: int, *parts: Any) -> Any:
+def _total(kernel: Any, make: Callable[..., LabelledRows], first: int, n_logits: int, *parts: Any) -> Any:
     # a worker has as many threads as Dask gave it, for other chunks
     with Workers(most=1) as workers:
         return MemorySource(*make(*parts), n_logits, workers, first=first).total(kernel)
@@ -106,10 +106,10 @@ def _merge(kernel: Any, sums: list[Any]) -> Any:
 
 
 @dask.delayed(pure=False)
-def _sample(make: Callable[..., Rows], quota: Codes, first: int, *parts: Any) -> Rows:
+def _sample(make: Callable[..., LabelledRows], quota: Codes, first: int, *parts: Any) -> LabelledRows:
     X, codes, weight = make(*parts)
     rows = spread_in_classes(codes, weight, quota, seed=first)
-    return Rows(pick_rows(X, rows), codes[rows], weight[rows])
+    return LabelledRows(pick_rows(X, rows), codes[rows], weight[rows])
 
 
 @dask.delayed(pure=False)

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes, Matrix
 
 
-class Rows(NamedTuple):
-    """Rows that have been checked."""
+class LabelledRows(NamedTuple):
+    """Rows with the codes of their labels and their weights, checked."""
 
     X: Matrix  # (m, p), dense or CSR, in any type
     codes: Codes  # (m,)

@@ -11,8 +11,8 @@ import numpy as np
 
 from sknatgrad._model.information import DenseInformation, IdentityInformation
 from sknatgrad._model.kernels import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores, SquaresKernel
+from sknatgrad._model.layout import centre, classes_for
 from sknatgrad._model.metrics import PRECONDITIONERS
-from sknatgrad._model.parameters import BINARY, centre
 from sknatgrad._solver.conjugate_gradients import Solution
 from sknatgrad._solver.newton_cg import IN_DOUBLE, IterativeInformation, Preconditioner
 from sknatgrad._solver.plan import on_sample
@@ -89,7 +89,7 @@ class Objective:
 
     def begin(self, theta: Array) -> Measured:
         """Measure θ, or zero if that has the lower loss: far out, where F has vanished, no step leads back."""
-        at_zero = np.log(max(theta.shape[0], BINARY)) * (1.0 + ROUNDING)
+        at_zero = np.log(classes_for(theta.shape[0])) * (1.0 + ROUNDING)
         with np.errstate(over="ignore", invalid="ignore"):
             point = self.measure(theta)
             zero = np.zeros_like(theta)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from sknatgrad._inputs.checks import check_covariance_size, check_row_weights, check_rows, codes_of
+from sknatgrad._inputs.checks import check_covariance_size
+from sknatgrad._inputs.labels import codes_of
+from sknatgrad._inputs.rows import check_rows
+from sknatgrad._inputs.weights import check_row_weights
 from sknatgrad._model.contrasts import Contrasts
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference._curvature import SomeCurvature, WholeCurvature

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sknatgrad._inputs.checks import totals_of_all
+from sknatgrad._inputs.weights import totals_of_all
 from sknatgrad._model.categorical import EmpiricalExpectation, TrueExpectation, predict
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
