@@ -22,6 +22,7 @@ from sknatgrad._inputs.columns import INTERCEPT, feature_names
 from sknatgrad._inputs.configuration import descent_options, objective_of
 from sknatgrad._inputs.prior import configured_prior
 from sknatgrad._inputs.training_data import in_memory
+from sknatgrad._limits import Limits
 from sknatgrad._model.metrics import FisherName
 from sknatgrad._model.parameters import Start, attributes_of, into_columns, join
 from sknatgrad._rows.threads import Workers
@@ -262,6 +263,8 @@ class NaturalGradientLogisticRegression(
         "on_interrupt": [StrOptions({"raise", "keep"})],
         "verbose": ["verbose"],
     }
+
+    _limits: ClassVar[Limits] = Limits()
 
     classes_: Any
     coef_: Any

@@ -17,7 +17,6 @@ from sknatgrad._rows.sampling import reweighted
 from sknatgrad._rows.source import Rows
 from sknatgrad._rows.threads import Workers
 from sknatgrad._sklearn import fit_context
-from sknatgrad._solver.plan import SAMPLE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -134,7 +133,8 @@ class _Reader:
     def training_data(self, classes: Any, workers: Workers) -> TrainingData:
         """Read through all batches once, and return the problem that they pose."""
         statistics: RowStatistics | None = None
-        reservoir, appeared = StratifiedReservoir(SAMPLE_BYTES), dict[Any, int]()
+        limits = self.estimator._limits  # noqa: SLF001 - the limits of the fit
+        reservoir, appeared = StratifiedReservoir(limits.sample_bytes), dict[Any, int]()
         for name, (X, labels, weight) in self._passing():
             with error_label(name):
                 refuse_infinite(self.estimator, X)
@@ -155,7 +155,7 @@ class _Reader:
         if reservoir.complete:
             return of_rows(self.estimator, X, statistics.labels, codes, weight, workers)
         source = self._source(statistics, Rows(X, codes, weight), workers)
-        return streamed_rows(self.estimator, statistics, source, self._check_finite, SAMPLE_BYTES)
+        return streamed_rows(self.estimator, statistics, source, self._check_finite, limits.sample_bytes)
 
     def _check_finite(self) -> None:
         for name, (X, _, _) in self._passing():
@@ -167,8 +167,9 @@ class _Reader:
     ) -> Callable[[Array, int], BatchSource]:
         def source(factors: Array, n_logits: int) -> BatchSource:
             weight = reweighted(reservoir.codes, reservoir.weight, factors * statistics.totals)
-            sample = MemorySource(reservoir.X, reservoir.codes, weight, n_logits, workers)
-            return BatchSource(lambda: self._weighted(statistics, factors), sample, n_logits, workers)
+            limits = self.estimator._limits  # noqa: SLF001 - the limits of the fit
+            sample = MemorySource(reservoir.X, reservoir.codes, weight, n_logits, workers, limits=limits)
+            return BatchSource(lambda: self._weighted(statistics, factors), sample, n_logits, workers, limits)
 
         return source
 

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sknatgrad._inputs.checks import check_row_weights, check_rows, codes_of
 from sknatgrad._inputs.prior import configured_prior
-from sknatgrad._model.categorical import TrueExpectation
+from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.metrics import STRUCTURES, expectation_of
 from sknatgrad._model.parameters import centre

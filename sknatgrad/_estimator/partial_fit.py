@@ -17,7 +17,7 @@ from sknatgrad._inputs.checks import (
 )
 from sknatgrad._inputs.configuration import descent_options, seed_of
 from sknatgrad._inputs.prior import configured_prior
-from sknatgrad._model.categorical import TrueExpectation
+from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DenseInformation, IdentityInformation
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.metrics import STRUCTURES, expectation_of
@@ -36,6 +36,7 @@ from sknatgrad._solver.stopping import FinalTolerance
 
 if TYPE_CHECKING:
     from sknatgrad._model.prior import Prior
+    from sknatgrad._model.protocols import PooledInformation
     from sknatgrad._rows.source import RowSource
     from sknatgrad._typing import Array, Codes, Matrix
 
@@ -189,7 +190,7 @@ class StreamingMixin:
                 weight = weight * self.forgetting ** np.arange(codes.size - 1.0, -1.0, -1.0)
             if weight.any():
                 rows, past, kept = stream.taking(Rows(X, codes, weight), share)
-                source = MemorySource(rows.X, rows.codes, rows.weight, shape[0], workers)
+                source = MemorySource(rows.X, rows.codes, rows.weight, shape[0], workers, limits=self._limits)
                 solved = stream.solved if past is not None else len(rows.codes)
                 quadratic = self._learnt(source, prior, stream, past)
                 stream = stream._replace(quadratic=quadratic, n_batches=stream.n_batches + 1, kept=kept, solved=solved)
@@ -259,12 +260,12 @@ class StreamingMixin:
 
     def _keep_information(self: Any, theta: Array, source: RowSource, totals: Array, prior: Prior) -> None:
         """Keep the covariance, and what a stream could go on from."""
-        own = true = source.total(MeasureKernel(theta, TrueExpectation(), DenseInformation))
+        true = source.total(MeasureKernel(theta, TrueExpectation(), DenseInformation))
+        information: PooledInformation = true.information
         if self.fisher != "true":
-            own = source.total(
-                MeasureKernel(theta, expectation_of(self.fisher, seed_of(self)), STRUCTURES[self.fisher])
-            )
-        quadratic = prior.pooled(QuadraticApproximation(theta, true.gradient, own.information))
+            expectation = expectation_of(self.fisher, seed_of(self))
+            information = source.total(MeasureKernel(theta, expectation, STRUCTURES[self.fisher])).information
+        quadratic = prior.pooled(QuadraticApproximation(theta, true.gradient, information))
         # after all passes: one that is interrupted leaves neither
         self._keep_posterior(
             theta,
@@ -277,4 +278,4 @@ class StreamingMixin:
         if self.store_covariance:
             posterior = Posterior.of(theta, information.dense().reshape(*theta.shape, *theta.shape), prior)
             self.covariance_ = posterior.covariance.reshape(theta.size, theta.size)
-            self._undetermined = posterior.free
+            self._undetermined = posterior.undetermined

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -17,6 +17,7 @@ from sknatgrad._rows.matrices import cast
 from sknatgrad._rows.memory import iter_blocks
 
 if TYPE_CHECKING:
+    from sknatgrad._limits import Limits
     from sknatgrad._typing import Array, Matrix
 
 METHODS = ("probit", "monte_carlo")
@@ -29,6 +30,7 @@ class PredictionMixin:
     intercept_: Any
     classes_: Any
     covariance_: Any
+    _limits: ClassVar[Limits]
     _undetermined: Any  # directions of a row that its columns did not determine, (j, d)
 
     def decision_function(self, X: Matrix) -> Any:
@@ -121,7 +123,7 @@ class PredictionMixin:
             If the model was fitted without ``store_covariance=True``.
         """
         X, posterior = self._checked(X)
-        std = posterior.of_rows(X, lambda logits: logits.std())
+        std = posterior.of_rows(X, lambda logits: logits.std(), self._limits)
         return cast(std.ravel() if std.shape[1] == 1 else std, self._type_for(X))
 
     def predict_proba_interval(self, X: Matrix, level: float = 0.95) -> Any:
@@ -153,7 +155,7 @@ class PredictionMixin:
         """
         check_level(level)
         X, posterior = self._checked(X)
-        return cast(posterior.of_rows(X, lambda logits: logits.interval(level)), self._type_for(X))
+        return cast(posterior.of_rows(X, lambda logits: logits.interval(level), self._limits), self._type_for(X))
 
     def predict_proba_averaged(
         self,
@@ -209,9 +211,10 @@ class PredictionMixin:
         check_count("n_draws", n_draws)
         X, posterior = self._checked(X)
         if method == "probit":
-            proba = posterior.of_rows(X, lambda logits: logits.averaged())
+            proba = posterior.of_rows(X, lambda logits: logits.averaged(), self._limits)
         else:
-            proba = averaged_over(posterior.draw(n_draws, check_random_state(random_state)), posterior.free, X)
+            draws = posterior.draw(n_draws, check_random_state(random_state))
+            proba = averaged_over(draws, posterior.undetermined, X, self._limits)
         return cast(proba, self._type_for(X))
 
     def sample_coef(
@@ -270,7 +273,7 @@ class PredictionMixin:
         X = check_rows(self, X)
         theta = join(self.coef_, self.intercept_, with_intercept=True)
         logits = np.empty((X.shape[0], theta.shape[0]))
-        for start, stop, rows in iter_blocks(X, theta.shape[0]):
+        for start, stop, rows in iter_blocks(X, theta.shape[0], self._limits):
             logits[start:stop] = Design.of(rows, theta.shape[1]).logits(theta)
         return logits, self._type_for(X)
 

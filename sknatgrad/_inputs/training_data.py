@@ -78,8 +78,9 @@ def of_rows(  # noqa: PLR0913, PLR0917 - all that a fit is made to
     X, kept = without_empty_columns(given) if estimator.prior is None else (given, None)
     weight, totals = check_row_weights(sample_weight, estimator.class_weight, classes, codes)
     n_logits = logits_for(len(classes))
-    source = MemorySource(X, codes, weight, n_logits, workers)
-    whole = source if kept is None else MemorySource(given, codes, weight, n_logits, workers)
+    limits = estimator._limits  # noqa: SLF001 - the limits of the fit
+    source = MemorySource(X, codes, weight, n_logits, workers, limits=limits)
+    whole = source if kept is None else MemorySource(given, codes, weight, n_logits, workers, limits=limits)
     shape = Shape.of(X, n_logits, X.shape[1] + estimator.fit_intercept)._replace(out_of_core=source.out_of_core)
     return TrainingData(source, whole, shape, classes, totals, X.dtype, kept=kept)
 

@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from sknatgrad._inputs.checks import check_covariance_size, check_row_weights, check_rows, codes_of
+from sknatgrad._limits import Limits
 from sknatgrad._model.contrasts import Contrasts
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference._curvature import SomeCurvature, WholeCurvature
@@ -138,7 +139,7 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     fitted.check_link(estimator, X)
     codes = codes_of(estimator, y, X.shape[0])
     weight, _ = check_row_weights(sample_weight, getattr(estimator, "class_weight", None), fitted.classes, codes)
-    totals = Totals(Rows(X, codes, weight), fitted.theta, contrasts)
+    totals = Totals(Rows(X, codes, weight, getattr(estimator, "_limits", Limits())), fitted.theta, contrasts)
     question = Question.of(weights, covariance, totals.counts).among(groups, weight)
     return answer(fitted, totals, question, features)
 
