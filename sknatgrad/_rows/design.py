@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from sknatgrad._rows.source import RowBlock
     from sknatgrad._typing import Array, Codes, Matrix
 
-# Multiplications of a dense product in float32 in the time of one of a sparse product. The gram of a sparse block is
-# dense where more than one value in 14, √200, is stored: adult 5.5 ms, as a sparse product 7.7.
+# Multiplications of a dense product in float32 in the time of one of a sparse product: so the gram of a sparse block is
+# a dense product if more than one value in 14, √200, is stored. 4,000 x 400, one value in 14 stored: 10.4 ms, sparse
+# 13.0; one in 40: 14.6 ms, sparse 8.5.
 DENSE_PER_SPARSE_FLOP = 200
 
 
