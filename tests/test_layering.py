@@ -7,19 +7,9 @@ from pathlib import Path
 import sknatgrad
 
 PACKAGE = Path(sknatgrad.__file__).parent
-ORDER = [
-    "_version",
-    "_typing",
-    "exceptions",
-    "_sklearn",
-    "_limits",
-    "_rows",
-    "_model",
-    "_solver",
-    "_inputs",
-    "_estimator",
-]
-ORDER += ["inference", "plots", "callbacks", "onnx", "dask", "__init__"]
+ORDER = ["_version", "_typing", "exceptions", "_sklearn", "_limits"]
+ORDER += ["_rows", "_model", "_solver", "_inputs", "_estimator", "inference"]
+ORDER += ["plots", "callbacks", "onnx", "dask", "__init__"]
 OPTIONAL = {"matplotlib", "pandas", "polars", "dask", "onnx", "skl2onnx"}
 NEED_DASK = {"dask", "_rows.dask_chunks", "_inputs.dask_collections"}
 
