@@ -6,7 +6,6 @@ from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._rows import memory
 
 # failed assertions in helpers then show the values that they compared
 pytest.register_assert_rewrite("problems")
@@ -45,19 +44,24 @@ def anes():
 
 @pytest.fixture
 def limits(monkeypatch):
-    """Set budgets of all estimators: limits(direct_products=0.0)."""
+    """Set limits of all fits and predictions of the test."""
 
-    def set_limits(**changes):
-        current = NaturalGradientLogisticRegression._limits
-        monkeypatch.setattr(NaturalGradientLogisticRegression, "_limits", current._replace(**changes))
+    def replace(**limits):
+        monkeypatch.setattr(
+            NaturalGradientLogisticRegression, "_limits", NaturalGradientLogisticRegression._limits._replace(**limits)
+        )
 
-    return set_limits
+    return replace
 
 
 @pytest.fixture
 def set_capacity(limits):
     """Set how many values of X the first pass of fit_batches keeps."""
-    return lambda n_values: limits(sample_bytes=8 * n_values)
+
+    def values(n_values):
+        limits(sample_bytes=8 * n_values)
+
+    return values
 
 
 @pytest.fixture
@@ -67,9 +71,9 @@ def small_capacity(set_capacity):
 
 
 @pytest.fixture
-def shared_blocks(monkeypatch):
-    """Divide the rows into several blocks of a few thousand, for two threads."""
-    monkeypatch.setattr(memory, "BLOCK_BYTES", 1)
+def shared_blocks(limits):
+    """Divide the rows into several blocks of a few hundred, for two threads."""
+    limits(block_bytes=1)
     with threadpool_limits(2, user_api="blas"):
         yield
 

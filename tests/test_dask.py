@@ -15,7 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._inputs.dask_collections import CheckedCollections
-from sknatgrad._rows.sampling import LEAST_OF_A_CLASS
+from sknatgrad._rows.sampling import MIN_ROWS_PER_CLASS
 from sknatgrad._solver import plan as _strategy
 from sknatgrad.dask import DaskNaturalGradientLogisticRegression, infer
 from sknatgrad.exceptions import InferenceWarning
@@ -84,7 +84,7 @@ def test_a_rare_class_has_its_rows_in_the_whole_sample_not_in_each_chunk(n_rare)
     sample = sampled(y, 600, 300, weight, np.array([1.0, 3.0]))
     kept = int(np.count_nonzero((y == 1) & (weight > 0)))
     counts = np.bincount(sample.codes, minlength=2)
-    assert counts[1] == min(kept, LEAST_OF_A_CLASS)
+    assert counts[1] == min(kept, MIN_ROWS_PER_CLASS)
     assert abs(counts[0] - 600) <= 6
     assert len(np.unique(sample.X)) == len(sample.codes)
     rows = sample.X[:, 0].astype(int)

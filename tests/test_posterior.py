@@ -274,7 +274,7 @@ def test_scales_do_not_matter():
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
-def test_so_many_rows_at_a_time(n_classes, monkeypatch):
+def test_so_many_rows_at_a_time(n_classes, limits):
     problem = make_problem(n_classes, n_rows=70)
     model = fit(problem)
     calls = [
@@ -285,7 +285,7 @@ def test_so_many_rows_at_a_time(n_classes, monkeypatch):
     ]
     expected = [call() for call in calls]
     for n_bytes in (1, 3000):
-        monkeypatch.setattr("sknatgrad._model.posterior.ROW_BYTES", n_bytes)
+        limits(row_bytes=n_bytes)
         for call, answer in zip(calls, expected, strict=True):
             np.testing.assert_allclose(call(), answer, rtol=1e-9)
 

@@ -14,7 +14,7 @@ from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._inputs.columns import INTERCEPT, feature_names
 from sknatgrad._inputs.configuration import descent_options, layout_of, seed_of
 from sknatgrad._inputs.prior import configured_prior
-from sknatgrad._model.categorical import TrueExpectation
+from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.layout import WarmStart, join
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sknatgrad._inputs.training_data import TrainingData
     from sknatgrad._model.layout import Layout
     from sknatgrad._model.prior import Prior
+    from sknatgrad._model.protocols import PooledInformation
     from sknatgrad._solver.descent import DescentOptions, State
     from sknatgrad._solver.plan import Plan
     from sknatgrad._typing import Array
@@ -141,14 +142,17 @@ def information_attributes(estimator: Configuration, data: TrainingData, prior: 
     Both or, if a pass is interrupted, neither.
     """
     theta = data.layout.expand(theta)
-    own = true = data.all_columns.total(MeasureKernel(theta, TrueExpectation(), DenseInformation))
+    true = data.all_columns.total(MeasureKernel(theta, TrueExpectation(), DenseInformation))
+    information: PooledInformation = true.information
     if estimator.fisher != "true":
         expectation = expectation_of(estimator.fisher, seed_of(estimator))
-        own = data.all_columns.total(MeasureKernel(theta, expectation, STRUCTURES[estimator.fisher]))
-    quadratic = prior.pooled(QuadraticApproximation(theta, true.gradient, own.information))
-    information = prior.pooled(QuadraticApproximation(theta, true.gradient, true.information)).information
+        information = data.all_columns.total(
+            MeasureKernel(theta, expectation, STRUCTURES[estimator.fisher])
+        ).information
+    quadratic = prior.pooled(QuadraticApproximation(theta, true.gradient, information))
+    posterior = prior.pooled(QuadraticApproximation(theta, true.gradient, true.information))
     return {
-        **posterior_attributes(theta, information, prior.precision),
+        **posterior_attributes(theta, posterior.information, prior.precision),
         "_stream": StreamState(estimator.fisher, quadratic, data.totals, n_batches=1),
     }
 

@@ -30,23 +30,22 @@ if TYPE_CHECKING:
 
 def check_batches(estimator: Configuration, batches: Any, classes: Any, workers: Workers) -> TrainingData:
     """Read through all batches once, and return the training data: in memory, if the sample kept is all rows."""
-    sample_bytes = estimator._limits.sample_bytes  # noqa: SLF001 - a parameter
+    limits = estimator._limits  # noqa: SLF001 - a parameter
     reader = BatchReader(estimator, batches)
-    statistics, reservoir, complete = first_pass(
-        reader, None if classes is None else check_known_classes(classes), sample_bytes
-    )
+    known = None if classes is None else check_known_classes(classes)
+    statistics, rows, complete = first_pass(reader, known, limits.sample_bytes)
     labels = statistics.labels
     if complete:
-        weight, totals = check_row_weights(reservoir.weight, estimator.class_weight, labels, reservoir.codes)
-        data = memory_data(estimator, reservoir._replace(weight=weight), labels, totals, workers)
+        weight, totals = check_row_weights(rows.weight, estimator.class_weight, labels, rows.codes)
+        data = memory_data(estimator, rows._replace(weight=weight), labels, totals, workers)
         return replace(data, n_passes=lambda: reader.n_passes)
     factors = check_class_weights(estimator.class_weight, labels, statistics.totals)
     layout = layout_of(estimator, labels)
-    weight = reweighted(reservoir.codes, reservoir.weight, factors * statistics.totals)
-    sample = MemorySource(reservoir.X, reservoir.codes, weight, layout.n_logits, workers)
-    source = BatchSource(lambda: reader.read_again(statistics, factors), sample, layout.n_logits, workers)
+    weight = reweighted(rows.codes, rows.weight, factors * statistics.totals)
+    sample = MemorySource(rows.X, rows.codes, weight, layout.n_logits, workers, limits=limits)
+    source = BatchSource(lambda: reader.read_again(statistics, factors), sample, layout.n_logits, workers, limits)
     passes = Passes(statistics, factors, reader.verify, lambda: reader.n_passes)
-    return streamed_data(estimator, layout, source, passes, sample_bytes)
+    return streamed_data(estimator, layout, source, passes, limits.sample_bytes)
 
 
 class BatchReader:
@@ -133,6 +132,6 @@ def first_pass(
         message = "batches gave no rows; a fit needs rows of two classes or more."
         raise ValueError(message)
     statistics.check_classes(classes)
-    X, by_appearance, weight = reservoir.rows()
-    codes = np.argsort([appeared[each] for each in statistics.labels.tolist()])[by_appearance]
-    return statistics, LabelledRows(X, codes, weight), reservoir.complete
+    rows = reservoir.rows()
+    codes = np.argsort([appeared[each] for each in statistics.labels.tolist()])[rows.codes]
+    return statistics, rows._replace(codes=codes), reservoir.complete

@@ -13,6 +13,7 @@ from sknatgrad._inputs.checks import check_count, check_model
 from sknatgrad._inputs.labels import codes_of
 from sknatgrad._inputs.rows import check_rows
 from sknatgrad._inputs.weights import check_sample_weight
+from sknatgrad._limits import Limits
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.layout import join
 from sknatgrad._model.metrics import STRUCTURES, FisherName, expectation_of
@@ -99,7 +100,8 @@ def fisher_information(  # noqa: PLR0913 - all but X are keywords
         seeds = check_random_state(random_state).randint(np.iinfo(np.int32).max, size=n_draws).tolist()
     kernels = [MeasureKernel(theta, expectation_of(kind, seed), STRUCTURES[kind]) for seed in seeds]
     with Workers() as workers:
-        source = MemorySource(X, codes, weight, theta.shape[0], workers)
+        limits = getattr(estimator, "_limits", Limits())
+        source = MemorySource(X, codes, weight, theta.shape[0], workers, limits=limits)
         information = reduce(
             lambda left, right: left.merge(right), (source.total(each).information for each in kernels)
         )

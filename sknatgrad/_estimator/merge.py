@@ -15,7 +15,7 @@ from sknatgrad._inputs.labels import codes_of
 from sknatgrad._inputs.prior import configured_prior
 from sknatgrad._inputs.rows import check_rows
 from sknatgrad._inputs.weights import check_row_weights
-from sknatgrad._model.categorical import TrueExpectation
+from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.layout import centre
 from sknatgrad._model.metrics import STRUCTURES, expectation_of
@@ -27,8 +27,8 @@ from sknatgrad._rows.threads import Workers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sknatgrad._model.categorical import Expectation
-    from sknatgrad._model.metrics import FisherName
+    from sknatgrad._inputs.configuration import Configuration
+    from sknatgrad._model.expectations import Expectation
     from sknatgrad._model.prior import Prior
     from sknatgrad._typing import Array
 
@@ -92,7 +92,7 @@ def merge(models: Sequence[Any], X: Any = None, y: Any = None, *, sample_weight:
             setattr(merged, name, getattr(first, name))
     if X is not None:
         rows = _check_rows_of_models(merged, X, y, sample_weight, totals)
-        quadratic = _after_one_step(rows, quadratic, prior, merged.fisher)
+        quadratic = _after_one_step(merged, rows, quadratic, prior)
     stream = StreamState(streams[0].fisher, quadratic, totals, sum(each.n_batches for each in streams))
     attributes = layout_of(merged, first.classes_).attributes(quadratic.theta, first.coef_.dtype) | {"_stream": stream}
     if merged.store_covariance:
@@ -127,20 +127,21 @@ def _check_rows_of_models(model: Any, X: Any, y: Any, sample_weight: Any, totals
 
 
 def _after_one_step(
-    rows: LabelledRows, quadratic: QuadraticApproximation, prior: Prior, fisher: FisherName
+    model: Configuration, rows: LabelledRows, quadratic: QuadraticApproximation, prior: Prior
 ) -> QuadraticApproximation:
     """Return the quadratic approximation of the rows after one Newton step, or the given one if the loss rises."""
     with Workers() as workers:
-        source = MemorySource(*rows, len(quadratic.theta), workers)
+        limits = model._limits  # noqa: SLF001 - a parameter
+        source = MemorySource(*rows, len(quadratic.theta), workers, limits=limits)
 
         def measured(theta: Array, expectation: Expectation) -> tuple[float, QuadraticApproximation]:
-            sums = source.total(MeasureKernel(theta, expectation, STRUCTURES[fisher]))
+            sums = source.total(MeasureKernel(theta, expectation, STRUCTURES[model.fisher]))
             return sums.loss + prior.value(theta), QuadraticApproximation(theta, sums.gradient, sums.information)
 
         loss, point = measured(quadratic.theta, TrueExpectation())
         gradient = point.gradient + prior.gradient(point.theta)
         move = -centre(point.information.precision(prior.precision).solve(gradient))
-        loss_after, after = measured(point.theta + move, expectation_of(fisher))
+        loss_after, after = measured(point.theta + move, expectation_of(model.fisher))
     return after if loss_after <= loss else quadratic
 
 

@@ -16,7 +16,7 @@ from sknatgrad._inputs.prior import configured_prior
 from sknatgrad._inputs.rows import check_rows_and_labels
 from sknatgrad._inputs.training_data import explain_overflow
 from sknatgrad._inputs.weights import check_sample_weight, class_factors, totals_of_all, weighted
-from sknatgrad._model.categorical import TrueExpectation
+from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.metrics import STRUCTURES
@@ -138,7 +138,8 @@ def batch_objective(
     if update.to_solve is None:
         return None
     rows, history, _ = update.to_solve
-    source = MemorySource(*rows, batch.layout.n_logits, workers)
+    limits = estimator._limits  # noqa: SLF001 - a parameter
+    source = MemorySource(*rows, batch.layout.n_logits, workers, limits=limits)
     metric = plan(estimator.fisher, Shape.of(rows.X, *batch.layout.shape), adaptive=False)
     if history is None:
         kernel = MeasureKernel(np.zeros(batch.layout.shape), TrueExpectation(), metric.structure)

@@ -125,7 +125,7 @@ class PredictionMixin:
             If the model was fitted without ``store_covariance=True``.
         """
         X, posterior = self._checked(X)
-        std = posterior.of_rows(X, lambda logits: logits.std())
+        std = posterior.of_rows(X, lambda logits: logits.std(), self._limits)
         return cast(std.ravel() if std.shape[1] == 1 else std, self._type_for(X))
 
     def predict_proba_interval(self, X: Matrix, level: float = 0.95) -> Any:
@@ -157,7 +157,7 @@ class PredictionMixin:
         """
         check_level(level)
         X, posterior = self._checked(X)
-        return cast(posterior.of_rows(X, lambda logits: logits.interval(level)), self._type_for(X))
+        return cast(posterior.of_rows(X, lambda logits: logits.interval(level), self._limits), self._type_for(X))
 
     def predict_proba_averaged(
         self,
@@ -213,9 +213,10 @@ class PredictionMixin:
         check_count("n_draws", n_draws)
         X, posterior = self._checked(X)
         if method == "probit":
-            proba = posterior.of_rows(X, lambda logits: logits.averaged())
+            proba = posterior.of_rows(X, lambda logits: logits.averaged(), self._limits)
         else:
-            proba = averaged_over(posterior.draw(n_draws, check_random_state(random_state)), posterior.free, X)
+            draws = posterior.draw(n_draws, check_random_state(random_state))
+            proba = averaged_over(draws, posterior.undetermined, X, self._limits)
         return cast(proba, self._type_for(X))
 
     def sample_coef(self, n_draws: int = 1, random_state: RandomState = None) -> tuple[Array, Array]:
@@ -275,7 +276,7 @@ class PredictionMixin:
         X = check_rows(self, X)
         theta = join(self.coef_, self.intercept_, with_intercept=True)
         logits = np.empty((X.shape[0], theta.shape[0]))
-        for start, stop, rows in iter_blocks(X, theta.shape[0]):
+        for start, stop, rows in iter_blocks(X, theta.shape[0], self._limits):
             logits[start:stop] = Design.of(rows, theta.shape[1]).logits(theta)
         return logits, self._type_for(X)
 

@@ -63,5 +63,5 @@ def posterior_attributes(theta: Array, information: PooledInformation, precision
     posterior = Posterior.of(theta, information.dense().reshape(*theta.shape, *theta.shape), precision)
     return {
         "covariance_": posterior.covariance.reshape(theta.size, theta.size),
-        "_undetermined": posterior.free,
+        "_undetermined": posterior.undetermined,
     }

@@ -8,8 +8,8 @@ import numpy as np
 
 from sknatgrad._model.information import IdentityInformation
 from sknatgrad._model.quadratic import QuadraticApproximation
-from sknatgrad._rows.matrices import stored_bytes_per_row, vstack
-from sknatgrad._rows.source import LabelledRows
+from sknatgrad._rows.matrices import stored_bytes_per_row
+from sknatgrad._rows.source import LabelledRows, concatenated
 
 if TYPE_CHECKING:
     from sknatgrad._limits import Limits
@@ -58,25 +58,15 @@ def rows_to_solve(stream: StreamState, new: LabelledRows, share: float, limits: 
     """
     if stream.first_rows is None and stream.n_batches > 0:
         return RowsToSolve(new, stream.quadratic.discounted(share), None)
-    first_rows = _copy(new) if stream.first_rows is None else _append(stream.first_rows, share, new)
+    if stream.first_rows is None:
+        # the caller may reuse the memory of its arrays
+        first_rows = LabelledRows(new.X.copy(), new.codes.copy(), np.array(new.weight))
+    else:
+        first_rows = concatenated([stream.first_rows._replace(weight=share * stream.first_rows.weight), new])
     complete = _are_enough(first_rows, stream.quadratic.theta.shape, limits.first_rows_bytes)
     if complete or len(first_rows.codes) >= limits.first_rows_growth * stream.n_solved:
         return RowsToSolve(first_rows, None, None if complete else first_rows)
     return RowsToSolve(new, stream.quadratic.discounted(share), first_rows)
-
-
-def _copy(rows: LabelledRows) -> LabelledRows:
-    # the caller may reuse the memory of its arrays
-    return LabelledRows(rows.X.copy(), rows.codes.copy(), np.array(rows.weight))
-
-
-def _append(rows: LabelledRows, share: float, new: LabelledRows) -> LabelledRows:
-    """Return the rows, at this share of their weight, and the new ones below them."""
-    return LabelledRows(
-        vstack([rows.X, new.X]),
-        np.concatenate([rows.codes, new.codes]),
-        np.concatenate([share * rows.weight, new.weight]),
-    )
 
 
 def _are_enough(rows: LabelledRows, shape: tuple[int, ...], max_bytes: float) -> bool:

@@ -18,6 +18,7 @@ from sknatgrad._inputs.row_statistics import RowStatistics, check_part, error_la
 from sknatgrad._inputs.rows import refuse_infinite
 from sknatgrad._inputs.training_data import Passes, streamed_data
 from sknatgrad._inputs.weights import check_class_weights, weighted
+from sknatgrad._limits import Limits
 from sknatgrad._model.layout import logits_for
 from sknatgrad._rows.dask_chunks import Chunk, ChunkError, ClusterSource, computed
 from sknatgrad._rows.source import LabelledRows
@@ -174,7 +175,7 @@ def check_collections(estimator: Configuration, X: Any, y: Any, sample_weight: A
     statistics = collections.statistics
     statistics.check_classes()
     factors = check_class_weights(estimator.class_weight, statistics.labels, statistics.totals)
-    source = collections.source(statistics.labels, factors)
+    source = collections.source(statistics.labels, factors, estimator._limits)  # noqa: SLF001 - a parameter
     # the first pass is one too
     passes = Passes(statistics, factors, collections.verify, lambda: 1 + next(source.passes))
     return streamed_data(estimator, layout_of(estimator, statistics.labels), source, passes, SENT_BYTES)
@@ -216,7 +217,7 @@ class CheckedCollections(NamedTuple):
         totals[codes_among(classes, self.statistics.labels)] = self.statistics.totals
         return totals
 
-    def source(self, classes: Labels, factors: Array) -> ClusterSource:
+    def source(self, classes: Labels, factors: Array, limits: Limits = Limits()) -> ClusterSource:
         """Return the rows as a source, each weighted by the factor of its class."""
         counts = np.zeros((len(self.blocks), len(classes)), dtype=np.int64)
         counts[:, codes_among(classes, self.statistics.labels)] = self.counts
@@ -227,7 +228,7 @@ class CheckedCollections(NamedTuple):
             for (number, block), first, size in zip(self.blocks, firsts, self.sizes, strict=True)
         ]
         totals = factors * self.totals(classes)
-        return ClusterSource(tuple(chunks), logits_for(len(classes)), counts * (factors > 0), totals)
+        return ClusterSource(tuple(chunks), logits_for(len(classes)), counts * (factors > 0), totals, limits)
 
 
 def schema_of(estimator: object) -> object:

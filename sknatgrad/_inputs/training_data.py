@@ -79,9 +79,10 @@ def memory_data(
     # without `prior`, the coefficients of a column without entries are 0
     X, nonempty = without_empty_columns(rows.X) if estimator.prior is None else (rows.X, None)
     layout = layout_of(estimator, classes, nonempty)
-    source = all_columns = MemorySource(*rows, layout.n_logits, workers)
+    limits = estimator._limits  # noqa: SLF001 - a parameter
+    source = all_columns = MemorySource(*rows, layout.n_logits, workers, limits=limits)
     if nonempty is not None:
-        source = MemorySource(X, rows.codes, rows.weight, layout.n_logits, workers)
+        source = MemorySource(X, rows.codes, rows.weight, layout.n_logits, workers, limits=limits)
     return TrainingData(
         layout,
         source,
