@@ -3,7 +3,36 @@
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 from sknatgrad._estimator.geometry import fisher_information, kl_divergence
 from sknatgrad._estimator.merge import merge
+from sknatgrad._estimator.stream import StreamState
+from sknatgrad._model.information import (
+    DenseInformation,
+    DiagonalInformation,
+    IdentityInformation,
+    KroneckerInformation,
+)
+from sknatgrad._model.quadratic import QuadraticApproximation
+from sknatgrad._rows.source import LabelledRows
 from sknatgrad._version import __version__ as __version__
 from sknatgrad.exceptions import SeparationWarning
 
 __all__ = ["NaturalGradientLogisticRegression", "SeparationWarning", "fisher_information", "kl_divergence", "merge"]
+
+# Pickles, skops and HTML name the address of a class: a public one, which modules may move behind. The records are in
+# stored models; doctest finds the examples of methods by their address.
+_ESTIMATOR = (
+    NaturalGradientLogisticRegression,
+    NaturalGradientLogisticRegression.fit,
+    NaturalGradientLogisticRegression.fit_batches,
+    NaturalGradientLogisticRegression.partial_fit,
+)
+_RECORDS = (
+    StreamState,
+    QuadraticApproximation,
+    DenseInformation,
+    DiagonalInformation,
+    IdentityInformation,
+    KroneckerInformation,
+    LabelledRows,
+)
+for _public in (*_ESTIMATOR, fisher_information, kl_divergence, merge, *_RECORDS):
+    _public.__module__ = __name__

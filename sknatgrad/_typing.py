@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Codes: TypeAlias = npt.NDArray[np.intp]
-Matrix: TypeAlias = Any  # dense array or scipy sparse matrix: only `_array` and `_design` look inside
+Labels: TypeAlias = npt.NDArray[Any]  # class labels, of any type that sorts
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Matrix: TypeAlias = Any  # dense array or scipy sparse matrix: only `_rows.matrices` and `_rows.design` distinguish them
 
 Result = TypeVar("Result")

@@ -14,7 +14,7 @@ from sklearn.metrics import check_scoring
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from sknatgrad._estimator.callbacks import ITERATION
-from sknatgrad._model.parameters import sum_zero
+from sknatgrad._model.layout import sum_zero
 from sknatgrad._solver.plan import DENSE_BUDGET_BYTES
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The estimator for Dask collections: rows stay where they are, and only sums over them travel.
+"""The estimator for Dask collections: rows stay on their workers, and only sums over them travel.
 
 Needs the extra ``dask``: ``pip install 'sknatgrad[dask]'``.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import warnings
 from copy import copy
-from typing import TYPE_CHECKING, Any, Literal, Self
+from functools import wraps
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Self
 
 try:
     import dask
@@ -20,25 +22,27 @@ from sklearn.utils.validation import check_is_fitted
 
 from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
-from sknatgrad._inputs.checks import check_class_weights, unchanged_on_error
+from sknatgrad._estimator.fit import build_objective, plan_fit, run_descent
+from sknatgrad._estimator.publish import publish, tell, unchanged_on_error
 from sknatgrad._inputs.dask_collections import (
-    Table,
+    CheckedCollections,
     any_collection,
-    bare_of,
     blocks_of,
+    check_block,
+    check_collections,
     check_columns,
-    head_of,
+    first_rows_of,
     lengths_of,
-    part_of,
     parts_of,
+    schema_of,
     type_of,
 )
 from sknatgrad._inputs.row_statistics import error_label, is_empty
-from sknatgrad._inputs.training_data import streamed_rows
+from sknatgrad._inputs.weights import check_class_weights
 from sknatgrad._model.contrasts import Contrasts
 from sknatgrad._rows.dask_chunks import ChunkError, computed
 from sknatgrad._sklearn import fit_context
-from sknatgrad._solver.plan import SENT_BYTES, Shape
+from sknatgrad._solver.plan import Shape
 from sknatgrad.inference._fitted import FEW_ROWS, Fitted
 from sknatgrad.inference._infer import answer
 from sknatgrad.inference._infer import infer as infer_in_memory
@@ -46,12 +50,27 @@ from sknatgrad.inference._question import Question
 from sknatgrad.inference._sums import CountsKernel, OutOfCoreRows, Totals
 
 if TYPE_CHECKING:
-    from sknatgrad._inputs.training_data import TrainingData
-    from sknatgrad._typing import Matrix
+    from collections.abc import Callable
+
+    from sknatgrad._typing import Array, Matrix
     from sknatgrad.inference._question import Covariance, Weights
     from sknatgrad.inference._result import InferenceResult
 
 __all__ = ["DaskNaturalGradientLogisticRegression", "infer"]
+
+
+def _lazy(method: Callable[..., Any], what: str) -> Callable[..., Any]:
+    """Return a method that is lazy for Dask collections, and for anything else that of the estimator in memory."""
+
+    @wraps(method)
+    def lazily(*args: Any, **options: Any) -> Any:
+        given = signature(method).bind(*args, **options).arguments
+        return _blockwise(given.pop("self"), method.__name__, given.pop("X"), given)
+
+    lazily.__doc__ = (
+        f"Return {what}, lazily for Dask collections: as `NaturalGradientLogisticRegression.{method.__name__}`."
+    )
+    return lazily
 
 
 class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
@@ -121,48 +140,22 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
             super().fit(X, y, sample_weight)
             return self
         monitor = FitMonitor(self, X, y, sample_weight)
-        with unchanged_on_error(self):
-            data = _training_data(self, X, y, sample_weight)
-            self._fit(data, monitor)
-            # the survey is one too
-            self.n_passes_ = 1 + next(data.source.passes)  # type: ignore[attr-defined]
+        with unchanged_on_error(self), monitor:
+            data = check_collections(self, X, y, sample_weight)
+            plan = plan_fit(self, data)
+            objective = build_objective(data, plan)
+            result = run_descent(self, data, plan, objective, monitor)
+            publish(self, result.attributes)
+            tell(result.notices)
         return self
 
-    def decision_function(self, X: Matrix) -> Any:
-        """Return the logits, lazily for Dask collections: as `NaturalGradientLogisticRegression.decision_function`."""
-        return _blockwise(self, "decision_function", X)
-
-    def predict(self, X: Matrix) -> Any:
-        """Return the likeliest classes, lazily for Dask collections: as `NaturalGradientLogisticRegression.predict`."""
-        return _blockwise(self, "predict", X)
-
-    def predict_proba(self, X: Matrix) -> Any:
-        """Return probabilities, lazily for Dask collections: as `NaturalGradientLogisticRegression.predict_proba`."""
-        return _blockwise(self, "predict_proba", X)
-
-    def predict_log_proba(self, X: Matrix) -> Any:
-        """Return their logarithms, lazily: as `NaturalGradientLogisticRegression.predict_log_proba`."""
-        return _blockwise(self, "predict_log_proba", X)
-
-    def decision_function_std(self, X: Matrix) -> Any:
-        """Return standard deviations, lazily: as `NaturalGradientLogisticRegression.decision_function_std`."""
-        return _blockwise(self, "decision_function_std", X)
-
-    def predict_proba_interval(self, X: Matrix, level: float = 0.95) -> Any:
-        """Return intervals, lazily: as `NaturalGradientLogisticRegression.predict_proba_interval`."""
-        return _blockwise(self, "predict_proba_interval", X, {"level": level})
-
-    def predict_proba_averaged(
-        self,
-        X: Matrix,
-        method: Literal["probit", "monte_carlo"] = "probit",
-        *,
-        n_draws: int = 1000,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> Any:
-        """Return averages, lazily: as `NaturalGradientLogisticRegression.predict_proba_averaged`."""
-        options = {"method": method, "n_draws": n_draws, "random_state": random_state}
-        return _blockwise(self, "predict_proba_averaged", X, options)
+    decision_function = _lazy(NaturalGradientLogisticRegression.decision_function, "the logits")
+    predict = _lazy(NaturalGradientLogisticRegression.predict, "the most probable classes")
+    predict_proba = _lazy(NaturalGradientLogisticRegression.predict_proba, "probabilities")
+    predict_log_proba = _lazy(NaturalGradientLogisticRegression.predict_log_proba, "log-probabilities")
+    decision_function_std = _lazy(NaturalGradientLogisticRegression.decision_function_std, "standard deviations")
+    predict_proba_interval = _lazy(NaturalGradientLogisticRegression.predict_proba_interval, "intervals")
+    predict_proba_averaged = _lazy(NaturalGradientLogisticRegression.predict_proba_averaged, "averaged probabilities")
 
     def score(self, X: Matrix, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy, computed: as `NaturalGradientLogisticRegression.score`."""
@@ -170,8 +163,8 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
             return float(super().score(X, y, sample_weight))
         blocks = blocks_of(X, y, sample_weight)
         model = dask.delayed(copy(self), traverse=False)
-        right = [_right(model, number, *block) for number, block in enumerate(blocks)]
-        sums = computed(right, enumerate(blocks))
+        weights = [_weight_of_correct(model, number, *block) for number, block in enumerate(blocks)]
+        sums = computed(weights, enumerate(blocks))
         return float(np.divide(*np.sum(sums, axis=0)))
 
 
@@ -229,8 +222,8 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
         )
     fitted = Fitted.of(estimator, X)
     contrasts = Contrasts.against(fitted.classes, reference)
-    table = Table.of(bare_of(estimator), X, y, sample_weight, reset=False)
-    fitted.check_link(estimator, computed([head_of(table.bare, *table.blocks[0][1], FEW_ROWS)], [])[0])
+    table = CheckedCollections.of(schema_of(estimator), X, y, sample_weight, reset=False)
+    fitted.check_link(estimator, computed([first_rows_of(table.schema, *table.blocks[0][1], FEW_ROWS)], [])[0])
     totals = table.totals(fitted.classes)
     factors = check_class_weights(getattr(estimator, "class_weight", None), fitted.classes, totals)
     source = table.source(fitted.classes, factors)
@@ -243,55 +236,49 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
     return answer(fitted, sums, Question.of(weights, covariance, counts), features)
 
 
-def _training_data(estimator: Any, X: Any, y: Any, sample_weight: Any) -> TrainingData:
-    """Return the problem that collections pose."""
-    table = Table.of(estimator, X, y, sample_weight, reset=True)
-    table.statistics.check_classes()
-    classes = table.statistics.labels
-    return streamed_rows(
-        estimator, table.statistics, lambda factors, _: table.source(classes, factors), table.check, SENT_BYTES
-    )
-
-
 @dask.delayed(pure=False)
-def _right(model: Any, number: int, X: Any, y: Any, weight: Any) -> tuple[float, float]:
-    """Return the weight of the rows that are classified right, and of all."""
+def _weight_of_correct(model: Any, number: int, X: Any, y: Any, weight: Any) -> tuple[float, float]:
+    """Return the weight of the rows of a block that are classified correctly, and of all its rows."""
     if is_empty(X, y):
         return 0.0, 0.0
     with error_label(f"block {number}", ChunkError):
-        _, labels, weights = part_of(model, X, y, weight)
-        return float(weights[_of_block(X, model, "predict", {}) == labels].sum()), float(weights.sum())
+        _, labels, weights = check_block(model, X, y, weight)
+        return float(weights[_predict_in_memory(X, model, "predict", {}) == labels].sum()), float(weights.sum())
 
 
-def _of_block(X: Any, model: Any, method: str, options: dict[str, Any]) -> Any:
-    """Return what a method of the plain estimator says of rows in memory."""
-    return getattr(NaturalGradientLogisticRegression, method)(model, X, **options)
+def _predict_in_memory(X: Any, model: Any, method: str, options: dict[str, Any]) -> Array:
+    """Return the result of a method of the estimator in memory."""
+    result: Array = getattr(NaturalGradientLogisticRegression, method)(model, X, **options)
+    return result
 
 
 @dask.delayed(pure=False)
-def _predicted(X: Any, model: Any, method: str, options: dict[str, Any], like: Any) -> Any:
-    # a block may come in another type than its collection declares
-    return like if is_empty(X, ()) else _of_block(X, model, method, options).astype(like.dtype, copy=False)
+def _predict_block(X: Any, model: Any, method: str, options: dict[str, Any], template: Array) -> Array:
+    # a block may have another type than its collection declares
+    if is_empty(X, ()):
+        return template
+    return _predict_in_memory(X, model, method, options).astype(template.dtype, copy=False)
 
 
-def _blockwise(model: Any, method: str, X: Any, options: dict[str, Any] | None = None) -> Any:
-    """Return what a method says of each block of a collection, lazily; of anything else, at once."""
-    options = options or {}
+def _blockwise(model: Any, method: str, X: Any, options: dict[str, Any]) -> Any:
+    """Return the result of a method for each block of a collection, lazily; for anything else, at once."""
     if not dask.is_dask_collection(X):
-        return _of_block(X, model, method, options)
+        return _predict_in_memory(X, model, method, options)
     check_is_fitted(model)
     check_columns(model, X, reset=False)
     with warnings.catch_warnings():
-        # a row of the right width, to see what comes of it
+        # one row of zeros shows the shape and the type of the result
         warnings.filterwarnings("ignore", "X does not have valid feature names")
-        like = _of_block(np.zeros((1, model.n_features_in_), type_of(X)), model, method, options)[:0]
+        template = _predict_in_memory(np.zeros((1, model.n_features_in_), type_of(X)), model, method, options)[:0]
     if isinstance(X, da.Array) and X.numblocks[1] > 1:
         X = X.rechunk({1: -1})
     sizes = [size if np.isnan(size) else int(size) for size in lengths_of(X).tolist()]
-    # as it is now: another fit of the same estimator does not change it
+    # a copy, which another fit of the same estimator does not change
     sent = dask.delayed(copy(model), traverse=False)
     blocks = [
-        da.from_delayed(_predicted(part, sent, method, options, like), (size, *like.shape[1:]), meta=like)
+        da.from_delayed(
+            _predict_block(part, sent, method, options, template), (size, *template.shape[1:]), meta=template
+        )
         for part, size in zip(parts_of(X), sizes, strict=True)
     ]
     return da.concatenate(blocks, allow_unknown_chunksizes=True)

@@ -5,8 +5,7 @@ from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
-from sknatgrad._estimator import fit_batches as _batches
-from sknatgrad._rows import memory
+from sknatgrad import NaturalGradientLogisticRegression
 
 # failed assertions in helpers then show the values that they compared
 pytest.register_assert_rewrite("problems")
@@ -44,11 +43,23 @@ def anes():
 
 
 @pytest.fixture
-def set_capacity(monkeypatch):
+def limits(monkeypatch):
+    """Set limits of all fits and predictions of the test."""
+
+    def replace(**limits):
+        monkeypatch.setattr(
+            NaturalGradientLogisticRegression, "_limits", NaturalGradientLogisticRegression._limits._replace(**limits)
+        )
+
+    return replace
+
+
+@pytest.fixture
+def set_capacity(limits):
     """Set how many values of X the first pass of fit_batches keeps."""
 
     def values(n_values):
-        monkeypatch.setattr(_batches, "SAMPLE_BYTES", 8 * n_values)
+        limits(sample_bytes=8 * n_values)
 
     return values
 
@@ -60,9 +71,9 @@ def small_capacity(set_capacity):
 
 
 @pytest.fixture
-def shared_blocks(monkeypatch):
-    """Divide the rows into several blocks of a few thousand, for two threads."""
-    monkeypatch.setattr(memory, "BLOCK_BYTES", 1)
+def shared_blocks(limits):
+    """Divide the rows into several blocks of a few hundred, for two threads."""
+    limits(block_bytes=1)
     with threadpool_limits(2, user_api="blas"):
         yield
 

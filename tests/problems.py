@@ -19,7 +19,8 @@ from sklearn.utils import gen_batches
 from threadpoolctl import threadpool_info
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._model.parameters import prior_precision
+from sknatgrad._limits import Limits
+from sknatgrad._model.layout import prior_precision
 from sknatgrad._model.prior import Prior
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._solver.descent import descend
@@ -56,6 +57,7 @@ class Problem(NamedTuple):
     codes: np.ndarray  # (n,)
     weight: np.ndarray  # (n,)
     theta: np.ndarray  # (q, d)
+    limits: Limits = Limits()
 
     @property
     def design(self):
@@ -66,7 +68,7 @@ class Problem(NamedTuple):
 
     @property
     def source(self):
-        return MemorySource(self.X, self.codes, self.weight, len(self.theta))
+        return MemorySource(self.X, self.codes, self.weight, len(self.theta), limits=self.limits)
 
     def objective(self, fisher, C=1.0, seed=0):
         intercept = self.theta.shape[1] > self.X.shape[1]

@@ -60,7 +60,7 @@ import numpy as np
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._rows import allocator as _allocator
 if {alone}:
-    _allocator._told = lambda: False
+    _allocator._mallopt = lambda: None
 random = np.random.default_rng(0)
 X = random.normal(size=(200_000, 20))
 y = X[:, 0] + random.logistic(size=200_000) > 0

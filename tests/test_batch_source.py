@@ -12,8 +12,8 @@ from problems import BATCHES, CODES, MIB, ROWS, TIMEOUT, WEIGHTS, in_batches, mo
 from threadpoolctl import threadpool_limits
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._estimator.fit_batches import _Reader
-from sknatgrad._inputs.checks import totals_of_all
+from sknatgrad._estimator.fit_batches import check_batches
+from sknatgrad._inputs.weights import totals_of_all
 from sknatgrad._rows import batches as batch_source
 from sknatgrad._rows.matrices import take_rows
 from sknatgrad._rows.sampling import class_totals
@@ -114,20 +114,16 @@ def test_memory_does_not_grow_with_the_number_of_batches(fisher, small_capacity)
     assert peak(40) < peak(10) + MIB / 4
 
 
-def surveyed(model, batches, workers):
-    return _Reader(model, batches).training_data(None, workers)
-
-
 @pytest.mark.parametrize("n_rows", [150, 400, 10**6])
 @pytest.mark.parametrize("class_weight", [None, "balanced", {0: 2.0, 2: 0.1}])
 @pytest.mark.parametrize("weight", [None, WEIGHTS])
 def test_each_class_weighs_in_a_sample_what_it_weighs_in_all(weight, class_weight, n_rows, small_capacity):
     with Workers() as workers:
-        problem = surveyed(model_of(class_weight=class_weight), in_batches(ROWS, CODES, weight), workers)
-        sample = problem.source.sample(n_rows)
+        data = check_batches(model_of(class_weight=class_weight), in_batches(ROWS, CODES, weight), None, workers)
+        sample = data.source.sample(n_rows)
     given = np.ones(len(CODES)) if weight is None else weight
     totals = class_totals(CODES, given)
-    np.testing.assert_allclose(problem.totals, totals)
+    np.testing.assert_allclose(data.totals, totals)
     factors = {None: np.ones(3), "balanced": totals.sum() / (3 * totals)}
     expected = totals * (np.array([2.0, 1.0, 0.1]) if isinstance(class_weight, dict) else factors[class_weight])
     np.testing.assert_allclose(totals_of_all(sample.codes, sample.weight, 3), expected)
@@ -144,10 +140,10 @@ def test_labels_are_numbered_by_order_and_not_by_appearance(appearance, small_ca
     order = np.argsort(y, kind="stable")
     X, labels = X[order], np.array(appearance)[y[order]]
     with Workers() as workers:
-        problem = surveyed(model_of(), in_batches(X, labels), workers)
-    sample = problem.source.reservoir
-    assert problem.classes.tolist() == [1, 5, 9]
-    np.testing.assert_allclose(problem.totals, [np.count_nonzero(labels == label) for label in (1, 5, 9)])
+        data = check_batches(model_of(), in_batches(X, labels), None, workers)
+    sample = data.source.reservoir
+    assert data.layout.classes.tolist() == [1, 5, 9]
+    np.testing.assert_allclose(data.totals, [np.count_nonzero(labels == label) for label in (1, 5, 9)])
     index = {row.tobytes(): label for row, label in zip(X, labels, strict=True)}
     expected = [index[row.tobytes()] for row in np.ascontiguousarray(sample.X)]
-    assert problem.classes[sample.codes].tolist() == expected
+    assert data.layout.classes[sample.codes].tolist() == expected

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from problems import probabilities
 
-from sknatgrad._model.categorical import SampledExpectation, label_scores, predict
+from sknatgrad._model.categorical import predict
+from sknatgrad._model.expectations import SampledExpectation, label_scores
+from sknatgrad._model.score_covariance import complement
 
 LOGITS = [1, 4]
 
@@ -91,7 +93,8 @@ def test_small_quantities_keep_their_relative_accuracy(logit, n_logits):
     prediction = predict(logits)
     assert prediction.loss(code)[0] == pytest.approx(log1p(others), rel=1e-13, abs=0)
     assert prediction.residual(code)[0, -1] == pytest.approx(-others / (1 + others), rel=1e-13, abs=0)
-    assert prediction.complement()[0, -1] == pytest.approx(others / (1 + others), rel=1e-13, abs=0)
+    wrong = prediction.distribution()[0, 0] if n_logits == 1 else complement(prediction.proba, prediction.others)[0, -1]
+    assert wrong == pytest.approx(others / (1 + others), rel=1e-13, abs=0)
     variance = prediction.scores().diagonal()[0, -1]
     assert variance == pytest.approx(others / (1 + others) ** 2, rel=1e-13, abs=0)
 
@@ -107,7 +110,7 @@ def test_rows_sum_to_one_within_four_eps(n_classes):
     n_logits = 1 if n_classes == 2 else n_classes
     for scale in [1e-3, 1.0, 30.0, 1e4, 1e300]:
         prediction = predict(scale * rng.normal(size=(200, n_logits)))
-        proba = np.hstack([prediction.complement(), prediction.proba]) if n_logits == 1 else prediction.proba
+        proba = prediction.distribution()
         # the sum itself must not add rounding: exact fractions
         off = [abs(float(sum(map(Fraction, row.tolist())) - 1)) for row in proba]
         assert max(off) <= 4 * np.finfo(float).eps
@@ -146,11 +149,11 @@ def test_drawn_labels_follow_the_model(n_logits):
 
 @pytest.mark.parametrize("n_logits", [1, 4])
 @pytest.mark.parametrize("expectation", ["true", "empirical"])
-def test_rounded_scores_are_the_same_in_single_precision(n_logits, expectation):
+def test_float32_scores_are_the_same_in_single_precision(n_logits, expectation):
     rng = np.random.default_rng(0)
     prediction = predict(np.asfortranarray(rng.normal(scale=30.0, size=(50, n_logits))))
     scores = prediction.scores() if expectation == "true" else label_scores(prediction, np.arange(50) % 2)
-    rounded, move = scores.rounded(), rng.normal(size=(50, n_logits))
+    rounded, move = scores.as_float32(), rng.normal(size=(50, n_logits))
     applied = rounded.apply(move.astype(np.float32))
     assert applied.dtype == np.float32
     np.testing.assert_allclose(applied, scores.apply(move), rtol=1e-5, atol=1e-6)

@@ -14,8 +14,8 @@ from sklearn.exceptions import ConvergenceWarning, SkipTestWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._inputs.dask_collections import Table
-from sknatgrad._rows.sampling import LEAST_OF_A_CLASS
+from sknatgrad._inputs.dask_collections import CheckedCollections
+from sknatgrad._rows.sampling import MIN_ROWS_PER_CLASS
 from sknatgrad._solver import plan as _strategy
 from sknatgrad.dask import DaskNaturalGradientLogisticRegression, infer
 from sknatgrad.exceptions import InferenceWarning
@@ -57,9 +57,10 @@ def sampled(y, n_rows, rows, weight=None, factors=None):
     X = np.arange(float(len(y)))[:, None]
     dX, dy = in_chunks(X, y, rows=rows)
     model = DaskNaturalGradientLogisticRegression()
-    table = Table.of(model, dX, dy, None if weight is None else in_chunks(weight, rows=rows)[0], reset=True)
-    factors = np.ones(len(table.statistics.labels)) if factors is None else factors
-    return table.source(table.statistics.labels, factors).sample(n_rows)
+    weight = None if weight is None else in_chunks(weight, rows=rows)[0]
+    collections = CheckedCollections.of(model, dX, dy, weight, reset=True)
+    labels = collections.statistics.labels
+    return collections.source(labels, np.ones(len(labels)) if factors is None else factors).sample(n_rows)
 
 
 def test_a_sample_of_many_chunks_and_classes_is_as_small_as_was_asked():
@@ -83,7 +84,7 @@ def test_a_rare_class_has_its_rows_in_the_whole_sample_not_in_each_chunk(n_rare)
     sample = sampled(y, 600, 300, weight, np.array([1.0, 3.0]))
     kept = int(np.count_nonzero((y == 1) & (weight > 0)))
     counts = np.bincount(sample.codes, minlength=2)
-    assert counts[1] == min(kept, LEAST_OF_A_CLASS)
+    assert counts[1] == min(kept, MIN_ROWS_PER_CLASS)
     assert abs(counts[0] - 600) <= 6
     assert len(np.unique(sample.X)) == len(sample.codes)
     rows = sample.X[:, 0].astype(int)

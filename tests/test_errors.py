@@ -12,7 +12,7 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from sknatgrad import NaturalGradientLogisticRegression, fisher_information, kl_divergence
-from sknatgrad._estimator import classifier as _estimator
+from sknatgrad._estimator import fit as _fit
 
 X = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.5], [3.0, 0.5], [1.0, 2.0], [0.5, 0.5]])
 Y = np.array([0, 1, 0, 1, 1, 0])
@@ -196,7 +196,7 @@ def test_own_messages_are_one_sentence(case):
 def test_interrupted_fit_leaves_the_earlier_fit(interruption, monkeypatch):
     model = NaturalGradientLogisticRegression().fit(X, Y)
     before = vars(model).copy()
-    real = _estimator.descend
+    real = _fit.descend
 
     def interrupted(*arguments):
         turns = real(*arguments)
@@ -204,7 +204,7 @@ def test_interrupted_fit_leaves_the_earlier_fit(interruption, monkeypatch):
         yield next(turns)
         raise interruption
 
-    monkeypatch.setattr(_estimator, "descend", interrupted)
+    monkeypatch.setattr(_fit, "descend", interrupted)
     with pytest.raises(interruption):
         model.fit(np.column_stack([X, X]), np.array(["a", "b"])[Y])
     assert vars(model) == before

@@ -61,7 +61,7 @@ def test_constraints_of_every_kind():
     with pytest.raises(ValueError, match="contradict each other"):
         result.wald_test([[1, 0, 0, 0], [2, 0, 0, 0]], value=[0, 1])
     assert result.wald_test([[1, 0, 0, 0], [2, 0, 0, 0]], value=[1, 2]).dof == 1
-    with pytest.raises(ValueError, match=r"level='0\.9' is no coverage"):
+    with pytest.raises(ValueError, match=r"level='0\.9' is not a coverage"):
         result.conf_int("0.9")
 
 
@@ -70,7 +70,7 @@ def test_bad_questions_to_a_result():
     shrunk = infer_problem(problem, fit_problem(problem, 1.0), "fisher")
     result = infer_problem(problem, fit_problem(problem), "fisher")
     for question, message in [
-        (lambda: result.conf_int(95), "level=95 is no coverage"),
+        (lambda: result.conf_int(95), "level=95 is not a coverage"),
         (lambda: result.wald_test("age"), r"constraint names \['age'\]"),
         (lambda: result.wald_test([]), "constraint names"),
         (lambda: result.wald_test([[1.0, 2.0]]), r"constraint has shape \(1, 2\)"),
@@ -79,7 +79,7 @@ def test_bad_questions_to_a_result():
         (lambda: shrunk.score_test(problem.X), "penalised"),
         (lambda: result.score_test(problem.X[1:]), "X_extra has 59 rows, but the fit had 60"),
         (lambda: result.score_test(np.full((60, 1), np.nan)), "NaN"),
-        (lambda: result.marginal_effects().conf_int(0.0), "level=0.0 is no coverage"),
+        (lambda: result.marginal_effects().conf_int(0.0), "level=0.0 is not a coverage"),
         (lambda: result.lr_test(infer_problem(problem, fit_problem(problem, 1.0), "fisher")), "penalised"),
         (
             lambda: result.lr_test(infer_problem(problem, fit_problem(problem), "robust", weights="sampling")),

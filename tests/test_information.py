@@ -8,11 +8,14 @@ from problems import FISHERS, fisher_by_outer_products, make_problem, probabilit
 from scipy import sparse
 
 from sknatgrad import NaturalGradientLogisticRegression, fisher_information, kl_divergence
-from sknatgrad._model.information import BlockInformation, IdentityInformation, blocks
+from sknatgrad._limits import Limits
+from sknatgrad._model.categorical import predict
+from sknatgrad._model.information import BlockInformation, IdentityInformation, preconditioner_of, restructured
 from sknatgrad._model.kernels import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores
+from sknatgrad._model.layout import centre, prior_precision, split
 from sknatgrad._model.metrics import STRUCTURES, expectation_of
-from sknatgrad._model.parameters import centre, prior_precision, split
-from sknatgrad._rows import memory
+from sknatgrad._rows.design import Design
+from sknatgrad._rows.memory import block_bounds
 from sknatgrad._solver import plan as _strategy
 
 PROBLEMS = [(n_classes, intercept) for n_classes in (2, 4) for intercept in (True, False)]
@@ -85,17 +88,16 @@ def test_kronecker_is_exact_for_two_classes_and_not_for_more():
 
 @pytest.mark.parametrize("fisher", FISHERS)
 @pytest.mark.parametrize("n_classes", [2, 4])
-def test_merge_of_blocks_is_the_whole(fisher, n_classes, monkeypatch):
+def test_merge_of_blocks_is_the_whole(fisher, n_classes):
     problem = make_problem(n_classes, n_rows=101)
     whole = measured(problem, fisher)
-    monkeypatch.setattr(memory, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(memory, "MIN_BLOCK_ROWS", 9)
-    assert len(memory.block_bounds(problem.X, 1)) == 12
-    parts = measured(problem, fisher)
+    limits = Limits(block_bytes=1, min_block_rows=9)
+    assert len(block_bounds(problem.X, 1, limits)) == 12
+    parts = measured(problem._replace(limits=limits), fisher)
     np.testing.assert_allclose(parts.loss, whole.loss, rtol=1e-13)
     np.testing.assert_allclose(parts.gradient, whole.gradient, rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(parts.information.dense(), whole.information.dense(), rtol=1e-11, atol=1e-12)
-    assert parts.worst == pytest.approx(whole.worst, rel=1e-14)
+    assert parts.max_loss == pytest.approx(whole.max_loss, rel=1e-14)
     assert parts.weight == pytest.approx(whole.weight, rel=1e-14)
 
 
@@ -145,8 +147,8 @@ def test_matrix_free_product_is_the_dense_product(fisher, n_classes):
     problem = make_problem(n_classes)
     moves = np.random.default_rng(1).normal(size=(3, *problem.theta.shape))
     expectation = expectation_of(fisher, 0)
-    sums = problem.source.total(MeasureKernel(problem.theta, expectation, IdentityInformation, keep=True))
-    products = problem.source.total(FisherProductKernel(MetricScores.kept(sums.scores).own, moves))
+    sums = problem.source.total(MeasureKernel(problem.theta, expectation, IdentityInformation, store_scores=True))
+    products = problem.source.total(FisherProductKernel(MetricScores.stored(sums.scores).metric, moves))
     dense = measured(problem, fisher).information.dense()
     np.testing.assert_allclose(products.reshape(3, -1), moves.reshape(3, -1) @ dense, rtol=1e-11, atol=1e-12)
 
@@ -315,15 +317,18 @@ def test_repeated_sparse_entries_count_as_their_sum_in_the_geometry():
 
 @pytest.mark.parametrize("n_features", [2, 6])  # fewer columns than classes, and more
 @pytest.mark.parametrize("C", [1.0, np.inf])
-def test_class_blocks_are_those_of_the_true_information(C, n_features, monkeypatch):
+def test_class_blocks_are_those_of_the_true_information(C, n_features):
     problem = make_problem(4, n_rows=300, n_features=n_features)
     q, d = problem.theta.shape
     true = measured(problem, "true").information.dense().reshape(q, d, q, d)
-    sums = problem.source.total(MeasureKernel(problem.theta, expectation_of("true"), IdentityInformation, keep=True))
-    scores = MetricScores.kept(sums.scores).model
+    sums = problem.source.total(
+        MeasureKernel(problem.theta, expectation_of("true"), IdentityInformation, store_scores=True)
+    )
+    scores = MetricScores.stored(sums.scores).true
     left_out = problem.source.total(InformationKernel(scores, BlockInformation, d))
-    monkeypatch.setattr(blocks, "NEGLIGIBLE", 0.0)
-    information = problem.source.total(InformationKernel(scores, BlockInformation, d))
+    design = Design.of(problem.X, d)
+    exact_scores = predict(design.logits(problem.theta)).scores()
+    information = BlockInformation.of_block(design, exact_scores, problem.weight, negligible_share=0.0)
     dense = information.dense()
     assert np.count_nonzero(dense) == q * d * d
     some = left_out.dense().reshape(q, d, q, d)
@@ -335,7 +340,7 @@ def test_class_blocks_are_those_of_the_true_information(C, n_features, monkeypat
     np.testing.assert_allclose(information.matvec(move).ravel(), dense @ move.ravel(), rtol=1e-11, atol=1e-11)
     np.testing.assert_allclose(information.diagonal().ravel(), np.diag(dense), rtol=1e-13)
     shift = prior_precision(C, d - 1, intercept=True)
-    solved = information.preconditioner(shift).solve(move)
+    solved = preconditioner_of(information, shift).solve(move)
     np.testing.assert_allclose(information.matvec(solved) + shift * solved, move, rtol=1e-6, atol=1e-7)
 
 
@@ -344,9 +349,9 @@ def test_class_blocks_without_rank_still_solve_and_say_what_they_leave_out():
     metric = information.precision(np.zeros(2))
     right = np.ones((3, 2))
     assert np.isfinite(metric.solve(right)).all()
-    assert metric.outside(right) == np.inf
+    assert metric.norm_outside_range(right) == np.inf
     right[1:] = 0.0
-    assert metric.outside(right) == 0.0
+    assert metric.norm_outside_range(right) == 0.0
     np.testing.assert_allclose(metric.solve(right)[0].sum(), 1.0, rtol=1e-6)
 
 
@@ -357,12 +362,12 @@ def test_product_of_factors_is_near_the_kronecker_metric(C):
     q, d = problem.theta.shape
     information = measured(problem, "kronecker").information
     shift = prior_precision(C, d - 1, intercept=True)
-    cheap, exact = information.preconditioner(shift), information.precision(shift)
+    cheap, exact = preconditioner_of(information, shift), information.precision(shift)
     right = centre(np.random.default_rng(1).normal(size=(q, d)))
     ratio = np.vdot(right, centre(cheap.solve(right))) / np.vdot(right, exact.solve(right))
     assert 0.5 < ratio < 2.0
-    assert cheap.outside(right) == 0.0
-    assert exact.outside(right) < 1e-8
+    assert cheap.norm_outside_range(right) == 0.0
+    assert exact.norm_outside_range(right) < 1e-8
 
 
 @pytest.mark.parametrize("fisher", ["true", "diagonal", "identity"])
@@ -372,7 +377,7 @@ def test_preconditioner_is_the_metric_where_there_is_no_cheaper_one(fisher):
     shift = np.full(problem.theta.shape[1], 0.1)
     right = np.random.default_rng(1).normal(size=problem.theta.shape)
     np.testing.assert_array_equal(
-        information.preconditioner(shift).solve(right), information.precision(shift).solve(right)
+        preconditioner_of(information, shift).solve(right), information.precision(shift).solve(right)
     )
 
 
@@ -396,6 +401,8 @@ def test_information_known_by_its_products_multiplies_and_solves_as_the_matrix(n
 def test_information_fades_by_the_share(fisher, n_classes):
     problem = make_problem(n_classes)
     information = problem.objective(fisher).measure(problem.theta).information
-    np.testing.assert_allclose(information.scaled(0.3).dense(), 0.3 * information.dense())
-    merged = information.merge(information.scaled(0.5))
-    np.testing.assert_allclose(merged.dense(), 1.5 * information.dense())
+    blocks = restructured(information, BlockInformation)
+    for each in (information, blocks):
+        np.testing.assert_allclose(each.scaled(0.3).dense(), 0.3 * each.dense())
+        merged = each.merge(each.scaled(0.5))
+        np.testing.assert_allclose(merged.dense(), 1.5 * each.dense())

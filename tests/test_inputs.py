@@ -12,8 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from sknatgrad import NaturalGradientLogisticRegression, fisher_information
-from sknatgrad._inputs.checks import encode
-from sknatgrad._rows import memory
+from sknatgrad._inputs.labels import encode
 from sknatgrad._solver import plan as _strategy
 
 KINDS = list(as_kinds(np.eye(2)))
@@ -245,11 +244,10 @@ def test_warm_start_without_earlier_fit():
 
 
 @pytest.mark.parametrize("fisher", FISHERS)
-def test_blocks_change_nothing(fisher, monkeypatch):
+def test_blocks_change_nothing(fisher, limits):
     X, y = counts(3, n_rows=300)
     whole = fit(X, y, fisher=fisher)
-    monkeypatch.setattr(memory, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(memory, "MIN_BLOCK_ROWS", 17)
+    limits(block_bytes=1, min_block_rows=17)
     for kind in ("C", "F", "csr_array"):
         model = fit(as_kinds(X)[kind], y, fisher=fisher)
         np.testing.assert_allclose(model.coef_, whole.coef_, rtol=1e-8, atol=1e-9)

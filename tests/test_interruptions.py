@@ -8,6 +8,7 @@ from problems import Recorder, needs_callbacks
 from sklearn.exceptions import ConvergenceWarning
 
 from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._estimator import fit as _fit
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._solver import objective as _objective
 from sknatgrad.callbacks import EarlyStopping
@@ -85,10 +86,10 @@ def test_ctrl_c_after_the_last_step_keeps_the_optimum(fisher, nth, cancer, monke
 
     def begin(*arguments):
         monkeypatch.setattr(MeasureKernel, "__call__", interrupted)
-        return keep_information(*arguments)
+        return information_attributes(*arguments)
 
-    keep_information = NaturalGradientLogisticRegression._keep_information
-    monkeypatch.setattr(NaturalGradientLogisticRegression, "_keep_information", begin)
+    information_attributes = _fit.information_attributes
+    monkeypatch.setattr(_fit, "information_attributes", begin)
     model = NaturalGradientLogisticRegression(**options, on_interrupt="keep")
     if nth == 2 and fisher == "true":
         # one pass computes both

@@ -1,24 +1,15 @@
 """Packages import only packages to their left, and scikit-learn's private names come through one module."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import sknatgrad
 
 PACKAGE = Path(sknatgrad.__file__).parent
-ORDER = [
-    "_version",
-    "_typing",
-    "exceptions",
-    "_sklearn",
-    "_limits",
-    "_rows",
-    "_model",
-    "_solver",
-    "_inputs",
-    "_estimator",
-]
-ORDER += ["inference", "plots", "callbacks", "onnx", "dask", "__init__"]
+ORDER = ["_version", "_typing", "exceptions", "_sklearn", "_limits"]
+ORDER += ["_rows", "_model", "_solver", "_inputs", "_estimator", "inference"]
+ORDER += ["plots", "callbacks", "onnx", "dask", "__init__"]
 OPTIONAL = {"matplotlib", "pandas", "polars", "dask", "onnx", "skl2onnx"}
 NEED_DASK = {"dask", "_rows.dask_chunks", "_inputs.dask_collections"}
 
@@ -51,15 +42,28 @@ def test_packages_import_only_packages_to_their_left():
     assert {name.split(".")[0] for name in PATHS} == set(ORDER)
 
 
+def test_the_package_has_few_entries_and_short_chains_of_imports():
+    entries = {path.name for path in PACKAGE.iterdir()} - {"py.typed", "__pycache__"}
+    assert len(entries) <= 16, sorted(entries)
+
+    @cache
+    def longest_chain(folder):
+        modules = [name for name in PATHS if name.split(".")[0] == folder]
+        below = {each.split(".")[0] for name in modules for each in OURS[name]} & set(ORDER) - {folder}
+        return 1 + max((longest_chain(each) for each in below), default=0)
+
+    assert max(longest_chain(folder) for folder in ORDER) <= 9
+
+
 def test_modules_import_without_a_circle_for_types_too():
     edges = {
         name: {module for each in found for module in (each, each.rpartition(".")[0]) if module in PATHS}
         for name, found in OURS.items()
     }
     while edges:
-        free = {name for name in edges if not edges[name] & edges.keys() - {name}}
-        assert free, f"circle among {sorted(edges)}"
-        edges = {name: edges[name] for name in edges.keys() - free}
+        leaves = {name for name in edges if not edges[name] & edges.keys() - {name}}
+        assert leaves, f"circle among {sorted(edges)}"
+        edges = {name: edges[name] for name in edges.keys() - leaves}
 
 
 def test_private_names_of_scikit_learn_come_through_one_module():

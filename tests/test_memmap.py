@@ -15,8 +15,9 @@ from problems import FISHER_METRICS, MIB, assert_same_fit, assert_same_optimum, 
 from threadpoolctl import threadpool_limits
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._rows import memory
+from sknatgrad._limits import Limits
 from sknatgrad._rows.memmap import MemmapRows
+from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.threads import Workers
 from sknatgrad._solver import plan as _strategy
 from sknatgrad._solver.plan import Shape, plan
@@ -83,7 +84,7 @@ def test_a_map_is_fitted_like_the_array(name, tmp_path, shared_blocks):
     X, y = rows_of(3, n_rows=2500)
     given = view(make(tmp_path / "X", X))
     y = y[: len(given)]
-    assert (MemmapRows.behind(given) is not None) == is_read
+    assert (MemmapRows.from_map(given) is not None) == is_read
     assert_same_fit(model_of().fit(given, y), model_of().fit(view(X), y))
 
 
@@ -115,7 +116,7 @@ def test_gaps_between_rows_are_not_read_and_take_no_memory(view, times, tmp_path
     """Of 61 MiB; gaps within a row, and those of less than a page, are read, but a MiB at a time."""
     whole = np.random.default_rng(0).normal(size=(8000, 1000))
     X = written(tmp_path / "X", whole)[view]
-    rows = MemmapRows.behind(X)
+    rows = MemmapRows.from_map(X)
     bytes_read[0] = 0
     tracemalloc.start()
     try:
@@ -134,7 +135,7 @@ def test_a_map_of_any_type_is_fitted_like_the_array(dtype, tmp_path, shared_bloc
     X, y = rows_of(2, n_rows=2500)
     X = abs(X).astype(dtype)
     mapped = written(tmp_path / "X", X)
-    assert MemmapRows.behind(mapped) is not None
+    assert MemmapRows.from_map(mapped) is not None
     assert_same_fit(model_of().fit(mapped, y), model_of().fit(X, y))
 
 
@@ -168,7 +169,7 @@ def test_values_changed_and_not_flushed_are_seen(tmp_path):
     mapped = np.memmap(tmp_path / "X", dtype=float, mode="r+", shape=X.shape)
     for array in (mapped, X):
         array[1 : len(X) // 3, 0] *= -2.0
-    assert MemmapRows.behind(mapped) is not None
+    assert MemmapRows.from_map(mapped) is not None
     assert_same_fit(model_of().fit(mapped, y), model_of().fit(X, y))
 
 
@@ -192,7 +193,8 @@ def test_a_sample_of_a_map_is_that_of_the_array(n_rows, tmp_path, shared_blocks)
     mapped, samples = written(tmp_path / "X", X), []
     for rows in (mapped[::2, 1:], X[::2, 1:]):
         with Workers() as workers:
-            source = memory.MemorySource(rows, y[::2], np.arange(len(rows)) % 3.0, 3, workers)
+            weight = np.arange(len(rows)) % 3.0
+            source = MemorySource(rows, y[::2], weight, 3, workers, limits=Limits(block_bytes=1))
             samples.append(source.sample(n_rows))
     for name in ("X", "codes", "weight"):
         np.testing.assert_array_equal(*(getattr(sample, name) for sample in samples))
@@ -287,14 +289,14 @@ def test_a_file_that_is_cut_short_in_mid_fit_is_an_error(reads, n_threads, tmp_p
 def test_a_file_that_is_cut_short_while_a_sample_is_taken_is_an_error(tmp_path, monkeypatch):
     X, y = rows_of(2, n_rows=60_000, n_features=6)
     mapped = written(tmp_path / "X", X)
-    model, sample = model_of().fit(X[:500], y[:500]), memory.MemorySource.sample
+    model, sample = model_of().fit(X[:500], y[:500]), MemorySource.sample
 
     def cutting(source, n_rows):
         if source.out_of_core:
             os.truncate(tmp_path / "X", X.nbytes // 2)
         return sample(source, n_rows)
 
-    monkeypatch.setattr(memory.MemorySource, "sample", cutting)
+    monkeypatch.setattr(MemorySource, "sample", cutting)
     with unchanged(model), pytest.raises(ValueError, match="cut short"):
         model.fit(mapped, y)
 

@@ -12,6 +12,7 @@ from sklearn.metrics import log_loss
 from sklearn.utils import gen_batches
 
 from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._estimator import classifier as _estimator
 
 
 @pytest.mark.parametrize("fisher", FISHER_METRICS)
@@ -25,9 +26,9 @@ def test_one_batch_of_all_rows_is_a_fit(fisher, n_classes):
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("size", [1, 7, 100])
-def test_the_first_rows_are_solved_for_together(n_classes, size, monkeypatch):
+def test_the_first_rows_are_solved_for_together(n_classes, size, limits, monkeypatch):
     monkeypatch.setattr("sknatgrad._solver.recursive.SHARE_OF_ERROR", 0.0)
-    monkeypatch.setattr("sknatgrad._estimator.partial_fit.GROWTH", 1.0)
+    limits(first_rows_growth=1.0)
     X, y = standard_rows(n_classes, n_rows=100)
     model = partial_fits(NaturalGradientLogisticRegression(), X, y, size)
     whole = NaturalGradientLogisticRegression().partial_fit(X, y, classes=np.unique(y))
@@ -56,10 +57,10 @@ def test_one_pass_is_as_good_as_a_fit(n_classes):
 
 
 @pytest.mark.parametrize("kept", [2**22, 0])
-def test_forgetting_weighs_rows_by_their_age(kept, monkeypatch):
+def test_forgetting_weighs_rows_by_their_age(kept, limits, monkeypatch):
     """Exactly while rows are kept, and nearly so after, whatever the batches."""
-    monkeypatch.setattr("sknatgrad._estimator.partial_fit.GROWTH", 1.0)
-    monkeypatch.setattr("sknatgrad._estimator.partial_fit.KEPT_BYTES", kept)
+    limits(first_rows_growth=1.0)
+    limits(first_rows_bytes=kept)
     monkeypatch.setattr("sknatgrad._solver.recursive.SHARE_OF_ERROR", 0.0)
     X, y = standard_rows(2, n_rows=200)
     age = np.arange(199.0, -1.0, -1.0)
@@ -98,8 +99,8 @@ def test_no_order_of_the_rows_blows_up(fisher, order, C):
 
 
 @pytest.mark.parametrize(("C", "kept"), [(1.0, 2**22), (np.inf, 2**22), (1.0, 0)])
-def test_batches_of_one_row(C, kept, monkeypatch):
-    monkeypatch.setattr("sknatgrad._estimator.partial_fit.KEPT_BYTES", kept)
+def test_batches_of_one_row(C, kept, limits):
+    limits(first_rows_bytes=kept)
     X, y = standard_rows(2, n_rows=600)
     model = partial_fits(NaturalGradientLogisticRegression(C=C), X, y, size=1)
     expected = NaturalGradientLogisticRegression(C=C).fit(X, y)
@@ -139,9 +140,9 @@ def test_tables_are_known_by_the_names_of_their_columns():
 
 
 @pytest.mark.parametrize("kept", [2**22, 0])
-def test_weights_are_repeated_rows(kept, monkeypatch):
-    monkeypatch.setattr("sknatgrad._estimator.partial_fit.GROWTH", 1.0)
-    monkeypatch.setattr("sknatgrad._estimator.partial_fit.KEPT_BYTES", kept)
+def test_weights_are_repeated_rows(kept, limits, monkeypatch):
+    limits(first_rows_growth=1.0)
+    limits(first_rows_bytes=kept)
     monkeypatch.setattr("sknatgrad._solver.recursive.SHARE_OF_ERROR", 0.0)
     X, y = standard_rows(2, n_rows=200)
     times = np.random.default_rng(1).integers(0, 3, size=200)
@@ -157,12 +158,13 @@ def test_weights_are_repeated_rows(kept, monkeypatch):
 def test_balanced_weights_go_by_the_totals_so_far(monkeypatch):
     X, y = standard_rows(2, n_rows=300)
     seen = []
-    learnt = NaturalGradientLogisticRegression._learnt
-    monkeypatch.setattr(
-        NaturalGradientLogisticRegression,
-        "_learnt",
-        lambda self, source, *rest: seen.append(source.weight) or learnt(self, source, *rest),
-    )
+    run_update = _estimator.run_update
+
+    def watched(estimator, batch, plan, objective):
+        seen.append(plan.to_solve.rows.weight)
+        return run_update(estimator, batch, plan, objective)
+
+    monkeypatch.setattr(_estimator, "run_update", watched)
     partial_fits(NaturalGradientLogisticRegression(class_weight="balanced"), X, y)
     for index, end in enumerate((100, 200, 300)):
         counts = np.bincount(y[:end])
@@ -186,17 +188,17 @@ def test_rows_that_are_kept_are_solved_for_again_when_there_are_a_few_more():
     model, solved = NaturalGradientLogisticRegression(), []
     for row in range(200):
         model.partial_fit(X[row : row + 1], y[row : row + 1], [0, 1])
-        solved.append(model._stream.solved)
+        solved.append(model._stream.n_solved)
     assert len(set(solved)) < 50
     expected = NaturalGradientLogisticRegression().fit(X[:200], y[:200])
     assert standard_errors_apart(model, expected, X[:200], y[:200]) < 0.3
 
 
-def test_wide_rows_are_not_kept_for_long(monkeypatch):
-    monkeypatch.setattr("sknatgrad._estimator.partial_fit.KEPT_BYTES", 8 * 4 * 250)
+def test_wide_rows_are_not_kept_for_long(limits):
+    limits(first_rows_bytes=8 * 4 * 250)
     X, y = standard_rows(2, n_rows=400)
     model = NaturalGradientLogisticRegression()
-    kept = [model.partial_fit(X[batch], y[batch], [0, 1])._stream.kept for batch in gen_batches(400, 100)]
+    kept = [model.partial_fit(X[batch], y[batch], [0, 1])._stream.first_rows for batch in gen_batches(400, 100)]
     assert [rows is not None for rows in kept] == [True, True, False, False]
 
 
@@ -277,9 +279,8 @@ def test_bad_batches_are_named_and_change_nothing(case):
     assert pickle.dumps(vars(model)) == before
 
 
-def test_information_that_is_too_large_for_a_matrix_is_refused(monkeypatch):
-    monkeypatch.setattr("sknatgrad._solver.plan.DENSE_BUDGET_BYTES", 100)
-    monkeypatch.setattr("sknatgrad._inputs.checks.DENSE_BUDGET_BYTES", 100)
+def test_information_that_is_too_large_for_a_matrix_is_refused(limits):
+    limits(matrix_bytes=100)
     X, y = standard_rows(2, n_rows=100)
     with pytest.raises(ValueError, match="use fisher='diagonal' or 'kronecker', which keep less"):
         NaturalGradientLogisticRegression().partial_fit(X, y, classes=[0, 1])
@@ -341,7 +342,7 @@ def test_rare_classes_are_waited_for():
     kept = (y == 0) | (np.random.default_rng(0).uniform(size=3000) < 0.01)
     model, n_kept = NaturalGradientLogisticRegression(), []
     for batch in gen_batches(int(kept.sum()), 100):
-        rows = model.partial_fit(X[kept][batch], y[kept][batch], [0, 1])._stream.kept
+        rows = model.partial_fit(X[kept][batch], y[kept][batch], [0, 1])._stream.first_rows
         n_kept.append(0 if rows is None else len(rows.codes))
     assert max(n_kept) > 1000
 
@@ -355,8 +356,8 @@ def test_a_number_for_the_learning_rate_is_not_for_streams():
 
 
 @pytest.mark.parametrize("fisher", ["true", "diagonal"])
-def test_a_covariance_too_large_to_keep_is_refused_in_a_stream_too(fisher, monkeypatch):
-    monkeypatch.setattr("sknatgrad._inputs.checks.DENSE_BUDGET_BYTES", 100)
+def test_a_covariance_too_large_to_keep_is_refused_in_a_stream_too(fisher, limits):
+    limits(matrix_bytes=100)
     X, y = standard_rows(2, n_rows=50)
     model = NaturalGradientLogisticRegression(fisher=fisher, store_covariance=True)
     with pytest.raises(ValueError, match="the covariance of 5 coefficients would take"):

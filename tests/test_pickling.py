@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import pickletools
 import re
 import warnings
 from copy import copy
@@ -9,11 +10,15 @@ from copy import copy
 import joblib
 import numpy as np
 import pytest
-from problems import ROOT
+from problems import FISHERS, ROOT
+from scipy import sparse
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 
 import sknatgrad
-from sknatgrad import NaturalGradientLogisticRegression
+import sknatgrad.inference
+import sknatgrad.plots
+from sknatgrad import NaturalGradientLogisticRegression, merge
 
 LOADERS = {".joblib": joblib.load, ".pickle": pickle.load}  # noqa: S301 - our own
 STORED = sorted(path for path in (ROOT / "tests" / "data").glob("stored_by_*/*") if path.suffix in LOADERS)
@@ -66,3 +71,37 @@ def test_another_version_says_so_when_it_loads(monkeypatch):
     # a parameter that it did not know has its default
     assert vars(loaded).keys() == vars(model).keys()
     assert loaded.max_kl is None
+
+
+def stored_models():
+    """Yield a model of every kind that keeps something besides numbers and arrays."""
+    X, y = load_iris(return_X_y=True)
+    for fisher in FISHERS:
+        settings = {"fisher": fisher, "random_state": 0, "store_covariance": True}
+        with warnings.catch_warnings():
+            # plain gradient descent does not converge on raw columns
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            yield NaturalGradientLogisticRegression(**settings).fit(X, y)
+        yield NaturalGradientLogisticRegression(**settings).partial_fit(X, y, [0, 1, 2])
+    for rows in (X, X.astype(np.float32), sparse.csr_array(X), sparse.csr_matrix(X)):
+        model = NaturalGradientLogisticRegression().partial_fit(rows, y, [0, 1, 2])
+        assert model._stream.first_rows is not None
+        yield model
+        yield NaturalGradientLogisticRegression(prior=model).fit(X, y)
+    yield merge([NaturalGradientLogisticRegression().partial_fit(X, y, [0, 1, 2])])
+
+
+def test_no_private_module_is_needed_to_load_a_model():
+    for model in stored_models():
+        # protocol 3 names each class by one opcode
+        named = {
+            argument for opcode, argument, _ in pickletools.genops(pickle.dumps(model, 3)) if opcode.name == "GLOBAL"
+        }
+        assert "sknatgrad NaturalGradientLogisticRegression" in named
+        assert not [each for each in named if each.startswith("sknatgrad._")]
+
+
+def test_public_names_report_public_addresses():
+    for module in (sknatgrad, sknatgrad.inference, sknatgrad.plots):
+        for name in module.__all__:
+            assert getattr(module, name).__module__ in {module.__name__, "sknatgrad.exceptions"}, name

@@ -76,7 +76,7 @@ def test_columns_are_drawn_as_asked_and_the_intercept_only_then():
     refuses(r"^features holds 'z', which is neither .* index from 0 to 3;", make, result, features=["z"])
     refuses(r"^features=\['a', 0\] must name at least one column, and each", make, result, features=["a", 0])
     refuses(r"^features=\[\] must name", make, result, features=[])
-    refuses(r"^level=1.5 is no coverage", make, result, level=1.5)
+    refuses(r"^level=1.5 is not a coverage", make, result, level=1.5)
 
 
 def test_coefficients_that_are_not_determined_say_so():

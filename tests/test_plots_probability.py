@@ -96,7 +96,7 @@ def test_probability_refuses_what_it_cannot_draw():
     refuses(r"^at holds 'z', which", make, model, X, feature="a", at={"z": 1.0})
     refuses(r"^at is a list; it must be a dict", make, model, X, feature="a", at=[1.0, 2.0])
     refuses(r"^at holds 'a', the feature on the horizontal axis", make, model, X, feature="a", at={0: 1.0})
-    refuses(r"^level=0 is no coverage", make, model, X, feature="a", level=0)
+    refuses(r"^level=0 is not a coverage", make, model, X, feature="a", level=0)
     refuses(r"^grid_resolution=1 must be 2 or more", make, model, X, feature="a", grid_resolution=1)
     refuses(r"^grid_resolution=2.5 must be an integer", make, model, X, feature="a", grid_resolution=2.5)
     refuses(r"^class_of_interest='dog' is not among", make, model, X, feature="a", class_of_interest="dog")

@@ -274,7 +274,7 @@ def test_scales_do_not_matter():
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
-def test_so_many_rows_at_a_time(n_classes, monkeypatch):
+def test_so_many_rows_at_a_time(n_classes, limits):
     problem = make_problem(n_classes, n_rows=70)
     model = fit(problem)
     calls = [
@@ -285,7 +285,7 @@ def test_so_many_rows_at_a_time(n_classes, monkeypatch):
     ]
     expected = [call() for call in calls]
     for n_bytes in (1, 3000):
-        monkeypatch.setattr("sknatgrad._model.posterior.ROW_BYTES", n_bytes)
+        limits(row_bytes=n_bytes)
         for call, answer in zip(calls, expected, strict=True):
             np.testing.assert_allclose(call(), answer, rtol=1e-9)
 
@@ -363,7 +363,7 @@ def test_averages_forecast_better_after_few_patients(n_classes, n_rows):
 
 
 def bad_calls(model, X):
-    yield "level=95 is no coverage", lambda: model.predict_proba_interval(X, level=95)
+    yield "level=95 is not a coverage", lambda: model.predict_proba_interval(X, level=95)
     yield "method='laplace' is unknown", lambda: model.predict_proba_averaged(X, method="laplace")
     yield "n_draws=0 must be an integer", lambda: model.predict_proba_averaged(X, method="monte_carlo", n_draws=0)
     yield "n_draws=True must be an integer", lambda: model.sample_coef(True)
@@ -394,16 +394,16 @@ def test_a_later_fit_without_it_leaves_no_old_covariance():
     assert not hasattr(model, "covariance_")
 
 
-def test_a_covariance_that_is_too_large_is_refused_before_any_work(monkeypatch):
-    monkeypatch.setattr("sknatgrad._inputs.checks.DENSE_BUDGET_BYTES", 8 * 8**2 - 1)
+def test_a_covariance_that_is_too_large_is_refused_before_any_work(limits):
+    limits(matrix_bytes=8 * 8**2 - 1)
     problem = make_problem(3, n_rows=60)
     with pytest.raises(ValueError, match=r"the covariance of 8 coefficients would take .* store_covariance=False"):
         fit(problem)
     assert not hasattr(NaturalGradientLogisticRegression(), "covariance_")
 
 
-def test_columns_without_entries_count_in_the_size_of_a_covariance(monkeypatch):
-    monkeypatch.setattr("sknatgrad._inputs.checks.DENSE_BUDGET_BYTES", 8 * 100**2)
+def test_columns_without_entries_count_in_the_size_of_a_covariance(limits):
+    limits(matrix_bytes=8 * 100**2)
     problem = make_problem(2, n_rows=12, n_features=300)
     X = np.zeros((12, 300))
     X[:, [2, 7]] = problem.X[:, [2, 7]]

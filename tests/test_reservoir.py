@@ -5,7 +5,7 @@ import pytest
 from problems import in_batches, rows_of
 
 from sknatgrad._rows.reservoir import StratifiedReservoir
-from sknatgrad._rows.sampling import LEAST_OF_A_CLASS
+from sknatgrad._rows.sampling import MIN_ROWS_PER_CLASS
 
 
 def reserved(codes, room, size, weight=None, width=1):
@@ -59,7 +59,7 @@ def test_only_of_rare_classes_may_more_be_kept_with_other_batches():
     for rows in kept.values():
         np.testing.assert_array_equal(rows[codes[rows] < 2], kept[1000][codes[kept[1000]] < 2])
         rare = rows[codes[rows] == 2]
-        assert len(rare) >= LEAST_OF_A_CLASS
+        assert len(rare) >= MIN_ROWS_PER_CLASS
     # the random numbers decide among them too
     smallest = kept[40_000][codes[kept[40_000]] == 2]
     assert all(set(smallest) <= set(rows) for rows in kept.values())
@@ -73,7 +73,7 @@ def test_a_reserve_keeps_some_rows_of_a_rare_class(n_rare, place, size):
     codes = np.zeros(40_000, dtype=int)
     codes[{"first": slice(n_rare), "last": slice(-n_rare, None), "anywhere": rows}[place]] = 1
     _, kept = reserved(codes, 1000, size)
-    assert np.count_nonzero(codes[kept]) >= min(n_rare, LEAST_OF_A_CLASS)
+    assert np.count_nonzero(codes[kept]) >= min(n_rare, MIN_ROWS_PER_CLASS)
     assert len(kept) <= 1000
 
 
@@ -87,7 +87,7 @@ def test_rows_that_count_are_kept_of_a_class_of_which_most_do_not(place, size):
     codes[rows] = 1
     weight[random.permutation(rows)[:2900]] = 0.0
     _, kept = reserved(codes, 2000, size, weight)
-    assert np.count_nonzero(codes[kept]) >= LEAST_OF_A_CLASS
+    assert np.count_nonzero(codes[kept]) >= MIN_ROWS_PER_CLASS
 
 
 def test_rows_without_weight_are_not_kept_once_there_is_no_room_for_all():

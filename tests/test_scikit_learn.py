@@ -176,12 +176,11 @@ def test_the_html_representation_links_to_our_documentation(monkeypatch):
 
 
 def test_the_documentation_is_where_the_package_says_or_beside_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(_documented, "SITE", tmp_path / "nowhere")
-    assert not _documented.documentation()
-    monkeypatch.setattr(_documented, "SITE", tmp_path)
-    assert not _documented.documentation()
+    assert not _documented.documentation(tmp_path / "nowhere")
+    assert not _documented.documentation(tmp_path)
     (tmp_path / "index.html").touch()
-    assert _documented.documentation() == tmp_path.as_uri()
+    assert _documented.documentation(tmp_path) == tmp_path.as_uri()
+    assert (_documented.SITE.parents[2] / "pyproject.toml").is_file()
     message = Message()
     message["Project-URL"] = "Documentation, https://example.org/docs"
     monkeypatch.setattr(_documented, "metadata", lambda _: message)

@@ -13,15 +13,14 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._rows import memory
+from sknatgrad._limits import Limits
 from sknatgrad._rows.threads import Workers, single_threaded_blas
 
 
 @pytest.fixture
-def small_blocks(monkeypatch):
+def small_blocks(limits):
     """Many blocks of few rows, so that several threads have work."""
-    monkeypatch.setattr(memory, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(memory, "MIN_BLOCK_ROWS", 50)
+    limits(block_bytes=1, min_block_rows=50)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 8])
@@ -169,9 +168,9 @@ def test_threads_end_with_the_fit(small_blocks):
     assert threading.active_count() == before
 
 
-def test_overflow_in_a_block_is_as_quiet_in_a_thread(small_blocks):
+def test_overflow_in_a_block_is_as_quiet_in_a_thread():
     """numpy keeps its handling of overflow by thread, and warnings are errors in this suite."""
-    problem = make_problem(2, n_rows=400)
+    problem = make_problem(2, n_rows=400)._replace(limits=Limits(block_bytes=1, min_block_rows=50))
     with threadpool_limits(4, user_api="blas"), np.errstate(over="ignore", invalid="ignore"):
         measured = problem.objective("true").measure(np.full(problem.theta.shape, 1e308))
     assert not np.isfinite(measured.gradient).all() or not np.isfinite(measured.loss)

@@ -1,35 +1,39 @@
-"""The course of a fit: whom it tells of its iterations, and what may end it before its time."""
+"""The monitor of a fit: it notifies callbacks of each iteration, and decides where a fit ends that is stopped early."""
 
 from __future__ import annotations
 
-import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 from sklearn.exceptions import ConvergenceWarning
 
+from sknatgrad._estimator.history import History
 from sknatgrad._solver.records import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sknatgrad._estimator.history import History
+    from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._solver.descent import State
     from sknatgrad._solver.objective import Objective
     from sknatgrad._solver.records import Measured, Step
+    from sknatgrad._typing import Matrix
 
-# the attribute by which a context of scikit-learn's carries the iteration that it stands for
+    # the attributes of an estimator that is fitted to a state of the descent
+    FittedAttributes: TypeAlias = Callable[[State], dict[str, Any]]
+
+# the attribute by which a callback context of scikit-learn carries the iteration that it stands for
 ITERATION = "natural_gradient_iteration"
-# ends at which the last iterate is no optimum, so that one which a callback has kept is as good a place
-GIVEN_UP = {Outcome.exhausted, Outcome.stalled, Outcome.diverged, Outcome.separable}
+# outcomes without an optimum: an earlier iterate that a callback has chosen is then preferred to the last one
+WITHOUT_OPTIMUM = {Outcome.exhausted, Outcome.stalled, Outcome.diverged, Outcome.separable}
 
 
 @dataclass
 class Iteration:
-    """What this package's own callbacks may ask, and say, of the iteration that a context stands for."""
+    """What the callbacks of this package read, and set, of the iteration that a context stands for."""
 
     number: int
     objective: Objective | None  # None once the iteration has ended, so that contexts do not keep the rows
@@ -40,7 +44,7 @@ class Iteration:
 
 
 class Iterate(NamedTuple):
-    """A turn of a descent that a fit may end with."""
+    """A point of the descent that the fit may end at."""
 
     state: State
     step: Step
@@ -48,34 +52,35 @@ class Iterate(NamedTuple):
 
 
 class FitMonitor:
-    """Follows a descent; callbacks are told of each iteration, and may stop it.
+    """Follows a descent and notifies callbacks of each iteration; they may stop it.
 
     scikit-learn 1.9 has the protocol: `_init_callback_context` is its public contract with estimators. Before that
-    version there are no callbacks. To be made before an estimator can fail, so that they are torn down if it does.
+    version there are no callbacks. Make it before an estimator can fail, so that callbacks are torn down if it does.
     """
 
-    def __init__(self, estimator: Any, X: Any = None, y: Any = None, sample_weight: Any = None) -> None:
-        self.begun = perf_counter()
+    def __init__(self, estimator: Configuration, X: Matrix = None, y: Any = None, sample_weight: Any = None) -> None:
+        self.started_at = perf_counter()
         self._estimator = estimator
-        # one weight for all rows is none to a score
-        none = sample_weight is None or isinstance(sample_weight, Real)
-        metadata = None if none else {"sample_weight": sample_weight}
-        self._given = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
+        # a score needs no weights if all rows have the same
+        same = sample_weight is None or isinstance(sample_weight, Real)
+        metadata = None if same else {"sample_weight": sample_weight}
+        self._arguments = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         begin = getattr(estimator, "_init_callback_context", None)
         self._root: Any = None if begin is None else begin(max_subtasks=estimator.max_iter)
         self._task: Any = None
 
     @property
-    def _listened_to(self) -> bool:
+    def _has_callbacks(self) -> bool:
         return self._root is not None and bool(getattr(self._estimator, "_skl_callbacks", None))
 
     @property
     def _keeps(self) -> bool:
-        return bool(self._estimator.on_interrupt == "keep")
+        """Whether a fit that is interrupted keeps its best iterate."""
+        return self._estimator.on_interrupt == "keep"
 
     @contextmanager
-    def unless_interrupted(self) -> Iterator[None]:
-        """Do what comes after the descent; an interruption that is to keep the iterate leaves it out."""
+    def unless_interrupted(self, notices: list[Warning]) -> Iterator[None]:
+        """Run the passes after the descent; an interruption that keeps the iterate ends them, and adds a notice."""
         try:
             yield
         except KeyboardInterrupt:
@@ -85,83 +90,87 @@ class FitMonitor:
                 "Interrupted after the last step: the coefficients are there, but what follows the steps may not be, "
                 "covariance_ where it is stored and the look for separation; fit again for those."
             )
-            # of the user's line: fit, its wrapper, this and the standard library's lie between
-            warnings.warn(message, ConvergenceWarning, stacklevel=6)
+            notices.append(ConvergenceWarning(message))
 
-    def begin(self) -> None:
-        """Say that the fit begins."""
+    def begin(self, choice: str) -> History:
+        """Notify callbacks that the fit begins; return its history, which prints the choice of method if asked."""
         if self._root is not None:
-            self._root.call_on_fit_task_begin(**self._given)
+            self._root.call_on_fit_task_begin(**self._arguments)
+        return History(int(self._estimator.verbose), choice, self.started_at)
 
-    def end(self) -> None:
-        """Say that the estimator is fitted."""
-        if self._root is not None:
-            self._root.call_on_fit_task_end(**self._given, reconstruction_attributes={})
+    def __enter__(self) -> Self:
+        """Return the monitor."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        """Notify callbacks that the estimator is fitted, if it is."""
+        if self._root is not None and kind is None:
+            self._root.call_on_fit_task_end(**self._arguments, reconstruction_attributes={})
 
     def follow(
         self,
-        turns: Iterator[tuple[State, Step]],
+        iterates: Iterator[tuple[State, Step]],
         history: History,
         objective: Objective,
-        fitted: Callable[[State], dict[str, Any]],
+        fitted: FittedAttributes,
     ) -> tuple[State, Step]:
-        """Return the turn that the fit ends with: the last, or that before a callback or an interruption ended it.
+        """Return where the fit ends: at the last iterate, or earlier if a callback or an interruption says so.
 
-        `fitted` gives the attributes of an estimator that is fitted to a state; `history` is cut where the fit ends.
+        `history` is truncated there.
         """
-        asked = self._keeps
-        chosen: Iterate | None = None
-        least: Iterate | None = None
+        keeps = self._keeps
+        chosen: Iterate | None = None  # by a callback
+        best: Iterate | None = None  # has the lowest loss
         try:
-            for state, step in turns:
-                history.note(step)
+            for state, step in iterates:
+                history.record(step)
                 if not step.accepted:
                     continue
-                turn = Iterate(state, step, history.n_iter)
-                if asked and (least is None or step.loss <= least.step.loss):
-                    least = _bare(turn)
-                if not self._listened_to:
+                iterate = Iterate(state, step, history.n_iter)
+                if keeps and (best is None or step.loss <= best.step.loss):
+                    best = _without_data(iterate)
+                if not self._has_callbacks:
                     continue
-                stop, keep = self._ended(turn, fitted)
-                chosen = _bare(turn) if keep else chosen
+                stop, keep = self._end_iteration(iterate, fitted)
+                chosen = _without_data(iterate) if keep else chosen
                 if step.outcome is Outcome.running:
                     if stop:
-                        return _ending(chosen or turn, history, Outcome.stopped)
-                    self._started(turn, objective, fitted)
+                        return _end_at(chosen or iterate, history, Outcome.stopped)
+                    self._begin_iteration(iterate, objective, fitted)
         except KeyboardInterrupt:
-            if least is None:
+            if best is None:
                 raise
-            return _ending(chosen or least, history, Outcome.interrupted)
-        self._ended(Iterate(state, step, history.n_iter), fitted)
-        if chosen is not None and chosen.n_iter < history.n_iter and step.outcome in GIVEN_UP:
-            return _ending(chosen, history, Outcome.stopped)
+            return _end_at(chosen or best, history, Outcome.interrupted)
+        self._end_iteration(Iterate(state, step, history.n_iter), fitted)
+        if chosen is not None and chosen.n_iter < history.n_iter and step.outcome in WITHOUT_OPTIMUM:
+            return _end_at(chosen, history, Outcome.stopped)
         return state, step
 
-    def _started(self, turn: Iterate, objective: Objective, fitted: Callable[[State], dict[str, Any]]) -> None:
+    def _begin_iteration(self, iterate: Iterate, objective: Objective, fitted: FittedAttributes) -> None:
         self._task = self._root.subcontext(task_name="iteration")
-        setattr(self._task, ITERATION, Iteration(turn.n_iter + 1, objective, turn.state.point))
-        self._task.call_on_fit_task_begin(**self._given, reconstruction_attributes=lambda: fitted(turn.state))
+        setattr(self._task, ITERATION, Iteration(iterate.n_iter + 1, objective, iterate.state.point))
+        self._task.call_on_fit_task_begin(**self._arguments, reconstruction_attributes=lambda: fitted(iterate.state))
 
-    def _ended(self, turn: Iterate, fitted: Callable[[State], dict[str, Any]]) -> tuple[bool, bool]:
-        """Say that an iteration has ended, if one had started; return whether to stop, and whether to keep it."""
+    def _end_iteration(self, iterate: Iterate, fitted: FittedAttributes) -> tuple[bool, bool]:
+        """Notify callbacks that an iteration has ended, if one has begun; return whether to stop, and to keep it."""
         if self._task is None:
             return False, False
         task, self._task = self._task, None
         iteration = getattr(task, ITERATION)
-        iteration.step, iteration.seconds = turn.step, perf_counter() - self.begun
+        iteration.step, iteration.seconds = iterate.step, perf_counter() - self.started_at
         iteration.point = iteration.objective = None
-        stop = task.call_on_fit_task_end(**self._given, reconstruction_attributes=lambda: fitted(turn.state))
+        stop = task.call_on_fit_task_end(**self._arguments, reconstruction_attributes=lambda: fitted(iterate.state))
         return stop, iteration.keep
 
 
-def _bare(turn: Iterate) -> Iterate:
-    """Return a turn without what was measured of its rows, to be kept while others follow."""
-    point = turn.state.point._replace(information=None, scores=None)  # type: ignore[arg-type]
-    return turn._replace(state=turn.state._replace(point=point, momentum=None))
+def _without_data(iterate: Iterate) -> Iterate:
+    """Return an iterate without the measurements of its rows, to be kept while others follow."""
+    point = iterate.state.point._replace(information=None, scores=None)  # type: ignore[arg-type]
+    return iterate._replace(state=iterate.state._replace(point=point, momentum=None))
 
 
-def _ending(turn: Iterate, history: History, outcome: Outcome) -> tuple[State, Step]:
-    """Return a turn that a fit ends with for another reason than its own, if it has none."""
-    history.cut(turn.n_iter)
-    step = turn.step
-    return turn.state, step._replace(outcome=outcome) if step.outcome is Outcome.running else step
+def _end_at(iterate: Iterate, history: History, outcome: Outcome) -> tuple[State, Step]:
+    """Return an iterate as the end of a fit, with this outcome unless it has one of its own."""
+    history.truncate(iterate.n_iter)
+    step = iterate.step
+    return iterate.state, step._replace(outcome=outcome) if step.outcome is Outcome.running else step

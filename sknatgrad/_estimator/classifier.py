@@ -1,54 +1,32 @@
-"""The scikit-learn face: validate, assemble, descend, publish."""
+"""The estimator: its parameters, and fits as six steps: check, plan, objective, descend, publish, tell."""
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
-import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import ConvergenceWarning
 
 from sknatgrad._estimator.callbacks import FitMonitor
-from sknatgrad._estimator.documentation import DocumentedMixin
-from sknatgrad._estimator.fit_batches import BatchesMixin
-from sknatgrad._estimator.history import History, advice, separated_in_part, separation
-from sknatgrad._estimator.partial_fit import StreamingMixin
-from sknatgrad._estimator.pickling import StoredMixin
+from sknatgrad._estimator.documentation import link_template
+from sknatgrad._estimator.fit import build_objective, plan_fit, run_descent
+from sknatgrad._estimator.fit_batches import check_batches
+from sknatgrad._estimator.partial_fit import batch_objective, check_batch, plan_update, run_update, stream_attributes
+from sknatgrad._estimator.pickling import with_version, without_version
 from sknatgrad._estimator.predict import PredictionMixin
-from sknatgrad._inputs.checks import unchanged_on_error
-from sknatgrad._inputs.columns import INTERCEPT, feature_names
-from sknatgrad._inputs.configuration import descent_options, objective_of
-from sknatgrad._inputs.prior import configured_prior
-from sknatgrad._inputs.training_data import in_memory
+from sknatgrad._estimator.publish import publish, tell, unchanged_on_error
+from sknatgrad._inputs.training_data import check_arrays
+from sknatgrad._limits import Limits
 from sknatgrad._model.metrics import FisherName
-from sknatgrad._model.parameters import Start, attributes_of, into_columns, join
 from sknatgrad._rows.threads import Workers
 from sknatgrad._sklearn import CallbackSupportMixin, HasMethods, Interval, StrOptions, fit_context
-from sknatgrad._solver.descent import descend
-from sknatgrad._solver.records import Outcome
-from sknatgrad._solver.warm_up import warm_up
-from sknatgrad.exceptions import SeparationWarning
 
 if TYPE_CHECKING:
-    from sknatgrad._inputs.training_data import TrainingData
-    from sknatgrad._rows.source import RowSource
-    from sknatgrad._solver.descent import DescentOptions, State
-    from sknatgrad._solver.records import Step
-    from sknatgrad._typing import Array, Codes, Matrix
+    from sknatgrad._inputs.configuration import ClassWeight, RandomState
+    from sknatgrad._typing import Matrix
 
 
-class NaturalGradientLogisticRegression(
-    BatchesMixin,
-    StreamingMixin,
-    PredictionMixin,
-    StoredMixin,
-    DocumentedMixin,
-    CallbackSupportMixin,
-    ClassifierMixin,
-    BaseEstimator,
-):
+class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     r"""Logistic regression, binary and multinomial, fitted by natural gradient descent.
 
     Minimises the objective of :class:`sklearn.linear_model.LogisticRegression`,
@@ -263,11 +241,14 @@ class NaturalGradientLogisticRegression(
         "verbose": ["verbose"],
     }
 
-    classes_: Any
-    coef_: Any
-    intercept_: Any
+    # budgets of memory and time, which tests lower
+    _limits: ClassVar[Limits] = Limits()
+    # where scikit-learn finds the documentation of the class
+    _doc_link_module: ClassVar[str] = "sknatgrad"
 
-    def __init__(  # noqa: PLR0913 - the face of scikit-learn's own
+    n_features_in_: int
+
+    def __init__(  # noqa: PLR0913 - parameters of an estimator are keywords
         self,
         *,
         fisher: FisherName = "true",
@@ -278,12 +259,12 @@ class NaturalGradientLogisticRegression(
         max_iter: int = 100,
         tol: float = 1e-8,
         fit_intercept: bool = True,
-        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        class_weight: ClassWeight = None,
         prior: Any = None,
         warm_start: bool = False,
         store_covariance: bool = False,
         forgetting: float = 1.0,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomState = None,
         on_interrupt: Literal["raise", "keep"] = "raise",
         verbose: int = 0,
     ) -> None:
@@ -341,36 +322,165 @@ class NaturalGradientLogisticRegression(
             has overshot to where probabilities are 0.
         """
         monitor = FitMonitor(self, X, y, sample_weight)
-        with unchanged_on_error(self), Workers() as workers:
-            self._fit(in_memory(self, X, y, sample_weight, workers), monitor)
+        with unchanged_on_error(self), Workers() as workers, monitor:
+            data = check_arrays(self, X, y, sample_weight, workers)
+            plan = plan_fit(self, data)
+            objective = build_objective(data, plan)
+            result = run_descent(self, data, plan, objective, monitor)
+            publish(self, result.attributes)
+            tell(result.notices)
         return self
 
-    def _fit(self, data: TrainingData, monitor: FitMonitor) -> None:
-        monitor.begin()
-        start, kept = self._warm_start_from(), data.kept
-        self._check_room(len(data.classes))
-        prior = configured_prior(self, data.classes)
-        options = descent_options(self, prior)
-        objective = objective_of(self, data, prior, options)
-        history = History(int(self.verbose), objective.plan.describe(), monitor.begun)
-        self._forget_fit()
-        if start is None:
-            theta, begun = warm_up(objective, options)
-        else:
-            theta, begun = start.carried(data.classes, self.n_features_in_, kept), options
-        turns = descend(objective, objective.begin(theta), begun)
-        end, step = monitor.follow(turns, history, objective, lambda state: self._fitted(state, data, history))
-        if step.outcome is Outcome.overflow:
-            data.refuse_overflow(self)
-        self.__dict__.update(self._fitted(end, data, history))
-        self._conclude(history, step, options)
-        with monitor.unless_interrupted():
-            if self.store_covariance:
-                theta = into_columns(end.point.theta, kept, self.n_features_in_)
-                self._keep_information(theta, data.whole, data.totals, prior)
-            if self.converged_ and not options.penalised:
-                self._warn_of_separation(objective.source, end, kept)
-        monitor.end()
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_batches(self, batches: Any, classes: Any = None) -> Self:
+        """Fit the model to rows that are read in batches, over and over: the same optimum as that of `fit`.
+
+        The first pass checks all batches, counts classes and keeps up to 256 MiB of the rows. If that is all of them,
+        they are fitted in memory; otherwise the fit begins at the optimum of that sample, and takes few more passes:
+        with ``fisher='true'`` and as many as a few hundred columns, five to eight as a rule. The next batch is read
+        while one is worked on, so an array must not be filled again once it was given; there are never more than two
+        at a time.
+
+        Parameters
+        ----------
+        batches : iterable or callable
+            Gives ``(X, y)`` or ``(X, y, sample_weight)``, each as for `fit`, with some thousand rows or more at a
+            time: a list, or any object that can be iterated over anew for each pass; or a function of no arguments
+            that begins a pass. Each pass must give the same rows in the same order. It is iterated over in the thread
+            that called.
+
+        classes : array-like of shape (n_classes,) or None, default=None
+            The class labels, to have others refused; None takes those that the batches hold.
+
+        Returns
+        -------
+        self : NaturalGradientLogisticRegression
+            The fitted estimator, with `n_passes_` besides what `fit` leaves. If anything fails, in reading or in
+            fitting, the estimator stays as it was.
+
+        Raises
+        ------
+        ValueError
+            If batches can be read only once, a batch is not what is allowed, or a later pass gives other rows.
+
+        Warns
+        -----
+        ConvergenceWarning, SeparationWarning
+            As `fit` does.
+
+        See Also
+        --------
+        partial_fit : Sees each row once, and is done when the rows are.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sknatgrad import NaturalGradientLogisticRegression
+        >>> def batches():  # a reader of files would do the same
+        ...     draws = np.random.default_rng(0)
+        ...     for _ in range(10):
+        ...         X = draws.normal(size=(1000, 3))
+        ...         yield X, draws.random(1000) < 1 / (1 + np.exp(-X[:, 0]))
+        >>> model = NaturalGradientLogisticRegression().fit_batches(batches)
+        >>> bool(abs(model.coef_ - [1, 0, 0]).max() < 0.1)
+        True
+        """
+        monitor = FitMonitor(self)
+        with unchanged_on_error(self), Workers() as workers, monitor:
+            data = check_batches(self, batches, classes, workers)
+            plan = plan_fit(self, data)
+            objective = build_objective(data, plan)
+            result = run_descent(self, data, plan, objective, monitor)
+            publish(self, result.attributes)
+            tell(result.notices)
+        return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Matrix, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        r"""Learn from one more batch of rows, and remember it by its Fisher information.
+
+        The coefficients become the optimum of the batch's loss plus a quadratic model of all batches before,
+        :math:`\frac{1}{2} (\theta - \theta_0)^T F_0 (\theta - \theta_0)`, with :math:`\theta_0` the coefficients so far
+        and :math:`F_0` the Fisher information of all rows seen, each at the coefficients of its time: the Laplace
+        approximation to the posterior, taken a batch at a time, which is the extended Kalman filter (Ollivier 2018
+        [1]_). There is no learning rate to tune, and `learning_rate` plays no part. The first rows, 1,000 or
+        more (50 for each coefficient, and 5 of each class for each of its own) or 4 MiB, are kept and solved for
+        together, as a quadratic model is only as good as the point it is made at. After one pass the
+        coefficients are about as good as those of a fit to all rows at once; beyond the first rows, time and memory do
+        not grow with the rows seen.
+
+        `fisher` says how the information is kept: ``'true'``, ``'empirical'`` and ``'monte_carlo'`` as a matrix,
+        ``'diagonal'`` and ``'kronecker'`` as their names say, which is less exact. `forgetting` lets it fade.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+            The rows of the batch; one will do.
+
+        y : array-like of shape (n_samples,)
+            Their labels; not every class needs to be among them.
+
+        classes : array-like of shape (n_classes,) or None, default=None
+            All classes that may ever appear; needed in the first call. After a `fit` with ``store_covariance=True``,
+            the stream goes on from there; otherwise it begins afresh.
+
+        sample_weight : array-like of shape (n_samples,), float or None, default=None
+            Weight of each row, >= 0. ``class_weight='balanced'`` goes by the totals so far.
+
+        Returns
+        -------
+        self : NaturalGradientLogisticRegression
+            The estimator; `coef_`, `intercept_`, `classes_` and, with ``store_covariance=True``, `covariance_` are up
+            to date. If learning fails, the estimator stays as it was.
+
+        Raises
+        ------
+        ValueError
+            If X, y, the weights or the classes are not what is allowed, or the information is too large for a matrix.
+
+        Warns
+        -----
+        UserWarning
+            If the estimator was fitted by `fit` without ``store_covariance=True``, which keeps nothing of the rows to
+            go on from, and `classes` do not say that a new stream is meant.
+
+        References
+        ----------
+        .. [1] Y. Ollivier, "Online natural gradient as a Kalman filter", Electronic Journal of Statistics 12, 2018.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.utils import gen_batches, shuffle
+        >>> from sknatgrad import NaturalGradientLogisticRegression
+        >>> X, y = shuffle(*load_iris(return_X_y=True), random_state=0)
+        >>> model = NaturalGradientLogisticRegression()
+        >>> for batch in gen_batches(len(X), 10):
+        ...     model = model.partial_fit(X[batch], y[batch], classes=[0, 1, 2])
+        >>> round(model.score(X, y), 2)
+        0.97
+        """
+        with unchanged_on_error(self), Workers() as workers:
+            batch = check_batch(self, X, y, classes, sample_weight)
+            plan = plan_update(self, batch)
+            objective = batch_objective(self, batch, plan, workers)
+            stream = run_update(self, batch, plan, objective)
+            publish(self, stream_attributes(self, batch, plan, stream))
+            tell(batch.notices)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes and the version of the package, for pickle, joblib, skops and copies."""
+        return with_version(super().__getstate__())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Set the attributes; warn if another version of the package stored them."""
+        super().__setstate__(without_version(type(self), state))
+
+    @property
+    def _doc_link_template(self) -> str:
+        """The address of the page of a class; scikit-learn asks for it."""
+        return link_template()
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: sparse input is welcome; without an intercept, scores depend on the origin."""
@@ -380,39 +490,3 @@ class NaturalGradientLogisticRegression(
         # through the origin can, whatever its fit; scikit-learn's LogisticRegression(fit_intercept=False) fails them.
         tags.classifier_tags.poor_score = not self.fit_intercept
         return tags
-
-    def _warn_of_separation(self, source: RowSource, end: State, kept: Codes | None) -> None:
-        reach = separation(source, end)
-        if reach is not None and end.to_optimum is not None:
-            names = feature_names(self)
-            names = [*(names if kept is None else [names[j] for j in kept]), INTERCEPT]
-            message = separated_in_part(reach, [names[j] for j in reach.columns(end.to_optimum)])
-            warnings.warn(message, SeparationWarning, stacklevel=5)
-
-    def _warm_start_from(self) -> Start | None:
-        if not self.warm_start or not hasattr(self, "coef_"):
-            return None
-        theta = join(self.coef_, self.intercept_, with_intercept=self.fit_intercept)
-        return Start(theta, self.classes_, self.fit_intercept)
-
-    def _fitted(self, state: State, data: TrainingData, history: History) -> dict[str, Any]:
-        """Return the attributes of an estimator that is fitted to a state of the descent."""
-        theta = into_columns(state.point.theta, data.kept, self.n_features_in_)
-        dtype = np.float32 if data.dtype == np.float32 else np.float64
-        return {
-            **attributes_of(theta, data.classes, dtype, intercept=self.fit_intercept),
-            "n_iter_": np.array([history.n_iter], dtype=np.int32),
-            "loss_curve_": list(history.loss_curve),
-            "kl_curve_": list(history.kl_curve),
-            "time_curve_": list(history.time_curve),
-            "converged_": False,
-        }
-
-    def _publish(self, theta: Array, classes: Any, dtype: type) -> None:
-        self.__dict__.update(attributes_of(theta, classes, dtype, intercept=self.fit_intercept))
-
-    def _conclude(self, history: History, step: Step, options: DescentOptions) -> None:
-        self.converged_ = step.outcome is Outcome.converged
-        if step.outcome not in {Outcome.converged, Outcome.stopped}:
-            category = SeparationWarning if step.outcome is Outcome.separable else ConvergenceWarning
-            warnings.warn(advice(step, self.fisher, options, history), category, stacklevel=5)

@@ -1,101 +1,57 @@
-"""`fit_batches`: a fit to rows that are read in batches, as often as a pass over them is needed."""
+"""The first step of `fit_batches`: a pass over batches that checks them, and the source that reads them again."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sknatgrad._estimator.callbacks import FitMonitor
-from sknatgrad._inputs.checks import codes_among, known_classes, refuse_infinite, unchanged_on_error, weighted
+from sknatgrad._inputs.configuration import layout_of
+from sknatgrad._inputs.labels import check_known_classes, codes_among
 from sknatgrad._inputs.row_statistics import RowStatistics, check_part, error_label, is_empty
-from sknatgrad._inputs.training_data import of_rows, streamed_rows
+from sknatgrad._inputs.rows import refuse_infinite
+from sknatgrad._inputs.training_data import Passes, memory_data, streamed_data
+from sknatgrad._inputs.weights import check_class_weights, check_row_weights, weighted
 from sknatgrad._rows.batches import BatchSource
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.reservoir import StratifiedReservoir
 from sknatgrad._rows.sampling import reweighted
-from sknatgrad._rows.source import Rows
-from sknatgrad._rows.threads import Workers
-from sknatgrad._sklearn import fit_context
-from sknatgrad._solver.plan import SAMPLE_BYTES
+from sknatgrad._rows.source import LabelledRows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._inputs.training_data import TrainingData
-    from sknatgrad._typing import Array, Matrix
+    from sknatgrad._rows.threads import Workers
+    from sknatgrad._typing import Array, Labels, Matrix
 
 
-class BatchesMixin:
-    """Fitting to more rows than memory holds."""
-
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit_batches(self: Any, batches: Any, classes: Any = None) -> Any:
-        """Fit the model to rows that are read in batches, over and over: the same optimum as that of `fit`.
-
-        The first pass checks all batches, counts classes and keeps up to 256 MiB of the rows. If that is all of them,
-        they are fitted in memory; otherwise the fit begins at the optimum of that sample, and takes few more passes:
-        with ``fisher='true'`` and as many as a few hundred columns, five to eight as a rule. The next batch is read
-        while one is worked on, so an array must not be filled again once it was given; there are never more than two
-        at a time.
-
-        Parameters
-        ----------
-        batches : iterable or callable
-            Gives ``(X, y)`` or ``(X, y, sample_weight)``, each as for `fit`, with some thousand rows or more at a
-            time: a list, or any object that can be iterated over anew for each pass; or a function of no arguments
-            that begins a pass. Each pass must give the same rows in the same order. It is iterated over in the thread
-            that called.
-
-        classes : array-like of shape (n_classes,) or None, default=None
-            The class labels, to have others refused; None takes those that the batches hold.
-
-        Returns
-        -------
-        self : NaturalGradientLogisticRegression
-            The fitted estimator, with `n_passes_` besides what `fit` leaves. If anything fails, in reading or in
-            fitting, the estimator stays as it was.
-
-        Raises
-        ------
-        ValueError
-            If batches can be read only once, a batch is not what is allowed, or a later pass gives other rows.
-
-        Warns
-        -----
-        ConvergenceWarning, SeparationWarning
-            As `fit` does.
-
-        See Also
-        --------
-        partial_fit : Sees each row once, and is done when the rows are.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from sknatgrad import NaturalGradientLogisticRegression
-        >>> def batches():  # a reader of files would do the same
-        ...     draws = np.random.default_rng(0)
-        ...     for _ in range(10):
-        ...         X = draws.normal(size=(1000, 3))
-        ...         yield X, draws.random(1000) < 1 / (1 + np.exp(-X[:, 0]))
-        >>> model = NaturalGradientLogisticRegression().fit_batches(batches)
-        >>> bool(abs(model.coef_ - [1, 0, 0]).max() < 0.1)
-        True
-        """
-        monitor = FitMonitor(self)
-        with unchanged_on_error(self), Workers() as workers:
-            reader = _Reader(self, batches)
-            data = reader.training_data(None if classes is None else known_classes(classes), workers)
-            self._fit(data, monitor)
-            self.n_passes_ = reader.n_passes
-        return self
+def check_batches(estimator: Configuration, batches: Any, classes: Any, workers: Workers) -> TrainingData:
+    """Read through all batches once, and return the training data: in memory, if the sample kept is all rows."""
+    limits = estimator._limits  # noqa: SLF001 - a parameter
+    reader = BatchReader(estimator, batches)
+    known = None if classes is None else check_known_classes(classes)
+    statistics, rows, complete = first_pass(reader, known, limits.sample_bytes)
+    labels = statistics.labels
+    if complete:
+        weight, totals = check_row_weights(rows.weight, estimator.class_weight, labels, rows.codes)
+        data = memory_data(estimator, rows._replace(weight=weight), labels, totals, workers)
+        return replace(data, n_passes=lambda: reader.n_passes)
+    factors = check_class_weights(estimator.class_weight, labels, statistics.totals)
+    layout = layout_of(estimator, labels)
+    weight = reweighted(rows.codes, rows.weight, factors * statistics.totals)
+    sample = MemorySource(rows.X, rows.codes, weight, layout.n_logits, workers, limits=limits)
+    source = BatchSource(lambda: reader.read_again(statistics, factors), sample, layout.n_logits, workers, limits)
+    passes = Passes(statistics, factors, reader.verify, lambda: reader.n_passes)
+    return streamed_data(estimator, layout, source, passes, limits.sample_bytes)
 
 
-class _Reader:
-    """Begins passes, and checks what they give."""
+class BatchReader:
+    """Begins passes over batches, and checks each batch of them."""
 
-    def __init__(self, estimator: Any, batches: Any) -> None:
+    def __init__(self, estimator: Configuration, batches: Any) -> None:
         if not callable(batches) and (not hasattr(batches, "__iter__") or hasattr(batches, "__next__")):
             message = (
                 f"batches is a {type(batches).__name__}, which cannot be read more than once; pass a list of batches, "
@@ -105,84 +61,77 @@ class _Reader:
         self.estimator, self.batches = estimator, batches
         self.n_passes = 0
 
-    def _passing(self) -> Iterator[tuple[str, tuple[Matrix, Any, Array]]]:
-        """Yield rows, labels and sample weights of the batches of one pass that have any, with what to call them."""
-        given = self.batches() if callable(self.batches) else self.batches
-        if not hasattr(given, "__iter__"):
+    def read(self) -> Iterator[tuple[str, tuple[Matrix, Labels, Array]]]:
+        """Yield a label for errors, and the rows, labels and sample weights, of each batch of a pass that has rows."""
+        batches = self.batches() if callable(self.batches) else self.batches
+        if not hasattr(batches, "__iter__"):
             message = (
-                f"batches() gave a {type(given).__name__}; it must begin a pass over batches, as a generator does."
+                f"batches() gave a {type(batches).__name__}; it must begin a pass over batches, as a generator does."
             )
             raise ValueError(message)
-        begins = self.n_passes == 0
+        first = self.n_passes == 0
         self.n_passes += 1
-        for number, batch in enumerate(given):
+        for number, batch in enumerate(batches):
             if not isinstance(batch, (tuple, list)) or len(batch) not in {2, 3}:
                 message = (
                     f"batches gave a {type(batch).__name__} as batch {number}; each must be (X, y) or "
                     "(X, y, sample_weight)."
                 )
                 raise ValueError(message)
-            X, y, *weights = batch
+            X, y, *sample_weight = batch
             if is_empty(X, y):
                 continue
-            name = f"batch {number}"
-            with error_label(name):
-                part = check_part(self.estimator, X, y, weights[0] if weights else None, reset=begins)
-            begins = False
-            yield name, part
+            label = f"batch {number}"
+            with error_label(label):
+                part = check_part(self.estimator, X, y, sample_weight[0] if sample_weight else None, reset=first)
+            first = False
+            yield label, part
 
-    def training_data(self, classes: Any, workers: Workers) -> TrainingData:
-        """Read through all batches once, and return the problem that they pose."""
-        statistics: RowStatistics | None = None
-        reservoir, appeared = StratifiedReservoir(SAMPLE_BYTES), dict[Any, int]()
-        for name, (X, labels, weight) in self._passing():
-            with error_label(name):
-                refuse_infinite(self.estimator, X)
-                if classes is not None:
-                    codes_among(classes, labels)
-                new, codes = RowStatistics.of(X, labels, weight)
-                statistics = new if statistics is None else statistics.merge(new)
-            # numbered as they appear: what other labels there are is not known yet
-            numbers = [appeared.setdefault(label, len(appeared)) for label in new.labels.tolist()]
-            reservoir.add(X, np.array(numbers, dtype=np.min_scalar_type(len(appeared)))[codes], weight)
-        if statistics is None:
-            message = "batches gave no rows; a fit needs rows of two classes or more."
-            raise ValueError(message)
-        statistics.check_classes(classes)
-        X, numbered, weight = reservoir.rows()
-        order = [appeared[label] for label in statistics.labels.tolist()]
-        codes = np.argsort(order)[numbered]
-        if reservoir.complete:
-            return of_rows(self.estimator, X, statistics.labels, codes, weight, workers)
-        source = self._source(statistics, Rows(X, codes, weight), workers)
-        return streamed_rows(self.estimator, statistics, source, self._check_finite, SAMPLE_BYTES)
-
-    def _check_finite(self) -> None:
-        for name, (X, _, _) in self._passing():
-            with error_label(name):
-                refuse_infinite(self.estimator, X)
-
-    def _source(
-        self, statistics: RowStatistics, reservoir: Rows, workers: Workers
-    ) -> Callable[[Array, int], BatchSource]:
-        def source(factors: Array, n_logits: int) -> BatchSource:
-            weight = reweighted(reservoir.codes, reservoir.weight, factors * statistics.totals)
-            sample = MemorySource(reservoir.X, reservoir.codes, weight, n_logits, workers)
-            return BatchSource(lambda: self._weighted(statistics, factors), sample, n_logits, workers)
-
-        return source
-
-    def _weighted(self, statistics: RowStatistics, factors: Array) -> Iterator[Rows]:
-        """Yield the batches of one more pass, with their labels as codes and the weight of each row."""
-        count = 0
-        for name, (X, labels, weight) in self._passing():
-            with error_label(name):
+    def read_again(self, statistics: RowStatistics, factors: Array) -> Iterator[LabelledRows]:
+        """Yield the batches of one more pass, each class weighted by its factor; refuse other rows than before."""
+        n_rows = 0
+        for label, (X, labels, weight) in self.read():
+            with error_label(label):
                 codes = codes_among(statistics.labels, labels)
-            count += len(codes)
-            yield Rows(X, codes, weighted(weight, factors, codes))
-        if count != statistics.n_rows:
+            n_rows += len(codes)
+            yield LabelledRows(X, codes, weighted(weight, factors, codes))
+        if n_rows != statistics.n_rows:
             message = (
-                f"batches gave {count:,} rows in pass {self.n_passes} and {statistics.n_rows:,} in the first; each "
+                f"batches gave {n_rows:,} rows in pass {self.n_passes} and {statistics.n_rows:,} in the first; each "
                 "pass must give the same rows: nothing may change what is read before the fit has ended."
             )
             raise ValueError(message)
+
+    def verify(self) -> None:
+        """Read through all batches, and refuse a value that is not finite."""
+        for label, (X, _, _) in self.read():
+            with error_label(label):
+                refuse_infinite(self.estimator, X)
+
+
+def first_pass(
+    reader: BatchReader, classes: Labels | None, sample_bytes: float
+) -> tuple[RowStatistics, LabelledRows, bool]:
+    """Return the statistics of all rows, a sample of them with its sample weights, and whether the sample is all rows.
+
+    `classes` are the only labels allowed, if they are given.
+    """
+    statistics: RowStatistics | None = None
+    reservoir, appeared = StratifiedReservoir(sample_bytes), dict[Any, int]()
+    for label, (X, labels, weight) in reader.read():
+        with error_label(label):
+            refuse_infinite(reader.estimator, X)
+            if classes is not None:
+                codes_among(classes, labels)
+            new, codes = RowStatistics.of(X, labels, weight)
+            statistics = new if statistics is None else statistics.merge(new)
+        # codes by appearance, as labels that are still to come are not known
+        numbers = [appeared.setdefault(each, len(appeared)) for each in new.labels.tolist()]
+        reservoir.add(X, np.array(numbers, dtype=np.min_scalar_type(len(appeared)))[codes], weight)
+    if statistics is None:
+        message = "batches gave no rows; a fit needs rows of two classes or more."
+        raise ValueError(message)
+    statistics.check_classes(classes)
+    rows = reservoir.rows()
+    codes = np.argsort([appeared[each] for each in statistics.labels.tolist()])[rows.codes]
+    return statistics, rows._replace(codes=codes), reservoir.complete

@@ -1,4 +1,4 @@
-"""The geometry by itself: Fisher information and Kullback-Leibler divergence of fitted models."""
+"""Fisher information and Kullback-Leibler divergence of fitted models."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sknatgrad._inputs.checks import check_count, check_model, check_rows, check_weights, codes_of
+from sknatgrad._inputs.checks import check_count, check_model
+from sknatgrad._inputs.labels import codes_of
+from sknatgrad._inputs.rows import check_rows
+from sknatgrad._inputs.weights import check_sample_weight
+from sknatgrad._limits import Limits
 from sknatgrad._model.kernels import MeasureKernel
+from sknatgrad._model.layout import join
 from sknatgrad._model.metrics import STRUCTURES, FisherName, expectation_of
-from sknatgrad._model.parameters import join
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.threads import Workers
 
 if TYPE_CHECKING:
+    from sknatgrad._inputs.configuration import RandomState
     from sknatgrad._typing import Array, Matrix
 
 
@@ -28,7 +33,7 @@ def fisher_information(  # noqa: PLR0913 - all but X are keywords
     kind: FisherName = "true",
     sample_weight: Any = None,
     n_draws: int = 1,
-    random_state: int | np.random.RandomState | None = None,
+    random_state: RandomState = None,
 ) -> Array:
     r"""Return the Fisher information of a fitted logistic regression as a dense matrix.
 
@@ -88,14 +93,15 @@ def fisher_information(  # noqa: PLR0913 - all but X are keywords
         message = "y=None, but kind='empirical' needs the observed labels: pass y."
         raise ValueError(message)
     codes = np.zeros(X.shape[0], dtype=np.intp) if y is None else codes_of(estimator, y, X.shape[0])
-    weight = check_weights(sample_weight, X.shape[0])
+    weight = check_sample_weight(sample_weight, X.shape[0])
     theta = join(estimator.coef_, estimator.intercept_, with_intercept=bool(getattr(estimator, "fit_intercept", True)))
     seeds = [0]
     if kind == "monte_carlo":
         seeds = check_random_state(random_state).randint(np.iinfo(np.int32).max, size=n_draws).tolist()
     kernels = [MeasureKernel(theta, expectation_of(kind, seed), STRUCTURES[kind]) for seed in seeds]
     with Workers() as workers:
-        source = MemorySource(X, codes, weight, theta.shape[0], workers)
+        limits = getattr(estimator, "_limits", Limits())
+        source = MemorySource(X, codes, weight, theta.shape[0], workers, limits=limits)
         information = reduce(
             lambda left, right: left.merge(right), (source.total(each).information for each in kernels)
         )
@@ -148,7 +154,7 @@ def kl_divergence(estimator: Any, other: Any, X: Matrix, *, sample_weight: Any =
         raise ValueError(message)
     log_p = np.asarray(estimator.predict_log_proba(X), dtype=np.float64)
     log_q = np.asarray(other.predict_log_proba(X), dtype=np.float64)
-    weight = check_weights(sample_weight, log_p.shape[0])
+    weight = check_sample_weight(sample_weight, log_p.shape[0])
     return float(weight @ _divergence(log_p, log_q) / weight.sum())
 
 
@@ -156,7 +162,7 @@ def _divergence(log_p: Array, log_q: Array) -> Array:
     """Return Σ_k p log(p/q) of each row, as a sum of terms >= 0.
 
     As Σp = Σq = 1, it equals Σ p log(p/q) − p + q. With u = log(q/p) that is p (eᵘ − 1 − u), whose rounding error
-    shrinks with u, where the plain sum's stays that of 1.
+    shrinks with u, while that of the plain sum is the rounding of 1.
     """
     possible = np.isfinite(log_p)
     u = np.where(possible, log_q, 0.0) - np.where(possible, log_p, 0.0)

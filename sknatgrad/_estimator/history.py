@@ -1,4 +1,4 @@
-"""Reads the steps of a descent: histories, the printed line, the closing advice. The one place that prints."""
+"""Readers of the steps of a descent: the curves, the printed lines, and the warnings at its end."""
 
 from __future__ import annotations
 
@@ -15,78 +15,80 @@ if TYPE_CHECKING:
     from sknatgrad._solver.descent import DescentOptions, State
     from sknatgrad._solver.records import Step
 
-CHOICES_TOO = 2
-# what may be left to gain, as a share of the loss, for a step that still moves rows to say that they are separated
-NEAR = 1e-6
+# the value of `verbose` that prints the choice of method and rejected trials too
+PRINT_CHOICES = 2
+# Nats still to be gained, as a share of the loss, below which a step that still moves rows shows that they are
+# separated: the rest has converged by then. `tol` is stricter by default, 1e-8.
+CONVERGED_SHARE = 1e-6
 
 
 class History:
-    """Collects the accepted steps; prints a line each at ``verbose=1``, rejected trials and choices too at 2."""
+    """The curves of a fit, by accepted step; prints a line each at ``verbose=1``, and rejected trials too at 2."""
 
-    def __init__(self, verbose: int, choice: str, begun: float) -> None:
-        self.verbose, self.begun = verbose, begun
+    def __init__(self, verbose: int, choice: str, started_at: float) -> None:
+        self.verbose, self.started_at = verbose, started_at
         self.loss_curve: list[float] = []
         self.kl_curve: list[float] = []
         self.time_curve: list[float] = []  # seconds since the fit began
-        self._say(choice, CHOICES_TOO)
+        self._print(choice, PRINT_CHOICES)
 
     @property
     def n_iter(self) -> int:
         """Number of accepted steps."""
         return len(self.kl_curve)
 
-    def note(self, step: Step) -> None:
-        """Take note of a turn of a descent."""
+    def record(self, step: Step) -> None:
+        """Record a step of the descent, accepted or rejected."""
         if not step.accepted:
-            self._say(f"iteration {self.n_iter + 1:4d}: rejected at damping {step.damping:.1e}", CHOICES_TOO)
+            self._print(f"iteration {self.n_iter + 1:4d}: rejected at damping {step.damping:.1e}", PRINT_CHOICES)
             return
-        begins = not self.loss_curve
+        first = not self.loss_curve
         self.loss_curve.append(step.loss)
-        self.time_curve.append(perf_counter() - self.begun)
-        if begins:
-            self._say(f"start         : loss {step.loss:.9g} nats", 1)
+        self.time_curve.append(perf_counter() - self.started_at)
+        if first:
+            self._print(f"start         : loss {step.loss:.9g} nats", 1)
             return
         self.kl_curve.append(step.kl)
-        how = f", {step.how}" if step.how and self.verbose >= CHOICES_TOO else ""
-        self._say(
+        how = f", {step.how}" if step.how and self.verbose >= PRINT_CHOICES else ""
+        self._print(
             f"iteration {self.n_iter:4d}: loss {step.loss:.9g} nats, moved {step.kl:.1e} nats, "
             f"damping {step.damping:.1e}, gain {step.gain:.3f}{how}",
             1,
         )
 
-    def cut(self, n_iter: int) -> None:
-        """Forget what came after an iteration."""
+    def truncate(self, n_iter: int) -> None:
+        """Delete the points after an iteration."""
         del self.loss_curve[n_iter + 1 :], self.time_curve[n_iter + 1 :], self.kl_curve[n_iter:]
 
-    def _say(self, line: str, level: int) -> None:
+    def _print(self, line: str, level: int) -> None:
         if self.verbose >= level:
             print(f"[sknatgrad] {line}", flush=True)  # noqa: T201 - the one place that prints
 
 
-def separation(source: RowSource, end: State) -> SeparationStatistics | None:
-    """Return how far a further step moves rows where a fit has ended, if that says that some are separated by class."""
+def partial_separation(source: RowSource, end: State) -> SeparationStatistics | None:
+    """Return the rows that a further step still moves at the end of a fit, if they are separated by class."""
     move, weight = end.to_optimum, end.point.weight
-    if move is None or end.decrement * weight > NEAR * end.point.loss:
+    if move is None or end.decrement * weight > CONVERGED_SHARE * end.point.loss:
         return None
-    reach = source.total(SeparationKernel(end.point.theta - move, move))
-    return reach if reach.separates(end.decrement * weight) else None
+    statistics = source.total(SeparationKernel(end.point.theta - move, move))
+    return statistics if statistics.separates(end.decrement * weight) else None
 
 
-def separated_in_part(reach: SeparationStatistics, names: list[str]) -> str:
-    """Say that some rows are separated by class, and by which columns."""
+def partial_separation_notice(statistics: SeparationStatistics, columns: list[str]) -> str:
+    """Say how many rows are separated by class, and by which columns."""
     return (
-        f"The classes are separated in part: {reach.n_rows:,} rows are moved by up to {reach.max_margin:.2g} nats by a "
-        f"further step, although the loss has converged, mostly by {', '.join(names)}: at C=inf such coefficients grow "
-        "for ever, and their sizes mean nothing; set a finite C (the default is 1.0), or drop the columns. "
-        "sknatgrad.inference.infer looks for the direction."
+        f"The classes are separated in part: {statistics.n_rows:,} rows are moved by up to "
+        f"{statistics.max_margin:.2g} nats by a further step, although the loss has converged, mostly by "
+        f"{', '.join(columns)}: at C=inf such coefficients grow for ever, and their sizes mean nothing; set a finite C "
+        "(the default is 1.0), or drop the columns. sknatgrad.inference.infer looks for the direction."
     )
 
 
 def advice(step: Step, fisher: str, options: DescentOptions, history: History) -> str:
-    """Say in numbers why a descent ended without reaching the optimum, and what to do."""
+    """Say why a descent ended before the optimum, how far it is, and what to do."""
     known = math.isfinite(step.decrement)
     n_iter, start = history.n_iter, history.loss_curve[0]
-    # far from the optimum the quadratic estimate can be more than there is
+    # far from the optimum the quadratic estimate can exceed the loss
     left = f"{min(step.decrement, step.loss):.1e}" if known else "unknown"
     standing = (
         f"after {n_iter} iterations of fisher={fisher!r} the loss is {step.loss:.6g} nats per unit of weight, "

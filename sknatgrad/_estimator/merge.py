@@ -1,4 +1,4 @@
-"""Models of different rows pooled into one, by their Fisher information."""
+"""Models of different rows merged into one, by their Fisher information."""
 
 from __future__ import annotations
 
@@ -8,36 +8,44 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from sknatgrad._inputs.checks import check_row_weights, check_rows, codes_of
+from sknatgrad._estimator.publish import posterior_attributes, publish
+from sknatgrad._estimator.stream import StreamState
+from sknatgrad._inputs.configuration import layout_of
+from sknatgrad._inputs.labels import codes_of
 from sknatgrad._inputs.prior import configured_prior
-from sknatgrad._model.categorical import TrueExpectation
+from sknatgrad._inputs.rows import check_rows
+from sknatgrad._inputs.weights import check_row_weights
+from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.kernels import MeasureKernel
+from sknatgrad._model.layout import centre
 from sknatgrad._model.metrics import STRUCTURES, expectation_of
-from sknatgrad._model.parameters import centre
 from sknatgrad._model.quadratic import QuadraticApproximation
 from sknatgrad._rows.memory import MemorySource
+from sknatgrad._rows.source import LabelledRows
 from sknatgrad._rows.threads import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sknatgrad._inputs.configuration import Configuration
+    from sknatgrad._model.expectations import Expectation
     from sknatgrad._model.prior import Prior
     from sknatgrad._typing import Array
 
-# how far the weights of the classes may be from those that the models have learnt from
-SAME = 1e-8
+# relative difference allowed between the weights of the classes in the rows and in the models: rounding of the sums
+SAME_TOTALS = 1e-8
 
 
 def merge(models: Sequence[Any], X: Any = None, y: Any = None, *, sample_weight: Any = None) -> Any:
-    r"""Return one estimator that knows what several have learnt from different rows.
+    r"""Return one estimator from several that were fitted to different rows.
 
-    Each knows the loss of its rows as a quadratic model, with its Fisher information as the curvature; models add up,
-    and the coefficients are the optimum of the sum and of one prior:
+    Each keeps a quadratic model of the loss of its rows, with the Fisher information as the curvature. Quadratic models
+    add up, and the coefficients are the optimum of the sum and of one prior:
 
     .. math:: \theta = \Bigl(\sum_i F_i + \Lambda\Bigr)^{-1} \sum_i (F_i \theta_i - g_i)
 
-    with :math:`g_i` the gradient of the loss of the rows of model i at its :math:`\theta_i`, which a penalty leaves
-    there. As good as a fit to all rows at once, up to terms that are smaller than its statistical error where each
+    with :math:`g_i` the gradient of the loss of the rows of model i at its :math:`\theta_i`, which is not zero where
+    there is a penalty. The difference to a fit to all rows at once is smaller than the statistical error, where each
     model has seen many rows a coefficient.
 
     Parameters
@@ -47,9 +55,9 @@ def merge(models: Sequence[Any], X: Any = None, y: Any = None, *, sample_weight:
         `C`, `prior` and `fit_intercept`, on rows of which none is in two of them.
 
     X, y, sample_weight : as for `fit`, default=None
-        If they are at hand, the rows of all the models: for one step of natural gradient descent on them, from the
-        pooled coefficients, which is taken if the loss falls. After it next to nothing is left of the error of the
-        quadratic models.
+        The rows of all the models, if they are available: for one step of natural gradient descent on them from the
+        merged coefficients, which is taken if the loss falls. It removes nearly all of the error of the quadratic
+        models.
 
     Returns
     -------
@@ -72,110 +80,118 @@ def merge(models: Sequence[Any], X: Any = None, y: Any = None, *, sample_weight:
     >>> round(model.score(X, y), 2)
     0.97
     """
-    first, *others = _checked(models)
-    _check_given(X, y=y, sample_weight=sample_weight)
-    streams = [model._stream for model in (first, *others)]  # noqa: SLF001 - what it keeps is for this
-    anchor = streams[0].quadratic
-    gradient, information = anchor.gradient, anchor.information
-    for stream in streams[1:]:
-        gradient = gradient + stream.quadratic.gradient_at(anchor.theta)
-        information = information.merge(stream.quadratic.information)
+    models, streams = _check_models(models)
+    _refuse_without_rows(X, y=y, sample_weight=sample_weight)
+    first = models[0]
     prior = configured_prior(first, first.classes_)
-    slope = gradient + prior.gradient(anchor.theta)
-    move = -centre(information.precision(prior.precision).solve(slope))
-    quadratic = QuadraticApproximation(anchor.theta + move, gradient + information.matvec(move), information)
+    quadratic = _pooled_optimum([stream.quadratic for stream in streams], prior)
+    totals = np.sum([stream.totals for stream in streams], axis=0)
     merged = clone(first)
     for name in ("classes_", "n_features_in_", "feature_names_in_"):
         if hasattr(first, name):
             setattr(merged, name, getattr(first, name))
-    totals = np.sum([stream.totals for stream in streams], axis=0)
     if X is not None:
-        quadratic = _polished(merged, quadratic, prior, totals, (X, y, sample_weight))
-    merged._stream = streams[0]._replace(  # noqa: SLF001 - as above
-        quadratic=quadratic,
-        kept=None,
-        solved=0,
-        totals=totals,
-        n_batches=sum(stream.n_batches for stream in streams),
-    )
-    merged._publish(quadratic.theta, first.classes_, first.coef_.dtype)  # noqa: SLF001 - as above
-    merged._keep_posterior(quadratic.theta, quadratic.information, prior.precision)  # noqa: SLF001 - as above
+        rows = _check_rows_of_models(merged, X, y, sample_weight, totals)
+        quadratic = _after_one_step(merged, rows, quadratic, prior)
+    stream = StreamState(streams[0].fisher, quadratic, totals, sum(each.n_batches for each in streams))
+    attributes = layout_of(merged, first.classes_).attributes(quadratic.theta, first.coef_.dtype) | {"_stream": stream}
+    if merged.store_covariance:
+        attributes |= posterior_attributes(quadratic.theta, quadratic.information, prior.precision)
+    publish(merged, attributes)
     return merged
 
 
-def _polished(
-    model: Any, quadratic: QuadraticApproximation, prior: Prior, totals: Array, data: tuple[Any, Any, Any]
-) -> QuadraticApproximation:
-    """Return what the rows say after one step on them, or before it, if that has the lower loss."""
-    given, y, sample_weight = data
-    X = check_rows(model, given)
+def _pooled_optimum(quadratics: list[QuadraticApproximation], prior: Prior) -> QuadraticApproximation:
+    """Return the sum of quadratic models, expanded around its optimum together with the prior."""
+    anchor = quadratics[0]
+    gradient, information = anchor.gradient, anchor.information
+    for quadratic in quadratics[1:]:
+        gradient = gradient + quadratic.gradient_at(anchor.theta)
+        information = information.merge(quadratic.information)
+    move = -centre(information.precision(prior.precision).solve(gradient + prior.gradient(anchor.theta)))
+    return QuadraticApproximation(anchor.theta + move, gradient + information.matvec(move), information)
+
+
+def _check_rows_of_models(model: Any, X: Any, y: Any, sample_weight: Any, totals: Array) -> LabelledRows:
+    """Return the rows of all models; refuse rows whose classes have other weights than `totals`, ``(K,)``."""
+    X = check_rows(model, X)
     codes = codes_of(model, y, X.shape[0])
     weight, found = check_row_weights(sample_weight, model.class_weight, model.classes_, codes)
-    if not np.allclose(found, totals, rtol=SAME):
+    if not np.allclose(found, totals, rtol=SAME_TOTALS):
         message = (
             f"X and y hold {found.tolist()} of the classes, where the models have learnt from {totals.tolist()}; pass "
             "the rows of all the models with their weights, or none."
         )
         raise ValueError(message)
-    structure = STRUCTURES[model.fisher]
-    with Workers() as workers:
-        source = MemorySource(X, codes, weight, len(quadratic.theta), workers)
+    return LabelledRows(X, codes, weight)
 
-        def measured(theta: Array, expectation: Any) -> tuple[float, QuadraticApproximation]:
-            sums = source.total(MeasureKernel(theta, expectation, structure))
+
+def _after_one_step(
+    model: Configuration, rows: LabelledRows, quadratic: QuadraticApproximation, prior: Prior
+) -> QuadraticApproximation:
+    """Return the quadratic approximation of the rows after one Newton step, or the given one if the loss rises."""
+    with Workers() as workers:
+        limits = model._limits  # noqa: SLF001 - a parameter
+        source = MemorySource(*rows, len(quadratic.theta), workers, limits=limits)
+
+        def measured(theta: Array, expectation: Expectation) -> tuple[float, QuadraticApproximation]:
+            sums = source.total(MeasureKernel(theta, expectation, STRUCTURES[model.fisher]))
             return sums.loss + prior.value(theta), QuadraticApproximation(theta, sums.gradient, sums.information)
 
-        before, point = measured(quadratic.theta, TrueExpectation())
-        slope = point.gradient + prior.gradient(point.theta)
-        metric: Any = point.information
-        step = -centre(metric.precision(prior.precision).solve(slope))
-        after, there = measured(point.theta + step, expectation_of(model.fisher))
-    return there if after <= before else quadratic
+        loss, point = measured(quadratic.theta, TrueExpectation())
+        gradient = point.gradient + prior.gradient(point.theta)
+        move = -centre(point.information.precision(prior.precision).solve(gradient))
+        loss_after, after = measured(point.theta + move, expectation_of(model.fisher))
+    return after if loss_after <= loss else quadratic
 
 
-def _check_given(X: Any, **others: Any) -> None:
+def _refuse_without_rows(X: Any, **others: Any) -> None:
     for name, given in others.items():
         if X is None and given is not None:
             message = f"{name} is given without X; pass X and y, the rows of all the models, or models alone."
             raise ValueError(message)
 
 
-def _checked(models: Any) -> list[Any]:
+def _check_models(models: Any) -> tuple[list[Any], list[StreamState]]:
+    """Return the models, and the quadratic model that each keeps of its rows."""
     given = list(models) if isinstance(models, (list, tuple)) else []
     if not given or len({id(model) for model in given}) < len(given):
         message = "models must be a list of one model or more, none of them twice."
         raise ValueError(message)
+    streams: list[StreamState] = []
+    kinds: list[tuple[Any, ...]] = []
     for model in given:
         check_is_fitted(model)
-        if getattr(model, "_stream", None) is None:
+        stream = getattr(model, "_stream", None)
+        if stream is None:
             message = (
                 f"models holds a {type(model).__name__} that keeps no information of its rows; fit each by "
                 "partial_fit, or by fit with store_covariance=True."
             )
             raise ValueError(message)
-        if configured_prior(model, model.classes_).quadratic is not None:
+        streams.append(stream)
+        prior = configured_prior(model, model.classes_)
+        if prior.quadratic is not None:
             message = (
                 f"models holds a {type(model).__name__} whose prior is an earlier model or a matrix, which would count "
                 "once for each; merge models without it, and fit with the merged one as prior."
             )
             raise ValueError(message)
-        if _kind(model) != _kind(given[0]):
+        kinds.append(_kind(model, stream.fisher, prior))
+        if kinds[-1] != kinds[0]:
             message = "models differ in their classes, features, fisher, C or fit_intercept; fit them alike."
             raise ValueError(message)
-    return given
+    return given, streams
 
 
-def _kind(model: Any) -> tuple[Any, ...]:
-    """Return what has to be the same for the information of two models to be of the same coefficients."""
-    names = np.asarray(getattr(model, "feature_names_in_", [])).tolist()
-    fisher = model._stream.fisher  # noqa: SLF001 - as above
-    precision, mean, _ = configured_prior(model, model.classes_)
+def _kind(model: Any, fisher: str, prior: Prior) -> tuple[Any, ...]:
+    """Return what must be the same for the information of two models to be of the same coefficients."""
     return (
         fisher,
-        precision.tolist(),
-        None if mean is None else mean.tolist(),
+        prior.precision.tolist(),
+        None if prior.mean is None else prior.mean.tolist(),
         model.fit_intercept,
         model.classes_.tolist(),
         model.n_features_in_,
-        names,
+        np.asarray(getattr(model, "feature_names_in_", [])).tolist(),
     )

@@ -1,4 +1,4 @@
-"""Models that were stored: they say by which version, and another one that loads them says so."""
+"""Versions in stored models: a model says which version stored it, and warns if another one loads it."""
 
 from __future__ import annotations
 
@@ -11,30 +11,28 @@ from sknatgrad._version import __version__
 STORED_BY = "_sknatgrad_version"  # only in what is stored, never an attribute
 
 
-class StoredMixin:
-    """What scikit-learn does for its own estimators, and for no others, when they are pickled.
+def with_version(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes with the version, for pickle, joblib, skops and copies."""
+    return {**state, STORED_BY: __version__}
 
-    Before scikit-learn's base class in the order of bases, whose methods it goes on to.
+
+def without_version(estimator: type, state: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes of a stored model; warn if another version stored them.
+
+    scikit-learn does this for its own estimators only.
     """
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the attributes and the version, for pickle, joblib, skops and copies."""
-        state: Any = super().__getstate__()
-        return {**state, STORED_BY: __version__}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the attributes back; warn if another version stored them."""
-        attributes = dict(state)
-        version = attributes.pop(STORED_BY, "of before 0.1.0")
-        if version != __version__:
-            message = (
-                f"this {type(self).__name__} was stored by sknatgrad {version} and is loaded by {__version__}; compare "
-                "its predictions with those it made, or fit it anew."
-            )
-            warnings.warn(message, UserWarning, stacklevel=2)
-            # parameters that have come since
-            attributes = _defaults(type(self)) | attributes
-        super().__setstate__(attributes)  # type: ignore[misc]  # scikit-learn's base class has it
+    attributes = dict(state)
+    version = attributes.pop(STORED_BY, "of before 0.1.0")
+    if version == __version__:
+        return attributes
+    message = (
+        f"this {estimator.__name__} was stored by sknatgrad {version} and is loaded by {__version__}; compare "
+        "its predictions with those it made, or fit it anew."
+    )
+    # on the line that loads: this function and __setstate__ lie between
+    warnings.warn(message, UserWarning, stacklevel=3)
+    # with the defaults of parameters that are newer than the model
+    return _defaults(estimator) | attributes
 
 
 def _defaults(estimator: type) -> dict[str, Any]:

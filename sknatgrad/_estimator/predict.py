@@ -1,23 +1,26 @@
-"""What a fitted model says of new rows: classes, probabilities, and how uncertain they are."""
+"""Predictions for new rows: classes, probabilities, and their uncertainty."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sknatgrad._inputs.checks import check_count, check_level, check_rows
+from sknatgrad._inputs.checks import check_count, check_level
+from sknatgrad._inputs.rows import check_rows
 from sknatgrad._model.categorical import predict
-from sknatgrad._model.parameters import join, split
+from sknatgrad._model.layout import Layout, join, split
 from sknatgrad._model.posterior import Posterior, averaged_over
 from sknatgrad._rows.design import Design
 from sknatgrad._rows.matrices import cast
 from sknatgrad._rows.memory import iter_blocks
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Matrix
+    from sknatgrad._inputs.configuration import RandomState
+    from sknatgrad._limits import Limits
+    from sknatgrad._typing import Array, Labels, Matrix
 
 METHODS = ("probit", "monte_carlo")
 
@@ -25,11 +28,12 @@ METHODS = ("probit", "monte_carlo")
 class PredictionMixin:
     """Predictions from `coef_`, `intercept_` and `classes_`; with `covariance_`, of their uncertainty too."""
 
-    coef_: Any
-    intercept_: Any
-    classes_: Any
-    covariance_: Any
-    _undetermined: Any  # directions of a row that its columns did not determine, (j, d)
+    coef_: Array
+    intercept_: Array
+    classes_: Labels
+    covariance_: Array
+    _limits: ClassVar[Limits]
+    _undetermined: Array  # directions of a row that the columns of the fit did not determine, (j, d)
 
     def decision_function(self, X: Matrix) -> Any:
         """Return the logits: log-odds of ``classes_[1]``, or one score a class that sum to zero.
@@ -121,7 +125,7 @@ class PredictionMixin:
             If the model was fitted without ``store_covariance=True``.
         """
         X, posterior = self._checked(X)
-        std = posterior.of_rows(X, lambda logits: logits.std())
+        std = posterior.of_rows(X, lambda logits: logits.std(), self._limits)
         return cast(std.ravel() if std.shape[1] == 1 else std, self._type_for(X))
 
     def predict_proba_interval(self, X: Matrix, level: float = 0.95) -> Any:
@@ -153,7 +157,7 @@ class PredictionMixin:
         """
         check_level(level)
         X, posterior = self._checked(X)
-        return cast(posterior.of_rows(X, lambda logits: logits.interval(level)), self._type_for(X))
+        return cast(posterior.of_rows(X, lambda logits: logits.interval(level), self._limits), self._type_for(X))
 
     def predict_proba_averaged(
         self,
@@ -161,7 +165,7 @@ class PredictionMixin:
         method: Literal["probit", "monte_carlo"] = "probit",
         *,
         n_draws: int = 1000,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomState = None,
     ) -> Any:
         r"""Return the probability of each class averaged over the posterior, rather than at its mode.
 
@@ -209,14 +213,13 @@ class PredictionMixin:
         check_count("n_draws", n_draws)
         X, posterior = self._checked(X)
         if method == "probit":
-            proba = posterior.of_rows(X, lambda logits: logits.averaged())
+            proba = posterior.of_rows(X, lambda logits: logits.averaged(), self._limits)
         else:
-            proba = averaged_over(posterior.draw(n_draws, check_random_state(random_state)), posterior.free, X)
+            draws = posterior.draw(n_draws, check_random_state(random_state))
+            proba = averaged_over(draws, posterior.undetermined, X, self._limits)
         return cast(proba, self._type_for(X))
 
-    def sample_coef(
-        self, n_draws: int = 1, random_state: int | np.random.RandomState | None = None
-    ) -> tuple[Array, Array]:
+    def sample_coef(self, n_draws: int = 1, random_state: RandomState = None) -> tuple[Array, Array]:
         """Return coefficients drawn from their posterior, the normal distribution around them with `covariance_`.
 
         Parameters
@@ -243,37 +246,40 @@ class PredictionMixin:
         check_count("n_draws", n_draws)
         posterior = self._posterior()
         draws = posterior.draw(n_draws, check_random_state(random_state))
-        intercept = posterior.theta.shape[1] > self.coef_.shape[1]
-        coef, intercepts = split(draws.reshape(-1, draws.shape[2]), intercept=intercept)
+        coef, intercepts = split(draws.reshape(-1, draws.shape[2]), intercept=self._covariance_layout.intercept)
         return coef.reshape(*draws.shape[:2], -1), intercepts.reshape(draws.shape[:2])
 
     def _posterior(self) -> Posterior:
         check_is_fitted(self)
         if not hasattr(self, "covariance_"):
             message = (
-                f"this {type(self).__name__} has no covariance_, which tells how uncertain its coefficients are; fit "
+                f"this {type(self).__name__} has no covariance_, which says how uncertain its coefficients are; fit "
                 "it with store_covariance=True."
             )
             raise ValueError(message)
-        n_logits, n_features = self.coef_.shape
-        n_columns = len(self.covariance_) // n_logits
-        theta = join(self.coef_, self.intercept_, with_intercept=n_columns > n_features)
-        return Posterior(theta, self.covariance_.reshape(n_logits, n_columns, n_logits, n_columns), self._undetermined)
+        layout = self._covariance_layout
+        theta = join(self.coef_, self.intercept_, with_intercept=layout.intercept)
+        return Posterior(theta, self.covariance_.reshape(*layout.shape, *layout.shape), self._undetermined)
+
+    @property
+    def _covariance_layout(self) -> Layout:
+        # as it was in the fit: the parameter `fit_intercept` may have been set since
+        return Layout(self.classes_, self.coef_.shape[1], intercept=len(self.covariance_) > self.coef_.size)
 
     def _checked(self, X: Matrix) -> tuple[Matrix, Posterior]:
         posterior = self._posterior()
         return check_rows(self, X), posterior
 
-    def _logits(self, X: Matrix) -> tuple[Array, type]:
-        """Return logits in float64, ``(n, q)``, and the type that the answer is due in."""
+    def _logits(self, X: Matrix) -> tuple[Array, type[np.floating[Any]]]:
+        """Return logits in float64, ``(n, q)``, and the type of the result."""
         check_is_fitted(self)
         X = check_rows(self, X)
         theta = join(self.coef_, self.intercept_, with_intercept=True)
         logits = np.empty((X.shape[0], theta.shape[0]))
-        for start, stop, rows in iter_blocks(X, theta.shape[0]):
+        for start, stop, rows in iter_blocks(X, theta.shape[0], self._limits):
             logits[start:stop] = Design.of(rows, theta.shape[1]).logits(theta)
         return logits, self._type_for(X)
 
-    def _type_for(self, X: Matrix) -> type:
-        """Return the type that an answer for X is due in."""
+    def _type_for(self, X: Matrix) -> type[np.floating[Any]]:
+        """Return the type of the result for X."""
         return np.float32 if X.dtype == np.float32 and self.coef_.dtype == np.float32 else np.float64

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 INTERCEPT = "(Intercept)"
 
 
-def feature_names(estimator: Any) -> list[str]:
-    """Return the names of the features of a fitted estimator."""
+def feature_names(estimator: Any, n_features: int | None = None) -> list[str]:
+    """Return the names of the features of a fitted estimator, or of one that is to have so many coefficients."""
     given = getattr(estimator, "feature_names_in_", None)
-    return [f"x{j}" for j in range(estimator.coef_.shape[1])] if given is None else [str(name) for name in given]
+    if given is not None:
+        return [str(name) for name in given]
+    return [f"x{j}" for j in range(estimator.coef_.shape[1] if n_features is None else n_features)]
 
 
 def place_of(name: str, feature: Any, names: list[str]) -> int:

@@ -1,25 +1,58 @@
-"""What the parameters of an estimator ask of a descent."""
+"""The parameters of the estimator, as the solver takes them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 from sklearn.utils import check_random_state
 
-from sknatgrad._model.parameters import columns_of
+from sknatgrad._model.layout import Layout
 from sknatgrad._solver.descent import DescentOptions
-from sknatgrad._solver.objective import Objective
-from sknatgrad._solver.plan import plan
-from sknatgrad._solver.stopping import FinalTolerance
 
 if TYPE_CHECKING:
-    from sknatgrad._inputs.training_data import TrainingData
+    from sknatgrad._limits import Limits
+    from sknatgrad._model.metrics import FisherName
     from sknatgrad._model.prior import Prior
+    from sknatgrad._typing import Array, Codes, Labels
+
+ClassWeight: TypeAlias = dict[Any, float] | Literal["balanced"] | None
+RandomState: TypeAlias = int | np.random.RandomState | None
 
 
-def descent_options(estimator: Any, prior: Prior) -> DescentOptions:
-    """Return the rule of the loop."""
+class Configuration(Protocol):
+    """The parameters of an estimator, and its fitted attributes, where it has them."""
+
+    _limits: ClassVar[Limits]
+    fisher: FisherName
+    C: float
+    damping: float
+    learning_rate: float | Literal["auto"]
+    max_kl: float | None
+    max_iter: int
+    tol: float
+    fit_intercept: bool
+    class_weight: ClassWeight
+    prior: Any
+    warm_start: bool
+    store_covariance: bool
+    forgetting: float
+    random_state: RandomState
+    on_interrupt: Literal["raise", "keep"]
+    verbose: int
+    n_features_in_: int
+    classes_: Labels
+    coef_: Array
+    intercept_: Array
+
+
+def layout_of(estimator: Configuration, classes: Labels, nonempty: Codes | None = None) -> Layout:
+    """Return the layout of θ for these classes and the features that the estimator has seen."""
+    return Layout(classes, estimator.n_features_in_, bool(estimator.fit_intercept), nonempty)
+
+
+def descent_options(estimator: Configuration, prior: Prior) -> DescentOptions:
+    """Return the options of the descent."""
     return DescentOptions(
         damping=float(estimator.damping),
         learning_rate=None if estimator.learning_rate == "auto" else float(estimator.learning_rate),
@@ -30,17 +63,9 @@ def descent_options(estimator: Any, prior: Prior) -> DescentOptions:
     )
 
 
-def objective_of(estimator: Any, data: TrainingData, prior: Prior, options: DescentOptions) -> Objective:
-    """Return what is to be minimised, of the columns that are kept."""
-    prior = prior._replace(precision=columns_of(prior.precision[None], data.kept, estimator.n_features_in_)[0])
-    chosen = plan(estimator.fisher, data.shape, adaptive=options.adaptive, leap=options.max_kl is None)
-    seed, final_tolerance = seed_of(estimator), FinalTolerance.of(options.tol)
-    return Objective(data.source, prior, chosen, seed, final_tolerance)
-
-
-def seed_of(estimator: Any) -> int:
-    """Return what labels are drawn by."""
+def seed_of(estimator: Configuration) -> int:
+    """Return the seed of drawn labels; each call takes a number from a `random_state` that is a generator."""
     if estimator.fisher != "monte_carlo":
-        # the global generator is not touched where nothing is drawn
+        # no labels are drawn, so the global generator is left alone
         return 0
     return int(check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max // 2))

@@ -1,4 +1,4 @@
-"""Dask collections as blocks of rows: brought together, checked, and counted where they live."""
+"""Dask collections as blocks of rows: aligned, checked, and counted by the workers that hold them."""
 
 from __future__ import annotations
 
@@ -12,36 +12,46 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from sknatgrad._inputs.checks import codes_among, refuse_infinite, weighted
+from sknatgrad._inputs.configuration import layout_of
+from sknatgrad._inputs.labels import codes_among
 from sknatgrad._inputs.row_statistics import RowStatistics, check_part, error_label, is_empty
-from sknatgrad._model.parameters import logits_for
+from sknatgrad._inputs.rows import refuse_infinite
+from sknatgrad._inputs.training_data import Passes, streamed_data
+from sknatgrad._inputs.weights import check_class_weights, weighted
+from sknatgrad._limits import Limits
+from sknatgrad._model.layout import logits_for
 from sknatgrad._rows.dask_chunks import Chunk, ChunkError, ClusterSource, computed
-from sknatgrad._rows.source import Rows
+from sknatgrad._rows.source import LabelledRows
+from sknatgrad._solver.plan import SENT_BYTES
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Codes, Matrix
+    from sknatgrad._inputs.configuration import Configuration
+    from sknatgrad._inputs.training_data import TrainingData
+    from sknatgrad._typing import Array, Codes, Labels, Matrix
 
 MATRIX = 2  # dimensions
 
 
-class Block(NamedTuple):
-    """A run of rows in three parts, still to be computed; weights may be None, or one number."""
+class DelayedRows(NamedTuple):
+    """One block of rows, labels and sample weights, still to be computed; the weight may be None, or one number."""
 
     X: Any
     y: Any
     weight: Any
 
 
-def any_collection(*given: Any) -> bool:
+def any_collection(*given: object) -> bool:
+    """Say whether any argument is a Dask collection."""
     return any(dask.is_dask_collection(each) for each in given)
 
 
-def is_frame(collection: Any) -> bool:
+def is_frame(collection: object) -> bool:
+    """Say whether a collection is a dataframe or a series."""
     meta = getattr(collection, "_meta", None)
     return bool(dask.utils.is_dataframe_like(meta) or dask.utils.is_series_like(meta))
 
 
-def blocks_of(X: Any, y: Any, sample_weight: Any) -> list[Block]:
+def blocks_of(X: Any, y: Any, sample_weight: Any) -> list[DelayedRows]:
     """Return the blocks of rows of X with their labels and weights."""
     if not (isinstance(X, da.Array) or is_frame(X)):
         message = (
@@ -53,19 +63,19 @@ def blocks_of(X: Any, y: Any, sample_weight: Any) -> list[Block]:
         message = f"X has {X.ndim} dimensions; it must have 2, rows and columns."
         raise ValueError(message)
     if isinstance(X, da.Array) and X.numblocks[1] > 1:
-        _warn_of_cuts("X is cut along its columns", "X.rechunk({1: -1})")
+        _warn_of_rechunking("X is cut along its columns", "X.rechunk({1: -1})")
         X = X.rechunk({1: -1})
     lengths = lengths_of(X)
     parts = [parts_of(X)]
     for name, given in (("y", y), ("sample_weight", sample_weight)):
-        parts.append(_like(name, given, lengths, X))
-    return [Block(*block) for block in zip(*parts, strict=True)]
+        parts.append(_aligned(name, given, lengths, X))
+    return [DelayedRows(*block) for block in zip(*parts, strict=True)]
 
 
-def _warn_of_cuts(what: str, remedy: str) -> None:
-    warnings.warn(
-        f"{what}, and is cut anew in every pass: {remedy}.persist() does that once.", UserWarning, stacklevel=6
-    )
+def _warn_of_rechunking(what: str, remedy: str) -> None:
+    message = f"{what}, and is cut anew in every pass: {remedy}.persist() does that once."
+    # on the line that calls `fit`: blocks_of, of, check_collections, fit and its wrapper lie between
+    warnings.warn(message, UserWarning, stacklevel=7)
 
 
 def lengths_of(collection: Any) -> Array:
@@ -76,6 +86,7 @@ def lengths_of(collection: Any) -> Array:
 
 
 def parts_of(collection: Any) -> list[Any]:
+    """Return the blocks of a collection, delayed."""
     delayed = collection.to_delayed()
     return list(np.asarray(delayed, dtype=object).ravel())
 
@@ -107,10 +118,10 @@ def _column(name: str, given: Any) -> Any:
     return given
 
 
-def _like(name: str, given: Any, lengths: Array, X: Any) -> list[Any]:
-    """Return the parts of labels or weights that go with the blocks of X."""
-    quietly = not dask.is_dask_collection(given)
-    if quietly and np.ndim(given) == 0:
+def _aligned(name: str, given: Any, lengths: Array, X: Any) -> list[Any]:
+    """Return the labels or weights of each block of X."""
+    in_memory = not dask.is_dask_collection(given)
+    if in_memory and np.ndim(given) == 0:
         if name == "y":
             message = f"y is {given!r}; it must hold one label a row of X."
             raise ValueError(message)
@@ -119,7 +130,7 @@ def _like(name: str, given: Any, lengths: Array, X: Any) -> list[Any]:
     given = _column(name, given)
     remedy = "make an array of it first, X.to_dask_array(lengths=True)"
     remedy = remedy if is_frame(X) else "call X.compute_chunk_sizes() first"
-    if quietly and not known:
+    if in_memory and not known:
         message = (
             f"{name} is in memory, and the lengths of the blocks of X are not known; pass it as a Dask collection "
             f"in the same blocks, or {remedy}."
@@ -131,8 +142,8 @@ def _like(name: str, given: Any, lengths: Array, X: Any) -> list[Any]:
         message = f"{name} has {own.sum():,.0f} rows and X has {lengths.sum():,.0f}; they must have the same."
         raise ValueError(message)
     if both and not np.array_equal(own, lengths):
-        if not quietly:
-            _warn_of_cuts(f"{name} is not in the chunks of X", f"{name}.rechunk(X.chunks[0])")
+        if not in_memory:
+            _warn_of_rechunking(f"{name} is not in the chunks of X", f"{name}.rechunk(X.chunks[0])")
         given = given.rechunk((tuple(lengths.astype(int).tolist()),))
     elif own.size != lengths.size:
         message = (
@@ -144,38 +155,49 @@ def _like(name: str, given: Any, lengths: Array, X: Any) -> list[Any]:
     return parts_of(given)
 
 
-def check_columns(estimator: Any, X: Any, *, reset: bool) -> None:
-    """Set the estimator's feature attributes, or hold X to them, without computing anything."""
-    # Dask's name for an empty block
-    like = X._meta if is_frame(X) else np.empty((0, X.shape[1]))  # noqa: SLF001 - as said
-    validate_data(estimator, like, reset=reset, skip_check_array=True)
+def check_columns(estimator: object, X: Any, *, reset: bool) -> None:
+    """Set the feature attributes of the estimator, or compare X with them, without computing anything."""
+    empty = X._meta if is_frame(X) else np.empty((0, X.shape[1]))  # noqa: SLF001 - Dask's name for an empty block
+    validate_data(estimator, empty, reset=reset, skip_check_array=True)
 
 
 def type_of(X: Any) -> Any:
-    """Return the type that the values of a block have once they are an array."""
+    """Return the type of the values of a block as an array."""
     if not is_frame(X):
         return X.dtype
-    empty = check_array(X._meta, dtype="numeric", ensure_min_samples=0)  # noqa: SLF001 - as above
+    empty = check_array(X._meta, dtype="numeric", ensure_min_samples=0)  # noqa: SLF001 - Dask's name for an empty block
     return empty.dtype if empty.dtype.kind in "biuf" else np.dtype(np.float64)
 
 
-class Table(NamedTuple):
+def check_collections(estimator: Configuration, X: Any, y: Any, sample_weight: Any) -> TrainingData:
+    """Read through the collections once, and return the training data; sets the feature attributes of the estimator."""
+    collections = CheckedCollections.of(estimator, X, y, sample_weight, reset=True)
+    statistics = collections.statistics
+    statistics.check_classes()
+    factors = check_class_weights(estimator.class_weight, statistics.labels, statistics.totals)
+    source = collections.source(statistics.labels, factors, estimator._limits)  # noqa: SLF001 - a parameter
+    # the first pass is one too
+    passes = Passes(statistics, factors, collections.verify, lambda: 1 + next(source.passes))
+    return streamed_data(estimator, layout_of(estimator, statistics.labels), source, passes, SENT_BYTES)
+
+
+class CheckedCollections(NamedTuple):
     """Collections that have been checked and read through once."""
 
-    bare: Any  # delayed: an estimator that knows the columns, for blocks to be held to
-    blocks: list[tuple[int, Block]]  # that have rows, with their numbers
+    schema: Any  # delayed: an estimator with the feature attributes that blocks are compared with
+    blocks: list[tuple[int, DelayedRows]]  # that have rows, with their numbers
     sizes: list[int]
     counts: Codes  # (blocks, L), rows of each label that have weight
     statistics: RowStatistics
 
     @classmethod
-    def of(cls, estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Table:
-        """Check the collections; sets the estimator's feature attributes, or holds X to them."""
+    def of(cls, estimator: object, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> CheckedCollections:
+        """Check the collections; sets the feature attributes of the estimator, or compares X with them."""
         blocks = blocks_of(X, y, sample_weight)
         check_columns(estimator, X, reset=reset)
-        bare = dask.delayed(bare_of(estimator), traverse=False)
-        surveys = _statistics_of(bare, list(enumerate(blocks)))
-        found = [(block, *each) for block, each in zip(enumerate(blocks), surveys, strict=True) if each]
+        schema = dask.delayed(schema_of(estimator), traverse=False)
+        of_blocks = _statistics_of(schema, list(enumerate(blocks)))
+        found = [(block, *each) for block, each in zip(enumerate(blocks), of_blocks, strict=True) if each]
         if not found:
             message = "X has no rows; a fit needs rows of two classes or more."
             raise ValueError(message)
@@ -183,87 +205,89 @@ class Table(NamedTuple):
         counts = np.zeros((len(found), len(statistics.labels)), dtype=np.int64)
         for row, (_, part, counted) in zip(counts, found, strict=True):
             row[codes_among(statistics.labels, part.labels)] = counted
-        return cls(bare, [block for block, _, _ in found], [part.n_rows for _, part, _ in found], counts, statistics)
+        return cls(schema, [block for block, _, _ in found], [part.n_rows for _, part, _ in found], counts, statistics)
 
-    def check(self) -> None:
-        """Look at every block once more."""
-        _statistics_of(self.bare, self.blocks)
+    def verify(self) -> None:
+        """Check every block once more."""
+        _statistics_of(self.schema, self.blocks)
 
-    def totals(self, classes: Any) -> Array:
-        """Return the sum of the weights of each class, ``(K,)``, of those that no row has too."""
+    def totals(self, classes: Labels) -> Array:
+        """Return the sum of the weights of each class, ``(K,)``; 0 for a class without rows."""
         totals = np.zeros(len(classes))
         totals[codes_among(classes, self.statistics.labels)] = self.statistics.totals
         return totals
 
-    def source(self, classes: Any, factors: Array) -> ClusterSource:
-        """Return the rows where they live, each weighted by the factor of its class."""
+    def source(self, classes: Labels, factors: Array, limits: Limits = Limits()) -> ClusterSource:
+        """Return the rows as a source, each weighted by the factor of its class."""
         counts = np.zeros((len(self.blocks), len(classes)), dtype=np.int64)
         counts[:, codes_among(classes, self.statistics.labels)] = self.counts
-        like = dask.delayed((classes, factors), traverse=False)
+        encoding = dask.delayed((classes, factors), traverse=False)
         firsts = np.cumsum([0, *self.sizes[:-1]]).tolist()
         chunks = [
-            Chunk(_batch, (self.bare, like, (number, size), *block), number, first)
+            Chunk(_labelled_rows, (self.schema, encoding, (number, size), *block), number, first)
             for (number, block), first, size in zip(self.blocks, firsts, self.sizes, strict=True)
         ]
         totals = factors * self.totals(classes)
-        return ClusterSource(tuple(chunks), logits_for(len(classes)), counts * (factors > 0), totals)
+        return ClusterSource(tuple(chunks), logits_for(len(classes)), counts * (factors > 0), totals, limits)
 
 
-def bare_of(estimator: Any) -> Any:
-    """Return an estimator that knows the columns and nothing else."""
-    bare = type(estimator)()
+def schema_of(estimator: object) -> object:
+    """Return an estimator that has the feature attributes of another one, and nothing else."""
+    schema = type(estimator)()
     for name in ("n_features_in_", "feature_names_in_"):
         if hasattr(estimator, name):
-            setattr(bare, name, getattr(estimator, name))
-    return bare
+            setattr(schema, name, getattr(estimator, name))
+    return schema
 
 
-def part_of(bare: Any, X: Any, y: Any, weight: Any) -> tuple[Matrix, Any, Array]:
-    """Return rows, labels and weights of a block."""
+def check_block(schema: object, X: Any, y: Any, weight: Any) -> tuple[Matrix, Labels, Array]:
+    """Return the rows, labels and weights of a block."""
     labels = np.asarray(y)
-    # those of a frame of one column
+    # labels of a frame with one column
     labels = labels[:, 0] if labels.ndim == MATRIX and labels.shape[1] == 1 else labels
-    return check_part(bare, X, labels, weight, reset=False)
+    return check_part(schema, X, labels, weight, reset=False)
 
 
-def _statistics_of(bare: Any, blocks: list[tuple[int, Block]]) -> list[tuple[RowStatistics, Codes] | None]:
-    """Return what each block holds, and how many rows of each label; None where it has none. Raise the first error."""
-    tasks = [_block_statistics(bare, number, *block) for number, block in blocks]
-    surveys = computed(tasks, blocks)
-    bad = [str(statistics) for statistics in surveys if isinstance(statistics, ChunkError)]
+def _statistics_of(schema: Any, blocks: list[tuple[int, DelayedRows]]) -> list[tuple[RowStatistics, Codes] | None]:
+    """Return the statistics of each block, and how many rows of each label have weight; None for one without rows.
+
+    Raise the error of the first block that has one.
+    """
+    found = computed([_block_statistics(schema, number, *block) for number, block in blocks], blocks)
+    bad = [str(statistics) for statistics in found if isinstance(statistics, ChunkError)]
     if bad:
         raise ValueError(bad[0])
-    return list(surveys)
+    return list(found)
 
 
 @dask.delayed(pure=False)
 def _block_statistics(
-    bare: Any, number: int, X: Any, y: Any, weight: Any
+    schema: object, number: int, X: Any, y: Any, weight: Any
 ) -> tuple[RowStatistics, Codes] | ChunkError | None:
     if is_empty(X, y):
         return None
     try:
         with error_label(f"block {number}", ChunkError):
-            part = part_of(bare, X, y, weight)
-            refuse_infinite(bare, part[0])
-            statistics, codes = RowStatistics.of(*part)
-            return statistics, np.bincount(codes[part[2] > 0], minlength=len(statistics.labels))
+            checked, labels, weights = check_block(schema, X, y, weight)
+            refuse_infinite(schema, checked)
+            statistics, codes = RowStatistics.of(checked, labels, weights)
+            return statistics, np.bincount(codes[weights > 0], minlength=len(statistics.labels))
     except ChunkError as error:
-        # raised by the client, the first of all blocks, not of those that were faster
+        # returned, so that the client raises that of the first block, and not of the fastest worker
         return error
 
 
 @dask.delayed(pure=False)
-def head_of(bare: Any, X: Any, y: Any, weight: Any, n_rows: int) -> Matrix:
-    """Return the first `n_rows` rows of a block that has some."""
-    return part_of(bare, X, y, weight)[0][:n_rows].copy()
+def first_rows_of(schema: object, X: Any, y: Any, weight: Any, n_rows: int) -> Matrix:
+    """Return the first `n_rows` rows of a block."""
+    return check_block(schema, X, y, weight)[0][:n_rows].copy()
 
 
-def _batch(  # noqa: PLR0913, PLR0917 - what there is of a block
-    bare: Any, like: tuple[Any, Array], known: tuple[int, int], X: Any, y: Any, weight: Any
-) -> Rows:
-    classes, factors = like
-    number, n_rows = known
+def _labelled_rows(  # noqa: PLR0913, PLR0917 - the delayed parts of a block, and its number and size
+    schema: object, encoding: tuple[Labels, Array], block: tuple[int, int], X: Any, y: Any, weight: Any
+) -> LabelledRows:
+    classes, factors = encoding
+    number, n_rows = block
     with error_label(f"block {number}", ChunkError):
         if X.shape[0] != n_rows:
             message = (
@@ -271,6 +295,6 @@ def _batch(  # noqa: PLR0913, PLR0917 - what there is of a block
                 "same rows: nothing may change what is read before the fit has ended, or call persist() first."
             )
             raise ValueError(message)
-        rows, labels, weights = part_of(bare, X, y, weight)
+        checked, labels, weights = check_block(schema, X, y, weight)
         codes = codes_among(classes, labels)
-        return Rows(rows, codes, weighted(weights, factors, codes))
+        return LabelledRows(checked, codes, weighted(weights, factors, codes))

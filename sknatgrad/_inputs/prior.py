@@ -1,34 +1,45 @@
-"""What an estimator believes of its coefficients before any row, from its parameters `C` and `prior`."""
+"""The Gaussian prior that the parameters `C` and `prior` of an estimator ask for."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from sknatgrad._inputs.checks import check_covariance_size
-from sknatgrad._model.parameters import logits_for, prior_precision
+from sknatgrad._inputs.configuration import layout_of
+from sknatgrad._model.layout import prior_precision
 from sknatgrad._model.prior import REMEDY, Prior, gaussian_prior, posterior_prior
 
+if TYPE_CHECKING:
+    from sknatgrad._inputs.configuration import Configuration
+    from sknatgrad._typing import Labels
 
-def configured_prior(estimator: Any, classes: Any) -> Prior:
-    """Return the prior for such classes and the features that the estimator has seen."""
+
+def configured_prior(estimator: Configuration, classes: Labels) -> Prior:
+    """Return the prior on the coefficients of these classes and the features that the estimator has seen."""
     given = estimator.prior
     if given is None:
         return Prior(prior_precision(estimator.C, estimator.n_features_in_, intercept=estimator.fit_intercept))
-    if isinstance(given, (tuple, list)):
-        shape = (logits_for(len(classes)), estimator.n_features_in_ + estimator.fit_intercept)
-        if len(given) != 2:  # noqa: PLR2004 - a mean and a precision
-            message = f"prior is a {type(given).__name__} of {len(given)}; {REMEDY}."
-            raise ValueError(message)
-        return gaussian_prior(
-            (given[0], given[1]), estimator.C, shape, intercept=estimator.fit_intercept, check_size=_check_by_class
-        )
-    return _of_model(estimator, given, classes)
+    if not isinstance(given, (tuple, list)):
+        return _prior_from_model(estimator, given, classes)
+    if len(given) != 2:  # noqa: PLR2004 - a mean and a precision
+        message = f"prior is a {type(given).__name__} of {len(given)}; {REMEDY}."
+        raise ValueError(message)
+    remedy = "pass a prior whose precision is the same for all classes"
+    return gaussian_prior(
+        (given[0], given[1]),
+        estimator.C,
+        layout_of(estimator, classes).shape,
+        intercept=estimator.fit_intercept,
+        check_size=partial(check_covariance_size, remedy=remedy, limits=estimator._limits),  # noqa: SLF001 - a parameter
+    )
 
 
-def _of_model(estimator: Any, given: Any, classes: Any) -> Prior:
+def _prior_from_model(estimator: Configuration, given: Any, classes: Labels) -> Prior:
+    """Return the posterior of an earlier model as the prior."""
     earlier = given.estimator if isinstance(given, FrozenEstimator) else given
     if not hasattr(earlier, "coef_"):
         message = (
@@ -43,26 +54,22 @@ def _of_model(estimator: Any, given: Any, classes: Any) -> Prior:
             "store_covariance=True, or by partial_fit."
         )
         raise ValueError(message)
-    for what in ("classes", "features", "fit_intercept"):
-        mine, others = _kind(estimator, classes)[what], _kind(earlier, earlier.classes_)[what]
-        if mine != others:
-            message = f"prior is a model with {what} {others!r}, where this fit has {mine!r}; they must be the same."
+    own, others = _coefficients_of(estimator, classes), _coefficients_of(earlier, earlier.classes_)
+    for what, mine in own.items():
+        if mine != others[what]:
+            message = (
+                f"prior is a model with {what} {others[what]!r}, where this fit has {mine!r}; they must be the same."
+            )
             raise ValueError(message)
-    # F₀ of a stream that began with a prior of its own holds that
-    own = configured_prior(earlier, earlier.classes_)
-    return posterior_prior(stream.quadratic, own, estimator.C, _check_size)
+    # the information that a model stores of its rows includes the model that was its own prior, if there was one
+    earlier_prior = configured_prior(earlier, earlier.classes_)
+    remedy = "fit the earlier model with fisher='kronecker'"
+    check_size = partial(check_covariance_size, remedy=remedy, limits=estimator._limits)  # noqa: SLF001 - a parameter
+    return posterior_prior(stream.quadratic, earlier_prior, estimator.C, check_size)
 
 
-def _check_by_class(n_params: int) -> None:
-    check_covariance_size(n_params, "pass a prior whose precision is the same for all classes")
-
-
-def _check_size(n_params: int) -> None:
-    check_covariance_size(n_params, "fit the earlier model with fisher='kronecker'")
-
-
-def _kind(estimator: Any, classes: Any) -> dict[str, Any]:
-    """Return what has to be the same for two models to have the same coefficients."""
+def _coefficients_of(estimator: Configuration, classes: Labels) -> dict[str, Any]:
+    """Return what must be the same for two models to have the same coefficients."""
     names = getattr(estimator, "feature_names_in_", None)
     return {
         "classes": np.asarray(classes).tolist(),

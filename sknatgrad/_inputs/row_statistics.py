@@ -1,4 +1,4 @@
-"""Rows in parts, where they are not in memory: each part checked, and what has to be known of all before a fit."""
+"""Statistics of a first pass over rows in parts, each part checked: what a fit needs to know of all rows."""
 
 from __future__ import annotations
 
@@ -8,26 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sknatgrad._inputs.checks import (
-    MIN_CLASSES,
-    check_batch_rows,
-    check_weights,
-    codes_among,
-    encode,
-    largest_value,
-    totals_of_all,
-)
-from sknatgrad._rows.matrices import canonical, stored_bytes_per_row
+from sknatgrad._inputs.labels import MIN_CLASSES, codes_among, encode
+from sknatgrad._inputs.rows import check_rows_and_labels, max_abs_value
+from sknatgrad._inputs.weights import check_sample_weight, totals_of_all
+from sknatgrad._rows.matrices import stored_bytes_per_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sknatgrad._typing import Array, Codes, Matrix
+    from sknatgrad._typing import Array, Codes, Labels, Matrix
 
 
 @contextmanager
 def error_label(part: str, kind: type[ValueError] = ValueError) -> Iterator[None]:
-    """Say which part of the data an error is about."""
+    """Prefix errors with the part of the data that they are about."""
     try:
         yield
     except ValueError as error:
@@ -35,42 +29,47 @@ def error_label(part: str, kind: type[ValueError] = ValueError) -> Iterator[None
         raise kind(message) from None
 
 
-def check_part(estimator: Any, X: Matrix, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Matrix, Any, Array]:
-    """Return some of the rows with labels and weights; sets the estimator's feature attributes, or holds X to them."""
-    checked, labels = check_batch_rows(estimator, X, y, reset=reset)
-    return canonical(checked), labels, check_weights(sample_weight, len(labels), some=False)
+def check_part(
+    estimator: object, X: Matrix, y: Any, sample_weight: Any, *, reset: bool
+) -> tuple[Matrix, Labels, Array]:
+    """Return some of the rows, their labels and weights.
+
+    With `reset` the feature attributes of the estimator are set, otherwise X is compared with them.
+    """
+    checked, labels = check_rows_and_labels(estimator, X, y, reset=reset)
+    return checked, labels, check_sample_weight(sample_weight, len(labels), some=False)
 
 
 def is_empty(X: Any, y: Any) -> bool:
-    """Say whether a part has no rows, as one of a file that was filtered while it was read."""
+    """Say whether a part has no rows, as parts of a file may that was filtered while it was read."""
     n_rows = X.shape[0] if getattr(X, "shape", ()) else len(X) if hasattr(X, "__len__") else 1
     return n_rows == 0 and np.size(y) == 0
 
 
 @dataclass(frozen=True)
 class RowStatistics:
-    """Rows, labels and weights of some batches."""
+    """Statistics of some of the rows, which merge with those of others."""
 
-    labels: Any  # (L,), sorted
+    labels: Labels  # (L,), those that occur, sorted
     totals: Array  # (L,), sums of the sample weights
     n_rows: int
     stored: float  # values of X
-    max_abs: float  # by size
-    max_weight: float
+    max_abs: float  # largest absolute value of X
+    max_weight: float  # largest sample weight
     dtype: Any  # of X
 
     @classmethod
-    def of(cls, X: Matrix, labels: Any, weight: Array) -> tuple[RowStatistics, Codes]:
-        """Return that of a batch, and the index of each label."""
+    def of(cls, X: Matrix, labels: Labels, weight: Array) -> tuple[RowStatistics, Codes]:
+        """Return the statistics of a part, and the index of each label."""
         found, codes = encode(labels, part=True)
         with np.errstate(over="ignore"):
             totals = totals_of_all(codes, weight, len(found))
         stored = stored_bytes_per_row(X) / 8.0 * len(codes)
         max_weight = float(weight.max(initial=0.0))
-        return cls(found, totals, len(codes), stored, largest_value(X), max_weight, X.dtype), codes
+        return cls(found, totals, len(codes), stored, max_abs_value(X), max_weight, X.dtype), codes
 
     def merge(self, other: RowStatistics) -> RowStatistics:
-        """Pool with that of other rows."""
+        """Pool with the statistics of other rows."""
         if _kind(self.labels) != _kind(other.labels):
             mine, others = self.labels[:1].tolist()[0], other.labels[:1].tolist()[0]
             message = f"y holds labels of different kinds, such as {mine!r} and {others!r}; they must be of one kind."
@@ -92,8 +91,8 @@ class RowStatistics:
             np.result_type(self.dtype, other.dtype),
         )
 
-    def check_classes(self, classes: Any = None) -> None:
-        """Refuse fewer than two, rows without any weight, or others than those that the caller knows of."""
+    def check_classes(self, classes: Labels | None = None) -> None:
+        """Refuse fewer than two classes, rows without any weight, and classes other than those of the caller."""
         if not self.totals.any():
             message = "sample_weight is zero for every row; at least one weight must be positive."
             raise ValueError(message)
@@ -110,8 +109,8 @@ class RowStatistics:
             raise ValueError(message)
 
 
-def _kind(labels: Any) -> str:
+def _kind(labels: Labels) -> str:
     if labels.dtype.kind in "biuf":
         return "number"
-    # pandas has its words in arrays of objects
+    # pandas keeps words in arrays of objects
     return "word" if all(isinstance(label, str) for label in labels.tolist()) else str(labels.dtype.kind)

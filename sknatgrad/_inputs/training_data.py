@@ -1,113 +1,118 @@
-"""What a fit is made to: rows and labels as users give them, checked, from wherever they come."""
+"""The data of a fit: rows, labels and weights, checked, from arrays, batches or collections."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
-from sknatgrad._inputs.checks import (
-    check_class_weights,
-    check_row_weights,
-    check_training_rows,
-    largest_value,
-    overflow_advice,
-    refuse_infinite,
-)
-from sknatgrad._model.parameters import logits_for
+from sknatgrad._inputs.configuration import layout_of
+from sknatgrad._inputs.rows import check_training_rows, max_abs_value, overflow_advice, refuse_infinite
+from sknatgrad._inputs.weights import check_row_weights
 from sknatgrad._rows.matrices import without_empty_columns
 from sknatgrad._rows.memory import MemorySource
+from sknatgrad._rows.source import LabelledRows
 from sknatgrad._solver.plan import Shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._inputs.row_statistics import RowStatistics
+    from sknatgrad._model.layout import Layout
     from sknatgrad._rows.source import RowSource
     from sknatgrad._rows.threads import Workers
-    from sknatgrad._typing import Array, Codes, Matrix
+    from sknatgrad._typing import Array, Labels, Matrix
 
 
-# sums over values and weights of this size do not overflow
+# Values and weights of at most this size cannot overflow: a weight times a squared value is at most 1e300, and a sum of
+# 1e8 of them stays below the largest float64, 1.8e308.
 HARMLESS = 1e100
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Rows with their labels and weights. Read through once, if that was needed to know as much."""
+    """Rows with their labels and weights, and what is known of them before the descent."""
 
-    source: RowSource  # of the columns that are kept
-    whole: RowSource  # of all
-    shape: Shape  # of what is kept
-    classes: Any  # (K,)
+    layout: Layout
+    source: RowSource  # of the columns that the layout has
+    all_columns: RowSource
     totals: Array  # (K,), sums of the sample weights alone
+    costs: Shape  # sizes of the source that costs depend on
     dtype: Any  # of X
-    max_abs: float = np.inf  # value of X by size; infinite if not known
-    max_weight: float = np.inf  # weight of a row
-    kept: Codes | None = None  # the columns, where they are not all
-    verify: Callable[[], None] | None = None  # looks for values that were not there at first
-
-    def refuse_overflow(self, estimator: Any) -> None:
-        """Raise an error that says which input made the sums at the start overflow."""
-        max_abs, max_weight = self.max_abs, self.max_weight
-        if isinstance(self.whole, MemorySource):
-            refuse_infinite(estimator, self.whole.X)
-            max_abs, max_weight = largest_value(self.whole.X), float(self.whole.weight.max())
-        elif self.verify is not None:
-            self.verify()
-            if max(max_abs, max_weight) < HARMLESS:
-                message = (
-                    f"X gave sums that are not finite, though its values are at most {max_abs:.1e} by size: one pass "
-                    "held NaN, infinity or others; each pass must give the same rows."
-                )
-                raise ValueError(message)
-        raise ValueError(overflow_advice(max_abs, max_weight, estimator.C))
+    explain_overflow: Callable[[], str]  # which input makes the first sums overflow; raises if X is not finite
+    n_passes: Callable[[], int] | None = None  # over all rows so far, where they are read in passes
 
 
-def in_memory(estimator: Any, X: Matrix, y: Any, sample_weight: Any, workers: Workers) -> TrainingData:
-    """Check arrays, or what becomes arrays; sets the estimator's feature attributes."""
-    return of_rows(estimator, *check_training_rows(estimator, X, y), sample_weight, workers)
+class Passes(NamedTuple):
+    """Rows that each pass reads anew, after a first pass over them."""
+
+    statistics: RowStatistics
+    factors: Array  # (K,), weight of each class
+    verify: Callable[[], None]  # a pass that raises an error if a value is not finite
+    n_passes: Callable[[], int]
+
+    def explain_overflow(self, C: float) -> str:
+        """Say which input makes the first sums overflow."""
+        self.verify()
+        max_abs = self.statistics.max_abs
+        max_weight = self.statistics.max_weight * float(self.factors.max())
+        if max(max_abs, max_weight) < HARMLESS:
+            return (
+                f"X gave sums that are not finite, though its values are at most {max_abs:.1e} by size: one pass "
+                "held NaN, infinity or others; each pass must give the same rows."
+            )
+        return overflow_advice(max_abs, max_weight, C)
 
 
-def of_rows(  # noqa: PLR0913, PLR0917 - all that a fit is made to
-    estimator: Any, given: Matrix, classes: Any, codes: Codes, sample_weight: Any, workers: Workers
-) -> TrainingData:
-    """Return the problem of checked rows in memory, or in a file behind a memory map."""
-    # a column without entries has the coefficient that its prior has
-    X, kept = without_empty_columns(given) if estimator.prior is None else (given, None)
+def check_arrays(estimator: Configuration, X: Matrix, y: Any, sample_weight: Any, workers: Workers) -> TrainingData:
+    """Check arrays, or what becomes arrays; sets the feature attributes of the estimator."""
+    X, classes, codes = check_training_rows(estimator, X, y)
     weight, totals = check_row_weights(sample_weight, estimator.class_weight, classes, codes)
-    n_logits = logits_for(len(classes))
-    source = MemorySource(X, codes, weight, n_logits, workers)
-    whole = source if kept is None else MemorySource(given, codes, weight, n_logits, workers)
-    shape = Shape.of(X, n_logits, X.shape[1] + estimator.fit_intercept)._replace(out_of_core=source.out_of_core)
-    return TrainingData(source, whole, shape, classes, totals, X.dtype, kept=kept)
+    return memory_data(estimator, LabelledRows(X, codes, weight), classes, totals, workers)
 
 
-def streamed_rows(
-    estimator: Any,
-    statistics: RowStatistics,
-    source_of: Callable[[Array, int], RowSource],
-    verify: Callable[[], None],
-    room: float,
+def memory_data(
+    estimator: Configuration, rows: LabelledRows, classes: Labels, totals: Array, workers: Workers
 ) -> TrainingData:
-    """Return the problem of rows that each pass fetches anew; a source has factors ``(K,)`` for classes, and q.
-
-    There is `room`, bytes, for a sample of them.
-    """
-    factors = check_class_weights(estimator.class_weight, statistics.labels, statistics.totals)
-    n_logits = logits_for(len(statistics.labels))
-    n_columns = estimator.n_features_in_ + estimator.fit_intercept
-    stored = statistics.stored / statistics.n_rows + estimator.fit_intercept
-    source = source_of(factors, n_logits)
+    """Return the training data of rows in memory, or in a file behind a memory map."""
+    # without `prior`, the coefficients of a column without entries are 0
+    X, nonempty = without_empty_columns(rows.X) if estimator.prior is None else (rows.X, None)
+    layout = layout_of(estimator, classes, nonempty)
+    limits = estimator._limits  # noqa: SLF001 - a parameter
+    source = all_columns = MemorySource(*rows, layout.n_logits, workers, limits=limits)
+    if nonempty is not None:
+        source = MemorySource(X, rows.codes, rows.weight, layout.n_logits, workers, limits=limits)
     return TrainingData(
+        layout,
         source,
-        source,
-        Shape(statistics.n_rows, n_logits, n_columns, stored, out_of_core=True, room=room),
-        statistics.labels,
-        statistics.totals,
-        statistics.dtype,
-        statistics.max_abs,
-        statistics.max_weight * float(factors.max()),
-        verify=verify,
+        all_columns,
+        totals,
+        costs=Shape.of(X, layout.n_logits, layout.n_columns)._replace(out_of_core=source.out_of_core),
+        dtype=X.dtype,
+        explain_overflow=partial(explain_overflow, estimator, rows),
     )
+
+
+def streamed_data(
+    estimator: Configuration, layout: Layout, source: RowSource, passes: Passes, sample_bytes: float
+) -> TrainingData:
+    """Return the training data of rows that each pass reads anew, of which a sample may take so many bytes."""
+    statistics = passes.statistics
+    n_stored = statistics.stored / statistics.n_rows + layout.intercept
+    return TrainingData(
+        layout,
+        source,
+        source,
+        statistics.totals,
+        costs=Shape(statistics.n_rows, *layout.shape, n_stored, out_of_core=True, room=sample_bytes),
+        dtype=statistics.dtype,
+        explain_overflow=partial(passes.explain_overflow, estimator.C),
+        n_passes=passes.n_passes,
+    )
+
+
+def explain_overflow(estimator: Configuration, rows: LabelledRows) -> str:
+    """Say which input makes the first sums overflow; raise an error if X is not finite."""
+    refuse_infinite(estimator, rows.X)
+    return overflow_advice(max_abs_value(rows.X), float(rows.weight.max()), estimator.C)

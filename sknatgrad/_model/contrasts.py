@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sknatgrad._model.parameters import BINARY
+from sknatgrad._model.layout import BINARY
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array

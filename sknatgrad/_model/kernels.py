@@ -1,48 +1,53 @@
-"""Kernels: what is computed of one block of rows, and how two blocks pool. Frozen, so that they travel by pickle."""
+"""Kernels: what is computed of one block of rows, and how the results of two blocks merge. Frozen, to pickle."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from sknatgrad._model.categorical import TrueExpectation, predict
+from sknatgrad._model.categorical import predict
+from sknatgrad._model.expectations import TrueExpectation
+from sknatgrad._model.protocols import PooledInformation
 from sknatgrad._rows.design import Design
+from sknatgrad._rows.matrices import as_float32
 
 if TYPE_CHECKING:
-    from sknatgrad._model.categorical import Expectation, Prediction
-    from sknatgrad._model.information import Structure
+    from sknatgrad._model.categorical import Prediction
+    from sknatgrad._model.expectations import Expectation
     from sknatgrad._model.protocols import RowScores, Scores
     from sknatgrad._rows.source import RowBlock
     from sknatgrad._typing import Array
 
+Pooled = TypeVar("Pooled", bound=PooledInformation)
+
 
 class BlockScores(NamedTuple):
-    """The scores of one block."""
+    """The scores of one block, by two expectations over labels."""
 
-    own: Scores  # by the metric's expectation
-    model: Scores  # over the model's own labels: the true Fisher's
+    metric: Scores  # by the metric's expectation
+    true: Scores  # over the labels of the model: those of the true Fisher information
 
 
 @dataclass(frozen=True)
-class KeptScores:
-    """Scores of all rows that were kept when they were measured: q numbers a row, or twice that."""
+class StoredScores:
+    """Scores of all rows, stored when they were measured: q numbers a row, or twice that."""
 
     blocks: tuple[Scores, ...]
 
-    def of_block(self, block: RowBlock, n_columns: int) -> Scores:  # noqa: ARG002 - one signature for both
+    def of_block(self, block: RowBlock, n_columns: int) -> Scores:  # noqa: ARG002 - the protocol
         """Return those of a block."""
         return self.blocks[block.number]
 
-    def rounded(self) -> KeptScores:
+    def as_float32(self) -> StoredScores:
         """Return the same in float32."""
-        return KeptScores(tuple(of_block.rounded() for of_block in self.blocks))
+        return StoredScores(tuple(of_block.as_float32() for of_block in self.blocks))
 
 
 @dataclass(frozen=True)
-class ScoresAt:
-    """Scores of all rows at θ, computed anew for every block: rows that are far may be more than memory holds."""
+class RecomputedScores:
+    """Scores of all rows at θ, recomputed for every block: out of core, those of all rows may exceed memory."""
 
     theta: Array  # (q, d)
     expectation: Expectation
@@ -52,109 +57,111 @@ class ScoresAt:
         prediction = predict(Design.of_block(block, n_columns).logits(self.theta))
         return self.expectation.scores(prediction, block.codes, block.start)
 
-    def rounded(self) -> ScoresAt:
-        """Return the same: rows that are far are not rounded."""
+    def as_float32(self) -> RecomputedScores:
+        """Return the same: products out of core are computed in float64."""
         return self
 
 
 class MetricScores(NamedTuple):
-    """The scores of all rows at one point."""
+    """The scores of all rows at one point, by two expectations over labels."""
 
-    own: RowScores  # by the metric's expectation
-    model: RowScores  # over the model's own labels
-
-    @classmethod
-    def kept(cls, blocks: tuple[BlockScores, ...]) -> MetricScores:
-        """Return those of blocks that kept theirs."""
-        return cls(KeptScores(tuple(each.own for each in blocks)), KeptScores(tuple(each.model for each in blocks)))
+    metric: RowScores  # by the metric's expectation
+    true: RowScores  # over the labels of the model: those of the true Fisher information
 
     @classmethod
-    def at(cls, theta: Array, expectation: Expectation) -> MetricScores:
-        """Return those of rows that are far."""
-        return cls(ScoresAt(theta, expectation), ScoresAt(theta, TrueExpectation()))
+    def stored(cls, blocks: tuple[BlockScores, ...]) -> MetricScores:
+        """Return those that a measurement has stored for each block."""
+        return cls(
+            StoredScores(tuple(each.metric for each in blocks)), StoredScores(tuple(each.true for each in blocks))
+        )
+
+    @classmethod
+    def recomputed(cls, theta: Array, expectation: Expectation) -> MetricScores:
+        """Return those at θ, recomputed for every block."""
+        return cls(RecomputedScores(theta, expectation), RecomputedScores(theta, TrueExpectation()))
 
 
-class Sums(NamedTuple):
+class Sums(NamedTuple, Generic[Pooled]):
     """Sums over rows, without prior."""
 
     loss: float
     gradient: Array  # (q, d)
-    information: Any  # a structure of `_information`
+    information: Pooled
     weight: float
-    worst: float  # a maximum, not a sum: the largest loss of a row with positive weight
-    scores: tuple[BlockScores, ...] = ()  # of each block, where they are kept: q numbers a row, or twice that
+    max_loss: float  # a maximum, not a sum: the largest loss of a row with positive weight
+    scores: tuple[BlockScores, ...] = ()  # of each block, if they are stored: q numbers a row, or twice that
 
 
 @dataclass(frozen=True)
-class MeasureKernel:
+class MeasureKernel(Generic[Pooled]):
     """Loss, gradient and information at θ, in one pass."""
 
     theta: Array  # (q, d)
     expectation: Expectation
-    structure: Structure
-    keep: bool = False  # whether to return the scores too
+    structure: type[Pooled]
+    store_scores: bool = False
 
-    def __call__(self, block: RowBlock) -> Sums:
+    def __call__(self, block: RowBlock) -> Sums[Pooled]:
         """Measure one block."""
         design = Design.of_block(block, self.theta.shape[-1])
         prediction = predict(design.logits(self.theta))
         row_loss = prediction.loss(block.codes)
-        own = self.expectation.scores(prediction, block.codes, block.start)
+        scores = self.expectation.scores(prediction, block.codes, block.start)
         residual = prediction.residual(block.codes)
         residual *= block.weight[:, None]
         return Sums(
             loss=float((block.weight * row_loss).sum()),
             gradient=design.transposed_product(residual),
-            information=self.structure.of_block(design, own, block.weight),
+            information=self.structure.of_block(design, scores, block.weight),
             weight=float(block.weight.sum()),
-            worst=_worst(row_loss, block.weight),
-            scores=(self._kept(own, prediction),) if self.keep else (),
+            max_loss=_max_loss(row_loss, block.weight),
+            scores=(self._both(scores, prediction),) if self.store_scores else (),
         )
 
-    def _kept(self, own: Scores, prediction: Prediction) -> BlockScores:
-        return BlockScores(own, own if isinstance(self.expectation, TrueExpectation) else prediction.scores())
+    def _both(self, scores: Scores, prediction: Prediction) -> BlockScores:
+        return BlockScores(scores, scores if isinstance(self.expectation, TrueExpectation) else prediction.scores())
 
-    def merge(self, left: Sums, right: Sums) -> Sums:
+    def merge(self, left: Sums[Pooled], right: Sums[Pooled]) -> Sums[Pooled]:
         """Pool two runs of rows."""
         return Sums(
             loss=left.loss + right.loss,
             gradient=left.gradient + right.gradient,
             information=left.information.merge(right.information),
             weight=left.weight + right.weight,
-            worst=max(left.worst, right.worst),
+            max_loss=max(left.max_loss, right.max_loss),
             scores=left.scores + right.scores,
         )
 
 
-def _worst(row_loss: Array, weight: Array) -> float:
+def _max_loss(row_loss: Array, weight: Array) -> float:
     counts = weight > 0
-    # to choose among rows takes longer than all the rest
+    # a maximum over a mask takes several times as long as one over all rows
     return float(row_loss.max(initial=0.0) if counts.all() else row_loss.max(initial=0.0, where=counts))
 
 
 @dataclass(frozen=True)
-class InformationKernel:
-    """The information in some structure, of scores that are known; in single precision if they are."""
+class InformationKernel(Generic[Pooled]):
+    """The information of given scores in some structure."""
 
     scores: RowScores
-    structure: Structure
+    structure: type[Pooled]
     n_columns: int
-    rounded: bool = False
+    float32: bool = False  # as the scores and the blocks then have to be
 
-    def __call__(self, block: RowBlock) -> Any:
+    def __call__(self, block: RowBlock) -> Pooled:
         """Return the information of one block."""
-        weight: Any = block.weight.astype(np.float32) if self.rounded else block.weight
+        weight = as_float32(block.weight) if self.float32 else block.weight
         scores = self.scores.of_block(block, self.n_columns)
         return self.structure.of_block(Design.of_block(block, self.n_columns), scores, weight)
 
-    def merge(self, left: Any, right: Any) -> Any:
+    def merge(self, left: Pooled, right: Pooled) -> Pooled:
         """Pool two runs of rows."""
         return left.merge(right)
 
 
 @dataclass(frozen=True)
 class SquaresKernel:
-    """Σ s x² and Σ (s x²)² of every column: their ratio is the s x² of a row, in a mean that knows the large ones."""
+    """Σ s x² and Σ (s x²)² of every column; their ratio is a mean of s x² in which large values dominate."""
 
     n_columns: int
 
@@ -162,7 +169,7 @@ class SquaresKernel:
         """Return the sums over one block, ``(2, d)``."""
         squared = Design(block.X, intercept=False).squared()
         sums = np.zeros((2, self.n_columns))
-        # all rows tell of the intercept: it stays 0
+        # all rows inform the intercept: its sums stay 0
         for power, (row, design) in enumerate(zip(sums, (squared, squared.squared()), strict=True), start=1):
             row[: design.n_columns] = design.transposed_product(block.weight[:, None] ** power)[0]
         return sums
@@ -174,9 +181,9 @@ class SquaresKernel:
 
 @dataclass(frozen=True)
 class FisherProductKernel:
-    """F v for several v at once, without forming F: logits of v, scores that are known, then one pull back.
+    """F v for several v at once, without forming F: logits of v, given scores applied, one transposed product.
 
-    In single precision if the block and the scores are.
+    In float32 if the block and the scores are.
     """
 
     scores: RowScores
@@ -185,7 +192,8 @@ class FisherProductKernel:
     def __call__(self, block: RowBlock) -> Array:
         """Return the products over one block, ``(j, q, d)``."""
         design = Design.of_block(block, self.moves.shape[-1])
-        # several logits all at once; single ones are faster as so many products with vectors than with a thin matrix
+        # moves of several logits go in one product; of one logit, j products with vectors are faster than one with a
+        # thin matrix
         together = self.moves[None] if self.moves.shape[1] > 1 else self.moves[:, None]
         scores = self.scores.of_block(block, self.moves.shape[-1])
         products = [self._products(design, block, scores, moves) for moves in together]

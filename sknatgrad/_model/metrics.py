@@ -1,10 +1,10 @@
-"""The metrics by name: how each takes the expectation over labels, and which structure stores it."""
+"""Metrics by name: the expectation over labels and the structure of each."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from sknatgrad._model.categorical import EmpiricalExpectation, SampledExpectation, TrueExpectation
+from sknatgrad._model.expectations import EmpiricalExpectation, SampledExpectation, TrueExpectation
 from sknatgrad._model.information import (
     BlockInformation,
     DenseInformation,
@@ -14,8 +14,8 @@ from sknatgrad._model.information import (
 )
 
 if TYPE_CHECKING:
-    from sknatgrad._model.categorical import Expectation
-    from sknatgrad._model.information import Structure
+    from sknatgrad._model.expectations import Expectation
+    from sknatgrad._model.protocols import Structure
 
 FisherName = Literal["true", "empirical", "diagonal", "kronecker", "monte_carlo", "identity"]
 
@@ -27,7 +27,7 @@ STRUCTURES: dict[str, Structure] = {
     "monte_carlo": DenseInformation,
     "identity": IdentityInformation,
 }
-# of the true Fisher, for conjugate gradients
+# structures of the true Fisher information that may precondition conjugate gradients
 PRECONDITIONERS: dict[str, Structure] = {
     "diagonal": DiagonalInformation,
     "kronecker": KroneckerInformation,
@@ -37,7 +37,7 @@ PRECONDITIONERS: dict[str, Structure] = {
 
 
 def expectation_of(fisher: str, seed: int = 0) -> Expectation:
-    """Return how a metric takes the expectation over labels; `seed` matters where they are drawn."""
+    """Return the expectation over labels of a metric; `seed` is that of drawn labels."""
     if fisher == "empirical":
         return EmpiricalExpectation()
     if fisher == "monte_carlo":

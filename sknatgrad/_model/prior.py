@@ -1,4 +1,4 @@
-"""What is believed of the coefficients before any row: the penalty, as the Gaussian prior that it stands for."""
+"""Gaussian priors on the coefficients; the negative log density of a prior is the penalty."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sknatgrad._model.information import DenseInformation, DiagonalInformation, restructured
-from sknatgrad._model.parameters import centre
+from sknatgrad._model.layout import centre
 from sknatgrad._model.quadratic import QuadraticApproximation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sknatgrad._model.protocols import PooledInformation
     from sknatgrad._typing import Array
 
 REMEDY = (
@@ -30,7 +31,7 @@ class Prior(NamedTuple):
 
     @property
     def proper(self) -> bool:
-        """Whether it holds anything."""
+        """Whether there is a penalty on any coefficient."""
         return bool(self.precision.any()) or self.quadratic is not None
 
     def deviation(self, theta: Array) -> Array:
@@ -39,31 +40,31 @@ class Prior(NamedTuple):
 
     def value(self, theta: Array) -> float:
         """Return the negative log density at θ, up to a constant."""
-        own = 0.5 * float((self.precision * self.deviation(theta) ** 2).sum())
-        return own if self.quadratic is None else own + self.quadratic.value(theta)
+        value = 0.5 * float((self.precision * self.deviation(theta) ** 2).sum())
+        return value if self.quadratic is None else value + self.quadratic.value(theta)
 
     def gradient(self, theta: Array) -> Array:
         """Return the gradient of the negative log density at θ, ``(q, d)``."""
-        own: Array = self.precision * self.deviation(theta)
-        return own if self.quadratic is None else own + self.quadratic.gradient_at(theta)
+        gradient: Array = self.precision * self.deviation(theta)
+        return gradient if self.quadratic is None else gradient + self.quadratic.gradient_at(theta)
 
-    def merged(self, information: Any) -> Any:
+    def merged(self, information: PooledInformation) -> PooledInformation:
         """Return the Fisher information of rows together with F₀, in the structure of the rows."""
         if self.quadratic is None:
             return information
         return information.merge(restructured(self.quadratic.information, type(information)))
 
     def pooled(self, quadratic: QuadraticApproximation) -> QuadraticApproximation:
-        """Return what rows say together with F₀, in the structure of the rows."""
+        """Return the quadratic model of rows plus that of F₀, in the structure of the rows."""
         if self.quadratic is None:
             return quadratic
         gradient = quadratic.gradient + self.quadratic.gradient_at(quadratic.theta)
         return QuadraticApproximation(quadratic.theta, gradient, self.merged(quadratic.information))
 
-    def initial_quadratic(self, information: Any) -> QuadraticApproximation:
-        """Return next to nothing, around the mean, of rows that have this information; together with F₀."""
-        nothing = np.zeros(information.diagonal().shape)
-        return self.pooled(QuadraticApproximation(nothing if self.mean is None else self.mean, nothing, information))
+    def initial_quadratic(self, information: PooledInformation) -> QuadraticApproximation:
+        """Return a quadratic of this information, centred at the prior mean, plus that of F₀."""
+        zero = np.zeros(information.diagonal().shape)
+        return self.pooled(QuadraticApproximation(zero if self.mean is None else self.mean, zero, information))
 
 
 def gaussian_prior(
@@ -75,29 +76,29 @@ def gaussian_prior(
     check_size: Callable[[int], None],
 ) -> Prior:
     """Return the prior of a mean and a precision, the latter over C."""
-    mean = centre(_spread("mean", given[0], shape, intercept=intercept))
+    mean = centre(_broadcast("mean", given[0], shape, intercept=intercept))
     precision = _numbers("precision", given[1])
     if precision.shape == (mean.size, mean.size) and mean.size > 1:
         return _of_matrix(mean, precision / C)
-    each = _spread("precision", precision, shape, intercept=intercept) / C
-    if (each < 0).any():
-        message = f"prior has the negative precision {float(each.min()) * C:g}; each must be >= 0."
+    diagonal = _broadcast("precision", precision, shape, intercept=intercept) / C
+    if (diagonal < 0).any():
+        message = f"prior has the negative precision {float(diagonal.min()) * C:g}; each must be >= 0."
         raise ValueError(message)
-    if (each == each[0]).all():
-        return Prior(each[0], mean)
-    # beside equal moves of all classes it is no diagonal any more
+    if (diagonal == diagonal[0]).all():
+        return Prior(diagonal[0], mean)
+    # its Schur complement has entries off the diagonal
     check_size(mean.size)
-    return _of_matrix(mean, np.diag(each.ravel()))
+    return _of_matrix(mean, np.diag(diagonal.ravel()))
 
 
 def posterior_prior(
-    quadratic: QuadraticApproximation, own: Prior, C: float, check_size: Callable[[int], None]
+    quadratic: QuadraticApproximation, before: Prior, C: float, check_size: Callable[[int], None]
 ) -> Prior:
-    """Return the posterior of an earlier model as a prior: what it knows of its rows, and what it believed before."""
+    """Return the posterior of an earlier model as a prior: the quadratic model of its rows plus its prior `before`."""
     mean, information = quadratic.theta, quadratic.information.scaled(1.0 / C)
-    precision = own.precision / C
+    precision = before.precision / C
     if len(mean) > 1 and isinstance(information, DiagonalInformation):
-        # alone among the structures it holds equal moves of all classes to be known
+        # the only Fisher information whose curvature along equal moves of all classes is not zero
         check_size(mean.size)
         return _of_matrix(mean, information.dense())._replace(precision=precision)
     return Prior(precision, mean, QuadraticApproximation(mean, np.zeros_like(mean), information))
@@ -114,17 +115,17 @@ def _numbers(name: str, given: Any) -> Array:
     return values
 
 
-def _spread(name: str, given: Any, shape: tuple[int, int], *, intercept: bool) -> Array:
-    """Return one number a coefficient, ``(q, d)``; 0 for an intercept of which nothing is said."""
+def _broadcast(name: str, given: Any, shape: tuple[int, int], *, intercept: bool) -> Array:
+    """Return one number a coefficient, ``(q, d)``; 0 for an intercept if only features are given."""
     values = _numbers(name, given)
     n_logits, n_columns = shape
     n_features = n_columns - intercept
     if values.ndim <= 2 and (values.ndim == 0 or values.shape[-1] in {n_features, n_columns}):  # noqa: PLR2004 - (q, d)
         features = n_features if values.ndim == 0 else values.shape[-1]
         if values.ndim < 2 or values.shape[0] in {1, n_logits}:  # noqa: PLR2004 - (q, d)
-            whole = np.zeros(shape)
-            whole[:, :features] = values
-            return whole
+            full = np.zeros(shape)
+            full[:, :features] = values
+            return full
     message = (
         f"prior has a {name} of shape {values.shape}, where there are {n_features} features"
         f"{', an intercept' * intercept} and {n_logits} logits; {REMEDY}."
@@ -135,8 +136,8 @@ def _spread(name: str, given: Any, shape: tuple[int, int], *, intercept: bool) -
 def _of_matrix(mean: Array, matrix: Array) -> Prior:
     """Return the prior of a precision matrix ``(qd, qd)``.
 
-    Equal moves of all classes change no prediction. The optimum makes the most of them, which leaves of the matrix its
-    Schur complement beside them.
+    Equal moves of all classes change no prediction, so the optimum minimises the penalty along them. What remains of
+    the matrix is its Schur complement.
     """
     n_logits, n_columns = mean.shape
     size = abs(matrix).max(initial=0.0)
@@ -145,9 +146,9 @@ def _of_matrix(mean: Array, matrix: Array) -> Prior:
         message = "prior has a precision matrix that is not symmetric and positive semi-definite; it must be both."
         raise ValueError(message)
     if n_logits > 1:
-        together = np.tile(np.eye(n_columns), (n_logits, 1))
-        image = matrix @ together
-        matrix = matrix - image @ np.linalg.pinv(together.T @ image, hermitian=True) @ image.T
+        equal = np.tile(np.eye(n_columns), (n_logits, 1))
+        image = matrix @ equal
+        matrix = matrix - image @ np.linalg.pinv(equal.T @ image, hermitian=True) @ image.T
     blocks = (0.5 * (matrix + matrix.T)).reshape(n_logits, n_columns, n_logits, n_columns)
-    past = QuadraticApproximation(mean, np.zeros_like(mean), DenseInformation(blocks))
-    return Prior(np.zeros(n_columns), mean, past)
+    quadratic = QuadraticApproximation(mean, np.zeros_like(mean), DenseInformation(blocks))
+    return Prior(np.zeros(n_columns), mean, quadratic)

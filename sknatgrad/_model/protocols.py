@@ -1,10 +1,11 @@
-"""What a Fisher information, its factorisation, and the scores of rows can do."""
+"""Interfaces of the scores of rows, of a Fisher information, and of its factorisation."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
 if TYPE_CHECKING:
+    from sknatgrad._rows.design import Design
     from sknatgrad._rows.source import RowBlock
     from sknatgrad._typing import Array
 
@@ -28,33 +29,44 @@ class Scores(Protocol):
         """Multiply each row's matrix by that row of `move`, ``(m, q)``."""
         ...
 
-    def rounded(self) -> Scores:
+    def as_float32(self) -> Scores:
         """Return the same in float32."""
         ...
 
 
 class RowScores(Protocol):
-    """The scores of all rows at one point, wherever they are."""
+    """The scores of all rows at one point, stored or recomputed."""
 
     def of_block(self, block: RowBlock, n_columns: int) -> Scores:
-        """Return those of a block, of d columns."""
+        """Return those of a block whose design has d columns."""
         ...
 
-    def rounded(self) -> RowScores:
+    def as_float32(self) -> RowScores:
         """Return the same in float32."""
         ...
 
 
 class Precision(Protocol):
-    """A factorised metric: solves, never merges."""
+    """A metric that solves, and does not merge."""
 
     def solve(self, gradient: Array) -> Array:
         """Return M⁻¹ g, ``(q, d)``; the least-norm solution where M is singular."""
         ...
 
 
+class FactorisedPrecision(Precision, Protocol):
+    """A factorised matrix, whose numerical range is known."""
+
+    def norm_outside_range(self, gradient: Array) -> float:
+        """Return the norm of the part of the gradient outside the range of M, which `solve` omits, in √nats.
+
+        Each column counts in units of its own metric; infinite for a gradient along a column whose metric is zero.
+        """
+        ...
+
+
 class Information(Protocol):
-    """Pooled Fisher information in one structure: merges and multiplies, is never inverted."""
+    """A metric before it is factorised: stored as a matrix of some structure, or known by its products alone."""
 
     def diagonal(self) -> Array:
         """Return the diagonal, ``(q, d)``."""
@@ -68,22 +80,30 @@ class Information(Protocol):
         """Factorise F + I ⊗ diag(shift), `shift` of shape ``(d,)``: prior and damping."""
         ...
 
-    def preconditioner(self, shift: Array) -> Precision:
-        """Factorise something near enough to that for conjugate gradients."""
-        ...
-
 
 class PooledInformation(Information, Protocol):
-    """That of known rows: of other rows it may be added, and it may fade."""
+    """Fisher information summed over rows in one structure: merges and multiplies, and is factorised as a new value."""
 
-    def merge(self, other: Any) -> Any:
-        """Pool with the information of other rows, in the same structure."""
+    @classmethod
+    def of_block(cls, design: Design, scores: Scores, weight: Array) -> Self:
+        """Return the information of one block of rows."""
         ...
 
-    def scaled(self, share: float) -> Any:
-        """Return the information of the same rows at so much of their weight."""
+    def merge(self, other: Self) -> Self:
+        """Pool with the information of other rows in the same structure; not every structure adds."""
+        ...
+
+    def scaled(self, share: float) -> Self:
+        """Return the information of the same rows with their weights multiplied by `share`."""
         ...
 
     def dense(self) -> Array:
-        """Return F, or the matrix that stands for it, ``(qd, qd)``."""
+        """Return F, or the matrix that the structure stands for, ``(qd, qd)``."""
         ...
+
+    def precision(self, shift: Array) -> FactorisedPrecision:
+        """Factorise F + I ⊗ diag(shift), `shift` of shape ``(d,)``: prior and damping."""
+        ...
+
+
+Structure: TypeAlias = type[PooledInformation]

@@ -1,4 +1,4 @@
-"""What is remembered of rows that are gone: a quadratic model of their loss."""
+"""A quadratic model of the loss of rows seen before."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class QuadraticApproximation(NamedTuple):
     """The loss of the rows seen, as gᵀ(θ - θ₀) + ½ (θ - θ₀)ᵀ F (θ - θ₀), without any prior.
 
-    Laplace's approximation at θ₀, the optimum when they were seen. Its gradient is that of the prior, with the sign
-    turned, plus whatever the descent left over: nothing is lost by stopping early.
+    Laplace's approximation at θ₀, the optimum when the rows were seen. Its gradient is minus that of the prior, plus
+    the gradient that remained at the end of the descent. So a descent that stops early loses nothing.
     """
 
     theta: Array  # (q, d), θ₀
@@ -32,7 +32,7 @@ class QuadraticApproximation(NamedTuple):
         return self.gradient + self.information.matvec(theta - self.theta)
 
     def discounted(self, share: float) -> QuadraticApproximation:
-        """Return the same of rows that count so much of what they did."""
+        """Return the model of the same rows with their weights multiplied by `share`."""
         if share == 1.0:
             return self
         return QuadraticApproximation(self.theta, share * self.gradient, self.information.scaled(share))

@@ -1,4 +1,13 @@
-"""The memory allocator of a process that is told to give memory back at once, held to something else during a fit."""
+"""Raises the thresholds at which glibc returns freed memory, during a fit in a process that sets them low.
+
+Dask starts its workers with ``MALLOC_TRIM_THRESHOLD_=65536``. glibc then returns the temporaries of each block to the
+system as soon as they are freed, and obtains them again page by page, each page filled with zeros. Measured with that
+variable set: a fit to 10⁶ x 20 in one thread takes 395 ms with 105,000 page faults, and 200 ms with 2 faults if the
+thresholds are raised; a Dask fit to 2·10⁶ x 20 on two workers 0.96 s and 0.78 s.
+
+``MALLOC_TRIM_THRESHOLD_=268435456`` with ``MALLOC_MMAP_THRESHOLD_=33554432`` in the environment of the workers is as
+fast (203 ms), but applies to all tasks of the workers at all times, and only for users who set it.
+"""
 
 from __future__ import annotations
 
@@ -6,52 +15,56 @@ import ctypes
 import os
 import sys
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-# glibc's variables (mallopt(3)); Dask sets the first for its workers
-TRIM, MMAP = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"
-# the numbers of these parameters, and the second's value where nothing is said
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# glibc's environment variables, mallopt(3)
+TRIM_VARIABLE, MMAP_VARIABLE = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"
+# numbers of the two parameters in malloc.h, and the default of the second in bytes
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-MMAP_DEFAULT = 2**17
-# bytes of free memory that stay in the process; and of the largest piece that is taken from them, the most that can be
-KEPT, LARGEST = 2**28, 2**25
+DEFAULT_MMAP_THRESHOLD = 2**17
 
 
-def raise_trim_threshold() -> tuple[int, int] | None:
-    """Use memory again that has been freed, where the process is told to give it back at once; return its limits.
+class Thresholds(NamedTuple):
+    """Two parameters of glibc's allocator, bytes."""
 
-    Each block has a dozen temporaries. Given back to the system, they come from it again page by page, each page
-    filled with zeros.
-    """
-    if not _told():
+    trim: int  # free memory at the end of the heap above which it is returned to the system
+    mmap: int  # size from which a piece of memory is mapped by itself, and returned when it is freed
+
+
+# Blocks have about a dozen temporaries of 4 MiB or less in each thread. 2**25 is the largest that glibc takes for the
+# second.
+DURING_FITS = Thresholds(trim=2**28, mmap=2**25)
+
+
+def raise_trim_threshold() -> Thresholds | None:
+    """Keep freed memory in the process if its environment sets a trim threshold; return the thresholds before."""
+    if not os.environ.get(TRIM_VARIABLE, "").isdigit() or _mallopt() is None:
         return None
-    before = _limits()
-    _set(KEPT, LARGEST)
-    return before
+    _set(DURING_FITS)
+    return _thresholds_of_environment()
 
 
-def restore_thresholds(before: tuple[int, int] | None) -> None:
-    """Put the limits back. What was kept is given back with whatever is freed first after this."""
+def restore_thresholds(before: Thresholds | None) -> None:
+    """Restore the thresholds. Memory kept so far is returned when memory is next freed."""
     if before is not None:
-        _set(*before)
+        _set(before)
 
 
-def _told() -> bool:
-    return os.environ.get(TRIM, "").isdigit() and _mallopt() is not None
-
-
-def _limits() -> tuple[int, int]:
-    mmap = os.environ.get(MMAP, "")
-    return int(os.environ[TRIM]), int(mmap) if mmap.isdigit() else MMAP_DEFAULT
+def _thresholds_of_environment() -> Thresholds:
+    mmap = os.environ.get(MMAP_VARIABLE, "")
+    return Thresholds(int(os.environ[TRIM_VARIABLE]), int(mmap) if mmap.isdigit() else DEFAULT_MMAP_THRESHOLD)
 
 
 @cache
-def _mallopt() -> Any:
-    """Return glibc's function, or None where there is no such."""
+def _mallopt() -> Callable[[int, int], int] | None:
+    """Return glibc's function, or None in a process without it."""
     return getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
 
 
-def _set(trim: int, mmap: int) -> None:
-    mallopt = _mallopt()
-    mallopt(M_TRIM_THRESHOLD, trim)
-    mallopt(M_MMAP_THRESHOLD, mmap)
+def _set(thresholds: Thresholds) -> None:
+    mallopt: Any = _mallopt()
+    mallopt(M_TRIM_THRESHOLD, thresholds.trim)
+    mallopt(M_MMAP_THRESHOLD, thresholds.mmap)

@@ -1,67 +1,61 @@
-"""Rows that come in batches, as often as they are asked for: from files, from a database, from anything that reads."""
+"""Rows in batches that a reader gives anew for each pass: from files, a database or a generator."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import count
 from typing import TYPE_CHECKING
 
+from sknatgrad._limits import Limits
 from sknatgrad._rows.matrices import take_rows
-from sknatgrad._rows.memory import block_bounds
-from sknatgrad._rows.source import RowBlock
+from sknatgrad._rows.memory import block_bounds, unconverted_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sknatgrad._rows.memory import MemorySource
-    from sknatgrad._rows.source import Kernel, Rows
+    from sknatgrad._rows.source import Kernel, LabelledRows, RowBlock
     from sknatgrad._rows.threads import Workers
-    from sknatgrad._typing import Result
+    from sknatgrad._typing import Matrix, Result
+
+    # X of a batch, first and last row of a block in it, and the block, whose X is still to be converted
+    Item = tuple[Matrix, tuple[int, int], RowBlock]
 
 
 @dataclass(frozen=True)
 class BatchSource:
-    """Batches of rows, read anew for each pass, one of them while the one before is worked on."""
+    """Batches of rows, read again in each pass; one is read while the one before is worked on."""
 
-    read: Callable[[], Iterator[Rows]]  # begins a pass
-    reservoir: MemorySource  # some of the rows; each class weighs in it what it weighs in all
+    read: Callable[[], Iterator[LabelledRows]]  # begins a pass
+    reservoir: MemorySource  # a sample of the rows; each class has the total weight that it has in all rows
     n_logits: int
     workers: Workers
-    passes: Iterator[int] = field(default_factory=count)
+    limits: Limits = field(default_factory=Limits)
 
-    out_of_core = True  # each pass fetches the rows anew
+    out_of_core = True
 
     def total(self, kernel: Kernel[Result]) -> Result:
-        """Apply `kernel` to every block and merge in order."""
-        next(self.passes)
+        """Apply `kernel` to every block and merge in block order."""
 
-        def work(item: tuple[Rows, slice, RowBlock]) -> Result:
-            batch, cut, block = item
-            X = take_rows(batch.X, cut.start, cut.stop)
+        def work(item: Item) -> Result:
+            X, (start, stop), block = item
+            X = take_rows(X, start, stop)
             return kernel(block._replace(X=X, transposed=X.T))
 
-        return self.workers.map_reduce_groups(work, kernel.merge, self._groups())
+        return self.workers.map_reduce_groups(work, kernel.merge, self._batches())
 
-    def _groups(self) -> Iterator[list[tuple[Rows, slice, RowBlock]]]:
+    def _batches(self) -> Iterator[list[Item]]:
+        """Yield the blocks of each batch."""
         start, number = 0, 0
-        for batch in self.read():
-            blocks = _blocks_of(batch, self.n_logits, start, number)
-            start, number = start + len(batch.codes), number + len(blocks)
-            yield blocks
+        for X, codes, weight in self.read():
+            bounds = block_bounds(X, self.n_logits, self.limits)
+            blocks = unconverted_blocks(codes, weight, bounds, start, number)
+            start, number = start + len(codes), number + len(blocks)
+            yield [(X, each, block) for each, block in zip(bounds, blocks, strict=True)]
 
     def sample(self, n_rows: int) -> MemorySource:
-        """Return about `n_rows` of those in reserve; each class weighs in it what it weighs here."""
+        """Return about `n_rows` rows of the reservoir."""
         return self.reservoir if n_rows >= self.reservoir.codes.size else self.reservoir.sample(n_rows)
 
-    def rounded(self) -> BatchSource:
-        """Return the same: nothing of rows that are read anew is kept rounded."""
+    def as_float32(self) -> BatchSource:
+        """Return the same source: rows that are read again are not stored in float32."""
         return self
-
-
-def _blocks_of(batch: Rows, n_logits: int, start: int, number: int) -> list[tuple[Rows, slice, RowBlock]]:
-    """Return the blocks of a batch, not yet converted; the first row has index `start`."""
-    cuts = [slice(*cut) for cut in block_bounds(batch.X, n_logits)]
-    return [
-        (batch, cut, RowBlock(None, batch.codes[cut], batch.weight[cut], start + cut.start, number + index))
-        for index, cut in enumerate(cuts)
-    ]

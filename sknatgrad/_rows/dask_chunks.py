@@ -1,7 +1,7 @@
-"""Rows that live in the chunks of a Dask collection, on whatever workers: kernels go to them, sums come back.
+"""Rows in the chunks of a Dask collection: kernels are sent to the workers that hold them, and sums come back.
 
-Sums are merged by a tree whose shape depends on the number of chunks alone, in their order: neither the number of
-workers nor which of them was faster changes a bit.
+Sums are merged in the order of the chunks, by a tree whose shape depends on the number of chunks alone. So they have
+the same bits for any number of workers, in whatever order these finish.
 """
 
 from __future__ import annotations
@@ -10,115 +10,124 @@ import sys
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dask
-import numpy as np
 
-from sknatgrad._rows.matrices import pick_rows, vstack
+from sknatgrad._limits import Limits
 from sknatgrad._rows.memory import MemorySource
-from sknatgrad._rows.sampling import quotas, reweighted, spread_in_classes
-from sknatgrad._rows.source import Rows
+from sknatgrad._rows.sampling import allocated_indices, allocation, reweighted
+from sknatgrad._rows.source import concatenated
 from sknatgrad._rows.threads import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from sknatgrad._rows.source import Kernel
+    from distributed import Client
+
+    from sknatgrad._rows.source import Kernel, LabelledRows
     from sknatgrad._typing import Array, Codes, Result
 
-# how many sums a task merges
-BRANCHES = 8
+# sums that one task merges: a tree of depth 2 for 64 chunks
+MERGED_PER_TASK = 8
+
+# a part of a chunk: a delayed object of Dask, or a value
+Part: TypeAlias = Any
 
 
 class ChunkError(ValueError):
-    """What is wrong with a chunk, in one sentence that names it. One argument, so that it travels."""
+    """An error in a chunk, whose message names the chunk. It has one argument, so that it can be pickled."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A run of rows that is still to be had."""
+    """A run of consecutive rows, still to be computed."""
 
-    make: Callable[..., Rows]  # of the parts, once they are there
-    parts: tuple[Any, ...]  # delayed, or as they are
+    make: Callable[..., LabelledRows]  # a function of the computed parts
+    parts: tuple[Part, ...]
     number: int  # of the block
     first: int  # index of its first row in the whole data
 
 
 @dataclass(frozen=True)
 class ClusterSource:
-    """Chunks of rows where they live."""
+    """Chunks of rows on the workers that hold them."""
 
     chunks: tuple[Chunk, ...]
     n_logits: int
     counts: Codes  # (chunks, K), rows that have weight
-    totals: Array  # (K,), of their weights
-    passes: Iterator[int] = field(default_factory=count, compare=False)
+    totals: Array  # (K,), sums of their weights
+    limits: Limits = field(default_factory=Limits)
+    passes: Iterator[int] = field(default_factory=count, compare=False)  # its next number is the passes so far
 
-    out_of_core = True  # each pass fetches the rows anew
+    out_of_core = True
 
     def total(self, kernel: Kernel[Result]) -> Result:
-        """Apply `kernel` to every chunk where it lives, and merge in order."""
+        """Apply `kernel` to every chunk on its worker, and merge in order."""
         next(self.passes)
-        # as it is, not taken apart: one copy goes to each worker
+        # Dask does not look for delayed objects inside the kernel, and sends one copy to each worker
         sent = dask.delayed(kernel, traverse=False)
-        sums = [_total(sent, chunk.make, chunk.first, self.n_logits, *chunk.parts) for chunk in self.chunks]
+        settings = self.n_logits, self.limits
+        sums = [_total(sent, chunk.make, chunk.first, settings, *chunk.parts) for chunk in self.chunks]
         while len(sums) > 1:
-            sums = [_merge(sent, sums[first : first + BRANCHES]) for first in range(0, len(sums), BRANCHES)]
+            starts = range(0, len(sums), MERGED_PER_TASK)
+            sums = [_merge(sent, sums[start : start + MERGED_PER_TASK]) for start in starts]
         result: Result = computed(sums, self._blocks())[0]
         return result
 
     def sample(self, n_rows: int) -> MemorySource:
-        """Return a source of about `n_rows` of the rows, brought here; each class weighs in it what it weighs there.
+        """Return a source of about `n_rows` rows in memory; each class has the total weight that it has here.
 
-        They are few: a pass over as many where they live would take longer to ask for than to compute.
+        They are few: a pass over so few rows on the workers takes longer to schedule than to compute.
         """
-        wanted = quotas(self.counts, n_rows)
-        picked = [
-            _sample(chunk.make, quota, chunk.first, *chunk.parts)
-            for chunk, quota in zip(self.chunks, wanted, strict=True)
-            if quota.any()
+        allocated = allocation(self.counts, n_rows)
+        tasks = [
+            _sample(chunk.make, of_chunk, chunk.first, *chunk.parts)
+            for chunk, of_chunk in zip(self.chunks, allocated, strict=True)
+            if of_chunk.any()
         ]
-        parts = computed(picked, self._blocks())
-        codes = np.concatenate([part.codes for part in parts])
-        weight = np.concatenate([part.weight for part in parts])
-        X = vstack([part.X for part in parts])
-        return MemorySource(X, codes, reweighted(codes, weight, self.totals), self.n_logits)
+        X, codes, weight = concatenated(computed(tasks, self._blocks()))
+        return MemorySource(X, codes, reweighted(codes, weight, self.totals), self.n_logits, limits=self.limits)
 
-    def _blocks(self) -> list[tuple[int, tuple[Any, ...]]]:
+    def _blocks(self) -> list[tuple[int, tuple[Part, ...]]]:
         return [(chunk.number, chunk.parts) for chunk in self.chunks]
 
-    def rounded(self) -> ClusterSource:
-        """Return the same: nothing of rows that are far is kept rounded."""
+    def as_float32(self) -> ClusterSource:
+        """Return the same source: chunks are not stored in float32."""
         return self
 
 
 @dask.delayed(pure=False)
-def _total(kernel: Any, make: Callable[..., Rows], first: int, n_logits: int, *parts: Any) -> Any:
-    # a worker has as many threads as Dask gave it, for other chunks
-    with Workers(most=1) as workers:
-        return MemorySource(*make(*parts), n_logits, workers, first=first).total(kernel)
+def _total(
+    kernel: Kernel[Result], make: Callable[..., LabelledRows], first: int, settings: tuple[int, Limits], *parts: Part
+) -> Result:
+    n_logits, limits = settings
+    # the other threads of the worker have chunks of their own
+    with Workers(max_threads=1) as workers:
+        return MemorySource(*make(*parts), n_logits, workers, first=first, limits=limits).total(kernel)
 
 
 @dask.delayed(pure=False)
-def _merge(kernel: Any, sums: list[Any]) -> Any:
+def _merge(kernel: Kernel[Result], sums: list[Result]) -> Result:
     return reduce(kernel.merge, sums)
 
 
 @dask.delayed(pure=False)
-def _sample(make: Callable[..., Rows], quota: Codes, first: int, *parts: Any) -> Rows:
-    X, codes, weight = make(*parts)
-    rows = spread_in_classes(codes, weight, quota, seed=first)
-    return Rows(pick_rows(X, rows), codes[rows], weight[rows])
+def _sample(make: Callable[..., LabelledRows], allocated: Codes, first: int, *parts: Part) -> LabelledRows:
+    rows = make(*parts)
+    return rows.picked(allocated_indices(rows.codes, rows.weight, allocated, seed=first))
 
 
 @dask.delayed(pure=False)
-def _here(*parts: Any) -> bool:  # noqa: ARG001 - that they could be had is the answer
+def _computes(*parts: Part) -> bool:  # noqa: ARG001 - Dask computes them before the call
     return True
 
 
-def computed(tasks: Sequence[Any], blocks: Iterable[tuple[int, Sequence[Any]]]) -> tuple[Any, ...]:
-    """Return the results of tasks; if there are none, say why: `blocks` are what they need, with their numbers."""
+def computed(tasks: Sequence[Part], blocks: Iterable[tuple[int, Sequence[Part]]]) -> tuple[Any, ...]:
+    """Return the results of tasks. If one fails, raise an error that names the first block that cannot be computed.
+
+    `blocks` are the blocks that the tasks need, with their numbers.
+    """
     client = _client()
     try:
         results: tuple[Any, ...] = dask.compute(*tasks)
@@ -137,26 +146,27 @@ def computed(tasks: Sequence[Any], blocks: Iterable[tuple[int, Sequence[Any]]]) 
     return results
 
 
-def _client() -> Any:
+def _client() -> Client | None:
     distributed = sys.modules.get("distributed")
     if distributed is None:
         return None
     try:
-        return distributed.get_client()
+        client: Client | None = distributed.get_client()
     except ValueError:
-        return None
+        client = None
+    return client
 
 
-def _is_gone(client: Any, error: BaseException) -> bool:
+def _is_gone(client: Client | None, error: BaseException) -> bool:
     cancelled = "Cancelled" in type(error).__name__ or "CommClosed" in type(error).__name__
     return client is not None and (cancelled or client.status in {"closed", "closing"})
 
 
-def _find_failing(blocks: Iterable[tuple[int, Sequence[Any]]]) -> None:
-    """Ask for one block after the other, and raise an error that names the first that cannot be had."""
+def _find_failing(blocks: Iterable[tuple[int, Sequence[Part]]]) -> None:
+    """Compute one block after the other, and raise an error that names the first that fails."""
     for number, parts in blocks:
         try:
-            dask.compute(_here(*parts))
+            dask.compute(_computes(*parts))
         except Exception as error:
             message = f"block {number} could not be computed: {type(error).__name__}: {error}"
             raise ValueError(message) from error

@@ -1,8 +1,8 @@
-"""What differs between dense and sparse arrays when rows are cut and converted."""
+"""Operations on rows of dense and sparse matrices alike: slices, copies, stacks and conversions of type."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
@@ -10,12 +10,14 @@ from scipy import sparse
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import DTypeLike
+
     from sknatgrad._typing import Array, Codes, Matrix
 
-
-# a sparse matrix with fewer entries a column than this may have empty ones, and they are dropped if this share is left
-FEW_ENTRIES = 4
-WORTH_DROPPING = 0.7
+# Empty columns are looked for in a sparse matrix with at most so many entries a column: more leave hardly any empty.
+MAX_ENTRIES_PER_COLUMN = 4
+# They are dropped if at most this share of the columns is left: the vectors of a fit then shorten by 30 % or more.
+MAX_SHARE_OF_COLUMNS = 0.7
 
 
 def is_sparse(X: Matrix) -> bool:
@@ -24,7 +26,7 @@ def is_sparse(X: Matrix) -> bool:
 
 
 def stored_bytes_per_row(X: Matrix) -> float:
-    """Return the mean size of a row once its values are float64."""
+    """Return the mean size of a row with its values in float64, bytes."""
     n_rows, n_features = X.shape
     if is_sparse(X):
         # a value and its column index
@@ -33,10 +35,10 @@ def stored_bytes_per_row(X: Matrix) -> float:
 
 
 def take_rows(X: Matrix, start: int, stop: int, dtype: type = np.float64) -> Matrix:
-    """Return rows ``start:stop`` in a floating type, dense or CSR; a view wherever that is possible.
+    """Return rows ``start:stop`` in a floating type, dense or CSR; a view if the type is that of X.
 
-    Only these rows are converted, so an integer or float32 X is never expanded as a whole. Rows of a matrix in Fortran
-    order stay in it: BLAS takes them as they are.
+    Only these rows are converted, so an integer or float32 X is never converted as a whole. Rows of a matrix in Fortran
+    order keep it: BLAS accepts both orders.
     """
     if not is_sparse(X):
         rows: Matrix = np.asarray(X[start:stop], dtype=dtype)
@@ -48,31 +50,30 @@ def take_rows(X: Matrix, start: int, stop: int, dtype: type = np.float64) -> Mat
 
 
 def without_empty_columns(X: Matrix) -> tuple[Matrix, Codes | None]:
-    """Return X and None, or the columns of a sparse X that store anything, and their indices, if those are few.
+    """Return X and None, or the nonempty columns of a sparse X, and their indices, if those are few.
 
-    Text in few rows uses few of its words; the others have coefficient 0 and only make the vectors long. The values are
-    not copied.
+    A table of few texts uses few words of its vocabulary. The coefficients of the others are 0, and vectors are shorter
+    without them. The values are not copied.
     """
-    # with more entries a column, hardly any will be empty
-    if not is_sparse(X) or X.nnz > FEW_ENTRIES * X.shape[1]:
+    if not is_sparse(X) or X.nnz > MAX_ENTRIES_PER_COLUMN * X.shape[1]:
         return X, None
     used = np.zeros(X.shape[1], dtype=bool)
     used[X.indices] = True
-    # there is no table without columns
+    # a table has at least one column
     used[0] = True
-    kept = np.flatnonzero(used)
-    if kept.size > WORTH_DROPPING * X.shape[1]:
+    nonempty = np.flatnonzero(used)
+    if nonempty.size > MAX_SHARE_OF_COLUMNS * X.shape[1]:
         return X, None
-    place = np.zeros(X.shape[1], dtype=X.indices.dtype)
-    place[kept] = np.arange(kept.size)
-    return sparse.csr_array((X.data, place[X.indices], X.indptr), shape=(X.shape[0], kept.size)), kept
+    position = np.zeros(X.shape[1], dtype=X.indices.dtype)
+    position[nonempty] = np.arange(nonempty.size)
+    return sparse.csr_array((X.data, position[X.indices], X.indptr), shape=(X.shape[0], nonempty.size)), nonempty
 
 
 def pick_rows(X: Matrix, rows: Codes) -> Matrix:
-    """Return a copy of the rows of these indices, in X's own type."""
+    """Return a copy of the rows of these indices, in the type of X."""
     if is_sparse(X):
         return sparse.csr_array(X[rows])
-    # to take is several times as fast as to index, but would copy all of an array that is not in C order
+    # take is several times as fast as an index, but copies all of an array that is not in C order
     if X.flags.c_contiguous:
         return X.take(rows, axis=0)
     return X.T.take(rows, axis=1).T if X.flags.f_contiguous else X[rows]
@@ -86,14 +87,14 @@ def hstack(left: Matrix, right: Matrix) -> Matrix:
 
 
 def vstack(parts: Sequence[Matrix]) -> Matrix:
-    """Return the rows of all, one below the other; sparse if any is."""
+    """Return the rows of all parts in order; sparse if any part is."""
     if any(is_sparse(part) for part in parts):
         return sparse.csr_array(sparse.vstack(parts))
     return np.vstack(parts)
 
 
 def stored_values(X: Matrix) -> Matrix:
-    """Return the array that holds X's values: X itself, or the data of a sparse X."""
+    """Return the array that stores the values of X: X itself, or the data of a sparse X."""
     return X.data if is_sparse(X) else X
 
 
@@ -106,9 +107,16 @@ def canonical(X: Matrix) -> Matrix:
     return X
 
 
-def cast(values: Array, dtype: type) -> Any:
-    """Return finite values in a type as wide or narrower, clipped to what it can hold: they stay finite."""
+def cast(values: Array, dtype: DTypeLike) -> Array:
+    """Return finite values in a type as wide or narrower, clipped to its range: they stay finite."""
     if dtype == values.dtype:
         return values
-    limits = np.finfo(dtype)
-    return values.clip(limits.min, limits.max).astype(dtype)
+    range_of_type = np.finfo(dtype)
+    clipped: Array = values.clip(range_of_type.min, range_of_type.max).astype(dtype)
+    return clipped
+
+
+def as_float32(values: Array) -> Array:
+    """Return the values in float32, in the same memory order."""
+    # `Array` names the precision that nearly all arrays have
+    return values.astype(np.float32, order="K", copy=False)

@@ -1,8 +1,8 @@
-"""Rows of an array that lies in a file: read a block at a time, not through the memory map.
+"""Rows of a memory map, read from its file a block at a time.
 
-What is touched of a map counts as memory of the process, and touching what a file no longer has ends it. Reading does
-neither: a block comes into a buffer that the next one uses again, and a file that has shrunk is an error with a name.
-Nor are gaps between rows brought in, where they are wider than a page: each row is read by itself.
+Pages of a map that have been accessed count as memory of the process, and access behind the end of a file that has been
+cut short kills the process. A read does neither: a block goes to a buffer that the next block overwrites, and a file
+that is too short raises an error. Gaps between rows that are wider than a page are not read.
 """
 
 from __future__ import annotations
@@ -13,101 +13,102 @@ import weakref
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array
+    from sknatgrad._typing import Array, Matrix
 
-# rows that are compared between map and file, to see that they are the same
-WITNESSES = 3
-# A block is kept with its gaps, and not copied, if they take no more than as much again as the values.
-GAPPY = 2
-# What the system reads at a time. Wider gaps are not read: a call for each row costs a microsecond, in which about so
-# many bytes are copied. Narrower ones would come from the disk anyway.
-PAGE = 2**12
-# of values and gaps at a time, bytes
-AT_ONCE = 2**20
+# rows that are compared, to verify that the file is the one that is mapped
+COMPARED_ROWS = 3
+# A block is used with its gaps, and not copied, if a row with its gaps has at most this multiple of the bytes of its
+# values.
+MAX_SPREAD = 2
+# Bytes that the system reads at least. Wider gaps are not read: a call for each row takes a microsecond, in which about
+# so many bytes are copied. Narrower gaps would be read from the disk anyway.
+PAGE_BYTES = 2**12
+# bytes of values with gaps that are read at a time, to be copied without gaps
+GAPPED_BYTES = 2**20
 
 
 @dataclass(frozen=True)
 class MemmapRows:
-    """A table in a file, each row after the one before, with or without gaps."""
+    """A table in a file, row after row, with or without gaps."""
 
-    like: Array  # the map itself, for its shape, strides and type
+    array: Array  # the map: its shape, strides and type
     offset: int  # of its first value in the file, bytes
     name: str  # of the file
     descriptor: int
-    _own: threading.local = field(default_factory=threading.local, repr=False, compare=False)
+    _thread: threading.local = field(default_factory=threading.local, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Close the file when nobody reads it any more."""
+        """Close the file when this object is deleted."""
         weakref.finalize(self, os.close, self.descriptor)
 
     @classmethod
-    def behind(cls, X: Any) -> MemmapRows | None:
-        """Return the rows of the file that X is a map of, or None if X is no such map, or not row after row."""
+    def from_map(cls, X: Matrix) -> MemmapRows | None:
+        """Return the rows of the file that X maps, or None if X is no memory map, or not stored row after row."""
         mapped = _map_of(X)
-        # what was written to a copy on write is not in the file
-        if mapped is None or mapped.mode == "c" or not _row_after_row(X) or not hasattr(os, "preadv"):
+        # the file does not have the changes of a map that copies on write
+        if mapped is None or mapped.mode == "c" or not _is_row_after_row(X) or not hasattr(os, "preadv"):
             return None
         offset = mapped.offset + X.__array_interface__["data"][0] - mapped.__array_interface__["data"][0]
         with suppress(OSError):
             path = Path(mapped.filename)
             rows = cls(X, offset, path.name, os.open(path, os.O_RDONLY))
-            # the map may be of a file that has been replaced by another one of the same name
+            # the file that is mapped may have been replaced by another one of the same name
             if not _is_mapped(os.fstat(rows.descriptor).st_ino, X.__array_interface__["data"][0]):
                 return None
             rows.check()
-            witnesses = np.linspace(0, X.shape[0] - 1, WITNESSES).astype(int).tolist()
-            if all(rows.read(row, row + 1).tobytes() == X[row : row + 1].tobytes() for row in witnesses):
+            compared = np.linspace(0, X.shape[0] - 1, COMPARED_ROWS).astype(int).tolist()
+            if all(rows.read(row, row + 1).tobytes() == X[row : row + 1].tobytes() for row in compared):
                 return rows
         return None
 
     @property
     def _row_bytes(self) -> int:
         """Bytes from the first value of a row to the end of its last one."""
-        return int((self.like.shape[1] - 1) * self.like.strides[1] + self.like.itemsize)
+        return int((self.array.shape[1] - 1) * self.array.strides[1] + self.array.itemsize)
 
     def _span(self, start: int, stop: int) -> tuple[int, int]:
-        """Return where in the file so many rows begin, and how many bytes they take, with gaps."""
-        row = self.like.strides[0]
+        """Return the position of rows in the file, and how many bytes they take, with gaps."""
+        row = self.array.strides[0]
         return self.offset + start * row, (stop - start - 1) * row + self._row_bytes
 
     def check(self) -> None:
-        """Refuse a file that has become too short."""
-        begin, length = self._span(0, self.like.shape[0])
+        """Raise an error if the file is too short."""
+        begin, length = self._span(0, self.array.shape[0])
         size = os.fstat(self.descriptor).st_size
         if size < begin + length:
             message = (
-                f"X is a memory map of {self.name}, which has {size:,} bytes where the {self.like.shape[0]:,} rows "
+                f"X is a memory map of {self.name}, which has {size:,} bytes where the {self.array.shape[0]:,} rows "
                 f"need {begin + length:,}: the file has been cut short; write it again, and map it anew."
             )
             raise ValueError(message)
 
     def read(self, start: int, stop: int) -> Array:
-        """Return rows ``start:stop``, in memory that the next call of the same thread uses again."""
-        shape, itemsize = (stop - start, self.like.shape[1]), self.like.itemsize
-        if self.like.strides[0] <= GAPPY * shape[1] * itemsize:
-            return self._as_they_lie(start, stop)
+        """Return rows ``start:stop``, in memory that the next call in the same thread overwrites."""
+        shape, itemsize = (stop - start, self.array.shape[1]), self.array.itemsize
+        if self.array.strides[0] <= MAX_SPREAD * shape[1] * itemsize:
+            return self._read_with_gaps(start, stop)
         buffer = self._buffer("values", shape[0] * shape[1] * itemsize)
-        rows: Array = np.ndarray(shape, self.like.dtype, buffer)
-        size = max(AT_ONCE // self._pitch, 1)
+        rows: Array = np.ndarray(shape, self.array.dtype, buffer)
+        size = max(GAPPED_BYTES // self._pitch, 1)
         for first in range(start, stop, size):
             last = min(first + size, stop)
-            rows[first - start : last - start] = self._as_they_lie(first, last)
+            rows[first - start : last - start] = self._read_with_gaps(first, last)
         return rows
 
     @property
     def _pitch(self) -> int:
         """Bytes from row to row in memory: as in the file, or without the gap between them."""
-        row = self.like.strides[0]
-        return row if row - self._row_bytes < PAGE else self._row_bytes
+        row = self.array.strides[0]
+        return row if row - self._row_bytes < PAGE_BYTES else self._row_bytes
 
-    def _as_they_lie(self, start: int, stop: int) -> Array:
-        """Return rows with the gaps between their values."""
-        pitch, (row, value) = self._pitch, self.like.strides
+    def _read_with_gaps(self, start: int, stop: int) -> Array:
+        """Return rows as a view of a buffer that has the gaps between their values too."""
+        pitch, (row, value) = self._pitch, self.array.strides
         view = self._buffer("gaps", (stop - start - 1) * pitch + self._row_bytes)
         if pitch == row:
             self._fill(view, self.offset + start * row)
@@ -115,19 +116,19 @@ class MemmapRows:
             for index in range(stop - start):
                 begin = index * pitch
                 self._fill(view[begin : begin + pitch], self.offset + (start + index) * row)
-        rows: Array = np.ndarray((stop - start, self.like.shape[1]), self.like.dtype, view, strides=(pitch, value))
+        rows: Array = np.ndarray((stop - start, self.array.shape[1]), self.array.dtype, view, strides=(pitch, value))
         return rows
 
     def _buffer(self, name: str, length: int) -> memoryview:
-        """Return memory of this thread's own."""
-        buffer = getattr(self._own, name, None)
+        """Return memory of this thread."""
+        buffer = getattr(self._thread, name, None)
         if buffer is None or len(buffer) < length:
             buffer = bytearray(length)
-            setattr(self._own, name, buffer)
+            setattr(self._thread, name, buffer)
         return memoryview(buffer)[:length]
 
     def _fill(self, view: memoryview, begin: int) -> None:
-        """Read what lies there in the file."""
+        """Read bytes from a position in the file until the view is full."""
         done = 0
         while done < len(view):
             count = os.preadv(self.descriptor, [view[done:]], begin + done)
@@ -136,10 +137,10 @@ class MemmapRows:
             done += count
 
 
-def _map_of(X: Any) -> Any:
-    """Return the memory map that X is, or is a view of, as numpy made it; or None."""
+def _map_of(X: Matrix) -> Matrix:
+    """Return the memory map that X is, or is a view of, or None."""
     while isinstance(X, np.ndarray):
-        # a view of a map is of its type too, with the file's name but not its own place in it
+        # a view of a map has its class and file name, but not an offset of its own
         if isinstance(X, np.memmap) and not isinstance(X.base, np.ndarray):
             return X if X.filename is not None else None
         X = X.base
@@ -147,7 +148,7 @@ def _map_of(X: Any) -> Any:
 
 
 def _is_mapped(inode: int, address: int) -> bool:
-    """Say whether it is this file that is mapped to an address, as far as the system tells."""
+    """Say whether the file of this number is mapped to an address; True on systems that do not list maps."""
     with suppress(OSError, ValueError), Path("/proc/self/maps").open(encoding="utf-8") as maps:
         for line in maps:
             span, _, _, _, number, *_ = line.split()
@@ -157,7 +158,7 @@ def _is_mapped(inode: int, address: int) -> bool:
     return True
 
 
-def _row_after_row(X: Array) -> bool:
+def _is_row_after_row(X: Array) -> bool:
     if X.ndim != 2 or not X.size:  # noqa: PLR2004 - a table
         return False
     row, value = X.strides

@@ -1,4 +1,4 @@
-"""Rows of an array or a sparse matrix, or of a file behind a memory map, a cache-sized block at a time."""
+"""Rows of an array, a sparse matrix or a memory map, in blocks that fit into a cache."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sknatgrad._rows.matrices import is_sparse, pick_rows, stored_bytes_per_row, take_rows
+from sknatgrad._limits import Limits
+from sknatgrad._rows.matrices import as_float32, is_sparse, pick_rows, stored_bytes_per_row, take_rows
 from sknatgrad._rows.memmap import MemmapRows
-from sknatgrad._rows.sampling import all_same, class_totals, reweighted, stratified_indices
+from sknatgrad._rows.sampling import class_totals, is_constant, reweighted, stratified_indices
 from sknatgrad._rows.source import RowBlock
 from sknatgrad._rows.threads import Workers
 
@@ -22,45 +23,51 @@ if TYPE_CHECKING:
     from sknatgrad._rows.source import Kernel
     from sknatgrad._typing import Array, Codes, Matrix, Result
 
-# Twice what a core's own cache holds: the second reading comes from the cache that cores share, and smaller blocks cost
-# more in handing them out than they gain (measured from 1/8 to 32 MiB, 10 to 1,000 columns).
-BLOCK_BYTES = 2**22
-# how many numbers are computed of a row and logit on the way
+# numbers that are computed for each row and logit of a block: logits, probabilities, residuals and their temporaries
 TEMPORARIES = 8
-# below this a block is all overhead: of Python, and of merging (d, d) sums
-MIN_BLOCK_ROWS = 256
-# a block of a sparse matrix stores at least this many values for each column, as each block's sums have d numbers
+# a block of a sparse matrix stores at least this many values for each column, because each block's sums have d numbers
 STORED_PER_COLUMN = 8
 
 
-def block_bounds(X: Matrix, n_logits: int) -> list[tuple[int, int]]:
-    """Return (start, stop) of each block: X's rows, and what is computed of them, fill `BLOCK_BYTES`.
+def block_bounds(X: Matrix, n_logits: int, limits: Limits = Limits()) -> list[tuple[int, int]]:
+    """Return (start, stop) of each block: its rows and their temporaries fill ``limits.block_bytes``.
 
-    The edges depend on nothing else but X's shape and how many values it stores: so neither do the sums.
+    The bounds depend on the shape of X and the number of values that it stores, and on nothing else. So the sums over
+    blocks do not depend on the number of threads.
     """
     n_rows, n_features = X.shape
     bytes_per_row = stored_bytes_per_row(X) + 8.0 * TEMPORARIES * n_logits
-    size = max(int(BLOCK_BYTES / bytes_per_row), MIN_BLOCK_ROWS)
+    size = max(int(limits.block_bytes / bytes_per_row), limits.min_block_rows)
     if is_sparse(X):
         size = max(size, int(STORED_PER_COLUMN * n_features / max(X.nnz / max(n_rows, 1), 1.0)))
-    # of one size, and a multiple of 4 in number, so that no thread is left with a rest
+    # blocks of one size, a multiple of 4 in number: two or four threads end at the same time
     count = -(-n_rows // size)
     count = min(-(-count // 4) * 4, n_rows) if count > 1 else 1
-    cuts = [n_rows * index // count for index in range(count + 1)]
-    return list(pairwise(cuts))
+    edges = [n_rows * index // count for index in range(count + 1)]
+    return list(pairwise(edges))
 
 
-def iter_blocks(X: Matrix, n_logits: int) -> Iterator[tuple[int, int, Matrix]]:
+def iter_blocks(X: Matrix, n_logits: int, limits: Limits = Limits()) -> Iterator[tuple[int, int, Matrix]]:
     """Yield (start, stop, rows as float64) of each block."""
-    for start, stop in block_bounds(X, n_logits):
+    for start, stop in block_bounds(X, n_logits, limits):
         yield start, stop, take_rows(X, start, stop)
+
+
+def unconverted_blocks(
+    codes: Codes, weight: Array, bounds: list[tuple[int, int]], first: int, number: int = 0
+) -> list[RowBlock]:
+    """Return blocks without X; `first` is the index of the first row, `number` that of the first block."""
+    return [
+        RowBlock(None, codes[start:stop], weight[start:stop], first + start, index)
+        for index, (start, stop) in enumerate(bounds, number)
+    ]
 
 
 @dataclass(frozen=True)
 class MemorySource:
-    """Rows held in memory. X keeps its own type and order; each block becomes float64 while it is worked on.
+    """Rows in memory. X keeps its type and order; each block is converted to float64 while it is worked on.
 
-    Or float32: then X is rounded once and kept, unless it was made of integers. Of a memory map, blocks are read.
+    In float32, a float64 X is converted once and stored. Blocks of a memory map are read from its file.
     """
 
     X: Matrix  # (n, p), dense or CSR
@@ -70,32 +77,37 @@ class MemorySource:
     workers: Workers = field(default_factory=Workers, compare=False)
     dtype: type = np.float64
     first: int = 0  # index of the first row, if these are a part of the data
+    limits: Limits = field(default_factory=Limits)
 
     @cached_property
     def _file(self) -> MemmapRows | None:
-        return MemmapRows.behind(self.X)
+        return MemmapRows.from_map(self.X)
 
     @property
     def out_of_core(self) -> bool:
-        """Whether each pass fetches the rows anew, so that neither they nor anything of each is kept."""
+        """Whether each pass reads the rows again: X is a memory map."""
         return self._file is not None
 
     @cached_property
-    def _cuts(self) -> list[RowBlock]:
-        blocks = [
-            RowBlock(None, self.codes[start:stop], self.weight[start:stop], self.first + start, index)
-            for index, (start, stop) in enumerate(block_bounds(self.X, self.n_logits))
-        ]
+    def _bounds(self) -> list[tuple[int, int]]:
+        return block_bounds(self.X, self.n_logits, self.limits)
+
+    @cached_property
+    def _blocks(self) -> list[RowBlock]:
+        """The blocks, converted if the result can be stored: views of X, or its copy in float32."""
+        blocks = unconverted_blocks(self.codes, self.weight, self._bounds, self.first)
         if self.out_of_core:
             return blocks
         if self.X.dtype == self.dtype:
-            # views, and making those of a sparse matrix takes time
-            return [self._taken(block) for block in blocks]
+            # views of a sparse matrix take time to make
+            return [self._converted(block) for block in blocks]
         if self.X.dtype == np.float64:
-            return self.workers.map_reduce(lambda block: [self._taken(block)], operator.add, blocks)
+            return self.workers.map_reduce(lambda block: [self._converted(block)], operator.add, blocks)
         return blocks
 
-    def _taken(self, block: RowBlock) -> RowBlock:
+    def _converted(self, block: RowBlock) -> RowBlock:
+        if block.X is not None:
+            return block
         start = block.start - self.first
         stop = start + block.codes.size
         if self._file is None:
@@ -104,19 +116,16 @@ class MemorySource:
             X = take_rows(self._file.read(start, stop), 0, block.codes.size, self.dtype)
         return block._replace(X=X, transposed=X.T)
 
-    def _converted(self, block: RowBlock) -> RowBlock:
-        return self._taken(block) if block.X is None else block
-
     def total(self, kernel: Kernel[Result]) -> Result:
         """Apply `kernel` to every block and merge in block order."""
-        return self.workers.map_reduce(lambda block: kernel(self._converted(block)), kernel.merge, self._cuts)
+        return self.workers.map_reduce(lambda block: kernel(self._converted(block)), kernel.merge, self._blocks)
 
     def sample(self, n_rows: int) -> MemorySource:
-        """Return a source of about `n_rows` of the rows, copied; each class weighs in it what it weighs here."""
+        """Return a source of copies of about `n_rows` rows; each class has the total weight that it has here."""
         rows = stratified_indices(self.codes, self.weight, n_rows)
         codes, weight = self.codes[rows], self.weight[rows]
         weight = reweighted(codes, weight, self._class_totals)
-        return MemorySource(self._picked(rows), codes, weight, self.n_logits, self.workers)
+        return MemorySource(self._picked(rows), codes, weight, self.n_logits, self.workers, limits=self.limits)
 
     def _picked(self, rows: Codes) -> Matrix:
         """Return a copy of the rows of these indices, ascending, in X's own type."""
@@ -125,22 +134,20 @@ class MemorySource:
             return pick_rows(self.X, rows)
         picked = np.empty((rows.size, self.X.shape[1]), dtype=self.X.dtype)
 
-        def pick(cut: tuple[int, int]) -> None:
-            start, stop = cut
-            first, last = np.searchsorted(rows, cut)
+        def pick(bounds: tuple[int, int]) -> None:
+            start, stop = bounds
+            first, last = np.searchsorted(rows, bounds)
             if first < last:
                 picked[first:last] = file.read(start, stop)[rows[first:last] - start]
 
-        self.workers.map_reduce(pick, lambda _, __: None, block_bounds(self.X, self.n_logits))
+        self.workers.map_reduce(pick, lambda _, __: None, self._bounds)
         return picked
 
     @cached_property
     def _class_totals(self) -> Array:
         return class_totals(self.codes, self.weight)
 
-    def rounded(self) -> MemorySource:
-        """Return the same blocks in float32; copies, where X is float64."""
-        weight = self.weight
-        if all_same(weight):
-            weight = np.broadcast_to(np.float32(weight[0]), weight.shape)
-        return replace(self, weight=weight.astype(np.float32, copy=False), dtype=np.float32)
+    def as_float32(self) -> MemorySource:
+        """Return the same blocks in float32; copies if X is float64."""
+        weight = as_float32(self.weight[:1] if is_constant(self.weight) else self.weight)
+        return replace(self, weight=np.broadcast_to(weight, self.weight.shape), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Which rows stand for all."""
+"""Stratified samples of rows: which rows to take, and how to weight them."""
 
 from __future__ import annotations
 
@@ -9,88 +9,93 @@ import numpy as np
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes
 
-# rows that every class has at least, if it has them at all
-LEAST_OF_A_CLASS = 32
-# to compare with each of so many classes takes less time than to count once
-FEW = 8
-# multiples of it modulo 1 lie far apart, however many
-GOLDEN = 0.6180339887498949
+# rows of each class in a sample, or all rows of a class that has fewer
+MIN_ROWS_PER_CLASS = 32
+# up to so many classes, comparing the codes with each takes less time than np.bincount
+MAX_COMPARED_CLASSES = 8
+# its multiples modulo 1 are spread evenly over 0 to 1, however many
+GOLDEN_RATIO = 0.6180339887498949
 
 
 def stratified_indices(codes: Codes, weight: Array, n_rows: int) -> Codes:
-    """Return `n_rows` indices or a little more, ascending, spread evenly over all rows that have weight.
+    """Return `n_rows` indices or a few more, ascending, spread evenly over all rows that have weight.
 
-    The same each time, and never in step with a pattern in the order of the rows, as the place in each stretch is
-    drawn. Classes that are rare get more than their share: each has to be seen.
+    The same on each call. The position within each interval is random, so that a periodic order of the rows causes no
+    bias. Rare classes get more than their share: `MIN_ROWS_PER_CLASS` rows.
     """
-    draws = np.random.default_rng(0)
-    weighty = None if all_same(weight) or weight.all() else np.flatnonzero(weight)
-    rows = _evenly(weight.size if weighty is None else weighty.size, n_rows, draws)
-    rows = rows if weighty is None else weighty[rows]
+    random = np.random.default_rng(0)
+    weighted = None if is_constant(weight) or weight.all() else np.flatnonzero(weight)
+    rows = _one_per_interval(weight.size if weighted is None else weighted.size, n_rows, random)
+    rows = rows if weighted is None else weighted[rows]
     n_classes = int(codes.max()) + 1
-    rare = np.flatnonzero(np.bincount(codes[rows], minlength=n_classes) < LEAST_OF_A_CLASS)
-    more = [np.flatnonzero((codes == k) & (weight > 0)) for k in rare]
-    more = [members[_evenly(members.size, min(members.size, LEAST_OF_A_CLASS), draws)] for members in more]
+    rare = np.flatnonzero(np.bincount(codes[rows], minlength=n_classes) < MIN_ROWS_PER_CLASS)
+    members = [np.flatnonzero((codes == k) & (weight > 0)) for k in rare]
+    more = [
+        of_class[_one_per_interval(of_class.size, min(of_class.size, MIN_ROWS_PER_CLASS), random)]
+        for of_class in members
+    ]
     return np.unique(np.concatenate([rows, *more])) if more else rows
 
 
-def quotas(counts: Codes, n_rows: int) -> Codes:
-    """Return how many rows of each part and class stand for all, ``(parts, K)``; `counts` has those there are.
+def allocation(counts: Codes, n_rows: int) -> Codes:
+    """Return how many rows of each part and class to sample, ``(parts, K)``, of the `counts` that there are.
 
-    Of each class its share of `n_rows`, or `LEAST_OF_A_CLASS` if that is more and it has them, in all parts together:
-    rounded as they add up from part to part, so that many parts do not make many rows.
+    Each class gets its share of `n_rows`, or `MIN_ROWS_PER_CLASS` if that is more, in all parts together. Cumulative
+    numbers are rounded from part to part, so the total does not grow with the number of parts.
     """
-    there = counts.sum(axis=0)
-    shares = np.rint(there * (n_rows / max(int(there.sum()), 1)))
-    wanted = np.minimum(np.maximum(shares, LEAST_OF_A_CLASS), there).astype(np.int64)
-    # of each class elsewhere, lest the last part has to make up for all classes
-    ahead = (np.arange(1, there.size + 1) * GOLDEN % 1.0 * there).astype(np.int64)
-    upto = (np.cumsum(counts, axis=0) * wanted + ahead) // np.maximum(there, 1)
-    parts: Codes = np.diff(upto, axis=0, prepend=0)
+    available = counts.sum(axis=0)
+    shares = np.rint(available * (n_rows / max(int(available.sum()), 1)))
+    wanted = np.minimum(np.maximum(shares, MIN_ROWS_PER_CLASS), available).astype(np.int64)
+    # rounding starts at another fraction for each class, or the last part would have to make up for all classes
+    offset = (np.arange(1, available.size + 1) * GOLDEN_RATIO % 1.0 * available).astype(np.int64)
+    cumulative = (np.cumsum(counts, axis=0) * wanted + offset) // np.maximum(available, 1)
+    parts: Codes = np.diff(cumulative, axis=0, prepend=0)
     return parts
 
 
-def spread_in_classes(codes: Codes, weight: Array, wanted: Codes, seed: int) -> Codes:
-    """Return indices of so many rows of each class, ``(K,)``, as far as it has them, ascending, none twice.
+def allocated_indices(codes: Codes, weight: Array, allocated: Codes, seed: int) -> Codes:
+    """Return the indices of `allocated` rows of each class, ``(K,)``, or of all that it has, ascending and distinct.
 
-    Spread evenly over the rows of the class that have weight; the same each time for a `seed`.
+    Spread evenly over the rows of the class that have weight; the same on each call for a `seed`.
     """
-    draws = np.random.default_rng(seed)
-    weighty = np.flatnonzero(weight)
-    order = weighty[np.argsort(codes[weighty], kind="stable")]
-    first = np.searchsorted(codes[order], np.arange(wanted.size + 1))
-    picked = [np.empty(0, dtype=np.intp)]
-    for k in np.flatnonzero(wanted).tolist():
+    random = np.random.default_rng(seed)
+    weighted = np.flatnonzero(weight)
+    order = weighted[np.argsort(codes[weighted], kind="stable")]
+    first = np.searchsorted(codes[order], np.arange(allocated.size + 1))
+    chosen = [np.empty(0, dtype=np.intp)]
+    for k in np.flatnonzero(allocated).tolist():
         members = order[first[k] : first[k + 1]]
-        count = np.arange(min(members.size, wanted[k]))
-        # two places in one row: the second moves on to the next, which is in its own stretch
-        picked.append(members[np.maximum.accumulate(_evenly(members.size, count.size, draws) - count) + count])
-    return np.sort(np.concatenate(picked))
+        count = np.arange(min(members.size, allocated[k]))
+        # if two positions fall on one row, the second moves on to the next row, which is in its own interval
+        positions = _one_per_interval(members.size, count.size, random)
+        chosen.append(members[np.maximum.accumulate(positions - count) + count])
+    return np.sort(np.concatenate(chosen))
 
 
-def all_same(weight: Array) -> bool:
-    """Say whether one number is the weight of all rows."""
+def is_constant(weight: Array) -> bool:
+    """Say whether one number, broadcast, is the weight of all rows."""
     return weight.strides == (0,)
 
 
 def class_totals(codes: Codes, weight: Array) -> Array:
     """Return the sum of the weights of each class, ``(K,)``."""
-    if all_same(weight):
+    if is_constant(weight):
         n_classes = int(codes.max()) + 1
-        few = n_classes <= FEW
-        counts = [np.count_nonzero(codes == k) for k in range(n_classes)] if few else np.bincount(codes)
+        compare = n_classes <= MAX_COMPARED_CLASSES
+        counts = [np.count_nonzero(codes == k) for k in range(n_classes)] if compare else np.bincount(codes)
         return np.asarray(counts, dtype=np.float64) * float(weight[0])
     return np.bincount(codes, weights=weight).astype(np.float64, copy=False)
 
 
 def reweighted(codes: Codes, weight: Array, totals: Array) -> Array:
-    """Return weights of a sample's rows, scaled so that each class that it has weighs what `totals` say, ``(K,)``."""
-    point = np.bincount(codes, weights=weight, minlength=totals.size)
-    factors = np.divide(totals, point, out=np.zeros_like(point), where=point > 0)
+    """Return the weights of a sample's rows, scaled so that each class in it has the weight `totals`, ``(K,)``."""
+    in_sample = np.bincount(codes, weights=weight, minlength=totals.size)
+    factors = np.divide(totals, in_sample, out=np.zeros_like(in_sample), where=in_sample > 0)
     scaled: Array = weight * factors[codes]
     return scaled
 
 
-def _evenly(size: int, wanted: int, draws: np.random.Generator) -> Codes:
-    places = (np.arange(wanted) + draws.random(wanted)) * (size / max(wanted, 1))
-    return places.astype(np.intp)
+def _one_per_interval(size: int, count: int, random: np.random.Generator) -> Codes:
+    """Return a random position in each of `count` equal intervals of ``range(size)``."""
+    positions = (np.arange(count) + random.random(count)) * (size / max(count, 1))
+    return positions.astype(np.intp)

@@ -1,62 +1,79 @@
-"""Rows in blocks, and the protocol of everything that rows come from."""
+"""Rows in blocks, and the protocol of every source of rows."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import numpy as np
+
+from sknatgrad._rows.matrices import pick_rows, vstack
 from sknatgrad._typing import Result
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sknatgrad._typing import Array, Codes, Matrix
 
 
-class Rows(NamedTuple):
-    """Rows that have been checked."""
+class LabelledRows(NamedTuple):
+    """Checked rows with their classes and weights."""
 
-    X: Matrix  # (m, p), dense or CSR, in any type
-    codes: Codes  # (m,)
+    X: Matrix  # (m, p), dense or CSR, of any type
+    codes: Codes  # (m,), class of each row, as an index into the classes
     weight: Array  # (m,)
+
+    def picked(self, indices: Codes) -> LabelledRows:
+        """Return a copy of the rows of these indices."""
+        return LabelledRows(pick_rows(self.X, indices), self.codes[indices], self.weight[indices])
+
+
+def concatenated(parts: Sequence[LabelledRows]) -> LabelledRows:
+    """Return the rows of all parts in order; the X of a single part is not copied."""
+    codes = np.concatenate([part.codes for part in parts])
+    weight = np.concatenate([part.weight for part in parts])
+    X = parts[0].X if len(parts) == 1 else vstack([part.X for part in parts])
+    return LabelledRows(X, codes, weight)
 
 
 class RowBlock(NamedTuple):
-    """A run of consecutive rows, ready for arithmetic: dense, either axis contiguous, or CSR; float64 or rounded."""
+    """A run of consecutive rows, ready for arithmetic: float64 or float32, CSR, or dense with one axis contiguous."""
 
-    X: Matrix  # (m, p)
-    codes: Codes  # (m,) class of each row, as an index into the classes
+    X: Matrix  # (m, p); None in a block that is not converted yet
+    codes: Codes  # (m,)
     weight: Array  # (m,)
     start: int  # index of the first row in the whole data
-    number: int  # of the block
-    transposed: Matrix = None  # (p, m), a view of X: of a sparse one it takes a while to make
+    number: int  # index of the block
+    transposed: Matrix = None  # (p, m), a view of X: scipy takes a while to make one of a sparse X
 
 
 class Kernel(Protocol[Result]):
-    """What is computed of each block, and how the results of two blocks become one. Travels by pickle."""
+    """What is computed of each block, and how the results of two blocks merge. Travels by pickle."""
 
     def __call__(self, block: RowBlock) -> Result:
         """Compute the result of one block."""
         ...
 
     def merge(self, left: Result, right: Result) -> Result:
-        """Pool the results of two neighbouring runs of rows."""
+        """Merge the results of two adjacent runs of rows."""
         ...
 
 
 class RowSource(Protocol):
-    """Where rows come from. Knows no likelihood."""
+    """Rows of a fit, wherever they are stored. Knows no likelihood."""
 
     @property
     def out_of_core(self) -> bool:
-        """Whether each pass fetches the rows anew, so that neither they nor anything of each is kept."""
+        """Whether each pass reads the rows again: neither they nor numbers of single rows are stored between passes."""
         ...
 
     def total(self, kernel: Kernel[Result]) -> Result:
         """Apply `kernel` to every block and merge in block order, so that two runs give the same bits."""
         ...
 
-    def rounded(self) -> RowSource:
-        """Return the same blocks in float32."""
+    def as_float32(self) -> RowSource:
+        """Return the same blocks in float32; out of core, the same source."""
         ...
 
     def sample(self, n_rows: int) -> RowSource:
-        """Return a source of about `n_rows` of the rows; each class weighs in it what it weighs here."""
+        """Return a source of about `n_rows` of the rows, in which each class has the total weight that it has here."""
         ...

@@ -1,7 +1,7 @@
-"""Threads that share the blocks of a pass, with BLAS held to one thread meanwhile.
+"""Threads that share the blocks of a pass, with BLAS limited to one thread meanwhile.
 
-Blocks are handed out in order and their results merged in order, left to right, so the bits of a sum do not depend on
-how many threads worked on it, nor on which was faster.
+Threads take blocks in order, and results are merged in order, left to right. So a sum has the same bits for any number
+of threads, in whatever order they finish.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -22,19 +22,23 @@ from sknatgrad._rows.allocator import raise_trim_threshold, restore_thresholds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from threadpoolctl import LibController
+
+    from sknatgrad._rows.allocator import Thresholds
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 @cache
-def _blas() -> Any:
+def _blas() -> ThreadpoolController:
     # finding the libraries takes milliseconds, setting their threads microseconds
     return ThreadpoolController().select(user_api="blas")
 
 
-def _set_threads(library: Any, n_threads: int) -> None:
-    # Newer versions of threadpoolctl let only the thread that was first set the threads of OpenBLAS. Of several fits in
-    # several threads the first may end before the others, so here each may, one at a time.
+def _set_threads(library: LibController, n_threads: int) -> None:
+    # In newer versions of threadpoolctl only the thread that first set the number of threads of OpenBLAS may set it
+    # again. If several threads fit models, the first may end before the others: so every thread may set it here.
     clear = getattr(library, "clear_controlling_thread", None)
     if clear is not None:
         clear(force=True)
@@ -43,66 +47,70 @@ def _set_threads(library: Any, n_threads: int) -> None:
         clear(force=True)
 
 
-class _Hold:
-    """The process's BLAS at one thread, and its allocator patient, for as long as anyone asks: the last puts them back.
+class _ProcessSettings:
+    """BLAS with one thread and an allocator that keeps freed memory, while any fit runs.
 
-    They are settings of the process, so of several fits in several threads no one may restore them alone.
+    Both are settings of the process. If several threads fit models, the first fit changes them, and the last to end
+    restores them.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._holders = 0
-        self._before: list[tuple[Any, int]] = []
-        self._limits: tuple[int, int] | None = None  # of the allocator
+        self._n_fits = 0
+        self._before: list[tuple[LibController, int]] = []
+        self._thresholds: Thresholds | None = None  # of the allocator
 
-    def enter(self) -> int:
+    def change(self) -> int:
+        """Change the settings, or count one more fit; return the number of BLAS threads before."""
         with self._lock:
-            if self._holders == 0:
+            if self._n_fits == 0:
                 self._before = [(library, library.num_threads or 1) for library in _blas().lib_controllers]
-                self._limits = raise_trim_threshold()
-            self._holders += 1
-            self.point()
+                self._thresholds = raise_trim_threshold()
+            self._n_fits += 1
+            self.limit_this_thread()
             return max((n_threads for _, n_threads in self._before), default=1)
 
-    def point(self) -> None:
-        """Hold BLAS in this thread: where it uses OpenMP, each thread has a number of its own."""
+    def limit_this_thread(self) -> None:
+        """Limit BLAS in this thread: with OpenMP, each thread has a number of its own."""
         for library, _ in self._before:
             if library.num_threads != 1:
                 _set_threads(library, 1)
 
-    def leave(self) -> None:
+    def restore(self) -> None:
+        """Count one fit less, and restore the settings after the last."""
         with self._lock:
-            self._holders -= 1
-            if self._holders == 0:
+            self._n_fits -= 1
+            if self._n_fits == 0:
                 for library, n_threads in self._before:
                     if library.num_threads != n_threads:
                         _set_threads(library, n_threads)
-                restore_thresholds(self._limits)
+                restore_thresholds(self._thresholds)
 
 
-_HOLD = _Hold()
+_SETTINGS = _ProcessSettings()
 
 
 @contextmanager
 def single_threaded_blas() -> Iterator[int]:
-    """Hold BLAS to one thread, and the allocator; gives the number before, which is how many may work instead."""
-    n_threads = _HOLD.enter()
+    """Limit BLAS to one thread, and raise the allocator's thresholds; gives the number of BLAS threads before."""
+    n_threads = _SETTINGS.change()
     try:
         yield n_threads
     finally:
-        _HOLD.leave()
+        _SETTINGS.restore()
 
 
 @dataclass
 class Workers:
-    """Threads for one fit, started when there is something to share; leaving its context ends them.
+    """Threads for one fit, as many as BLAS may use, started with the first pass over several blocks.
 
-    BLAS is held to one thread from the first to the last, as its own threads cost small matrices more than they gain.
+    Inside its context BLAS has one thread: more cost small matrices more than they gain. Leaving the context ends the
+    threads.
     """
 
-    most: int | None = None  # threads; None: as many as BLAS may use
+    max_threads: int | None = None  # None: as many as BLAS may use
     _pool: ThreadPoolExecutor | None = field(default=None, repr=False)
-    _hold: ExitStack = field(default_factory=ExitStack, repr=False)
+    _settings: ExitStack = field(default_factory=ExitStack, repr=False)
 
     def map_reduce(
         self, function: Callable[[Item], Result], merge: Callable[[Result, Result], Result], items: Sequence[Item]
@@ -111,8 +119,8 @@ class Workers:
         if len(items) == 1:
             return function(items[0])
         with single_threaded_blas() as allowed:
-            n_threads = min(allowed, self.most or allowed, len(items))
-            job = _Job(function, merge, ahead=2 * n_threads)
+            n_threads = min(allowed, self.max_threads or allowed, len(items))
+            job = _Job(function, merge, max_unmerged=2 * n_threads)
             job.feed(items)
             with self._helping(job, n_threads - 1, allowed):
                 job.close()
@@ -125,12 +133,12 @@ class Workers:
         merge: Callable[[Result, Result], Result],
         groups: Iterable[Sequence[Item]],
     ) -> Result:
-        """Return the same over all items of groups that come one after the other, read while the last is worked on.
+        """Return the same over the items of all groups, each read while the one before is worked on.
 
-        They are read in this thread, and worked on in others; there are never more than two groups at a time.
+        This thread reads, others work. At most two groups exist at a time.
         """
         with single_threaded_blas() as allowed:
-            job = _Job(function, merge, ahead=2 * allowed)
+            job = _Job(function, merge, max_unmerged=2 * allowed)
             with self._helping(job, allowed, allowed):
                 fed = 0
                 for items in groups:
@@ -142,17 +150,23 @@ class Workers:
             return job.result()
 
     @contextmanager
-    def _helping(self, job: _Job[Any, Any], n_helpers: int, allowed: int) -> Iterator[None]:
-        """Have so many other threads at work on a job; whatever happens, none is when it is over."""
-        # numpy keeps what it does about overflow by thread
-        work = _as_here(np.geterr(), job.work)
-        others = [self._start(allowed).submit(work) for _ in range(n_helpers)]
+    def _helping(self, job: _Job[Item, Result], n_helpers: int, allowed: int) -> Iterator[None]:
+        """Let `n_helpers` other threads work on a job inside this context; all have ended when it ends, or fails."""
+        # numpy handles floating-point errors by settings of each thread
+        handling = np.geterr()
+
+        def work() -> None:
+            _SETTINGS.limit_this_thread()
+            with np.errstate(**handling):
+                job.work()
+
+        helpers = [self._start(allowed).submit(work) for _ in range(n_helpers)]
         try:
             yield
         finally:
             job.stop()
-            for other in others:
-                other.exception()
+            for helper in helpers:
+                helper.exception()
 
     def _start(self, n_threads: int) -> ThreadPoolExecutor:
         if self._pool is None:
@@ -160,106 +174,97 @@ class Workers:
         return self._pool
 
     def __enter__(self) -> Self:
-        """Hold BLAS and the allocator."""
-        self._hold.enter_context(single_threaded_blas())
+        """Limit BLAS to one thread, and raise the allocator's thresholds."""
+        self._settings.enter_context(single_threaded_blas())
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """End the threads, and let go of BLAS and the allocator."""
+        """End the threads, and restore BLAS and the allocator."""
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
-        self._hold.close()
-
-
-def _as_here(handling: Any, work: Callable[[], None]) -> Callable[[], None]:
-    def working() -> None:
-        _HOLD.point()
-        with np.errstate(**handling):
-            work()
-
-    return working
+        self._settings.close()
 
 
 class _Job(Generic[Item, Result]):
-    """One pass: whoever works takes the next item, and merges what has become next in order."""
+    """One pass: each thread takes the next item, and merges the results that are next in order."""
 
     def __init__(
-        self, function: Callable[[Item], Result], merge: Callable[[Result, Result], Result], ahead: int
+        self, function: Callable[[Item], Result], merge: Callable[[Result, Result], Result], max_unmerged: int
     ) -> None:
-        self._function, self._merge, self._ahead = function, merge, ahead
-        self._turn = threading.Condition()
+        self._function, self._merge, self._max_unmerged = function, merge, max_unmerged
+        self._changed = threading.Condition()
         self._items: deque[Item] = deque()
         self._closed = False
-        self._taken = 0
-        self._merged = 0
-        self._waiting: dict[int, Result] = {}
+        self._n_taken = 0
+        self._n_merged = 0
+        self._unmerged: dict[int, Result] = {}
         self._total: Result | None = None
         self._error: BaseException | None = None
 
     def feed(self, items: Sequence[Item]) -> None:
-        """Hand in more items."""
-        with self._turn:
+        """Add items."""
+        with self._changed:
             if not self._closed:
                 self._items.extend(items)
-            self._turn.notify_all()
+            self._changed.notify_all()
 
     def close(self) -> None:
-        """Say that no more items come."""
-        with self._turn:
+        """Declare that no more items follow."""
+        with self._changed:
             self._closed = True
-            self._turn.notify_all()
+            self._changed.notify_all()
 
     def wait_until_merged(self, count: int) -> None:
-        """Wait for the first so many items to be done; raise what went wrong with any."""
-        with self._turn:
-            while self._merged < count and self._error is None:
-                self._turn.wait()
+        """Wait until the results of the first `count` items are merged; raise the error of any item."""
+        with self._changed:
+            while self._n_merged < count and self._error is None:
+                self._changed.wait()
         if self._error is not None:
             raise self._error
 
     def work(self) -> None:
-        """Take items until there are none left, or anyone has failed."""
+        """Take items until none is left, or a thread has failed."""
         try:
-            while (turn := self._take()) is not None:
-                index, item = turn
+            while (taken := self._take()) is not None:
+                index, item = taken
                 result = self._function(item)
-                # rows that were read for this alone need not wait for the next
-                del turn, item
+                # memory of rows that were read for this item is freed before the next
+                del taken, item
                 self._put(index, result)
-        except BaseException as error:  # noqa: BLE001 - raised again in `result`, by the thread that asked for it
-            with self._turn:
+        except BaseException as error:  # noqa: BLE001 - raised again in `result`, by the thread that waits for it
+            with self._changed:
                 self._error = self._error or error
             self.stop()
 
     def stop(self) -> None:
-        """Hand out no more items."""
-        with self._turn:
+        """Discard the items that are left."""
+        with self._changed:
             self._items.clear()
             self._closed = True
-            self._turn.notify_all()
+            self._changed.notify_all()
 
     def result(self) -> Result:
-        """Return the merged result, or raise what went wrong."""
+        """Return the merged result, or raise the first error."""
         if self._error is not None:
             raise self._error
         return self._total  # type: ignore[return-value]  # there is at least one item
 
     def _take(self) -> tuple[int, Item] | None:
-        with self._turn:
+        with self._changed:
             # results that wait for a slow block take memory
-            while self._taken >= self._merged + self._ahead if self._items else not self._closed:
-                self._turn.wait()
+            while self._n_taken >= self._n_merged + self._max_unmerged if self._items else not self._closed:
+                self._changed.wait()
             if not self._items:
                 return None
-            self._taken += 1
-            return self._taken - 1, self._items.popleft()
+            self._n_taken += 1
+            return self._n_taken - 1, self._items.popleft()
 
     def _put(self, index: int, result: Result) -> None:
-        with self._turn:
-            self._waiting[index] = result
-            while self._merged in self._waiting:
-                following = self._waiting.pop(self._merged)
-                self._total = following if self._merged == 0 else self._merge(self._total, following)  # type: ignore[arg-type]
-                self._merged += 1
-            self._turn.notify_all()
+        with self._changed:
+            self._unmerged[index] = result
+            while self._n_merged in self._unmerged:
+                following = self._unmerged.pop(self._n_merged)
+                self._total = following if self._n_merged == 0 else self._merge(self._total, following)  # type: ignore[arg-type]
+                self._n_merged += 1
+            self._changed.notify_all()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._model.information import preconditioner_of
 from sknatgrad._solver.conjugate_gradients import Basis, Remembering, conjugate_gradients
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Preconditioner:
         if self._factorised is None or not np.array_equal(self._factorised[0], shift):
             # its memory is needed for the next one
             self._factorised = None
-            self._factorised = shift, self.information.preconditioner(shift)  # type: ignore[union-attr]
+            self._factorised = shift, preconditioner_of(self.information, shift)  # type: ignore[arg-type]
         return self._factorised[1]
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from sknatgrad._model.information import DenseInformation, IdentityInformation
 from sknatgrad._model.kernels import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores, SquaresKernel
+from sknatgrad._model.layout import centre, classes_for
 from sknatgrad._model.metrics import PRECONDITIONERS
-from sknatgrad._model.parameters import BINARY, centre
 from sknatgrad._solver.conjugate_gradients import Solution
 from sknatgrad._solver.newton_cg import IN_DOUBLE, IterativeInformation, Preconditioner
 from sknatgrad._solver.plan import on_sample
@@ -22,9 +22,8 @@ from sknatgrad._solver.stopping import ROUNDING, FinalTolerance
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sknatgrad._model.information import Structure
     from sknatgrad._model.prior import Prior
-    from sknatgrad._model.protocols import Information, RowScores
+    from sknatgrad._model.protocols import Information, RowScores, Structure
     from sknatgrad._rows.source import RowSource
     from sknatgrad._solver.plan import Plan
     from sknatgrad._typing import Array
@@ -65,20 +64,22 @@ class Objective:
         structure = IdentityInformation if self.plan.iterative or last else self.plan.structure
         needed = self.plan.needs_products and not last
         sums = self.source.total(MeasureKernel(theta, expectation, structure, needed and not self.source.out_of_core))
-        scores = MetricScores.at(theta, expectation) if self.source.out_of_core else MetricScores.kept(sums.scores)
+        scores = (
+            MetricScores.recomputed(theta, expectation) if self.source.out_of_core else MetricScores.stored(sums.scores)
+        )
         loss = sums.loss + self.prior.value(theta)
         information: Information = sums.information
         if self.plan.iterative and not last:
-            information = self._iterative(scores.own, loss, self.preconditioner)
+            information = self._iterative(scores.metric, loss, self.preconditioner)
         else:
-            information = self.prior.merged(information)
+            information = self.prior.merged(sums.information)
         return Measured(
             theta=theta,
             loss=loss,
             gradient=sums.gradient + self.prior.gradient(theta),
             information=information,
             weight=sums.weight,
-            worst=sums.worst,
+            worst=sums.max_loss,
             scores=scores,
         )
 
@@ -89,7 +90,7 @@ class Objective:
 
     def begin(self, theta: Array) -> Measured:
         """Measure θ, or zero if that has the lower loss: far out, where F has vanished, no step leads back."""
-        at_zero = np.log(max(theta.shape[0], BINARY)) * (1.0 + ROUNDING)
+        at_zero = np.log(classes_for(theta.shape[0])) * (1.0 + ROUNDING)
         with np.errstate(over="ignore", invalid="ignore"):
             point = self.measure(theta)
             zero = np.zeros_like(theta)
@@ -136,7 +137,7 @@ class Objective:
 
     def products(self, measured: Measured, moves: Array) -> Array:
         """Return the true Fisher times each of `moves`, ``(j, q, d)``, without the prior."""
-        images: Array = self.source.total(FisherProductKernel(measured.scores.model, moves))
+        images: Array = self.source.total(FisherProductKernel(measured.scores.true, moves))
         if self.prior.quadratic is not None:
             images += np.array([self.prior.quadratic.information.matvec(move) for move in moves])
         return images
@@ -170,15 +171,13 @@ class Objective:
 
     def _true(self, measured: Measured) -> Any:
         """Return the true Fisher information in a form that has a matrix, by a pass if it is not at hand."""
-        return (
-            self._build(measured.scores.model, DenseInformation) if self.plan.needs_products else measured.information
-        )
+        return self._build(measured.scores.true, DenseInformation) if self.plan.needs_products else measured.information
 
     def decrement(self, measured: Measured) -> float:
         """Return what is still to be gained at a point, in nats, for whoever watches."""
         if self.plan.exact and self.plan.iterative:
             # with a preconditioner of its own: the descent goes no other way for being watched
-            own = self._iterative(measured.scores.own, measured.loss, replace(self).preconditioner)
+            own = self._iterative(measured.scores.metric, measured.loss, replace(self).preconditioner)
             measured = measured._replace(information=own)
         return self.certificate(measured).decrement
 
@@ -187,7 +186,7 @@ class Objective:
         if not (self.plan.exact and self.plan.iterative):
             # by the true diagonal, whatever the metric: in other units than a column's own, "solved" would mean little
             cheapest = Preconditioner(rows=self.plan.shape.directions())
-            information = self._iterative(measured.scores.model, measured.loss, cheapest)
+            information = self._iterative(measured.scores.true, measured.loss, cheapest)
         start = None
         if near is not None and near.image is not None:
             residual = measured.gradient + near.image + self.prior.precision * near.move
@@ -211,12 +210,12 @@ class Objective:
 
     @cached_property
     def _rounded_source(self) -> RowSource:
-        return self.source.rounded()
+        return self.source.as_float32()
 
     def _iterative(self, scores: RowScores, loss: float, known: Preconditioner) -> IterativeInformation:
         @cache
         def rounded_scores() -> RowScores:
-            return scores.rounded()
+            return scores.as_float32()
 
         def product(source: RowSource, scores: RowScores, move: Array) -> Array:
             image: Array = source.total(FisherProductKernel(scores, move[None]))[0]
@@ -248,7 +247,7 @@ def _within_range(precision: Any, measured: Measured) -> bool:
     """Say whether the gradient has no more outside the range of a factorised matrix than rounding."""
     # Σ s|r x| ≤ √(Σ s r²/v) √(Σ s v x²), with v the variance of the score, and r²/v = e^ℓ − 1 is about the loss ℓ: so
     # this, in the units of `outside`, is the rounding of the sum that makes the gradient
-    return bool(precision.outside(measured.gradient) <= ROUNDING * np.sqrt(measured.loss))
+    return bool(precision.norm_outside_range(measured.gradient) <= ROUNDING * np.sqrt(measured.loss))
 
 
 def _certificate(measured: Measured, move: Array, image: Array, *, known: bool) -> Certificate:

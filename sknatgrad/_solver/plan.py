@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._limits import Limits
 from sknatgrad._model.information import (
     DenseInformation,
     KroneckerInformation,
 )
 from sknatgrad._model.metrics import STRUCTURES, expectation_of
 from sknatgrad._rows.matrices import stored_bytes_per_row
-from sknatgrad._rows.memory import BLOCK_BYTES, MIN_BLOCK_ROWS, TEMPORARIES
+from sknatgrad._rows.memory import TEMPORARIES
 from sknatgrad._solver.newton_cg import Offer
 
 if TYPE_CHECKING:
-    from sknatgrad._model.categorical import Expectation
-    from sknatgrad._model.information import Structure
+    from sknatgrad._model.expectations import Expectation
     from sknatgrad._model.metrics import FisherName
+    from sknatgrad._model.protocols import Structure
     from sknatgrad._typing import Matrix
 
 # Rough figures of two cores, for comparing costs: multiplications of a matrix a second, where both sides are large and
@@ -126,7 +127,8 @@ class Shape(NamedTuple):
         inverses = 2.0 * self.n_logits * self.n_columns**3 / FLOPS
         if self.n_logits > self.n_columns:
             return self.fetching() + (self.n_rows * self.size * self.stored / FLOPS + inverses) / speed
-        rows = max(BLOCK_BYTES / (8.0 * (self.stored + TEMPORARIES * self.n_logits)), MIN_BLOCK_ROWS)
+        limits = Limits()
+        rows = max(limits.block_bytes / (8.0 * (self.stored + TEMPORARIES * self.n_logits)), limits.min_block_rows)
         calls = 0.2 * CALL * self.n_logits * max(self.n_rows / rows, 1.0)
         grams = FEW_CLASSES * self.n_rows * self.n_columns * self.stored / THIN_FLOPS
         return self.fetching() + calls + (grams + inverses) / speed

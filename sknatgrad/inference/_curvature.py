@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from sknatgrad._model.categorical import TrueExpectation
-from sknatgrad._model.information import BlockInformation, DiagonalInformation, IdentityInformation
+from sknatgrad._model.expectations import TrueExpectation
+from sknatgrad._model.information import BlockInformation, DiagonalInformation, IdentityInformation, preconditioner_of
 from sknatgrad._model.information.symmetric import factorise, noise_floor
 from sknatgrad._model.kernels import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores
 from sknatgrad._solver.conjugate_gradients import Basis, conjugate_gradients
@@ -180,8 +180,8 @@ class SomeCurvature:
     @cached_property
     def _scores(self) -> RowScores:
         if self._far:
-            return MetricScores.at(self.fitted.theta, TrueExpectation()).model
-        return MetricScores.kept(self._measured.scores).model
+            return MetricScores.recomputed(self.fitted.theta, TrueExpectation()).true
+        return MetricScores.stored(self._measured.scores).true
 
     @cached_property
     def _gradient(self) -> Array:
@@ -216,7 +216,7 @@ class SomeCurvature:
     @property
     def worst(self) -> float:
         """Largest loss of a row with weight, nats."""
-        return float(self._measured.worst)
+        return float(self._measured.max_loss)
 
     @property
     def step(self) -> Array:
@@ -278,7 +278,7 @@ class _Solver:
             # they leave out rows that hardly count, which may be all that a column has
             information = blocks if (blocks.diagonal() >= MOST * information.diagonal()).all() else information
         basis = Basis(shape.directions(), shape.size)
-        return cls(source, scores, prior, units, information.preconditioner(prior), basis)
+        return cls(source, scores, prior, units, preconditioner_of(information, prior), basis)
 
     def _fisher(self, move: Array) -> Array:
         image: Array = self.source.total(FisherProductKernel(self.scores, move[None]))[0]

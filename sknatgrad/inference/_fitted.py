@@ -11,7 +11,7 @@ from sknatgrad._inputs.checks import check_model
 from sknatgrad._inputs.columns import INTERCEPT, feature_names, places_of
 from sknatgrad._inputs.prior import configured_prior
 from sknatgrad._model.categorical import predict
-from sknatgrad._model.parameters import join, prior_precision
+from sknatgrad._model.layout import join, prior_precision
 from sknatgrad._rows.design import Design
 
 if TYPE_CHECKING:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from sknatgrad._inputs.checks import check_covariance_size, check_row_weights, check_rows, codes_of
+from sknatgrad._inputs.checks import check_covariance_size
+from sknatgrad._inputs.labels import codes_of
+from sknatgrad._inputs.rows import check_rows
+from sknatgrad._inputs.weights import check_row_weights
+from sknatgrad._limits import Limits
 from sknatgrad._model.contrasts import Contrasts
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference._curvature import SomeCurvature, WholeCurvature
@@ -138,7 +142,7 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     fitted.check_link(estimator, X)
     codes = codes_of(estimator, y, X.shape[0])
     weight, _ = check_row_weights(sample_weight, getattr(estimator, "class_weight", None), fitted.classes, codes)
-    totals = Totals(Rows(X, codes, weight), fitted.theta, contrasts)
+    totals = Totals(Rows(X, codes, weight, getattr(estimator, "_limits", Limits())), fitted.theta, contrasts)
     question = Question.of(weights, covariance, totals.counts).among(groups, weight)
     return answer(fitted, totals, question, features)
 

@@ -11,8 +11,8 @@ from sklearn.utils import check_array
 
 from sknatgrad._inputs.checks import check_level
 from sknatgrad._inputs.columns import INTERCEPT
+from sknatgrad._model.layout import BINARY
 from sknatgrad._model.normal import interval, two_sided
-from sknatgrad._model.parameters import BINARY
 from sknatgrad.inference._chi_squared import ChiSquared
 from sknatgrad.inference._hypotheses import likelihood_ratio, linear_hypothesis
 from sknatgrad.inference._margins import EffectsKernel, MarginalEffects

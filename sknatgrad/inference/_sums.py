@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sknatgrad._inputs.checks import totals_of_all
-from sknatgrad._model.categorical import EmpiricalExpectation, TrueExpectation, predict
+from sknatgrad._inputs.weights import totals_of_all
+from sknatgrad._limits import Limits
+from sknatgrad._model.categorical import predict
+from sknatgrad._model.expectations import EmpiricalExpectation, TrueExpectation
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._rows.design import Design
@@ -73,6 +75,7 @@ class Rows(NamedTuple):
     X: Matrix  # (n, p)
     codes: Codes  # (n,)
     weight: Array  # (n,)
+    limits: Limits = Limits()
 
     def counts(self, n_classes: int) -> Counts:
         """Return how many rows there are, and what they weigh."""
@@ -80,7 +83,7 @@ class Rows(NamedTuple):
 
     def source(self, n_logits: int, workers: Workers) -> RowSource:
         """Return the rows as a source."""
-        return MemorySource(self.X, self.codes, self.weight, n_logits, workers)
+        return MemorySource(self.X, self.codes, self.weight, n_logits, workers, limits=self.limits)
 
     def shape(self, n_logits: int, n_columns: int) -> Shape:
         """Return what costs depend on."""
@@ -208,7 +211,7 @@ class Totals:
         """Return loss, gradient and true Fisher information."""
         sums = self.total(MeasureKernel(self.theta, TrueExpectation(), DenseInformation))
         gradient = self.contrasts.scores(sums.gradient.T).T.ravel()
-        return Sums(sums.loss, gradient, self.contrasts.matrix(sums.information.blocks), sums.worst)
+        return Sums(sums.loss, gradient, self.contrasts.matrix(sums.information.blocks), sums.max_loss)
 
     def gram(self) -> Array:
         """Return Σ s x xᵀ, ``(d, d)``."""
@@ -234,7 +237,7 @@ class Totals:
     def _scores(self, rows: Codes) -> Array:
         """Return the weighted scores of some rows, ``(m, (K - 1) d)``."""
         design, residual = self.residual(rows)
-        return design.times(self.contrasts.scores(residual))
+        return design.scaled_rows(self.contrasts.scores(residual))
 
     def null_loss(self, *, intercept: bool) -> float:
         """Return the loss of the model that knows no features."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._model.categorical import predict
-from sknatgrad._model.parameters import BINARY
+from sknatgrad._model.layout import BINARY
 from sknatgrad._rows.design import Design, gil_free_matmul
 from sknatgrad.inference._score import beside_the_others
 

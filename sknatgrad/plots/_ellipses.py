@@ -9,10 +9,11 @@ import numpy as np
 from scipy import linalg
 
 from sknatgrad._estimator.geometry import fisher_information
-from sknatgrad._inputs.checks import check_model, check_weights
+from sknatgrad._inputs.checks import check_model
 from sknatgrad._inputs.columns import INTERCEPT, feature_names, listed, place_of
+from sknatgrad._inputs.weights import check_sample_weight
 from sknatgrad._model.information.symmetric import factorise, noise_floor
-from sknatgrad._model.parameters import join, sum_zero
+from sknatgrad._model.layout import join, sum_zero
 from sknatgrad.plots._canvas import axes, label_text, legend, logit_rows, pyplot, style
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class FisherEllipseDisplay:
         columns = _pair(features, names)
         label = estimator.classes_[1] if class_of_interest is None else class_of_interest
         row = logit_rows(label, estimator.classes_, len(theta))[0]
-        weight = check_weights(sample_weight, X.shape[0] if hasattr(X, "shape") else len(X)).sum()
+        weight = check_sample_weight(sample_weight, X.shape[0] if hasattr(X, "shape") else len(X)).sum()
         reduce = _slice if others == "fixed" else _projection
         metrics: dict[str, Array | None] = {}
         for kind in listed(kinds):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from sknatgrad._inputs.checks import check_count, check_model, check_rows
+from sknatgrad._inputs.checks import check_count, check_model
 from sknatgrad._inputs.columns import feature_names, place_of
+from sknatgrad._inputs.rows import check_rows
 from sknatgrad._rows.matrices import is_sparse
 from sknatgrad.plots._canvas import (
     axes,

@@ -1,11 +1,12 @@
 """Structures that store pooled Fisher information: dense, diagonal, Kronecker, one block a class, identity.
 
-Each has ``of_block(design, scores, weight)``, ``merge``, ``diagonal``, ``matvec``, ``dense``, ``precision(shift)`` and
-``preconditioner(shift)``. Row and column order of every dense form is that of θ flattened in C order: class by class,
-and within a class the features in order with the intercept last.
+Each is a `PooledInformation`. Row and column order of every dense form is that of θ flattened in C order: class by
+class, and within a class the features in order with the intercept last.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from sknatgrad._model.information.diagonal import DiagonalInformation
 from sknatgrad._model.information.identity import IdentityInformation
 from sknatgrad._model.information.kronecker import KroneckerInformation
 
-Structure = type[BlockInformation | DenseInformation | DiagonalInformation | IdentityInformation | KroneckerInformation]
+if TYPE_CHECKING:
+    from sknatgrad._model.protocols import Information, PooledInformation, Precision, Structure
+    from sknatgrad._typing import Array
 
 __all__ = [
     "BlockInformation",
@@ -23,16 +26,24 @@ __all__ = [
     "DiagonalInformation",
     "IdentityInformation",
     "KroneckerInformation",
-    "Structure",
+    "preconditioner_of",
     "restructured",
 ]
 
 
-def restructured(information: Any, structure: Structure) -> Any:
-    """Return known information in another structure, as near as that comes.
+def preconditioner_of(information: Information, shift: Array) -> Precision:
+    """Factorise F + I ⊗ diag(shift), or for Kronecker factors a product near it that costs less."""
+    if isinstance(information, KroneckerInformation):
+        return information.product_precision(shift)
+    return information.precision(shift)
 
-    Of Kronecker factors, the features' is the sum of the diagonal (d, d) blocks, as it is for rows, and the classes'
-    nothing: whoever it is merged with knows their shares. The Euclidean metric stays what it is.
+
+def restructured(information: PooledInformation, structure: Structure) -> PooledInformation:
+    """Return the information in another structure, approximated where the structure stores less.
+
+    Of Kronecker factors, that of the features is the sum of the diagonal (d, d) blocks, as for rows, and that of the
+    classes is zero: the information that it is merged with supplies the shares of the classes. The Euclidean metric
+    ignores it.
     """
     if isinstance(information, structure):
         return information

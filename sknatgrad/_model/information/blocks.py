@@ -1,4 +1,4 @@
-"""One matrix a class, ``(q, d, d)``: what classes share is dropped. A preconditioner for many classes."""
+"""One matrix a class, ``(q, d, d)``, without the blocks between classes. A preconditioner for many classes."""
 
 from __future__ import annotations
 
@@ -15,44 +15,51 @@ if TYPE_CHECKING:
     from sknatgrad._rows.design import Design
     from sknatgrad._typing import Array
 
-# rows that weigh less than this share of a class's heaviest are left out: most rows matter to few classes
-NEGLIGIBLE = 1e-3
-# rows whose pairs of columns are multiplied out at a time
-ROWS_AT_ONCE = 256
+# Rows whose weight in a class is less than this share of the class's largest are omitted: most rows matter to few
+# classes. A preconditioner may be that far off.
+NEGLIGIBLE_SHARE = 1e-3
+# rows whose pairs of columns are expanded at a time: d (d + 1) / 2 numbers each
+ROWS_PER_PRODUCT = 256
 # added to a unit diagonal, so that blocks without full rank can be inverted
 RIDGE = 1e-10
 
 
 @dataclass(frozen=True)
 class BlockInformation:
-    """The diagonal (d, d) blocks of F, Σ s_i E[r_ik²] x_i x_iᵀ, without the rows that hardly count in them."""
+    """The diagonal (d, d) blocks of F, Σ s_i E[r_ik²] x_i x_iᵀ, without the rows that are negligible in them."""
 
     lower: Array  # (q, d (d + 1) / 2), the lower triangle of each, row by row
     n_columns: int
 
     @classmethod
-    def of_block(cls, design: Design, scores: Scores, weight: Array) -> BlockInformation:
+    def of_block(
+        cls, design: Design, scores: Scores, weight: Array, negligible_share: float = NEGLIGIBLE_SHARE
+    ) -> BlockInformation:
         """Return the information of one block of rows."""
         variance = weight[:, None] * scores.diagonal()
         n_logits, n_columns = variance.shape[1], design.n_columns
-        places = np.tril_indices(n_columns)
-        lower = np.zeros((n_logits, places[0].size), dtype=variance.dtype)
+        rows, columns = np.tril_indices(n_columns)
+        lower = np.zeros((n_logits, rows.size), dtype=variance.dtype)
         if n_logits > n_columns:
-            # one large product, although most of it is nearly zero, is faster than so many small ones
-            for start in range(0, len(weight), ROWS_AT_ONCE):
-                part = slice(start, start + ROWS_AT_ONCE)
+            # one large product, although most of it is nearly zero, is faster than q small ones
+            for start in range(0, len(weight), ROWS_PER_PRODUCT):
+                part = slice(start, start + ROWS_PER_PRODUCT)
                 values = design.rows(part).dense(variance.dtype)
-                lower += gil_free_matmul(variance[part].T, values[:, places[0]] * values[:, places[1]])
+                lower += gil_free_matmul(variance[part].T, values[:, rows] * values[:, columns])
             return cls(lower, n_columns)
-        floor = NEGLIGIBLE * variance.max(axis=0)
+        floor = negligible_share * variance.max(axis=0)
         for k, of_class in enumerate(variance.T):
-            rows = np.flatnonzero(of_class > floor[k])
-            lower[k] = design.rows(rows).gram(of_class[rows])[places]
+            chosen = np.flatnonzero(of_class > floor[k])
+            lower[k] = design.rows(chosen).gram(of_class[chosen])[rows, columns]
         return cls(lower, n_columns)
 
     def merge(self, other: BlockInformation) -> BlockInformation:
         """Pool with the information of other rows."""
         return BlockInformation(self.lower + other.lower, self.n_columns)
+
+    def scaled(self, share: float) -> BlockInformation:
+        """Return the information of the same rows with their weights multiplied by `share`."""
+        return BlockInformation(share * self.lower, self.n_columns)
 
     def _blocks(self) -> Array:
         """Return the blocks, ``(q, d, d)``."""
@@ -65,10 +72,10 @@ class BlockInformation:
     def dense(self) -> Array:
         """Return the matrix this stands for, ``(qd, qd)``."""
         n_logits = len(self.lower)
-        whole = np.zeros((n_logits, self.n_columns, n_logits, self.n_columns))
+        dense = np.zeros((n_logits, self.n_columns, n_logits, self.n_columns))
         for k, block in enumerate(self._blocks()):
-            whole[k, :, k, :] = block
-        return whole.reshape(n_logits * self.n_columns, -1)
+            dense[k, :, k, :] = block
+        return dense.reshape(n_logits * self.n_columns, -1)
 
     def diagonal(self) -> Array:
         """Return the diagonal, ``(q, d)``."""
@@ -93,10 +100,6 @@ class BlockInformation:
         inverse = np.linalg.inv(shifted)
         return BlockPrecision(0.5 * (inverse + inverse.transpose(0, 2, 1)), scale)
 
-    def preconditioner(self, shift: Array) -> BlockPrecision:
-        """Return the same as `precision`: there is no cheaper one."""
-        return self.precision(shift)
-
 
 @dataclass(frozen=True)
 class BlockPrecision:
@@ -111,6 +114,6 @@ class BlockPrecision:
         solution: Array = np.matmul(self.inverse, scaled)[:, :, 0]
         return self.scale * solution
 
-    def outside(self, gradient: Array) -> float:
-        """Return the size of what `solve` leaves out: infinite for any gradient where the metric is zero."""
+    def norm_outside_range(self, gradient: Array) -> float:
+        """Return 0, as the ridge makes the blocks definite, or infinity for a gradient where the metric is zero."""
         return np.inf if gradient[self.scale <= 0].any() else 0.0

@@ -16,14 +16,13 @@ if TYPE_CHECKING:
     from sknatgrad._rows.design import Design
     from sknatgrad._typing import Array
 
-
-# how much of the rows of the root of F, (m, qd), is held at a time
-ROWS_BYTES = 2**22
+# bytes of the rows of the root of F, (m, qd), that are held at a time: as many as the X of a block
+ROOT_BYTES = 2**22
 
 
 @dataclass(frozen=True)
 class DenseInformation:
-    """F = Σ s_i E[r_i r_iᵀ] ⊗ x_i x_iᵀ, kept whole."""
+    """F = Σ s_i E[r_i r_iᵀ] ⊗ x_i x_iᵀ, stored as one matrix."""
 
     blocks: Array  # (q, d, q, d)
 
@@ -40,8 +39,8 @@ class DenseInformation:
         flat = blocks.reshape(n_logits * n_columns, n_logits * n_columns)
         for start in range(0, len(weight), _rows_at_once(n_logits * n_columns)):
             part = slice(start, start + _rows_at_once(n_logits * n_columns))
-            rows = design.rows(part).times(outer[part])
-            # numpy sees the transpose and does half the work
+            rows = design.rows(part).scaled_rows(outer[part])
+            # numpy recognises the product with the transpose and computes half of it
             flat += gil_free_matmul(rows.T, rows)
         if sign < 0:
             np.negative(blocks, out=blocks)
@@ -55,7 +54,7 @@ class DenseInformation:
         return DenseInformation(self.blocks + other.blocks)
 
     def scaled(self, share: float) -> DenseInformation:
-        """Return the information of the same rows at so much of their weight."""
+        """Return the information of the same rows with their weights multiplied by `share`."""
         return DenseInformation(share * self.blocks)
 
     def dense(self) -> Array:
@@ -71,17 +70,13 @@ class DenseInformation:
         """Return F v, ``(q, d)``."""
         return (self.dense() @ move.ravel()).reshape(move.shape)
 
-    def preconditioner(self, shift: Array) -> DensePrecision:
-        """Return the same as `precision`: there is no cheaper one."""
-        return self.precision(shift)
-
     def precision(self, shift: Array) -> DensePrecision:
         """Factorise F + I ⊗ diag(shift)."""
         n_logits, n_columns = self.blocks.shape[:2]
         shifted = self.blocks.astype(np.float64)
         columns = np.arange(n_columns)
-        # Equal moves of all classes are F's null space. Pinning them there, at F's own scale, leaves every move that
-        # sums to zero as it is and makes the matrix definite, so that Cholesky can do what else needs eigenvalues.
+        # Equal moves of all classes are in the null space of F. The pin adds curvature along them, at the scale of F,
+        # and none along moves that sum to zero over classes. So the matrix is definite, and Cholesky can factorise it.
         pin = self.diagonal().mean(axis=0) / n_logits if n_logits > 1 else np.zeros(n_columns)
         for k in range(n_logits):
             shifted[k, columns, k, columns] += shift
@@ -91,7 +86,7 @@ class DenseInformation:
 
 
 def _rows_at_once(size: int) -> int:
-    return max(ROWS_BYTES // (8 * size), 1)
+    return max(ROOT_BYTES // (8 * size), 1)
 
 
 @dataclass(frozen=True)
@@ -104,6 +99,6 @@ class DensePrecision:
         """Return M⁻¹ g, ``(q, d)``."""
         return self.factor.solve(gradient.ravel()).reshape(gradient.shape)
 
-    def outside(self, gradient: Array) -> float:
-        """Return the size of what `solve` leaves out, each column in units of its own metric: √nats."""
-        return self.factor.outside(gradient.ravel())
+    def norm_outside_range(self, gradient: Array) -> float:
+        """Return the norm of the part of the gradient outside the range, each column in units of its own metric."""
+        return self.factor.norm_outside_range(gradient.ravel())

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from sknatgrad._rows.design import Design
     from sknatgrad._typing import Array
 
-
-SMALLEST = np.finfo(np.float64).tiny
+# a smaller number is subnormal: it has lost digits, and the inverse of most overflows
+MIN_INVERTIBLE = np.finfo(np.float64).tiny
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class DiagonalInformation:
         return DiagonalInformation(self.entries + other.entries)
 
     def scaled(self, share: float) -> DiagonalInformation:
-        """Return the information of the same rows at so much of their weight."""
+        """Return the information of the same rows with their weights multiplied by `share`."""
         return DiagonalInformation(share * self.entries)
 
     def dense(self) -> Array:
@@ -48,30 +48,25 @@ class DiagonalInformation:
         """Return diag(F) v, ``(q, d)``."""
         return self.entries * move
 
-    def preconditioner(self, shift: Array) -> DiagonalPrecision:
-        """Return the same as `precision`: there is no cheaper one."""
-        return self.precision(shift)
-
     def precision(self, shift: Array) -> DiagonalPrecision:
-        """Return diag(F) + I ⊗ diag(shift), ready to divide by."""
+        """Return diag(F) + I ⊗ diag(shift), to divide by."""
         return DiagonalPrecision(self.entries + shift)
 
 
 @dataclass(frozen=True)
 class DiagonalPrecision:
-    """A diagonal metric; where it is zero, so is the solution."""
+    """A diagonal metric; the solution is zero where the metric is."""
 
     entries: Array  # (q, d)
 
     @cached_property
     def _inverse(self) -> Array:
-        # what is smaller has no inverse in float64
-        return np.divide(1.0, self.entries, out=np.zeros_like(self.entries), where=self.entries > SMALLEST)
+        return np.divide(1.0, self.entries, out=np.zeros_like(self.entries), where=self.entries > MIN_INVERTIBLE)
 
     def solve(self, gradient: Array) -> Array:
         """Return M⁻¹ g, ``(q, d)``."""
         return self._inverse * gradient
 
-    def outside(self, gradient: Array) -> float:
-        """Return the size of what `solve` leaves out: infinite for any gradient where the metric is zero."""
-        return np.inf if gradient[self.entries <= SMALLEST].any() else 0.0
+    def norm_outside_range(self, gradient: Array) -> float:
+        """Return 0, or infinity for a gradient where the metric is zero."""
+        return np.inf if gradient[self.entries <= MIN_INVERTIBLE].any() else 0.0

@@ -32,7 +32,7 @@ class IdentityInformation:
         return IdentityInformation(self.weight + other.weight, self.shape)
 
     def scaled(self, share: float) -> IdentityInformation:
-        """Return that of the same rows at so much of their weight."""
+        """Return that of the same rows with their weights multiplied by `share`."""
         return IdentityInformation(share * self.weight, self.shape)
 
     def dense(self) -> Array:
@@ -47,10 +47,6 @@ class IdentityInformation:
         """Return S v, ``(q, d)``."""
         return self.weight * move
 
-    def preconditioner(self, shift: Array) -> DiagonalPrecision:
-        """Return the same as `precision`: there is no cheaper one."""
-        return self.precision(shift)
-
     def precision(self, shift: Array) -> DiagonalPrecision:
-        """Return S·I + I ⊗ diag(shift), ready to divide by."""
+        """Return S·I + I ⊗ diag(shift), to divide by."""
         return DiagonalPrecision(self.diagonal() + shift)

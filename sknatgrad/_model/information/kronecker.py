@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from sknatgrad._model.information.symmetric import Factor
     from sknatgrad._model.protocols import Scores
     from sknatgrad._rows.design import Design
-    from sknatgrad._typing import Array
+    from sknatgrad._typing import Array, Mask
 
 
 @dataclass(frozen=True)
 class KroneckerInformation:
     """B ⊗ A / tr B with B = Σ s_i E[r_i r_iᵀ] and A = Σ s_i E‖r_i‖² x_i x_iᵀ.
 
-    Weighting the features by each row's score variance keeps the sum of the diagonal (d, d) blocks exactly that of F.
-    With one logit nothing is lost: the matrix is F. (Unweighted, A = Σ s_i x_i x_iᵀ / S, this would be the
-    independence assumption of Martens and Grosse, 2015.)
+    The features are weighted by each row's score variance, so the sum of the diagonal (d, d) blocks is exactly that of
+    F. With one logit the matrix is F. (Unweighted, A = Σ s_i x_i x_iᵀ / S, this would be the independence assumption of
+    Martens and Grosse, 2015.)
     """
 
     features: Array  # (d, d), A
@@ -38,7 +38,7 @@ class KroneckerInformation:
         return KroneckerInformation(self.features + other.features, self.classes + other.classes)
 
     def scaled(self, share: float) -> KroneckerInformation:
-        """Return the information of the same rows at so much of their weight."""
+        """Return the information of the same rows with their weights multiplied by `share`."""
         return KroneckerInformation(share * self.features, share * self.classes)
 
     def _class_shares(self) -> Array:
@@ -59,7 +59,7 @@ class KroneckerInformation:
         return product
 
     def precision(self, shift: Array) -> KroneckerPrecision:
-        """Diagonalise both factors, and `shift` together with A, so that the sum is solved exactly."""
+        """Diagonalise both factors, and `shift` together with A, so that solving with the sum is exact."""
         shares, class_basis = np.linalg.eigh(self._class_shares())
         # A and diag(shift) become diagonal together in the basis W of A + c diag(shift), which has their sum's rank
         mixing = max(len(shares), 1)
@@ -76,16 +76,16 @@ class KroneckerInformation:
             class_basis, whiten @ rotation, shares[:, None] * np.clip(feature_part, 0.0, None) + prior_part
         )
 
-    def preconditioner(self, shift: Array) -> ProductPrecision:
-        """Factorise (B / tr B + pin) ⊗ (A + K diag(shift)): near the exact `precision`, for much less.
+    def product_precision(self, shift: Array) -> ProductPrecision:
+        """Factorise (B / tr B + pin) ⊗ (A + K diag(shift)): near `precision`, by two Cholesky factorisations.
 
-        The shift is spread over the classes as if they had equal shares, after Martens and Grosse (2015), section 6.3.
+        The shift is divided among the classes as if they had equal shares: Martens and Grosse (2015), section 6.3.
         """
         shares = self._class_shares()
         n_logits = len(shares)
         features = self.features.copy()
         features[np.diag_indices_from(features)] += n_logits * shift
-        # equal moves of all classes, along which B is zero, get its mean
+        # equal moves of all classes, along which B is zero, get the mean of its eigenvalues
         return ProductPrecision(factorise(shares + 1.0 / n_logits**2), factorise(features))
 
 
@@ -100,9 +100,9 @@ class ProductPrecision:
         """Return B⁻¹ g A⁻¹, ``(q, d)``."""
         return self.classes.solve(self.features.solve(gradient.T).T)
 
-    def outside(self, gradient: Array) -> float:
-        """Return the size of what `solve` leaves out."""
-        return max(self.features.outside(gradient.T), self.classes.outside(gradient))
+    def norm_outside_range(self, gradient: Array) -> float:
+        """Return the norm of the part of the gradient outside the range of either factor."""
+        return max(self.features.norm_outside_range(gradient.T), self.classes.norm_outside_range(gradient))
 
 
 @dataclass(frozen=True)
@@ -116,15 +116,15 @@ class KroneckerPrecision:
     def solve(self, gradient: Array) -> Array:
         """Return M⁻¹ g, ``(q, d)``."""
         rotated = self.class_basis.T @ gradient @ self.feature_basis
-        whole = self._whole()
-        rotated = np.divide(rotated, self.spectrum, out=np.zeros_like(rotated), where=whole)
+        rotated = np.divide(rotated, self.spectrum, out=np.zeros_like(rotated), where=self._in_range())
         solution: Array = self.class_basis @ rotated @ self.feature_basis.T
         return solution
 
-    def outside(self, gradient: Array) -> float:
-        """Return the size of what `solve` leaves out."""
+    def norm_outside_range(self, gradient: Array) -> float:
+        """Return the norm of the part of the gradient along eigenvectors whose eigenvalue is rounding."""
         rotated = self.class_basis.T @ gradient @ self.feature_basis
-        return float(np.linalg.norm(np.where(self._whole(), 0.0, rotated)))
+        return float(np.linalg.norm(np.where(self._in_range(), 0.0, rotated)))
 
-    def _whole(self) -> Any:
-        return self.spectrum > np.finfo(np.float64).eps * self.spectrum.max(initial=0.0)
+    def _in_range(self) -> Mask:
+        in_range: Mask = self.spectrum > np.finfo(np.float64).eps * self.spectrum.max(initial=0.0)
+        return in_range

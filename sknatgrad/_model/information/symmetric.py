@@ -1,37 +1,37 @@
-"""Solve with a symmetric positive semidefinite matrix, whatever its scales and its rank."""
+"""Factorises and solves with a symmetric positive semidefinite matrix of any scale and rank."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import linalg
 from scipy.linalg import lapack
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array
+    from sknatgrad._typing import Array, Mask
 
 
-# a coordinate with more than this share of a unit null vector, squared, is moved by it
-NULL_SHARE = 1e-8
-# the rounding of sums of some thousand products in float32, relative to their diagonal
-SINGLE_RIDGE = 1e-6
+# a coordinate is undetermined if its squared share of the null space is this or more: 1e-4 of a unit vector
+MAX_NULL_SHARE = 1e-8
+# the rounding of sums of some thousand products in float32, whose ε is 1.2e-7, relative to their diagonal
+FLOAT32_RIDGE = 1e-6
 
 
 @dataclass(frozen=True)
 class CholeskyFactor:
-    """L Lᵀ = E M E with E = diag(scale), so that scales of 1e±8 do not look like singularity."""
+    """L Lᵀ = E M E with E = diag(scale), so that scales of 1e±8 are not mistaken for singularity."""
 
     lower: Array  # (k, k)
     scale: Array  # (k,)
 
     def solve(self, right: Array) -> Array:
         """Return M⁻¹ b, ``(k,)`` or ``(k, j)``."""
-        solution, _ = lapack.dpotrs(self.lower, _times(self.scale, right), lower=True)
-        return _times(self.scale, solution)
+        solution, _ = lapack.dpotrs(self.lower, _scaled(self.scale, right), lower=True)
+        return _scaled(self.scale, solution)
 
-    def outside(self, right: Array) -> float:
+    def norm_outside_range(self, right: Array) -> float:
         """Return 0, as every b is in the range, or infinity in a row that was zero before a ridge was added."""
         return np.inf if right[self.scale == 0].any() else 0.0
 
@@ -40,18 +40,18 @@ class CholeskyFactor:
         """Numerical rank of M."""
         return len(self.scale)
 
-    def null(self) -> Array:
-        """Return the directions that M does not see, ``(k, 0)``: none."""
+    def null_space(self) -> Array:
+        """Return a basis of the null space of M, ``(k, 0)``: there is none."""
         return np.empty((len(self.scale), 0))
 
-    def determined(self) -> Any:
-        """Return whether each coordinate of M⁻¹ b is determined, ``(k,)``: it is."""
+    def determined(self) -> Mask:
+        """Return whether each coordinate of M⁻¹ b is determined, ``(k,)``: all are."""
         return np.ones(len(self.scale), dtype=bool)
 
 
 @dataclass(frozen=True)
 class RangeFactor:
-    """Q R Rᵀ Qᵀ = E M E on the numerical range of E M E: zero along directions the data do not determine."""
+    """Q R Rᵀ Qᵀ = E M E on the numerical range of E M E, and zero on its null space."""
 
     basis: Array  # (k, rank), Q
     upper: Array  # (rank, rank), R
@@ -60,18 +60,18 @@ class RangeFactor:
     def solve(self, right: Array) -> Array:
         """Return the solution of least norm in the equilibrated coordinates."""
         if not self.upper.size:
-            # rank 0, which LAPACK does not take
+            # LAPACK refuses rank 0
             return np.zeros_like(right)
-        inner = linalg.solve_triangular(self.upper, self.basis.T @ _times(self.scale, right), check_finite=False)
+        inner = linalg.solve_triangular(self.upper, self.basis.T @ _scaled(self.scale, right), check_finite=False)
         inner = linalg.solve_triangular(self.upper, inner, trans="T", check_finite=False)
         solution: Array = self.basis @ inner
-        return _times(self.scale, solution)
+        return _scaled(self.scale, solution)
 
-    def outside(self, right: Array) -> float:
-        """Return the size of the part of E b outside the range, which `solve` leaves out; infinite in a zero row."""
+    def norm_outside_range(self, right: Array) -> float:
+        """Return the norm of the part of E b outside the range, which `solve` omits; infinite in a zero row."""
         if right[self.scale == 0].any():
             return np.inf
-        scaled = _times(self.scale, right)
+        scaled = _scaled(self.scale, right)
         return float(np.linalg.norm(scaled - self.basis @ (self.basis.T @ scaled)))
 
     @property
@@ -79,26 +79,27 @@ class RangeFactor:
         """Numerical rank of M."""
         return int(self.basis.shape[1])
 
-    def null(self) -> Array:
-        """Return vectors that are orthogonal to the range of M, ``(k, k - rank)``, in the units of M⁻¹ b."""
-        hstack = np.linalg.qr(self.basis, mode="complete")[0][:, self.rank :]
-        return _times(np.where(self.scale > 0, self.scale, 1.0), hstack)
+    def null_space(self) -> Array:
+        """Return a basis of the null space of M, ``(k, k - rank)``, in the units of M⁻¹ b."""
+        complement = np.linalg.qr(self.basis, mode="complete")[0][:, self.rank :]
+        return _scaled(np.where(self.scale > 0, self.scale, 1.0), complement)
 
-    def determined(self) -> Any:
-        """Return whether each coordinate of M⁻¹ b is determined, ``(k,)``: no null vector moves it."""
-        return (self.scale > 0) & (1.0 - (self.basis**2).sum(axis=1) < NULL_SHARE)
+    def determined(self) -> Mask:
+        """Return whether each coordinate of M⁻¹ b is determined, ``(k,)``: zero in every null vector."""
+        determined: Mask = (self.scale > 0) & (1.0 - (self.basis**2).sum(axis=1) < MAX_NULL_SHARE)
+        return determined
 
 
 Factor = CholeskyFactor | RangeFactor
 
 
-def _times(scale: Array, right: Array) -> Array:
+def _scaled(scale: Array, right: Array) -> Array:
     """Return diag(scale) b, ``(k,)`` or ``(k, j)``."""
     return scale * right if right.ndim == 1 else scale[:, None] * right
 
 
 def noise_floor(size: int) -> float:
-    """Return the share of a unit diagonal below which a direction of a `size` x `size` Gram matrix is rounding."""
+    """Return the eigenvalue, relative to a unit diagonal, below which that of a `size` x `size` Gram is rounding."""
     return float(8 * size * np.finfo(np.float64).eps)
 
 
@@ -109,12 +110,12 @@ def equilibrate(matrix: Array) -> Array:
 
 
 def ridge_of(gram: Array) -> float:
-    """Return what has to be added to a unit diagonal so that the rounding of `gram` cannot make it indefinite."""
-    return SINGLE_RIDGE if gram.dtype == np.float32 else 0.0
+    """Return the number to add to a unit diagonal so that the rounding of `gram` cannot make it indefinite."""
+    return FLOAT32_RIDGE if gram.dtype == np.float32 else 0.0
 
 
 def _in_units(scale: Array, matrix: Array, ridge: float) -> Array:
-    """Return E M E with the ridge, stored column by column, as LAPACK would copy it otherwise."""
+    """Return E M E with the ridge, in Fortran order: LAPACK copies any other."""
     scaled = scale[:, None] * matrix
     scaled *= scale
     if ridge > 0.0:
@@ -123,9 +124,9 @@ def _in_units(scale: Array, matrix: Array, ridge: float) -> Array:
 
 
 def factorise(matrix: Array, ridge: float = 0.0) -> Factor:
-    """Factorise by Cholesky; where the matrix has no full numerical rank, by Cholesky with pivots, cut off there.
+    """Factorise by Cholesky; without full numerical rank, by Cholesky with pivots, truncated at that rank.
 
-    `ridge` is added to the diagonal once that is one.
+    `ridge` is added to the diagonal after it is scaled to one.
     """
     scale = equilibrate(matrix)
     noise = noise_floor(len(matrix))
@@ -143,7 +144,7 @@ def factorise(matrix: Array, ridge: float = 0.0) -> Factor:
 def root(matrix: Array) -> Array:
     """Return R, ``(k, rank)``, with R Rᵀ = M."""
     scale = equilibrate(matrix)
-    # where the scale is 0, so are row and column
+    # a row and column whose scale is 0 are 0
     sizes = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
     return sizes[:, None] * _pivoted(_in_units(scale, matrix, 0.0))
 

@@ -1,0 +1,166 @@
+"""The steps of a fit: plan, objective, descent, and the attributes that follow from its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from sknatgrad._estimator.history import advice, partial_separation, partial_separation_notice
+from sknatgrad._estimator.publish import forget, posterior_attributes
+from sknatgrad._estimator.stream import StreamState
+from sknatgrad._inputs.checks import check_covariance_size
+from sknatgrad._inputs.columns import INTERCEPT, feature_names
+from sknatgrad._inputs.configuration import descent_options, layout_of, seed_of
+from sknatgrad._inputs.prior import configured_prior
+from sknatgrad._model.expectations import TrueExpectation
+from sknatgrad._model.information import DenseInformation
+from sknatgrad._model.kernels import MeasureKernel
+from sknatgrad._model.layout import WarmStart, join
+from sknatgrad._model.metrics import STRUCTURES, expectation_of
+from sknatgrad._model.quadratic import QuadraticApproximation
+from sknatgrad._solver.descent import descend
+from sknatgrad._solver.objective import Objective
+from sknatgrad._solver.plan import plan
+from sknatgrad._solver.records import Outcome
+from sknatgrad._solver.stopping import FinalTolerance
+from sknatgrad._solver.warm_up import warm_up
+from sknatgrad.exceptions import SeparationWarning
+
+if TYPE_CHECKING:
+    from sknatgrad._estimator.callbacks import FitMonitor
+    from sknatgrad._estimator.history import History
+    from sknatgrad._inputs.configuration import Configuration
+    from sknatgrad._inputs.training_data import TrainingData
+    from sknatgrad._model.layout import Layout
+    from sknatgrad._model.prior import Prior
+    from sknatgrad._model.protocols import PooledInformation
+    from sknatgrad._solver.descent import DescentOptions, State
+    from sknatgrad._solver.plan import Plan
+    from sknatgrad._typing import Array
+
+
+class FitPlan(NamedTuple):
+    """What the parameters of an estimator make of the fit to some data."""
+
+    prior: Prior  # of all columns
+    options: DescentOptions
+    metric: Plan
+    seed: int  # of drawn labels
+    start: Array | None  # (q, d), the coefficients of an earlier fit, where this one starts from them
+
+
+class FitResult(NamedTuple):
+    """The fitted attributes, and the warnings that go with them."""
+
+    attributes: dict[str, Any]
+    notices: list[Warning]
+
+
+def plan_fit(estimator: Configuration, data: TrainingData) -> FitPlan:
+    """Return the prior, the options of the descent, and how the metric is computed; refuse what is too large."""
+    check_stored_covariance(estimator, data.layout)
+    prior = configured_prior(estimator, data.layout.classes)
+    options = descent_options(estimator, prior)
+    metric = plan(estimator.fisher, data.costs, adaptive=options.adaptive, leap=options.max_kl is None)
+    return FitPlan(prior, options, metric, seed_of(estimator), _warm_start(estimator, data.layout))
+
+
+def check_stored_covariance(estimator: Configuration, layout: Layout) -> None:
+    """Refuse to store a covariance that is too large; columns without entries have a variance too."""
+    if estimator.store_covariance:
+        remedy = "fit with store_covariance=False, or fewer columns"
+        check_covariance_size(layout.n_params, remedy, estimator._limits)  # noqa: SLF001 - a parameter
+
+
+def _warm_start(estimator: Configuration, layout: Layout) -> Array | None:
+    if not estimator.warm_start or not hasattr(estimator, "coef_"):
+        return None
+    theta = join(estimator.coef_, estimator.intercept_, with_intercept=estimator.fit_intercept)
+    earlier = layout_of(estimator, estimator.classes_)._replace(n_features=estimator.coef_.shape[1])
+    return WarmStart(theta, earlier).transfer(layout)
+
+
+def build_objective(data: TrainingData, fit_plan: FitPlan) -> Objective:
+    """Return the function to minimise, of the nonempty columns."""
+    prior = fit_plan.prior._replace(precision=data.layout.restrict(fit_plan.prior.precision))
+    tolerance = FinalTolerance.of(fit_plan.options.tol)
+    return Objective(data.source, prior, fit_plan.metric, fit_plan.seed, tolerance)
+
+
+def run_descent(
+    estimator: Configuration, data: TrainingData, fit_plan: FitPlan, objective: Objective, monitor: FitMonitor
+) -> FitResult:
+    """Descend, and return the attributes of the end; passes after the descent may be interrupted."""
+    history = monitor.begin(objective.plan.describe())
+    # callbacks see copies of the estimator
+    forget(estimator)
+    theta, options = fit_plan.start, fit_plan.options
+    if theta is None:
+        theta, options = warm_up(objective, options)
+    iterates = descend(objective, objective.begin(theta), options)
+    end, step = monitor.follow(iterates, history, objective, lambda state: fitted_attributes(data, state, history))
+    if step.outcome is Outcome.overflow:
+        raise ValueError(data.explain_overflow())
+    converged = step.outcome is Outcome.converged
+    attributes = fitted_attributes(data, end, history) | {"converged_": converged}
+    notices: list[Warning] = []
+    if step.outcome not in {Outcome.converged, Outcome.stopped}:
+        category = SeparationWarning if step.outcome is Outcome.separable else ConvergenceWarning
+        notices.append(category(advice(step, estimator.fisher, fit_plan.options, history)))
+    with monitor.unless_interrupted(notices):
+        if estimator.store_covariance:
+            attributes |= information_attributes(estimator, data, fit_plan.prior, end.point.theta)
+        if converged and not fit_plan.options.penalised:
+            notices += _separation_notices(estimator, data, end)
+    if data.n_passes is not None:
+        attributes["n_passes_"] = data.n_passes()
+    return FitResult(attributes, notices)
+
+
+def fitted_attributes(data: TrainingData, state: State, history: History) -> dict[str, Any]:
+    """Return the attributes of an estimator that is fitted to a state of the descent."""
+    return {
+        **data.layout.attributes(state.point.theta, floating_type(data.dtype)),
+        "n_iter_": np.array([history.n_iter], dtype=np.int32),
+        "loss_curve_": list(history.loss_curve),
+        "kl_curve_": list(history.kl_curve),
+        "time_curve_": list(history.time_curve),
+        "converged_": False,
+    }
+
+
+def floating_type(dtype: object) -> type[np.floating[Any]]:
+    """Return the type of the coefficients of a fit to rows of this type."""
+    return np.float32 if dtype == np.float32 else np.float64
+
+
+def information_attributes(estimator: Configuration, data: TrainingData, prior: Prior, theta: Array) -> dict[str, Any]:
+    """Return the covariance of the coefficients, and the state from which `partial_fit` continues.
+
+    Both or, if a pass is interrupted, neither.
+    """
+    theta = data.layout.expand(theta)
+    true = data.all_columns.total(MeasureKernel(theta, TrueExpectation(), DenseInformation))
+    information: PooledInformation = true.information
+    if estimator.fisher != "true":
+        expectation = expectation_of(estimator.fisher, seed_of(estimator))
+        information = data.all_columns.total(
+            MeasureKernel(theta, expectation, STRUCTURES[estimator.fisher])
+        ).information
+    quadratic = prior.pooled(QuadraticApproximation(theta, true.gradient, information))
+    posterior = prior.pooled(QuadraticApproximation(theta, true.gradient, true.information))
+    return {
+        **posterior_attributes(theta, posterior.information, prior.precision),
+        "_stream": StreamState(estimator.fisher, quadratic, data.totals, n_batches=1),
+    }
+
+
+def _separation_notices(estimator: Configuration, data: TrainingData, end: State) -> list[Warning]:
+    separation = partial_separation(data.source, end)
+    if separation is None or end.to_optimum is None:
+        return []
+    names = data.layout.column_names(feature_names(estimator, data.layout.n_features), INTERCEPT)
+    largest = [names[j] for j in separation.columns(end.to_optimum)]
+    return [SeparationWarning(partial_separation_notice(separation, largest))]

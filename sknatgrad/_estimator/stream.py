@@ -1,0 +1,78 @@
+"""The state of a stream: a quadratic model of the loss of all rows so far, and the first rows themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sknatgrad._model.information import IdentityInformation
+from sknatgrad._model.quadratic import QuadraticApproximation
+from sknatgrad._rows.matrices import stored_bytes_per_row
+from sknatgrad._rows.source import LabelledRows, concatenated
+
+if TYPE_CHECKING:
+    from sknatgrad._limits import Limits
+    from sknatgrad._model.layout import Layout
+    from sknatgrad._typing import Array
+
+# The first rows are kept, and solved for together, until there are this many in all and for each coefficient, and this
+# many of each class seen for each coefficient of the class; or until they take `first_rows_bytes` of the limits. A
+# quadratic model is as good as the point it is made at: with batches of 100 rows from the first on, strong effects, and
+# 20,000 rows in all, coefficients were off by 1.5 times the squared error of a fit to all rows.
+MIN_FIRST_ROWS = 1000
+ROWS_PER_COEFFICIENT = 50
+CLASS_ROWS_PER_COEFFICIENT = 5
+
+
+class StreamState(NamedTuple):
+    """What a stream keeps of the batches so far."""
+
+    fisher: str  # the metric, which decides how the information is stored
+    quadratic: QuadraticApproximation  # of the loss of all rows, the first rows included
+    totals: Array  # (K,), sum of the sample weights of each class
+    n_batches: int = 0
+    first_rows: LabelledRows | None = None  # None once they are no longer kept
+    n_solved: int = 0  # how many of the first rows were last solved for together
+
+
+class RowsToSolve(NamedTuple):
+    """The rows that an update solves for."""
+
+    rows: LabelledRows
+    history: QuadraticApproximation | None  # of the rows that are not among them; None if all are
+    first_rows: LabelledRows | None  # to keep
+
+
+def empty_stream(fisher: str, layout: Layout) -> StreamState:
+    """Return the state before the first batch."""
+    zero = np.zeros(layout.shape)
+    quadratic = QuadraticApproximation(zero, zero, IdentityInformation(0.0, layout.shape))
+    return StreamState(fisher, quadratic, np.zeros(len(layout.classes)))
+
+
+def rows_to_solve(stream: StreamState, new: LabelledRows, share: float, limits: Limits) -> RowsToSolve:
+    """Return the rows to solve for after a batch of new rows; the weight of earlier rows is multiplied by `share`.
+
+    First rows are solved for together, without a quadratic model of them, whenever their number has grown enough.
+    """
+    if stream.first_rows is None and stream.n_batches > 0:
+        return RowsToSolve(new, stream.quadratic.discounted(share), None)
+    if stream.first_rows is None:
+        # the caller may reuse the memory of its arrays
+        first_rows = LabelledRows(new.X.copy(), new.codes.copy(), np.array(new.weight))
+    else:
+        first_rows = concatenated([stream.first_rows._replace(weight=share * stream.first_rows.weight), new])
+    complete = _are_enough(first_rows, stream.quadratic.theta.shape, limits.first_rows_bytes)
+    if complete or len(first_rows.codes) >= limits.first_rows_growth * stream.n_solved:
+        return RowsToSolve(first_rows, None, None if complete else first_rows)
+    return RowsToSolve(new, stream.quadratic.discounted(share), first_rows)
+
+
+def _are_enough(rows: LabelledRows, shape: tuple[int, ...], max_bytes: float) -> bool:
+    """Say whether the rows determine coefficients ``(q, d)`` well, or take too much memory."""
+    n_rows, (n_logits, n_columns) = len(rows.codes), shape
+    counts = np.bincount(rows.codes)
+    many = n_rows >= max(MIN_FIRST_ROWS, ROWS_PER_COEFFICIENT * n_logits * n_columns)
+    many_of_each = bool(counts[counts > 0].min() >= CLASS_ROWS_PER_COEFFICIENT * n_columns)
+    return (many and many_of_each) or n_rows * stored_bytes_per_row(rows.X) > max_bytes

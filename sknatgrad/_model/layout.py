@@ -1,0 +1,144 @@
+"""The arrangement of the coefficients θ: their classes, columns and intercept, and the gauge of several classes.
+
+K > 2 free logits leave one direction for each column that changes no prediction: the same number added to all
+classes. θ is kept at the member of that family that sums to zero over classes, which also has the least norm.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy import linalg
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sknatgrad._typing import Array, Codes, Labels
+
+
+BINARY = 2
+
+
+def logits_for(n_classes: int) -> int:
+    """Return q: one logit for two classes, otherwise one a class."""
+    return 1 if n_classes == BINARY else n_classes
+
+
+def classes_for(n_logits: int) -> int:
+    """Return K: two classes for one logit, otherwise one a logit."""
+    return max(n_logits, BINARY)
+
+
+def centre(theta: Array) -> Array:
+    """Return θ at zero sum over classes; a single logit has no gauge, and its θ is returned unchanged."""
+    return theta if theta.shape[0] == 1 else theta - theta.mean(axis=0)
+
+
+def sum_zero(n_logits: int) -> Array:
+    """Return an orthonormal basis of what sums to zero over classes, ``(q, q - 1)``; ``(1, 1)`` for one logit."""
+    basis: Array = np.eye(1) if n_logits == 1 else linalg.helmert(n_logits).T
+    return basis
+
+
+def prior_precision(C: float, n_features: int, *, intercept: bool) -> Array:
+    """Return λ, ``(d,)``: 1/C for each feature, 0 for the intercept."""
+    return np.append(np.full(n_features, 1.0 / C), np.zeros(int(intercept)))
+
+
+def join(coef: Array, intercept: Array, *, with_intercept: bool) -> Array:
+    """Return θ ``(q, d)`` from `coef_` and `intercept_`."""
+    coef = np.asarray(coef, dtype=np.float64)
+    return np.column_stack([coef, intercept]) if with_intercept else coef
+
+
+def split(theta: Array, *, intercept: bool) -> tuple[Array, Array]:
+    """Return `coef_` ``(q, p)`` and `intercept_` ``(q,)`` from θ; zeros where θ has no intercept."""
+    if intercept:
+        return theta[:, :-1].copy(), theta[:, -1].copy()
+    return theta.copy(), np.zeros(theta.shape[0])
+
+
+class Layout(NamedTuple):
+    """What the entries of θ ``(q, d)`` belong to: a row a logit, a column a feature of X, the intercept last."""
+
+    classes: Labels  # (K,)
+    n_features: int  # p, of X
+    intercept: bool
+    nonempty: Codes | None = None  # the columns of X that θ has, where others without entries are omitted
+
+    @property
+    def n_logits(self) -> int:
+        """Number of logits q."""
+        return logits_for(len(self.classes))
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns d, without the omitted ones."""
+        return (self.n_features if self.nonempty is None else self.nonempty.size) + self.intercept
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(q, d), without the omitted columns."""
+        return self.n_logits, self.n_columns
+
+    @property
+    def n_params(self) -> int:
+        """Coefficients of all columns that the likelihood determines, (K - 1) (p + 1) with an intercept."""
+        return (len(self.classes) - 1) * (self.n_features + self.intercept)
+
+    def restrict(self, values: Array) -> Array:
+        """Return values ``(..., d)`` of all columns without those of the omitted ones."""
+        if self.nonempty is None:
+            return values
+        return values[..., np.append(self.nonempty, np.arange(self.n_features, values.shape[-1]))]
+
+    def expand(self, theta: Array) -> Array:
+        """Return θ of all columns, 0 for the omitted ones."""
+        if self.nonempty is None:
+            return theta
+        expanded = np.zeros((theta.shape[0], self.n_features + self.intercept))
+        expanded[:, self.nonempty] = theta[:, : self.nonempty.size]
+        expanded[:, self.n_features :] = theta[:, self.nonempty.size :]
+        return expanded
+
+    def column_names(self, feature_names: Sequence[str], intercept_name: str) -> list[str]:
+        """Return the name of each column of θ."""
+        names = [feature_names[j] for j in (range(self.n_features) if self.nonempty is None else self.nonempty)]
+        return [*names, intercept_name] if self.intercept else names
+
+    def attributes(self, theta: Array, dtype: type) -> dict[str, Any]:
+        """Return `classes_`, `coef_` and `intercept_` of all columns, in a floating type that holds them."""
+        coef, biases = split(self.expand(theta), intercept=self.intercept)
+        if max(abs(coef).max(initial=0.0), abs(biases).max()) > np.finfo(dtype).max:
+            # columns of 1e-42 have coefficients that float32 cannot hold
+            dtype = np.float64
+        return {"classes_": self.classes, "coef_": coef.astype(dtype), "intercept_": biases.astype(dtype)}
+
+
+class WarmStart(NamedTuple):
+    """The coefficients of an earlier fit, to start another one from."""
+
+    theta: Array  # (q, d), of all columns
+    layout: Layout
+
+    def transfer(self, layout: Layout) -> Array:
+        """Return θ in the layout of another fit; refuse another number of features."""
+        if self.layout.n_features != layout.n_features:
+            message = (
+                f"X has {layout.n_features} features, but warm_start=True would start from coefficients of "
+                f"{self.layout.n_features}; pass the same features, or set warm_start=False."
+            )
+            raise ValueError(message)
+        return transfer(layout.restrict(self.theta), self.layout.classes, layout.classes)
+
+
+def transfer(theta: Array, classes: Labels, new_classes: Labels) -> Array:
+    """Return θ of other classes, matched by label; a class that θ does not have starts at zero.
+
+    For two classes the single row is the logit of class 1 against class 0, so it is first split evenly.
+    """
+    rows = np.vstack([-0.5 * theta, 0.5 * theta]) if theta.shape[0] == 1 else theta
+    by_label = dict(zip(classes.tolist(), rows, strict=True))
+    carried = np.array([by_label.get(label, np.zeros(theta.shape[1])) for label in new_classes.tolist()])
+    return carried[1:] - carried[:1] if len(carried) == BINARY else centre(carried)
