@@ -5,7 +5,7 @@ from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
-from sknatgrad._estimator import fit_batches as _batches
+from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._rows import memory
 
 # failed assertions in helpers then show the values that they compared
@@ -44,11 +44,22 @@ def anes():
 
 
 @pytest.fixture
-def set_capacity(monkeypatch):
+def limits(monkeypatch):
+    """Set limits of all fits: ``limits(direct_products=0.0)``; others stay as they are."""
+
+    def change(**values):
+        changed = NaturalGradientLogisticRegression._limits._replace(**values)
+        monkeypatch.setattr(NaturalGradientLogisticRegression, "_limits", changed)
+
+    return change
+
+
+@pytest.fixture
+def set_capacity(limits):
     """Set how many values of X the first pass of fit_batches keeps."""
 
     def values(n_values):
-        monkeypatch.setattr(_batches, "SAMPLE_BYTES", 8 * n_values)
+        limits(sample_bytes=8 * n_values)
 
     return values
 

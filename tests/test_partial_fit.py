@@ -25,8 +25,8 @@ def test_one_batch_of_all_rows_is_a_fit(fisher, n_classes):
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("size", [1, 7, 100])
-def test_the_first_rows_are_solved_for_together(n_classes, size, monkeypatch):
-    monkeypatch.setattr("sknatgrad._solver.recursive.SHARE_OF_ERROR", 0.0)
+def test_the_first_rows_are_solved_for_together(n_classes, size, monkeypatch, limits):
+    limits(batch_error_share=0.0)
     monkeypatch.setattr("sknatgrad._estimator.partial_fit.GROWTH", 1.0)
     X, y = standard_rows(n_classes, n_rows=100)
     model = partial_fits(NaturalGradientLogisticRegression(), X, y, size)
@@ -56,11 +56,11 @@ def test_one_pass_is_as_good_as_a_fit(n_classes):
 
 
 @pytest.mark.parametrize("kept", [2**22, 0])
-def test_forgetting_weighs_rows_by_their_age(kept, monkeypatch):
+def test_forgetting_weighs_rows_by_their_age(kept, monkeypatch, limits):
     """Exactly while rows are kept, and nearly so after, whatever the batches."""
     monkeypatch.setattr("sknatgrad._estimator.partial_fit.GROWTH", 1.0)
     monkeypatch.setattr("sknatgrad._estimator.partial_fit.KEPT_BYTES", kept)
-    monkeypatch.setattr("sknatgrad._solver.recursive.SHARE_OF_ERROR", 0.0)
+    limits(batch_error_share=0.0)
     X, y = standard_rows(2, n_rows=200)
     age = np.arange(199.0, -1.0, -1.0)
     weight = 0.99**age
@@ -139,10 +139,10 @@ def test_tables_are_known_by_the_names_of_their_columns():
 
 
 @pytest.mark.parametrize("kept", [2**22, 0])
-def test_weights_are_repeated_rows(kept, monkeypatch):
+def test_weights_are_repeated_rows(kept, monkeypatch, limits):
     monkeypatch.setattr("sknatgrad._estimator.partial_fit.GROWTH", 1.0)
     monkeypatch.setattr("sknatgrad._estimator.partial_fit.KEPT_BYTES", kept)
-    monkeypatch.setattr("sknatgrad._solver.recursive.SHARE_OF_ERROR", 0.0)
+    limits(batch_error_share=0.0)
     X, y = standard_rows(2, n_rows=200)
     times = np.random.default_rng(1).integers(0, 3, size=200)
     weighted = NaturalGradientLogisticRegression()
@@ -277,8 +277,8 @@ def test_bad_batches_are_named_and_change_nothing(case):
     assert pickle.dumps(vars(model)) == before
 
 
-def test_information_that_is_too_large_for_a_matrix_is_refused(monkeypatch):
-    monkeypatch.setattr("sknatgrad._solver.plan.DENSE_BUDGET_BYTES", 100)
+def test_information_that_is_too_large_for_a_matrix_is_refused(monkeypatch, limits):
+    limits(matrix_bytes=100)
     monkeypatch.setattr("sknatgrad._inputs.checks.DENSE_BUDGET_BYTES", 100)
     X, y = standard_rows(2, n_rows=100)
     with pytest.raises(ValueError, match="use fisher='diagonal' or 'kronecker', which keep less"):

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sknatgrad._estimator.history import History
-    from sknatgrad._solver.descent import State
     from sknatgrad._solver.objective import Objective
+    from sknatgrad._solver.problem import State
     from sknatgrad._solver.records import Measured, Step
 
 # the attribute by which a context of scikit-learn's carries the iteration that it stands for
@@ -156,8 +156,7 @@ class FitMonitor:
 
 def _bare(turn: Iterate) -> Iterate:
     """Return a turn without what was measured of its rows, to be kept while others follow."""
-    point = turn.state.point._replace(information=None, scores=None)  # type: ignore[arg-type]
-    return turn._replace(state=turn.state._replace(point=point, momentum=None))
+    return turn._replace(state=turn.state.without_rows())
 
 
 def _ending(turn: Iterate, history: History, outcome: Outcome) -> tuple[State, Step]:

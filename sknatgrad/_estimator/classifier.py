@@ -22,19 +22,20 @@ from sknatgrad._inputs.columns import INTERCEPT, feature_names
 from sknatgrad._inputs.configuration import descent_options, objective_of
 from sknatgrad._inputs.prior import configured_prior
 from sknatgrad._inputs.training_data import in_memory
+from sknatgrad._limits import Limits
 from sknatgrad._model.metrics import FisherName
 from sknatgrad._model.parameters import Start, attributes_of, into_columns, join
 from sknatgrad._rows.threads import Workers
 from sknatgrad._sklearn import CallbackSupportMixin, HasMethods, Interval, StrOptions, fit_context
 from sknatgrad._solver.descent import descend
 from sknatgrad._solver.records import Outcome
-from sknatgrad._solver.warm_up import warm_up
+from sknatgrad._solver.warm_up import starting_point, warm_up
 from sknatgrad.exceptions import SeparationWarning
 
 if TYPE_CHECKING:
     from sknatgrad._inputs.training_data import TrainingData
     from sknatgrad._rows.source import RowSource
-    from sknatgrad._solver.descent import DescentOptions, State
+    from sknatgrad._solver.problem import DescentOptions, State
     from sknatgrad._solver.records import Step
     from sknatgrad._typing import Array, Codes, Matrix
 
@@ -262,6 +263,7 @@ class NaturalGradientLogisticRegression(
         "on_interrupt": [StrOptions({"raise", "keep"})],
         "verbose": ["verbose"],
     }
+    _limits: ClassVar[Limits] = Limits()
 
     classes_: Any
     coef_: Any
@@ -358,7 +360,7 @@ class NaturalGradientLogisticRegression(
             theta, begun = warm_up(objective, options)
         else:
             theta, begun = start.carried(data.classes, self.n_features_in_, kept), options
-        turns = descend(objective, objective.begin(theta), begun)
+        turns = descend(objective, starting_point(objective, theta), begun)
         end, step = monitor.follow(turns, history, objective, lambda state: self._fitted(state, data, history))
         if step.outcome is Outcome.overflow:
             data.refuse_overflow(self)
@@ -366,10 +368,10 @@ class NaturalGradientLogisticRegression(
         self._conclude(history, step, options)
         with monitor.unless_interrupted():
             if self.store_covariance:
-                theta = into_columns(end.point.theta, kept, self.n_features_in_)
+                theta = into_columns(end.theta, kept, self.n_features_in_)
                 self._keep_information(theta, data.whole, data.totals, prior)
             if self.converged_ and not options.penalised:
-                self._warn_of_separation(objective.source, end, kept)
+                self._warn_of_separation(data.source, end, kept)
         monitor.end()
 
     def __sklearn_tags__(self) -> Any:
@@ -397,7 +399,7 @@ class NaturalGradientLogisticRegression(
 
     def _fitted(self, state: State, data: TrainingData, history: History) -> dict[str, Any]:
         """Return the attributes of an estimator that is fitted to a state of the descent."""
-        theta = into_columns(state.point.theta, data.kept, self.n_features_in_)
+        theta = into_columns(state.theta, data.kept, self.n_features_in_)
         dtype = np.float32 if data.dtype == np.float32 else np.float64
         return {
             **attributes_of(theta, data.classes, dtype, intercept=self.fit_intercept),

@@ -10,6 +10,7 @@ from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._inputs.checks import codes_among, known_classes, refuse_infinite, unchanged_on_error, weighted
 from sknatgrad._inputs.row_statistics import RowStatistics, check_part, error_label, is_empty
 from sknatgrad._inputs.training_data import of_rows, streamed_rows
+from sknatgrad._limits import Limits
 from sknatgrad._rows.batches import BatchSource
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.reservoir import StratifiedReservoir
@@ -17,7 +18,6 @@ from sknatgrad._rows.sampling import reweighted
 from sknatgrad._rows.source import Rows
 from sknatgrad._rows.threads import Workers
 from sknatgrad._sklearn import fit_context
-from sknatgrad._solver.plan import SAMPLE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -134,7 +134,8 @@ class _Reader:
     def training_data(self, classes: Any, workers: Workers) -> TrainingData:
         """Read through all batches once, and return the problem that they pose."""
         statistics: RowStatistics | None = None
-        reservoir, appeared = StratifiedReservoir(SAMPLE_BYTES), dict[Any, int]()
+        capacity = getattr(self.estimator, "_limits", Limits()).sample_bytes
+        reservoir, appeared = StratifiedReservoir(capacity), dict[Any, int]()
         for name, (X, labels, weight) in self._passing():
             with error_label(name):
                 refuse_infinite(self.estimator, X)
@@ -155,7 +156,7 @@ class _Reader:
         if reservoir.complete:
             return of_rows(self.estimator, X, statistics.labels, codes, weight, workers)
         source = self._source(statistics, Rows(X, codes, weight), workers)
-        return streamed_rows(self.estimator, statistics, source, self._check_finite, SAMPLE_BYTES)
+        return streamed_rows(self.estimator, statistics, source, self._check_finite, capacity)
 
     def _check_finite(self) -> None:
         for name, (X, _, _) in self._passing():

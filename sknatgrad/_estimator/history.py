@@ -12,7 +12,7 @@ from sknatgrad._solver.records import Outcome
 if TYPE_CHECKING:
     from sknatgrad._model.separation import SeparationStatistics
     from sknatgrad._rows.source import RowSource
-    from sknatgrad._solver.descent import DescentOptions, State
+    from sknatgrad._solver.problem import DescentOptions, State
     from sknatgrad._solver.records import Step
 
 CHOICES_TOO = 2
@@ -68,7 +68,7 @@ def separation(source: RowSource, end: State) -> SeparationStatistics | None:
     move, weight = end.to_optimum, end.point.weight
     if move is None or end.decrement * weight > NEAR * end.point.loss:
         return None
-    reach = source.total(SeparationKernel(end.point.theta - move, move))
+    reach = source.total(SeparationKernel(end.theta - move, move))
     return reach if reach.separates(end.decrement * weight) else None
 
 

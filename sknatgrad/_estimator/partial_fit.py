@@ -28,10 +28,11 @@ from sknatgrad._rows.matrices import stored_bytes_per_row, vstack
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.threads import Workers
 from sknatgrad._sklearn import fit_context
-from sknatgrad._solver.objective import Objective
-from sknatgrad._solver.plan import Shape, plan
+from sknatgrad._solver.cost_model import Shape
+from sknatgrad._solver.objective import make_objective
+from sknatgrad._solver.plan import plan
 from sknatgrad._solver.records import Outcome
-from sknatgrad._solver.recursive import learn
+from sknatgrad._solver.recursive import update
 from sknatgrad._solver.stopping import FinalTolerance
 
 if TYPE_CHECKING:
@@ -220,16 +221,18 @@ class StreamingMixin:
     def _learnt(
         self: Any, source: MemorySource, prior: Prior, stream: StreamState, past: QuadraticApproximation | None
     ) -> QuadraticApproximation:
-        chosen = plan(self.fisher, Shape.of(source.X, source.n_logits, prior.precision.size), adaptive=False)
+        chosen = plan(
+            self.fisher, Shape.of(source.X, source.n_logits, prior.precision.size), self._limits, adaptive=False
+        )
         if past is None:
             nowhere = np.zeros_like(stream.quadratic.theta)
             at_even = source.total(MeasureKernel(nowhere, TrueExpectation(), chosen.structure)).information
             past = prior.initial_quadratic(at_even.scaled(FOUNDATION / source.codes.size))
         seed, final_tolerance = seed_of(self) + stream.n_batches, FinalTolerance.of(self.tol)
-        batch = Objective(source, prior._replace(quadratic=past), chosen, seed, final_tolerance)
+        batch = make_objective(source, prior._replace(quadratic=past), chosen, seed, final_tolerance)
         # steps have their own length: a number is for the textbook
         options = descent_options(self, prior)._replace(penalised=True, learning_rate=None)
-        quadratic, step = learn(batch, stream.quadratic.theta, options)
+        quadratic, step = update(batch, stream.quadratic.theta, options, self._limits)
         if step.outcome is Outcome.overflow:
             refuse_infinite(self, source.X)
             raise ValueError(overflow_advice(largest_value(source.X), float(source.weight.max()), self.C))

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from sknatgrad._limits import Limits
 from sknatgrad._model.parameters import columns_of
-from sknatgrad._solver.descent import DescentOptions
-from sknatgrad._solver.objective import Objective
+from sknatgrad._solver.objective import make_objective
 from sknatgrad._solver.plan import plan
+from sknatgrad._solver.problem import DescentOptions
 from sknatgrad._solver.stopping import FinalTolerance
 
 if TYPE_CHECKING:
     from sknatgrad._inputs.training_data import TrainingData
     from sknatgrad._model.prior import Prior
+    from sknatgrad._solver.objective import Objective
 
 
 def descent_options(estimator: Any, prior: Prior) -> DescentOptions:
@@ -33,9 +35,10 @@ def descent_options(estimator: Any, prior: Prior) -> DescentOptions:
 def objective_of(estimator: Any, data: TrainingData, prior: Prior, options: DescentOptions) -> Objective:
     """Return what is to be minimised, of the columns that are kept."""
     prior = prior._replace(precision=columns_of(prior.precision[None], data.kept, estimator.n_features_in_)[0])
-    chosen = plan(estimator.fisher, data.shape, adaptive=options.adaptive, leap=options.max_kl is None)
+    limits, subsample = getattr(estimator, "_limits", Limits()), options.max_kl is None
+    chosen = plan(estimator.fisher, data.shape, limits, adaptive=options.adaptive, subsample=subsample)
     seed, final_tolerance = seed_of(estimator), FinalTolerance.of(options.tol)
-    return Objective(data.source, prior, chosen, seed, final_tolerance)
+    return make_objective(data.source, prior, chosen, seed, final_tolerance)
 
 
 def seed_of(estimator: Any) -> int:

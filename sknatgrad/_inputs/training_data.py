@@ -18,7 +18,7 @@ from sknatgrad._inputs.checks import (
 from sknatgrad._model.parameters import logits_for
 from sknatgrad._rows.matrices import without_empty_columns
 from sknatgrad._rows.memory import MemorySource
-from sknatgrad._solver.plan import Shape
+from sknatgrad._solver.cost_model import Shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +103,7 @@ def streamed_rows(
     return TrainingData(
         source,
         source,
-        Shape(statistics.n_rows, n_logits, n_columns, stored, out_of_core=True, room=room),
+        Shape(statistics.n_rows, n_logits, n_columns, stored, out_of_core=True, sample_bytes=room),
         statistics.labels,
         statistics.totals,
         statistics.dtype,

@@ -53,6 +53,14 @@ class Precision(Protocol):
         ...
 
 
+class FactorisedPrecision(Precision, Protocol):
+    """One that was factorised as a matrix, so that it knows its numerical range."""
+
+    def outside(self, gradient: Array) -> float:
+        """Return the size of the part of g outside the range, which `solve` omits, in units of the diagonal's root."""
+        ...
+
+
 class Information(Protocol):
     """Pooled Fisher information in one structure: merges and multiplies, is never inverted."""
 
@@ -68,13 +76,17 @@ class Information(Protocol):
         """Factorise F + I ⊗ diag(shift), `shift` of shape ``(d,)``: prior and damping."""
         ...
 
-    def preconditioner(self, shift: Array) -> Precision:
+    def preconditioner(self, shift: Array) -> FactorisedPrecision:
         """Factorise something near enough to that for conjugate gradients."""
         ...
 
 
 class PooledInformation(Information, Protocol):
     """That of known rows: of other rows it may be added, and it may fade."""
+
+    def precision(self, shift: Array) -> FactorisedPrecision:
+        """Factorise F + I ⊗ diag(shift)."""
+        ...
 
     def merge(self, other: Any) -> Any:
         """Pool with the information of other rows, in the same structure."""

@@ -12,8 +12,9 @@ from sknatgrad._model.categorical import TrueExpectation
 from sknatgrad._model.information import BlockInformation, DiagonalInformation, IdentityInformation
 from sknatgrad._model.information.symmetric import factorise, noise_floor
 from sknatgrad._model.kernels import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores
-from sknatgrad._solver.conjugate_gradients import Basis, conjugate_gradients
-from sknatgrad._solver.plan import MATRIX_BYTES, Shape
+from sknatgrad._solver.conjugate_gradients import conjugate_gradients
+from sknatgrad._solver.krylov import KrylovBasis
+from sknatgrad._solver.plan import MATRIX_BYTES
 from sknatgrad.inference._sums import ScoresAlong
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from sknatgrad._model.protocols import Information, Precision, RowScores
     from sknatgrad._rows.source import RowSource
+    from sknatgrad._solver.cost_model import Shape
     from sknatgrad._typing import Array, Codes
     from sknatgrad.inference._fitted import Fitted
     from sknatgrad.inference._question import Question
@@ -265,7 +267,7 @@ class _Solver:
     prior: Array  # (d,)
     units: Array  # (q, d), one over the root of the diagonal of H
     metric: Precision
-    basis: Basis
+    basis: KrylovBasis
 
     @classmethod
     def of(cls, source: RowSource, scores: RowScores, prior: Array, shape: Shape) -> _Solver:
@@ -277,7 +279,7 @@ class _Solver:
             blocks: Information = source.total(InformationKernel(scores, BlockInformation, prior.size))
             # they leave out rows that hardly count, which may be all that a column has
             information = blocks if (blocks.diagonal() >= MOST * information.diagonal()).all() else information
-        basis = Basis(shape.directions(), shape.size)
+        basis = KrylovBasis(shape.directions(), shape.size)
         return cls(source, scores, prior, units, information.preconditioner(prior), basis)
 
     def _fisher(self, move: Array) -> Array:
@@ -305,12 +307,14 @@ class _Solver:
                 self._product,
                 target,
                 self.metric,
-                enough=lambda found: found.left <= SOLVED * found.gained or not found.residual.any(),
+                converged=lambda found: found.remaining <= SOLVED * found.decrease or not found.residual.any(),
                 basis=self.basis,
             )
             # how much less the data tell of it than if the other columns were not there
-            inflated = 2.0 * solution.gained * float(np.vdot(target, self._product(target)))
-            known[index] = solution.left <= HOPELESS * solution.gained and inflated * noise_floor(target.size) < 1.0
+            inflated = 2.0 * solution.decrease * float(np.vdot(target, self._product(target)))
+            known[index] = (
+                solution.remaining <= HOPELESS * solution.decrease and inflated * noise_floor(target.size) < 1.0
+            )
             solutions[index] = solution.move
         return Columns(solutions, known)
 
