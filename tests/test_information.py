@@ -13,6 +13,7 @@ from sknatgrad._model.kernels import FisherProductKernel, InformationKernel, Mea
 from sknatgrad._model.metrics import STRUCTURES, expectation_of
 from sknatgrad._model.parameters import centre, prior_precision, split
 from sknatgrad._rows import memory
+from sknatgrad._solver.conjugate_gradients import Status
 
 PROBLEMS = [(n_classes, intercept) for n_classes in (2, 4) for intercept in (True, False)]
 
@@ -384,9 +385,9 @@ def test_information_known_by_its_products_multiplies_and_solves_as_the_matrix(n
     move = centre(np.random.default_rng(1).normal(size=problem.theta.shape))
     np.testing.assert_allclose(point.information.matvec(move), dense.matvec(move), rtol=1e-11, atol=1e-12)
     shift = prior_precision(0.5, problem.X.shape[1], intercept=True)
-    solved = point.information.precision(shift).descend(point.gradient, last=True)
+    solved = point.information.precision(shift).solution(point.gradient, final=True)
     expected = dense.precision(shift).solve(point.gradient)
-    assert solved.solved
+    assert solved.status is Status.converged
     np.testing.assert_allclose(centre(solved.move), centre(expected), rtol=1e-7, atol=1e-9)
 
 
