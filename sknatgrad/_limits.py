@@ -40,3 +40,10 @@ class Limits(NamedTuple):
     first_rows_growth: float = 1.1
     # Numbers of the linear program for separation, n (K - 1)² d, that is solved: it takes seconds, larger ones hours.
     program_size: int = 2**22
+    # bytes of a preconditioner as a matrix
+    preconditioner_bytes: int = 2**25
+    # bytes of the sample that workers send to the client: a pass over a sample that stays in 16 chunks takes 40 ms, and
+    # there are a dozen (10⁶ x 20 takes 1.5 s so, 0.7 with the sample sent)
+    sent_sample_bytes: int = 2**23
+    # a batch of a stream is solved to this share of the statistical error of all coefficients
+    batch_error_share: float = 0.005

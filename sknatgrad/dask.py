@@ -42,7 +42,7 @@ from sknatgrad._inputs.weights import check_class_weights
 from sknatgrad._model.contrasts import Contrasts
 from sknatgrad._rows.dask_chunks import ChunkError, computed
 from sknatgrad._sklearn import fit_context
-from sknatgrad._solver.plan import Shape
+from sknatgrad._solver.cost_model import Shape
 from sknatgrad.inference._fitted import FEW_ROWS, Fitted
 from sknatgrad.inference._infer import answer
 from sknatgrad.inference._infer import infer as infer_in_memory

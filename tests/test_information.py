@@ -16,7 +16,7 @@ from sknatgrad._model.layout import centre, prior_precision, split
 from sknatgrad._model.metrics import STRUCTURES, expectation_of
 from sknatgrad._rows.design import Design
 from sknatgrad._rows.memory import block_bounds
-from sknatgrad._solver import plan as _strategy
+from sknatgrad._solver.conjugate_gradients import Status
 
 PROBLEMS = [(n_classes, intercept) for n_classes in (2, 4) for intercept in (True, False)]
 
@@ -382,17 +382,17 @@ def test_preconditioner_is_the_metric_where_there_is_no_cheaper_one(fisher):
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
-def test_information_known_by_its_products_multiplies_and_solves_as_the_matrix(n_classes, monkeypatch):
+def test_information_known_by_its_products_multiplies_and_solves_as_the_matrix(n_classes, limits):
     problem = make_problem(n_classes)
     dense = measured(problem, "true").information
-    monkeypatch.setattr(_strategy, "DIRECT_PRICE", 0.0)
+    limits(direct_products=0.0)
     point = problem.objective("true", C=0.5).measure(problem.theta)
     move = centre(np.random.default_rng(1).normal(size=problem.theta.shape))
     np.testing.assert_allclose(point.information.matvec(move), dense.matvec(move), rtol=1e-11, atol=1e-12)
     shift = prior_precision(0.5, problem.X.shape[1], intercept=True)
-    solved = point.information.precision(shift).descend(point.gradient, last=True)
+    solved = point.information.precision(shift).solution(point.gradient, final=True)
     expected = dense.precision(shift).solve(point.gradient)
-    assert solved.solved
+    assert solved.status is Status.converged
     np.testing.assert_allclose(centre(solved.move), centre(expected), rtol=1e-7, atol=1e-9)
 
 

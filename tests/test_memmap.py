@@ -19,8 +19,8 @@ from sknatgrad._limits import Limits
 from sknatgrad._rows.memmap import MemmapRows
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.threads import Workers
-from sknatgrad._solver import plan as _strategy
-from sknatgrad._solver.plan import Shape, plan
+from sknatgrad._solver.cost_model import Shape
+from sknatgrad._solver.plan import plan
 
 DESCRIPTORS = Path("/proc/self/fd")
 
@@ -182,7 +182,7 @@ def test_what_is_computed_of_a_map_is_not_sought_in_the_file(tmp_path):
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_a_map_of_so_many_rows_that_a_sample_comes_first(n_classes, tmp_path):
     X, y = rows_of(n_classes, n_rows=60_000, n_features=6)
-    assert plan("true", Shape.of(X, max(n_classes, 2) - (n_classes == 2), 7)._replace(out_of_core=True)).samples
+    assert plan("true", Shape.of(X, max(n_classes, 2) - (n_classes == 2), 7)._replace(out_of_core=True)).sample_plans
     mapped = written(tmp_path / "X", X)
     assert_same_optimum(model_of().fit(mapped, y), model_of().fit(X, y), tol=1e-8)
 
@@ -203,8 +203,8 @@ def test_a_sample_of_a_map_is_that_of_the_array(n_rows, tmp_path, shared_blocks)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_a_map_solved_by_conjugate_gradients(n_classes, tmp_path, monkeypatch):
-    monkeypatch.setattr(_strategy, "DIRECT_PRICE", 0.0)
+def test_a_map_solved_by_conjugate_gradients(n_classes, tmp_path, limits):
+    limits(direct_products=0.0)
     X, y = rows_of(n_classes, n_rows=6000, n_features=12)
     assert_same_optimum(model_of().fit(written(tmp_path / "X", X), y), model_of().fit(X, y), tol=1e-8)
 
@@ -383,8 +383,8 @@ def test_a_file_does_not_become_resident(tmp_path):
 
 @pytest.mark.skipif(not DESCRIPTORS.exists(), reason="open files are counted in /proc")
 @pytest.mark.parametrize("direct_price", [np.inf, 0.0])
-def test_files_are_closed_when_the_fit_is_over(direct_price, tmp_path, monkeypatch):
-    monkeypatch.setattr(_strategy, "DIRECT_PRICE", direct_price)
+def test_files_are_closed_when_the_fit_is_over(direct_price, tmp_path, limits):
+    limits(direct_products=direct_price)
     X, y = rows_of(2, n_rows=60_000, n_features=6)
     mapped = written(tmp_path / "X", X)
     model = NaturalGradientLogisticRegression()

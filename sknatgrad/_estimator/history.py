@@ -12,7 +12,7 @@ from sknatgrad._solver.records import Outcome
 if TYPE_CHECKING:
     from sknatgrad._model.separation import SeparationStatistics
     from sknatgrad._rows.source import RowSource
-    from sknatgrad._solver.descent import DescentOptions, State
+    from sknatgrad._solver.problem import DescentOptions, State
     from sknatgrad._solver.records import Step
 
 # the value of `verbose` that prints the choice of method and rejected trials too
@@ -70,7 +70,7 @@ def partial_separation(source: RowSource, end: State) -> SeparationStatistics | 
     move, weight = end.to_optimum, end.point.weight
     if move is None or end.decrement * weight > CONVERGED_SHARE * end.point.loss:
         return None
-    statistics = source.total(SeparationKernel(end.point.theta - move, move))
+    statistics = source.total(SeparationKernel(end.theta - move, move))
     return statistics if statistics.separates(end.decrement * weight) else None
 
 

@@ -12,15 +12,17 @@ from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import BlockInformation, DiagonalInformation, IdentityInformation, preconditioner_of
 from sknatgrad._model.information.symmetric import factorise, noise_floor
 from sknatgrad._model.kernels import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores
-from sknatgrad._solver.conjugate_gradients import Basis, conjugate_gradients
-from sknatgrad._solver.plan import MATRIX_BYTES, Shape
+from sknatgrad._solver.conjugate_gradients import conjugate_gradients
+from sknatgrad._solver.krylov import KrylovBasis
+from sknatgrad._solver.plan import MATRIX_BYTES
 from sknatgrad.inference._sums import ScoresAlong
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from sknatgrad._model.protocols import Information, Precision, RowScores
+    from sknatgrad._model.protocols import PooledInformation, Precision, RowScores
     from sknatgrad._rows.source import RowSource
+    from sknatgrad._solver.cost_model import Shape
     from sknatgrad._typing import Array, Codes
     from sknatgrad.inference._fitted import Fitted
     from sknatgrad.inference._question import Question
@@ -216,7 +218,7 @@ class SomeCurvature:
     @property
     def worst(self) -> float:
         """Largest loss of a row with weight, nats."""
-        return float(self._measured.max_loss)
+        return float(self._measured.worst)
 
     @property
     def step(self) -> Array:
@@ -265,19 +267,19 @@ class _Solver:
     prior: Array  # (d,)
     units: Array  # (q, d), one over the root of the diagonal of H
     metric: Precision
-    basis: Basis
+    basis: KrylovBasis
 
     @classmethod
     def of(cls, source: RowSource, scores: RowScores, prior: Array, shape: Shape) -> _Solver:
         """Return a solver with one matrix a class as a preconditioner, or the diagonal where those are of no use."""
-        information: Information = source.total(InformationKernel(scores, DiagonalInformation, prior.size))
+        information: PooledInformation = source.total(InformationKernel(scores, DiagonalInformation, prior.size))
         diagonal = information.diagonal() + prior
         units = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
         if 8 * shape.size * shape.n_columns <= MATRIX_BYTES:
-            blocks: Information = source.total(InformationKernel(scores, BlockInformation, prior.size))
+            blocks: PooledInformation = source.total(InformationKernel(scores, BlockInformation, prior.size))
             # they leave out rows that hardly count, which may be all that a column has
             information = blocks if (blocks.diagonal() >= MOST * information.diagonal()).all() else information
-        basis = Basis(shape.directions(), shape.size)
+        basis = KrylovBasis(shape.directions(), shape.size)
         return cls(source, scores, prior, units, preconditioner_of(information, prior), basis)
 
     def _fisher(self, move: Array) -> Array:
@@ -305,12 +307,14 @@ class _Solver:
                 self._product,
                 target,
                 self.metric,
-                enough=lambda found: found.left <= SOLVED * found.gained or not found.residual.any(),
+                converged=lambda found: found.remaining <= SOLVED * found.decrease or not found.residual.any(),
                 basis=self.basis,
             )
             # how much less the data tell of it than if the other columns were not there
-            inflated = 2.0 * solution.gained * float(np.vdot(target, self._product(target)))
-            known[index] = solution.left <= HOPELESS * solution.gained and inflated * noise_floor(target.size) < 1.0
+            inflated = 2.0 * solution.decrease * float(np.vdot(target, self._product(target)))
+            known[index] = (
+                solution.remaining <= HOPELESS * solution.decrease and inflated * noise_floor(target.size) < 1.0
+            )
             solutions[index] = solution.move
         return Columns(solutions, known)
 

@@ -18,7 +18,7 @@ from sknatgrad._rows.design import Design
 from sknatgrad._rows.matrices import pick_rows, take_rows
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.threads import Workers
-from sknatgrad._solver.plan import Shape
+from sknatgrad._solver.cost_model import Shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
