@@ -177,7 +177,7 @@ def test_certificate_by_conjugate_gradients(fisher, C, limits):
     X = rng.normal(size=(300, 4))
     y = (X[:, 0] + X[:, 3] + 2 * rng.logistic(size=300) > 0).astype(int)
     X[:, 3] *= 1e-12
-    limits(certificate_bytes=0)
+    limits(decrement_bytes=0)
     model = quiet_fit(X, y, fisher=fisher, C=C, max_iter=200)
     assert model.converged_ is (C == 1.0 or fisher != "identity")
     if model.converged_:

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from sknatgrad._solver.krylov import KrylovBasis
     from sknatgrad._typing import Array
 
-# products of one solve
+# Largest number of products of one solve. What remains is left to the next step, as every iterate descends.
 MAX_PRODUCTS = 1000
-# largest contraction that the estimate of the remaining decrease assumes: it is at most 100 times the next decrease
+# Largest contraction that the estimate of the remaining decrease assumes, which is then 100 times the next one. With
+# 0.98 no count changes; with 0.995 digits at C = 100 takes 215 products for 204.
 MAX_CONTRACTION = 0.99
 
 

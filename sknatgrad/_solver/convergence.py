@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from sknatgrad._solver.records import Measured, NewtonDecrement, Step
     from sknatgrad._solver.step import Proposal
 
-# factors, smallest and largest, by which the predicted decrease must fall before a failed convergence test is retried
+# Factors, smallest and largest, by which the predicted decrease must fall before a failed convergence test is retried.
+# Halved and doubled: no change.
 RETRY = (1e-3, 0.1)
-# a predicted decrease of this share of `tol` is small enough, even where Newton's method does not square the gap yet
+# Share of `tol` at which a predicted decrease is small enough, even where Newton's method does not square the gap yet.
+# Halved and doubled: 159 and 154 iterations for 156 of `'empirical'` on digits, 453 and 465 for 426 of `'diagonal'` on
+# wine, at most one more or less elsewhere.
 SMALL = 1e-2
 
 
@@ -42,14 +45,14 @@ def check_convergence(
 
 
 def _settles(best_decrease: float, before: float, problem: DescentProblem, options: DescentOptions) -> bool:
-    """Say whether a final step would leave rounding, or the decrease is so small that it does not matter.
+    """Say whether a final step would leave a negligible decrease, or the decrease is so small that it does not matter.
 
     Newton's method squares the gap, times a factor that the last step has shown; a correction by the same matrix does
     so once more.
     """
     square = max(best_decrease, (best_decrease / before) ** 2 if before > 0 else np.inf)
-    left = best_decrease * square * (square if problem.direct else 1.0)
-    return left <= problem.accuracy or best_decrease <= SMALL * options.tol
+    remaining = best_decrease * square * (square if problem.direct else 1.0)
+    return remaining <= problem.accuracy or best_decrease <= SMALL * options.tol
 
 
 def unless_separated(step: Step, point: Measured, options: DescentOptions) -> Step:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sknatgrad._solver.convergence import check_convergence, final_outcome, is_within, share_of_loss, unless_separated
-from sknatgrad._solver.damping import GOOD_GAIN, Damping, diagonal_scale
+from sknatgrad._solver.damping import GOOD_GAIN, Damping
 from sknatgrad._solver.problem import LastStep, State
 from sknatgrad._solver.records import Outcome, Step
 from sknatgrad._solver.step import (
@@ -61,9 +61,8 @@ def descend(problem: DescentProblem, point: Measured, options: DescentOptions) -
 
 def advance(state: State, problem: DescentProblem, options: DescentOptions) -> tuple[State, Step]:
     """Run one iteration: propose a step, test convergence, and take the step as the final one or as an ordinary one."""
-    largest = state.damping.scale if options.adaptive else 0.0
-    scale = diagonal_scale(state.point, problem.prior_precision, largest)
-    state = state._replace(damping=state.damping._replace(scale=scale))
+    damping = state.damping.at(state.point, problem.prior_precision, largest=options.adaptive)
+    state = state._replace(damping=damping)
     proposal = _propose(state, problem, options)
     state, newton = check_convergence(state, problem, options, proposal)
     if newton is not None and options.adaptive:
@@ -83,7 +82,7 @@ def _propose(state: State, problem: DescentProblem, options: DescentOptions) -> 
     so over the span of the step and the last one. A learning rate is taken as it is.
     """
     point, prior = state.point, problem.prior_precision
-    shift = prior + state.damping.factor * state.damping.scale
+    shift = state.damping.shift(prior)
     direction, image, how = problem.direction(point, shift)
     is_newton = image is not None
     momentum = state.last.move if options.adaptive and not is_newton else None
@@ -155,8 +154,8 @@ def _final_step(
 def _corrected(point: Measured, resolve: Callable[[Array], Array], before: float) -> Array | None:
     """Return θ after one more step by the last matrix, if that gains less than the `before` nats of the last step."""
     move = resolve(point.gradient)
-    left = -0.5 * float(np.vdot(point.gradient, move))
-    return point.theta + move if 0.0 <= left < before else None
+    remaining = -0.5 * float(np.vdot(point.gradient, move))
+    return point.theta + move if 0.0 <= remaining < before else None
 
 
 def _try(state: State, problem: DescentProblem, proposal: Proposal, *, judged: bool, last: bool = False) -> Trial:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array
 
 # Products of a solve from which on its directions are recycled. Raw MNIST takes 918 products in all with 10, and 2,330
-# with 5, which is more than without recycling (2,291): the directions of short solves carry no information.
+# with 5, which is no better than without recycling (2,291): the directions of short solves carry little information.
 MIN_RECYCLED = 10
 
 

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from sknatgrad._model.metrics import FisherName
     from sknatgrad._model.protocols import Structure
 
-# The largest subsample is one row in so many; each smaller one has one row in so many of the next. A first subsample of
-# 763 rows of adult led the second one astray (11 steps for 6): they are few, and far apart.
+# The largest subsample is one row in so many. Of 20,000 x 50, one in 16 is too few for a subsample: 7 iterations for 5.
 SAMPLE_SHARE = 8
+# Each smaller subsample has one row in so many of the next one. So they are few, and far apart: a first one of 763 rows
+# of adult led the second one astray, 11 iterations for 6.
 SAMPLE_RATIO = 16
 
 # for modules that still import them from here
@@ -79,7 +80,7 @@ def plan(
     dense_bytes = 8 * shape.size**2
     storable = dense_bytes <= limits.matrix_bytes
     if structure is not DenseInformation:
-        small = dense_bytes <= min(limits.certificate_bytes, limits.matrix_bytes)
+        small = dense_bytes <= min(limits.decrement_bytes, limits.matrix_bytes)
         return Plan(fisher, shape, structure, matrix_free=False, direct_decrement=small)
     if fisher != "true" or not adaptive:
         return Plan(fisher, shape, structure, matrix_free=not storable, direct_decrement=storable)
@@ -114,7 +115,7 @@ def _preconditioners(shape: Shape, limits: Limits, *, single: bool) -> tuple[Pre
     if several and 8 * max(shape.n_columns, shape.n_logits) ** 2 <= limits.matrix_bytes:
         cost = shape.kronecker_seconds() / product
         options.append(PreconditionerOption("kronecker", "a Kronecker product", cost))
-    # one matrix a class, and what its factorisation needs, takes as much memory as a few vectors of the rows do
+    # the matrices of all classes then take, a few times over, no more memory than a few vectors of the rows
     if several and shape.n_columns**2 <= 2 * shape.n_rows and shape.n_logits * block_bytes <= limits.matrix_bytes:
         cost = shape.blocks_seconds(SINGLE_SPEED, limits) / product
         options.append(PreconditionerOption("blocks", "a matrix a class", cost))

@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation
     from sknatgrad._typing import Array
 
-# products from which on the observed rate of convergence is used
+# Products from which on the observed rate of convergence is used. At 1 and 6, 12 correlated classes take 52 and 21
+# products for 58, 20,000 x 50 19 and 25 for 21, 5,000 x 300 33 and 36 for 34.
 MIN_OBSERVED = 3
-# cost, in products, up to which a preconditioner is used from the start
+# Cost, in products, up to which a preconditioner is used from the start. Halved and doubled: digits takes 97 and
+# 78 products for 78, at C = 100 239 and 204 for 204; 20,000 x 50 21 and 17 for 21.
 CHEAP = 2.0
-# share of an option's cost that must have been spent on products before it is considered
+# Products that must have been spent before an option is considered, as a share of its cost. Halved and doubled: digits
+# takes 71 and 81 products for 78, at C = 100 158 and 212 for 204; no other change.
 MIN_SPENT = 0.25
-# products that an option must save, as a multiple of its cost
+# Products that an option must save, as a multiple of its cost. Halved and doubled: no change.
 MIN_SAVING = 1.0
-# share of the loss at which the preconditioner was computed, below which it is computed anew
+# Share of the loss at which the preconditioner was computed, below which it is computed anew. Halved and doubled:
+# digits takes 67 and 84 products for 78, at C = 100 309 and 136 for 204; others one less or as many.
 STALE = 0.5
 # Structures that are summed in float64. Rounding in float32 depends on the order of the rows, and the path of the
 # solver would too; products in float32 change it by little.

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from sknatgrad._solver.records import Measured
     from sknatgrad._typing import Array
 
-# share of the second move, squared, that is not along the first, below which it is dropped as parallel: its coefficient
-# would be rounding, which is about eps over that share
+# Share of the second move, squared, that is not along the first, below which it is dropped as parallel: rounding is
+# about eps over that share of its coefficient. Halved and doubled: no change.
 PARALLEL = 1e-12
-# Slope at the end of a step, as a share of that at its beginning, up to which the step was long enough; and the largest
-# factor by which the next one is lengthened. Breast cancer takes 7 iterations, and 9 without.
+# Slope at the end of a step, as a share of that at its beginning, up to which the step was long enough. Halved and
+# doubled: breast cancer 7 and 8 iterations for 7, wine 7 and 8 for 7, digits 10 and 11 for 11.
 LONG_ENOUGH = 0.1
+# Largest factor by which the next step is lengthened. At 1, without extrapolation, breast cancer and wine take 9
+# iterations for 7; at 4 breast cancer takes 8.
 MAX_EXTRAPOLATION = 2.0
 
 
@@ -96,8 +98,8 @@ def next_extrapolation(before: Measured, after: Measured, move: Array, extrapola
     of a quadratic model. The secant through both slopes gives it; it is 1 where the step was nearly long enough.
     """
     at_start, at_end = (float(np.vdot(point.gradient, move)) for point in (before, after))
-    left = at_end / at_start if at_start != 0.0 else 0.0
-    return min(max(extrapolation / (1.0 - left), 1.0), MAX_EXTRAPOLATION) if LONG_ENOUGH < left < 1.0 else 1.0
+    ratio = at_end / at_start if at_start != 0.0 else 0.0
+    return min(max(extrapolation / (1.0 - ratio), 1.0), MAX_EXTRAPOLATION) if LONG_ENOUGH < ratio < 1.0 else 1.0
 
 
 def extrapolated(proposal: Proposal, factor: float) -> Proposal:

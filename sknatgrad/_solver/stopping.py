@@ -16,7 +16,7 @@ SUFFICIENT = 1e-4
 # relative rounding error of a loss, a sum over blocks of rows
 ROUNDING = 64 * np.finfo(np.float64).eps
 # Rejected steps in a row after which a descent has stalled. Each multiplies the damping by 4 or more, so 20 of them by
-# 1e12, which leaves no part of the step.
+# 1e12. Halved and doubled: no change.
 MAX_REJECTIONS = 20
 # Error of the final step, as a share of the loss and in units of tol², as Newton's method squares the gap. At 0.1
 # coefficients agree to 1e-8 of their size however they were found, even of a column that one row in a hundred has.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array
 
 # A subsample of m rows is solved until the Newton decrement is this multiple of its own error, which is about qd / 2m
-# nats a row. Solved further, columns with few entries in it overshoot.
+# nats a row. Solved further, columns with few entries in it overshoot. Halved and doubled: no change of 20,000 x 50.
 SHARE_OF_ERROR = 1.0
 # iterations; Newton's method takes about 6, and more show that the subsample is of no help
 MAX_STEPS = 15
