@@ -1,23 +1,23 @@
-"""The private parts of scikit-learn that have no public counterpart, each with its reason.
+"""The private names of scikit-learn that have no public counterpart, each with its reason.
 
-Everything else is imported from scikit-learn's public modules where it is used.
+All others are imported from scikit-learn's public modules where they are used.
 """
 
-# Validates constructor parameters on fit and marks nested validation: no public name as of scikit-learn 1.9,
-# while `check_param_validation` tests just this mechanism.
+# Validates constructor parameters on fit and marks nested validation: no public name as of scikit-learn 1.9, although
+# `check_param_validation` tests this mechanism.
 from sklearn.base import _fit_context as fit_context
 
-# The vocabulary of `_parameter_constraints`, which `_fit_context` reads.
+# The values of `_parameter_constraints`, which `_fit_context` reads.
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 try:
     from sklearn.callback import CallbackSupportMixin
-except ImportError:  # public, but not there before scikit-learn 1.9
+except ImportError:  # public since scikit-learn 1.9
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands for what scikit-learn does not have yet."""
+        """A substitute for earlier versions, which have no callbacks."""
 
-        def set_callbacks(self, *callbacks: object) -> None:  # noqa: ARG002 - the signature that it will have
+        def set_callbacks(self, *callbacks: object) -> None:  # noqa: ARG002 - the signature of scikit-learn 1.9
             """Refuse them."""
             message = "callbacks need scikit-learn 1.9 or later: pip install --upgrade scikit-learn."
             raise ImportError(message)

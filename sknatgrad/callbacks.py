@@ -1,7 +1,7 @@
 """Callbacks for fits: early stopping on held-out rows, and a monitor of the descent. Needs scikit-learn 1.9.
 
-They follow scikit-learn's protocol (``sklearn.callback``), so they are set by ``estimator.set_callbacks(...)``, and
-stay with clones: set on a model that is part of a pipeline or a search they watch each of its fits.
+They follow scikit-learn's protocol (``sklearn.callback``): ``estimator.set_callbacks(...)`` sets them, and clones keep
+them. On a model that is part of a pipeline or a search they follow each of its fits.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from sknatgrad._estimator.callbacks import ITERATION
 from sknatgrad._model.layout import sum_zero
-from sknatgrad._solver.plan import DENSE_BUDGET_BYTES
 
 if TYPE_CHECKING:
     from sknatgrad._estimator.callbacks import Iteration
-    from sknatgrad._typing import Array
+    from sknatgrad._inputs.configuration import Configuration
+    from sknatgrad._typing import Array, Matrix
 
 __all__ = ["EarlyStopping", "FisherMonitor"]
 
 
 class EarlyStopping:
-    """Stops a fit once held-out rows are predicted no better, and keeps the iterate that predicted them best.
+    """Stops a fit once its predictions of held-out rows no longer improve, and keeps the best iterate.
 
-    The fit is then as if `max_iter` had been that iteration: `coef_`, `n_iter_`, `loss_curve_` and, where it is stored,
-    `covariance_` are those of the iterate that is kept; `converged_` is False, and there is no warning. So it is too
-    where a fit ends short of an optimum after its best iterate. A fit that converges before it is stopped is left at
-    the optimum.
+    The result is that of a fit with `max_iter` set to that iteration: `coef_`, `n_iter_`, `loss_curve_` and, where it
+    is stored, `covariance_` are those of the best iterate; `converged_` is False, and there is no warning. The same
+    holds for a fit that ends without an optimum after its best iterate. A fit that converges before it is stopped stays
+    at the optimum.
 
     Parameters
     ----------
     X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
-        The held-out rows, not among those of the fit; with as many columns as the estimator itself gets.
+        The held-out rows, not among those of the fit; with as many columns as the estimator itself is fitted to.
 
     y : array-like of shape (n_samples,)
         Their labels.
@@ -44,22 +44,22 @@ class EarlyStopping:
         Their weights.
 
     scoring : str, callable or None, default=None
-        What is to rise: a scorer's name, or a callable ``scorer(estimator, X, y)``, see
+        The score to maximise: the name of a scorer, or a callable ``scorer(estimator, X, y)``, see
         :func:`sklearn.metrics.get_scorer_names`. None is minus the mean log loss, in nats.
 
     n_iter_no_change : int, default=1
-        How many iterations in a row may pass without a new best before the fit is stopped.
+        Number of iterations without a new best after which the fit is stopped.
 
     tol : float, default=0.0
-        By how much a score must be above the best so far to count as better, >= 0.
+        Increase over the best score so far that counts as an improvement, >= 0.
 
     Attributes
     ----------
     scores_ : list of float
-        The score after each iteration of the fit that ended last.
+        The score after each iteration of the last fit.
 
     best_iteration_ : int
-        The iteration that had the best of them, from 1.
+        The iteration with the best score, counted from 1.
 
     Raises
     ------
@@ -68,7 +68,7 @@ class EarlyStopping:
 
     Notes
     -----
-    In a search that fits in other processes it stops the fits there, and `scores_` and `best_iteration_` stay there.
+    In a search that fits in other processes it stops the fits there; `scores_` and `best_iteration_` do not come back.
 
     Examples
     --------
@@ -85,7 +85,7 @@ class EarlyStopping:
 
     def __init__(  # noqa: PLR0913 - all but the rows are keywords
         self,
-        X: Any,
+        X: Matrix,
         y: Any,
         *,
         sample_weight: Any = None,
@@ -97,33 +97,33 @@ class EarlyStopping:
             message = f"n_iter_no_change={n_iter_no_change!r} must be a whole number of iterations, 1 or more."
             raise ValueError(message)
         if not isinstance(tol, Real) or not tol >= 0.0:
-            message = f"tol={tol!r} must be a number >= 0: what a score must be above the best so far."
+            message = f"tol={tol!r} must be a number >= 0: the increase that counts as an improvement."
             raise ValueError(message)
-        self.X: Any = X
-        # a table of one column is one of labels
+        self.X: Matrix = X
+        # labels may be a table of one column
         self.y: Any = column_or_1d(y)
         self.sample_weight: Any = sample_weight
         check_consistent_length(X, self.y, sample_weight)
         self.scoring: Any = scoring
         self.n_iter_no_change: int = n_iter_no_change
         self.tol: float = tol
-        # one instance serves all clones of an estimator, which may be fitted at a time
+        # all clones of an estimator share this instance, and may be fitted at the same time
         self._scores: dict[int, list[float]] = {}
 
-    def setup(self, estimator: Any, context: Any) -> None:  # noqa: ARG002 - scikit-learn's protocol
-        """Begin to watch a fit."""
+    def setup(self, estimator: object, context: object) -> None:  # noqa: ARG002 - scikit-learn's protocol
+        """Begin to follow a fit."""
         self._scores[id(estimator)] = []
 
-    def teardown(self, estimator: Any, context: Any) -> None:  # noqa: ARG002 - scikit-learn's protocol
-        """Publish what was seen of it."""
+    def teardown(self, estimator: object, context: object) -> None:  # noqa: ARG002 - scikit-learn's protocol
+        """Publish its scores."""
         self.scores_ = self._scores.pop(id(estimator))
         self.best_iteration_ = 1 + self._best(self.scores_) if self.scores_ else 0
 
-    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+    def on_fit_task_begin(self, estimator: object, context: object) -> None:
         """Do nothing."""
 
-    def on_fit_task_end(self, estimator: Any, context: Any, *, fitted_estimator: Any = None) -> bool:
-        """Score the held-out rows after an iteration; say whether it is time to stop."""
+    def on_fit_task_end(self, estimator: object, context: object, *, fitted_estimator: Any = None) -> bool:
+        """Score the held-out rows after an iteration; return whether to stop."""
         iteration: Iteration | None = getattr(context, ITERATION, None)
         if iteration is None or iteration.step is None or not iteration.step.accepted:
             return False
@@ -136,7 +136,7 @@ class EarlyStopping:
     def _best(self, scores: list[float]) -> int:
         best = 0
         for index, score in enumerate(scores):
-            # not "not above": NaN is never the best
+            # written so that NaN is never the best
             if score > scores[best] + self.tol or np.isnan(scores[best]):
                 best = index
         return best
@@ -145,11 +145,11 @@ class EarlyStopping:
         if self.scoring is not None:
             weight = {} if self.sample_weight is None else {"sample_weight": self.sample_weight}
             return float(check_scoring(fitted, self.scoring)(fitted, self.X, self.y, **weight))
-        strangers = sorted(set(np.unique(self.y).tolist()) - set(fitted.classes_.tolist()), key=repr)
-        if strangers:
+        unknown = sorted(set(np.unique(self.y).tolist()) - set(fitted.classes_.tolist()), key=repr)
+        if unknown:
             message = (
-                f"y of EarlyStopping holds {strangers[0]!r}, which no row of the fit has; hold out rows of its classes "
-                f"{fitted.classes_.tolist()}, or give a scoring that knows what to do."
+                f"y of EarlyStopping holds {unknown[0]!r}, which no row of the fit has; hold out rows of its classes "
+                f"{fitted.classes_.tolist()}, or pass a scoring that handles other labels."
             )
             raise ValueError(message)
         log_proba = fitted.predict_log_proba(self.X)
@@ -158,15 +158,15 @@ class EarlyStopping:
 
 
 class FisherMonitor:
-    r"""Takes note of each iteration of a descent: what was to gain, how it was damped, how far it went.
+    r"""Records each iteration of a descent: the Newton decrement before it, its damping, and its length.
 
-    Watching changes nothing of the fit but the time it takes: up to a pass over the rows and a factorisation for
-    `decrement`, or a solve by conjugate gradients, and one more of each for `condition_number`.
+    It changes only the time that a fit takes: up to a pass over the rows and a factorisation for `decrement`, or a
+    solve by conjugate gradients, and one more of each for `condition_number`.
 
     Parameters
     ----------
     decrement : bool, default=True
-        Whether to compute the natural decrement before each iteration.
+        Whether to compute the Newton decrement before each iteration.
 
     condition_number : bool, default=True
         Whether to compute the condition number, where the matrix takes up to 256 MiB: about 5,800 coefficients.
@@ -175,17 +175,17 @@ class FisherMonitor:
     ----------
     records_ : list of dict
         One for each iteration of each fit: `fit`, counted from 0 in the order in which they began; `iteration`, from 1;
-        `seconds` since the fit began, with what the watching took; `loss`, in nats per unit of weight, after it; and
-        of the step: `kl`, nats by which it moved the predictions; `damping`; `gain`, the actual over the predicted
-        decrease; `decrement`, :math:`\frac{1}{2} g^T (F + \Lambda)^{-1} g / S`, nats per unit of weight that were
-        still to be gained before it, of the true Fisher information whatever the metric; `condition_number`, that of
+        `seconds` since the fit began, the monitor included; `loss`, in nats per unit of weight, after the step; and of
+        the step: `kl`, nats by which it moved the predictions; `damping`; `gain`, the actual over the predicted
+        decrease; `decrement`, :math:`\frac{1}{2} g^T (F + \Lambda)^{-1} g / S` before it, nats per unit of weight that
+        were still to be gained, of the true Fisher information whatever the metric; `condition_number`, that of
         :math:`F + \Lambda` before it, each column scaled by its diagonal, on moves that change predictions: about 1
-        for two classes and uncorrelated columns, whatever their scales. What was not asked for, or is lost in
+        for two classes and uncorrelated columns, whatever their scales. A number that was not asked for, or is lost in
         rounding, is NaN.
 
     Notes
     -----
-    In a search that fits in other processes, the records stay there.
+    In a search that fits in other processes, the records do not come back.
 
     Examples
     --------
@@ -202,37 +202,38 @@ class FisherMonitor:
         self.decrement, self.condition_number = decrement, condition_number
         self.records_: list[dict[str, float]] = []
         self._n_fits = 0
-        self._open: dict[int, tuple[int, dict[str, float]]] = {}
+        # of the fits that have not ended: their number, and the measurements at the current point
+        self._running: dict[int, tuple[int, dict[str, float]]] = {}
 
-    def setup(self, estimator: Any, context: Any) -> None:  # noqa: ARG002 - scikit-learn's protocol
-        """Begin to watch a fit."""
-        self._open[id(estimator)] = self._n_fits, {}
+    def setup(self, estimator: object, context: object) -> None:  # noqa: ARG002 - scikit-learn's protocol
+        """Begin to follow a fit."""
+        self._running[id(estimator)] = self._n_fits, {}
         self._n_fits += 1
 
-    def teardown(self, estimator: Any, context: Any) -> None:  # noqa: ARG002 - scikit-learn's protocol
-        """Stop watching it."""
-        del self._open[id(estimator)]
+    def teardown(self, estimator: object, context: object) -> None:  # noqa: ARG002 - scikit-learn's protocol
+        """End it."""
+        del self._running[id(estimator)]
 
-    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
-        """Look at the point where an iteration begins."""
+    def on_fit_task_begin(self, estimator: Configuration, context: object) -> None:
+        """Measure the point where an iteration begins."""
         iteration: Iteration | None = getattr(context, ITERATION, None)
         if iteration is None or iteration.point is None or iteration.objective is None:
             return
         point, objective = iteration.point, iteration.objective
-        seen = {"decrement": np.nan, "condition_number": np.nan}
+        measured = {"decrement": np.nan, "condition_number": np.nan}
         if self.decrement:
             nats = objective.decrement(point) / point.weight
-            seen["decrement"] = max(nats, 0.0) if np.isfinite(nats) else np.nan
-        if self.condition_number and 8 * point.theta.size**2 <= DENSE_BUDGET_BYTES:
-            seen["condition_number"] = _condition_number(objective.matrix(point), point.theta.shape[0])
-        self._open[id(estimator)][1].update(seen)
+            measured["decrement"] = max(nats, 0.0) if np.isfinite(nats) else np.nan
+        if self.condition_number and 8 * point.theta.size**2 <= estimator._limits.matrix_bytes:  # noqa: SLF001
+            measured["condition_number"] = _condition_number(objective.matrix(point), point.theta.shape[0])
+        self._running[id(estimator)][1].update(measured)
 
-    def on_fit_task_end(self, estimator: Any, context: Any) -> None:
-        """Take note of an iteration."""
+    def on_fit_task_end(self, estimator: object, context: object) -> None:
+        """Record an iteration."""
         iteration: Iteration | None = getattr(context, ITERATION, None)
         if iteration is None or iteration.step is None or not iteration.step.accepted:
             return
-        number, seen = self._open[id(estimator)]
+        number, measured = self._running[id(estimator)]
         step = iteration.step
         self.records_.append(
             {
@@ -243,17 +244,17 @@ class FisherMonitor:
                 "kl": step.kl,
                 "damping": step.damping,
                 "gain": step.gain,
-                **seen,
+                **measured,
             }
         )
 
     def to_dataframe(self) -> Any:
-        """Return the records as a pandas DataFrame, a row an iteration.
+        """Return the records as a pandas DataFrame, one row per iteration.
 
         Returns
         -------
         table : DataFrame
-            With a column for each key of the records.
+            One column for each key of the records.
 
         Raises
         ------
@@ -261,7 +262,7 @@ class FisherMonitor:
             If pandas is not installed.
         """
         try:
-            import pandas as pd  # noqa: PLC0415 - only for those who ask
+            import pandas as pd  # noqa: PLC0415 - an optional dependency
         except ImportError as error:
             message = "to_dataframe needs the package pandas, which is not here: pip install pandas; or use records_."
             raise ImportError(message) from error
@@ -269,9 +270,10 @@ class FisherMonitor:
 
 
 def _condition_number(matrix: Array, n_logits: int) -> float:
-    """Return that of a matrix over θ, ``(qd, qd)``, on moves that sum to zero over classes, whatever the scales.
+    """Return the condition number of F + Λ, ``(qd, qd)``, on moves that sum to zero over classes, in scaled columns.
 
-    Each column is scaled by its diagonal, averaged over classes. NaN where rounding hides the smallest eigenvalue.
+    Each column is scaled by the square root of its diagonal, averaged over classes. NaN where the smallest eigenvalue
+    is lost in rounding.
     """
     n_columns = matrix.shape[0] // n_logits
     scale = np.sqrt(matrix.diagonal().reshape(n_logits, n_columns).mean(axis=0))
@@ -280,5 +282,5 @@ def _condition_number(matrix: Array, n_logits: int) -> float:
     by_column = np.tile(scale, n_logits)
     basis = np.kron(sum_zero(n_logits), np.eye(n_columns))
     values = np.linalg.eigvalsh(basis.T @ (matrix / by_column / by_column[:, None]) @ basis)
-    known = values[0] > values[-1] * matrix.shape[0] * np.finfo(np.float64).eps
-    return float(values[-1] / values[0]) if known else float("nan")
+    resolved = values[0] > values[-1] * matrix.shape[0] * np.finfo(np.float64).eps
+    return float(values[-1] / values[0]) if resolved else float("nan")

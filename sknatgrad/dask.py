@@ -77,13 +77,13 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
     """Logistic regression by natural gradient descent, on Dask arrays and dataframes.
 
     Parameters, attributes and the optimum are those of :class:`sknatgrad.NaturalGradientLogisticRegression`, and of
-    anything but Dask collections it is that class. `fit` sends the coefficients to the chunks of rows where they live,
-    and gets back sums over them: loss, gradient (q, d) and the metric, merged in the order of the chunks by a tree, so
-    that neither the number of workers nor which of them was faster changes the answer. What is fitted is a plain
-    estimator in memory; it predicts lazily on Dask collections.
+    anything but Dask collections it is that class. `fit` sends the coefficients to the workers that hold the chunks of
+    rows, and receives sums over them: loss, gradient (q, d) and the metric. A tree merges them in the order of the
+    chunks, so that neither the number of workers nor their speed changes the result. The fitted estimator is in memory;
+    its predictions are lazy for Dask collections.
 
-    Work goes to the `distributed.Client` that is connected, or to Dask's default scheduler. Collections that are not
-    persisted are made anew in each pass: ``n_passes_`` says how many there were.
+    Tasks go to the connected `distributed.Client`, or to Dask's default scheduler. Collections that are not persisted
+    are computed again in each pass; ``n_passes_`` is the number of passes.
 
     Examples
     --------
@@ -106,11 +106,11 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
         Parameters
         ----------
         X : dask array or dataframe of shape (n_samples, n_features), or as for `NaturalGradientLogisticRegression.fit`
-            Training data, in chunks of rows of known or unknown length, dense or of scipy's sparse matrices. Chunks of
-            columns are joined, with a warning.
+            Training data, in chunks of rows of known or unknown length, dense or of scipy's sparse matrices. If there
+            are several chunks of columns, they are joined, with a warning.
 
         y : dask array, series or dataframe of one column, or array-like of shape (n_samples,)
-            Class labels of any kind that sorts. In chunks that are not those of X, it is cut anew, with a warning.
+            Class labels of any kind that sorts. If its chunks are not those of X, it is rechunked, with a warning.
 
         sample_weight : dask array or series, or array-like of shape (n_samples,), float or None, default=None
             Weight of each row, >= 0.
@@ -123,16 +123,16 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
         Raises
         ------
         ValueError
-            If a parameter is not what is allowed, collections do not have the same rows in the same order, or a block
-            cannot be computed, holds what is not allowed, or has more or fewer rows in a later pass: the message says
-            which.
+            If a parameter is not allowed, collections do not have the same number of rows, or a block cannot be
+            computed, holds values that are not allowed, or has more or fewer rows in a later pass; the message names
+            the block.
         ConnectionError
-            If the client is closed, or its work cancelled, before the fit has ended.
+            If the client is closed, or its tasks are cancelled, before the fit has ended.
 
         Warns
         -----
         UserWarning
-            If chunks had to be cut anew.
+            If a collection is rechunked.
         ConvergenceWarning, SeparationWarning
             As :class:`~sknatgrad.NaturalGradientLogisticRegression` does.
         """

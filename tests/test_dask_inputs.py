@@ -95,10 +95,10 @@ def test_other_chunks_are_cut_anew_with_a_word():
     X, y, _ = raw_rows()
     expected = NaturalGradientLogisticRegression(tol=TIGHT).fit(X, y)
     model = DaskNaturalGradientLogisticRegression(tol=TIGHT)
-    with pytest.warns(UserWarning, match=r"y is not in the chunks of X, and is cut anew in every pass: y\.rechunk"):
+    with pytest.warns(UserWarning, match=r"y is not in the chunks of X, and is rechunked in every pass: y\.rechunk"):
         model.fit(in_chunks(X)[0], in_chunks(y, rows=999)[0])
     assert_close(model, expected)
-    with pytest.warns(UserWarning, match="X is cut along its columns"):
+    with pytest.warns(UserWarning, match="X has several chunks of columns"):
         model.fit(da.from_array(X, chunks=(2_500, 2)), in_chunks(y)[0])
     assert_close(model, expected)
 

@@ -36,8 +36,9 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
     with :math:`\ell_i` the negative log-likelihood of row i in nats, :math:`s_i` its sample weight times its class
     weight, and w the coefficients without the intercept, which is not penalised. Each step is
     :math:`-M^{-1} \nabla J`, where M is a metric on distributions: the Fisher information F, the Hessian of the
-    Kullback-Leibler divergence between predictions, plus the prior and damping. So steps do not depend on how
-    features are scaled or mixed, and raw tables converge, as far as float64 can tell their columns apart (see Notes).
+    Kullback-Leibler divergence between predictions, plus the prior and damping. Steps therefore do not depend on how
+    features are scaled or mixed, and fits to unscaled tables converge, as far as float64 can distinguish their columns
+    (see Notes).
 
     Parameters
     ----------
@@ -45,30 +46,30 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         The metric. All reach the same optimum, by different paths. See Notes for the formulas.
 
     C : float, default=1.0
-        Inverse of the strength of the L2 penalty, in (0, inf]. ``C=np.inf`` is no penalty at all.
+        Inverse of the strength of the L2 penalty, in (0, inf]. ``C=np.inf`` means no penalty.
 
     damping : float, default=1e-3
-        Levenberg-Marquardt damping to start from, >= 0: this multiple of the metric's own diagonal (averaged over
-        classes) is added to it. Adapted by how well each step was predicted, unless `learning_rate` is a number.
+        Initial Levenberg-Marquardt damping, >= 0: the multiple of the metric's diagonal (averaged over classes) that is
+        added to the metric. It adapts to how well each step was predicted, unless `learning_rate` is a number.
 
     learning_rate : 'auto' or float, default='auto'
         Length of the steps. ``'auto'`` minimises the quadratic model with the exact Fisher information over the span
-        of the natural gradient and the previous step, and accepts a step only if the loss falls. A number is used as
-        it is, for every step, with constant damping: the textbook algorithm.
+        of the natural gradient and the previous step, and accepts a step only if the loss falls. A number is the length
+        of every step, with constant damping: the textbook algorithm.
 
     max_kl : float or None, default=None
         Longest step allowed, in nats of :math:`\frac{1}{2} v^T F v / S` (mean KL divergence of the predictions to
-        second order); longer ones are shortened to it.
+        second order); longer steps are shortened to it.
 
     max_iter : int, default=100
         Largest number of steps.
 
     tol : float, default=1e-8
-        Stop when the natural decrement :math:`\frac{1}{2} g^T (F + \Lambda)^{-1} g`, which is what is still to be
-        gained, is at most this share of the loss. It is asked of the true Fisher information whatever the metric, so
-        a fit that says it has converged has converged. Under ``'auto'`` the step that closes the gap is then taken.
-        Where matrices are factorised, next to nothing is left after it; where steps are solved by conjugate gradients,
-        at most about ``tol / 1000``.
+        Stop when the Newton decrement :math:`\frac{1}{2} g^T (F + \Lambda)^{-1} g`, the decrease of the loss that
+        remains, is at most this share of the loss. It is computed with the true Fisher information whatever the metric,
+        so the test means the same for all metrics. Under ``'auto'`` the step to the optimum is then taken. The decrease
+        that remains after it is far below `tol` where matrices are factorised, and at most about ``tol / 1000`` where
+        steps are solved by conjugate gradients.
 
     fit_intercept : bool, default=True
         Whether to fit an intercept.
@@ -77,44 +78,45 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         Weight of each class by label, or ``'balanced'`` for weights inversely proportional to the class totals.
 
     prior : (mean, precision), fitted model or None, default=None
-        What the penalty is the Gaussian prior of: :math:`\frac{1}{2C} (\theta - \mu)^T P (\theta - \mu)`. None is a
-        mean of 0, and a precision of 1 for features and 0 for the intercept. Mean and precision are each a number, for
-        all features alike; an array of shape (n_features,), for penalties by feature; of shape (q, d), with the
-        intercept last, which is 0 where it is not given; the precision also a matrix (q * d, q * d), ordered as
-        `covariance_`. An earlier model of the same classes and features, fitted with ``store_covariance=True`` or by
-        `partial_fit`, stands for its posterior: what was learnt from its rows then counts as if they were here. In a
-        search or cross-validation wrap it in :class:`sklearn.frozen.FrozenEstimator`. At ``C=np.inf`` there is no
-        prior, whatever is given.
+        Gaussian prior on the coefficients; its negative log density is the penalty,
+        :math:`\frac{1}{2C} (\theta - \mu)^T P (\theta - \mu)`. None means a mean of 0, and a precision of 1 for
+        features and 0 for the intercept. Mean and precision are each a number, for all features alike; an array of
+        shape (n_features,), for penalties by feature; or of shape (q, d), with the intercept last, which is 0 where it
+        is not given. The precision may also be a matrix (q * d, q * d), ordered as `covariance_`. An earlier model of
+        the same classes and features, fitted with ``store_covariance=True`` or by `partial_fit`, stands for its
+        posterior, so that its rows count about as if this fit had them. In a search or cross-validation wrap it in
+        :class:`sklearn.frozen.FrozenEstimator`. At ``C=np.inf`` there is no prior, whatever is given.
 
     warm_start : bool, default=False
-        Start from the coefficients of the last fit, carried over by class label (a new class starts at zero), unless
-        the loss is higher there than at zero.
+        Start from the coefficients of the last fit, matched by class label (a new class starts at zero), unless the
+        loss is higher there than at zero.
 
     store_covariance : bool, default=False
         Whether to compute `covariance_`, by one more pass over the data, for predictions with their uncertainty:
-        `predict_proba_interval`, `decision_function_std`, `predict_proba_averaged` and `sample_coef`. See
-        :func:`sknatgrad.inference.infer` for standard errors and tests, which need no such thing.
+        `predict_proba_interval`, `decision_function_std`, `predict_proba_averaged` and `sample_coef`. Standard errors
+        and tests, see :func:`sknatgrad.inference.infer`, do not need it.
 
     forgetting : float, default=1.0
-        For `partial_fit`: how much of the information of the rows before is left after each row, in (0, 1]. 1 forgets
-        nothing; for data that drift, 0.999 remembers about the last 1,000 rows.
+        For `partial_fit`: the factor, in (0, 1], by which each row reduces the weight of the rows before it. With 1 all
+        rows count alike; for data that drift, 0.999 gives weight to about the last 1,000 rows.
 
     random_state : int, RandomState instance or None, default=None
         For the labels that ``fisher='monte_carlo'`` draws.
 
     on_interrupt : {'raise', 'keep'}, default='raise'
-        What Ctrl-C does to a fit. ``'raise'`` lets the `KeyboardInterrupt` out, and the estimator stays as it was.
-        ``'keep'`` ends the fit with the iterate of the lowest loss, and warns how far it is; before the first loss over
-        all rows there is none, and the interruption is let out. After the last step it leaves out `covariance_`.
+        What Ctrl-C does to a fit. ``'raise'`` raises the `KeyboardInterrupt`, and the estimator stays as it was.
+        ``'keep'`` ends the fit at the iterate with the lowest loss, and warns how far from the optimum it is; before
+        the first loss over all rows there is none, and the interruption is raised. An interruption after the last step
+        omits `covariance_`.
 
     verbose : int, default=0
-        1 prints a line an iteration, 2 also the choice of method and the rejected trials.
+        1 prints one line per iteration, 2 also the choice of method and the rejected trials.
 
     Attributes
     ----------
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        Coefficients: the log-odds of ``classes_[1]`` for two classes, otherwise one row a class, which sum to zero
-        over classes. float32 if X was, otherwise float64.
+        Coefficients: of the log-odds of ``classes_[1]`` for two classes, otherwise one row per class, which sum to zero
+        over classes. float32 if X is, otherwise float64.
 
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Intercepts; zeros if `fit_intercept` is False.
@@ -124,13 +126,13 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
 
     covariance_ : ndarray of shape (q * d, q * d)
         Only with ``store_covariance=True``: the covariance of the coefficients, :math:`(F + \Lambda)^{-1}` at the
-        optimum, where F is the true Fisher information, whatever `fisher` says, and :math:`\Lambda` the penalty's
-        precision: 1/C for features, 0 for the intercept. Without a penalty that of maximum likelihood; with one, of
-        the Laplace approximation to the posterior, the penalty being the prior. q is 1 for two classes, else n_classes,
-        and d is n_features, plus 1 with an intercept. After `partial_fit`, F is what is kept of the rows seen, as
-        `fisher` says. Entry (k * d + j, l * d + m) belongs to ``coef_[k, j]`` and
+        optimum, where F is the true Fisher information, whatever `fisher` is, and :math:`\Lambda` the precision of the
+        penalty: 1/C for features, 0 for the intercept. Without a penalty it is the covariance of maximum likelihood;
+        with one, of the Laplace approximation to the posterior, the penalty being the prior. q is 1 for two classes,
+        else n_classes, and d is n_features, plus 1 with an intercept. After `partial_fit`, F is the information of all
+        rows seen, in the structure of `fisher`. Entry (k * d + j, l * d + m) belongs to ``coef_[k, j]`` and
         ``coef_[l, m]``, the intercept last in each class. Where columns are collinear and ``C=np.inf``, it is the
-        pseudo-inverse, which holds for rows that keep the collinearity; predictions of others know that they do not.
+        pseudo-inverse, which is right for rows with the same collinearity; other rows have infinite variance.
 
     n_iter_ : ndarray of shape (1,), int32
         Number of steps taken.
@@ -146,12 +148,12 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         Seconds since the fit began, at each point of `loss_curve_`.
 
     converged_ : bool
-        Whether the optimum was reached, by the rule of `tol`: not if a callback or Ctrl-C ended the fit before. Where
-        only some rows can be separated and ``C=np.inf``, the loss converges, but the coefficients of what separates
-        them do not: a `SeparationWarning` says so.
+        Whether the fit has reached the optimum, to `tol`: False if a callback or Ctrl-C ended it before. Where only
+        some rows can be separated and ``C=np.inf``, the loss converges, but the coefficients of the columns that
+        separate them do not: a `SeparationWarning` says so.
 
     n_passes_ : int
-        Only after `fit_batches`: how often all rows were read.
+        Only after `fit_batches`: number of passes over all rows.
 
     n_features_in_ : int
         Number of features seen by fit.
@@ -162,7 +164,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
     See Also
     --------
     fisher_information : The metrics as matrices.
-    kl_divergence : The distance that the natural gradient descends by.
+    kl_divergence : The divergence whose Hessian is the metric.
     sklearn.linear_model.LogisticRegression : The same objective with other solvers.
 
     Notes
@@ -183,22 +185,23 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         ``'true'``: Martens (2014) [2]_.
     ``'diagonal'``
         The diagonal of ``'true'``: :math:`\sum_i s_i\, p_{ik} (1 - p_{ik})\, x_{ij}^2`; shape (q, d). See Martens
-        (2014) [2]_ on what it loses.
+        (2014) [2]_ on what it omits.
     ``'kronecker'``
         :math:`B \otimes A / \mathrm{tr} B` with :math:`B = \sum_i s_i (\mathrm{diag}(p_i) - p_i p_i^T)`, (q, q), and
         :math:`A = \sum_i s_i (1 - \|p_i\|^2) x_i x_i^T`, (d, d). After Martens and Grosse (2015) [4]_, but with the
-        features weighted by the variance of each row's score. For two classes B is a number and nothing is lost, so
-        there it equals ``'true'``.
+        features weighted by the variance of each row's score. For two classes B is a number, and it equals ``'true'``.
     ``'identity'``
         S times the identity, S the sum of the weights: the Euclidean metric, that is plain gradient descent on the
-        mean loss; one number. Sensitive to scale; here for comparison. Cauchy (1847) [5]_.
+        mean loss; one number. Sensitive to scale; for comparison. Cauchy (1847) [5]_.
 
-    How ``'true'`` is solved with is chosen by cost, see ``verbose=2``: as a matrix where that is cheap, otherwise by
-    conjugate gradients on exact products with the data, and on many rows first on a sample of them. The optimum is the
-    same to rounding. ``'empirical'`` and ``'monte_carlo'`` are never formed where they would take more than 256 MiB.
+    The method of solving with ``'true'`` is chosen by cost, see ``verbose=2``: as a matrix where that is cheap,
+    otherwise by conjugate gradients on exact products with the data; a fit to many rows starts from the optimum of a
+    sample of them. The optimum is the same to rounding. ``'empirical'`` and ``'monte_carlo'`` are never formed where
+    they would take more than 256 MiB.
 
-    F holds the squares of the columns, so directions that differ by less than about 1e-7 of the columns' size are lost
-    in it: nearly collinear columns, or a mean of more than 1e6 times the spread (subtract it). The warning says so.
+    F consists of squares of the columns, so directions that differ by less than about 1e-7 of the columns' size are
+    lost in rounding: nearly collinear columns, or a mean of more than 1e6 times the spread (subtract it). The warning
+    says so.
 
     References
     ----------
@@ -293,7 +296,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         ----------
         X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
             Training data, dense in any order or sparse, of floats, integers or booleans; read a block of rows at a
-            time, without a converted copy of the whole, by as many threads as BLAS may use.
+            time, without a converted copy of all rows, by as many threads as BLAS may use.
 
         y : array-like of shape (n_samples,)
             Class labels of any kind that sorts.
@@ -314,12 +317,12 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         Warns
         -----
         ConvergenceWarning
-            If the optimum was not reached: with what is left to gain, and the remedy.
+            If the optimum was not reached: with the decrease of the loss that remains, and the remedy.
         SeparationWarning
-            If the classes are separable and ``C=np.inf``, so that there is no optimum. Where only some rows are, the
-            warning names the columns; the loss has converged then, which `converged_` says, but their coefficients have
-            not. That shows in the last step, if `tol` is 1e-4 or less, and no metric at labels or fixed `learning_rate`
-            has overshot to where probabilities are 0.
+            If the classes are separable and ``C=np.inf``, so that there is no optimum. Where only some rows are
+            separable, the warning names the columns: the loss has then converged, and `converged_` is True, but the
+            coefficients of these columns have not. The last step shows it if `tol` is 1e-4 or less, unless a metric at
+            labels or a fixed `learning_rate` has overshot to where probabilities are 0.
         """
         monitor = FitMonitor(self, X, y, sample_weight)
         with unchanged_on_error(self), Workers() as workers, monitor:
@@ -333,30 +336,28 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit_batches(self, batches: Any, classes: Any = None) -> Self:
-        """Fit the model to rows that are read in batches, over and over: the same optimum as that of `fit`.
+        """Fit the model to rows that are read in batches, in as many passes as needed: to the same optimum as `fit`.
 
-        The first pass checks all batches, counts classes and keeps up to 256 MiB of the rows. If that is all of them,
-        they are fitted in memory; otherwise the fit begins at the optimum of that sample, and takes few more passes:
-        with ``fisher='true'`` and as many as a few hundred columns, five to eight as a rule. The next batch is read
-        while one is worked on, so an array must not be filled again once it was given; there are never more than two
-        at a time.
+        The first pass checks all batches, counts classes and keeps up to 256 MiB of the rows. If these are all rows,
+        they are fitted in memory; otherwise the fit starts from the optimum of this sample, and takes few more passes:
+        with ``fisher='true'`` and up to a few hundred columns, five to eight as a rule. The next batch is read while
+        one is worked on, so the reader must not reuse the memory of a batch; there are never more than two at a time.
 
         Parameters
         ----------
         batches : iterable or callable
-            Gives ``(X, y)`` or ``(X, y, sample_weight)``, each as for `fit`, with some thousand rows or more at a
-            time: a list, or any object that can be iterated over anew for each pass; or a function of no arguments
-            that begins a pass. Each pass must give the same rows in the same order. It is iterated over in the thread
-            that called.
+            Batches ``(X, y)`` or ``(X, y, sample_weight)``, each as for `fit`, of some thousand rows or more: a list,
+            or any object that can be iterated over again for each pass; or a function of no arguments that begins a
+            pass. Each pass must give the same rows in the same order. Batches are read in the thread of the caller.
 
         classes : array-like of shape (n_classes,) or None, default=None
-            The class labels, to have others refused; None takes those that the batches hold.
+            The only class labels that are allowed; None allows all that the batches hold.
 
         Returns
         -------
         self : NaturalGradientLogisticRegression
-            The fitted estimator, with `n_passes_` besides what `fit` leaves. If anything fails, in reading or in
-            fitting, the estimator stays as it was.
+            The fitted estimator, with `n_passes_` besides the attributes of `fit`. If reading or fitting fails, the
+            estimator stays as it was.
 
         Raises
         ------
@@ -370,7 +371,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
 
         See Also
         --------
-        partial_fit : Sees each row once, and is done when the rows are.
+        partial_fit : Learns from a stream whose rows are each seen once.
 
         Examples
         --------
@@ -397,41 +398,41 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Matrix, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        r"""Learn from one more batch of rows, and remember it by its Fisher information.
+        r"""Update the model with one more batch of rows, of which it keeps the Fisher information.
 
         The coefficients become the optimum of the batch's loss plus a quadratic model of all batches before,
         :math:`\frac{1}{2} (\theta - \theta_0)^T F_0 (\theta - \theta_0)`, with :math:`\theta_0` the coefficients so far
         and :math:`F_0` the Fisher information of all rows seen, each at the coefficients of its time: the Laplace
         approximation to the posterior, taken a batch at a time, which is the extended Kalman filter (Ollivier 2018
-        [1]_). There is no learning rate to tune, and `learning_rate` plays no part. The first rows, 1,000 or
-        more (50 for each coefficient, and 5 of each class for each of its own) or 4 MiB, are kept and solved for
-        together, as a quadratic model is only as good as the point it is made at. After one pass the
-        coefficients are about as good as those of a fit to all rows at once; beyond the first rows, time and memory do
-        not grow with the rows seen.
+        [1]_). There is no learning rate to tune: `learning_rate` has no effect. The first rows, 1,000 or more (50 for
+        each coefficient, and 5 of each class for each coefficient of the class) or 4 MiB, are kept and solved for
+        together, as a quadratic model is only as good as the point it is made at. After one pass the coefficients are
+        about as accurate as those of a fit to all rows at once; after the first rows, time and memory do not grow with
+        the rows seen.
 
-        `fisher` says how the information is kept: ``'true'``, ``'empirical'`` and ``'monte_carlo'`` as a matrix,
-        ``'diagonal'`` and ``'kronecker'`` as their names say, which is less exact. `forgetting` lets it fade.
+        `fisher` is the structure of the information: ``'true'``, ``'empirical'`` and ``'monte_carlo'`` keep a matrix,
+        ``'diagonal'`` and ``'kronecker'`` what their names say, which is less exact. `forgetting` discounts it.
 
         Parameters
         ----------
         X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
-            The rows of the batch; one will do.
+            The rows of the batch; one is enough.
 
         y : array-like of shape (n_samples,)
             Their labels; not every class needs to be among them.
 
         classes : array-like of shape (n_classes,) or None, default=None
-            All classes that may ever appear; needed in the first call. After a `fit` with ``store_covariance=True``,
-            the stream goes on from there; otherwise it begins afresh.
+            All classes that may ever appear; needed in the first call. After a `fit` with ``store_covariance=True`` the
+            stream continues from that fit; otherwise a new stream begins.
 
         sample_weight : array-like of shape (n_samples,), float or None, default=None
-            Weight of each row, >= 0. ``class_weight='balanced'`` goes by the totals so far.
+            Weight of each row, >= 0. ``class_weight='balanced'`` uses the class totals so far.
 
         Returns
         -------
         self : NaturalGradientLogisticRegression
-            The estimator; `coef_`, `intercept_`, `classes_` and, with ``store_covariance=True``, `covariance_` are up
-            to date. If learning fails, the estimator stays as it was.
+            The estimator, with updated `coef_`, `intercept_`, `classes_` and, with ``store_covariance=True``,
+            `covariance_`. If the update fails, the estimator stays as it was.
 
         Raises
         ------
@@ -441,8 +442,8 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         Warns
         -----
         UserWarning
-            If the estimator was fitted by `fit` without ``store_covariance=True``, which keeps nothing of the rows to
-            go on from, and `classes` do not say that a new stream is meant.
+            If a new stream begins although the estimator was fitted by `fit`, without ``store_covariance=True``, and
+            `classes` do not say that a new stream is meant.
 
         References
         ----------
@@ -483,7 +484,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         return link_template()
 
     def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags: sparse input is welcome; without an intercept, scores depend on the origin."""
+        """Return scikit-learn's tags: X may be sparse; without an intercept, scores depend on the origin."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         # The tag's checks ask for one class to be predicted nearly everywhere on data around the origin. No hyperplane

@@ -130,12 +130,12 @@ def kl_divergence(estimator: Any, other: Any, X: Matrix, *, sample_weight: Any =
     Returns
     -------
     divergence : float
-        Nats per unit of weight, >= 0; infinite if `other` rules out what `estimator` does not.
+        Nats per unit of weight, >= 0; infinite if `other` gives probability 0 to a class that `estimator` does not.
 
     Raises
     ------
     ValueError
-        If the two have not the same classes.
+        If the two do not have the same classes.
 
     Examples
     --------

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
+from sknatgrad._estimator.fit import floating_type
 from sknatgrad._estimator.publish import posterior_attributes, publish
 from sknatgrad._estimator.stream import StreamState
 from sknatgrad._inputs.configuration import layout_of
@@ -27,16 +28,19 @@ from sknatgrad._rows.threads import Workers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._model.expectations import Expectation
     from sknatgrad._model.prior import Prior
-    from sknatgrad._typing import Array
+    from sknatgrad._typing import Array, Matrix
 
 # relative difference allowed between the weights of the classes in the rows and in the models: rounding of the sums
 SAME_TOTALS = 1e-8
 
 
-def merge(models: Sequence[Any], X: Any = None, y: Any = None, *, sample_weight: Any = None) -> Any:
+def merge(
+    models: Sequence[NaturalGradientLogisticRegression], X: Matrix = None, y: Any = None, *, sample_weight: Any = None
+) -> NaturalGradientLogisticRegression:
     r"""Return one estimator from several that were fitted to different rows.
 
     Each keeps a quadratic model of the loss of its rows, with the Fisher information as the curvature. Quadratic models
@@ -86,7 +90,7 @@ def merge(models: Sequence[Any], X: Any = None, y: Any = None, *, sample_weight:
     prior = configured_prior(first, first.classes_)
     quadratic = _pooled_optimum([stream.quadratic for stream in streams], prior)
     totals = np.sum([stream.totals for stream in streams], axis=0)
-    merged = clone(first)
+    merged: NaturalGradientLogisticRegression = clone(first)
     for name in ("classes_", "n_features_in_", "feature_names_in_"):
         if hasattr(first, name):
             setattr(merged, name, getattr(first, name))
@@ -94,7 +98,8 @@ def merge(models: Sequence[Any], X: Any = None, y: Any = None, *, sample_weight:
         rows = _check_rows_of_models(merged, X, y, sample_weight, totals)
         quadratic = _after_one_step(merged, rows, quadratic, prior)
     stream = StreamState(streams[0].fisher, quadratic, totals, sum(each.n_batches for each in streams))
-    attributes = layout_of(merged, first.classes_).attributes(quadratic.theta, first.coef_.dtype) | {"_stream": stream}
+    dtype = floating_type(first.coef_.dtype)
+    attributes = layout_of(merged, first.classes_).attributes(quadratic.theta, dtype) | {"_stream": stream}
     if merged.store_covariance:
         attributes |= posterior_attributes(quadratic.theta, quadratic.information, prior.precision)
     publish(merged, attributes)
@@ -112,7 +117,7 @@ def _pooled_optimum(quadratics: list[QuadraticApproximation], prior: Prior) -> Q
     return QuadraticApproximation(anchor.theta + move, gradient + information.matvec(move), information)
 
 
-def _check_rows_of_models(model: Any, X: Any, y: Any, sample_weight: Any, totals: Array) -> LabelledRows:
+def _check_rows_of_models(model: Configuration, X: Matrix, y: Any, sample_weight: Any, totals: Array) -> LabelledRows:
     """Return the rows of all models; refuse rows whose classes have other weights than `totals`, ``(K,)``."""
     X = check_rows(model, X)
     codes = codes_of(model, y, X.shape[0])
@@ -145,21 +150,21 @@ def _after_one_step(
     return after if loss_after <= loss else quadratic
 
 
-def _refuse_without_rows(X: Any, **others: Any) -> None:
+def _refuse_without_rows(X: object, **others: object) -> None:
     for name, given in others.items():
         if X is None and given is not None:
             message = f"{name} is given without X; pass X and y, the rows of all the models, or models alone."
             raise ValueError(message)
 
 
-def _check_models(models: Any) -> tuple[list[Any], list[StreamState]]:
+def _check_models(models: object) -> tuple[list[NaturalGradientLogisticRegression], list[StreamState]]:
     """Return the models, and the quadratic model that each keeps of its rows."""
     given = list(models) if isinstance(models, (list, tuple)) else []
     if not given or len({id(model) for model in given}) < len(given):
         message = "models must be a list of one model or more, none of them twice."
         raise ValueError(message)
     streams: list[StreamState] = []
-    kinds: list[tuple[Any, ...]] = []
+    kinds: list[tuple[object, ...]] = []
     for model in given:
         check_is_fitted(model)
         stream = getattr(model, "_stream", None)
@@ -184,7 +189,7 @@ def _check_models(models: Any) -> tuple[list[Any], list[StreamState]]:
     return given, streams
 
 
-def _kind(model: Any, fisher: str, prior: Prior) -> tuple[Any, ...]:
+def _kind(model: Configuration, fisher: str, prior: Prior) -> tuple[object, ...]:
     """Return what must be the same for the information of two models to be of the same coefficients."""
     return (
         fisher,

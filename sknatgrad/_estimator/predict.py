@@ -33,10 +33,10 @@ class PredictionMixin:
     classes_: Labels
     covariance_: Array
     _limits: ClassVar[Limits]
-    _undetermined: Array  # directions of a row that the columns of the fit did not determine, (j, d)
+    _undetermined: Array  # directions of a row that the rows of the fit do not determine, (j, d)
 
-    def decision_function(self, X: Matrix) -> Any:
-        """Return the logits: log-odds of ``classes_[1]``, or one score a class that sum to zero.
+    def decision_function(self, X: Matrix) -> Array:
+        """Return the logits: log-odds of ``classes_[1]``, or one score per class, which sum to zero.
 
         Parameters
         ----------
@@ -51,7 +51,7 @@ class PredictionMixin:
         logits, dtype = self._logits(X)
         return cast(logits.ravel() if logits.shape[1] == 1 else logits, dtype)
 
-    def predict(self, X: Matrix) -> Any:
+    def predict(self, X: Matrix) -> Labels:
         """Return the most probable class of each row.
 
         Parameters
@@ -66,9 +66,10 @@ class PredictionMixin:
         """
         scores = self.decision_function(X)
         codes = (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
-        return self.classes_[codes]
+        labels: Labels = self.classes_[codes]
+        return labels
 
-    def predict_proba(self, X: Matrix) -> Any:
+    def predict_proba(self, X: Matrix) -> Array:
         """Return the probability of each class, stable for any finite logit.
 
         Parameters
@@ -84,7 +85,7 @@ class PredictionMixin:
         logits, dtype = self._logits(X)
         return cast(predict(logits).distribution(), dtype)
 
-    def predict_log_proba(self, X: Matrix) -> Any:
+    def predict_log_proba(self, X: Matrix) -> Array:
         """Return the log-probability of each class: finite wherever the logits are, even where the probability is 0.
 
         Parameters
@@ -100,7 +101,7 @@ class PredictionMixin:
         logits, dtype = self._logits(X)
         return cast(predict(logits).log_proba(), dtype)
 
-    def decision_function_std(self, X: Matrix) -> Any:
+    def decision_function_std(self, X: Matrix) -> Array:
         r"""Return the standard deviation of each logit over the posterior.
 
         .. math:: \sqrt{x^T \Sigma_{kk}\, x}
@@ -116,8 +117,8 @@ class PredictionMixin:
         Returns
         -------
         std : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Standard deviations of `decision_function`, in nats; infinite where nothing is known of a row: without a
-            penalty, and if it breaks a collinearity that the columns had in the fit.
+            Standard deviations of `decision_function`, in nats; infinite for rows that the fit does not determine:
+            without a penalty, rows that break a collinearity of the columns in the fit.
 
         Raises
         ------
@@ -128,13 +129,13 @@ class PredictionMixin:
         std = posterior.of_rows(X, lambda logits: logits.std(), self._limits)
         return cast(std.ravel() if std.shape[1] == 1 else std, self._type_for(X))
 
-    def predict_proba_interval(self, X: Matrix, level: float = 0.95) -> Any:
+    def predict_proba_interval(self, X: Matrix, level: float = 0.95) -> Array:
         r"""Return an interval for the probability of each class.
 
-        Of the log-odds of a class against all others together, :math:`\log p_k / (1 - p_k)`, which is about normal,
-        and carried to probabilities: :math:`\sigma(\mathrm{logit}\, p_k \pm z \sqrt{g_k^T V g_k})`, V the posterior
-        covariance of the row's logits and :math:`g_k` the derivative of the log-odds by them (delta method). So ends
-        lie in [0, 1] and hold `predict_proba` between them. For two classes nothing but the posterior is approximated.
+        The log-odds of a class against all others, :math:`\log p_k / (1 - p_k)`, are about normal. Their interval is
+        transformed to probabilities: :math:`\sigma(\mathrm{logit}\, p_k \pm z \sqrt{g_k^T V g_k})`, V the posterior
+        covariance of the row's logits and :math:`g_k` the derivative of the log-odds by them (delta method). The ends
+        lie in [0, 1], on both sides of `predict_proba`. For two classes only the posterior is approximated.
 
         Parameters
         ----------
@@ -142,13 +143,13 @@ class PredictionMixin:
             Rows to predict.
 
         level : float, default=0.95
-            Posterior probability that the interval holds, in (0, 1): of the class's probability, not of the class.
+            Posterior probability that the interval contains the probability of the class, in (0, 1).
 
         Returns
         -------
         interval : ndarray of shape (n_samples, n_classes, 2)
-            Lower and upper ends, classes in the order of `classes_`; 0 and 1 where nothing is known of a row, as in
-            `decision_function_std`.
+            Lower and upper ends, classes in the order of `classes_`; 0 and 1 for rows that the fit does not determine,
+            as in `decision_function_std`.
 
         Raises
         ------
@@ -166,11 +167,11 @@ class PredictionMixin:
         *,
         n_draws: int = 1000,
         random_state: RandomState = None,
-    ) -> Any:
+    ) -> Array:
         r"""Return the probability of each class averaged over the posterior, rather than at its mode.
 
-        More cautious than `predict_proba` where the data say little: it forecasts with the uncertainty of the
-        coefficients taken into account.
+        These probabilities include the uncertainty of the coefficients: they are less extreme than those of
+        `predict_proba` where there are few data.
 
         Parameters
         ----------
@@ -179,9 +180,9 @@ class PredictionMixin:
 
         method : {'probit', 'monte_carlo'}, default='probit'
             ``'probit'``: a pair of classes alone has about :math:`\sigma(m / \sqrt{1 + \pi v / 8})`, m and v the
-            posterior mean and variance of the difference of their logits (MacKay 1992 [1]_); of more than two, the odds
-            of each class against the rest are added up of those of its pairs (Lu, Ie and Sha 2020 [2]_).
-            ``'monte_carlo'``: the mean over draws of the coefficients, the same ones for every row.
+            posterior mean and variance of the difference of their logits (MacKay 1992 [1]_); with more than two, the
+            odds of each class against the rest follow from those of its pairs (Lu, Ie and Sha 2020 [2]_).
+            ``'monte_carlo'``: the mean over draws of the coefficients, the same draws for every row.
 
         n_draws : int, default=1000
             Draws for ``'monte_carlo'``; the error falls as 1/√n_draws.
@@ -192,8 +193,8 @@ class PredictionMixin:
         Returns
         -------
         proba : ndarray of shape (n_samples, n_classes)
-            Probabilities, columns in the order of `classes_`; each row sums to 1. All the same where nothing is known
-            of a row, as in `decision_function_std`.
+            Probabilities, columns in the order of `classes_`; each row sums to 1. All equal for rows that the fit does
+            not determine, as in `decision_function_std`.
 
         Raises
         ------
@@ -225,7 +226,7 @@ class PredictionMixin:
         Parameters
         ----------
         n_draws : int, default=1
-            How many.
+            Number of draws.
 
         random_state : int, RandomState instance or None, default=None
             Seed of the draws.
@@ -236,7 +237,7 @@ class PredictionMixin:
             Draws of `coef_`.
 
         intercept : ndarray of shape (n_draws, 1) or (n_draws, n_classes)
-            Draws of `intercept_`, each together with that of `coef`; zeros without an intercept.
+            Draws of `intercept_`, joint with those of `coef`; zeros without an intercept.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What columns are called, and which ones a name or an index means."""
+"""Names of columns, and the columns that a name or an index refers to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# as R names it
+# the name that R uses
 INTERCEPT = "(Intercept)"
 
 
@@ -23,7 +23,7 @@ def feature_names(estimator: Any, n_features: int | None = None) -> list[str]:
 
 
 def place_of(name: str, feature: Any, names: list[str]) -> int:
-    """Return the index of a column that is given by name or index; `name` is that of the argument."""
+    """Return the index of a column that is given by name or index; `name` is the name of the argument."""
     place = names.index(feature) if isinstance(feature, str) and feature in names else feature
     if not isinstance(place, (int, np.integer)) or isinstance(place, bool) or not 0 <= place < len(names):
         message = (
@@ -44,13 +44,13 @@ def places_of(features: Any, names: list[str]) -> list[int]:
 
 
 def listed(features: Any) -> list[Any]:
-    """Return what is given of columns as a list; one alone may be given as it is."""
+    """Return a list of columns; a single one need not be in a list."""
     return [features] if isinstance(features, str) or np.ndim(features) == 0 else list(features)
 
 
 @contextmanager
 def naming_columns(X: Any) -> Iterator[None]:
-    """Say which column of a frame does not hold numbers, where turning it into an array of numbers fails."""
+    """Add to an error the first column of a frame that does not hold numbers, where conversion to numbers fails."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -58,14 +58,14 @@ def naming_columns(X: Any) -> Iterator[None]:
         column = _not_numbers(X) if converting else None
         if column is None:
             raise
-        # what numpy says of other types than words is long, and does not help
+        # numpy's message about types other than strings is long, and does not help
         said = "" if isinstance(error, TypeError) else f"{error}; "
         message = f"{said}{column}, must hold numbers: encode it, or leave it out."
         raise ValueError(message) from None
 
 
 def _not_numbers(X: Any) -> str | None:
-    """Return what to call the first column of a frame that does not become numbers."""
+    """Return a description of the first column of a frame that does not convert to numbers."""
     for name in getattr(X, "columns", ()):
         column = np.asarray(X[name])
         try:
@@ -73,6 +73,6 @@ def _not_numbers(X: Any) -> str | None:
         except (TypeError, ValueError):
             numbers = False
         if not numbers:
-            # a name that two columns share brings a frame
+            # X[name] is a frame where two columns share a name
             return f"column {name!r} of X, of type {getattr(X[name], 'dtype', column.dtype)}"
     return None

@@ -20,7 +20,7 @@ from sknatgrad._inputs.training_data import Passes, streamed_data
 from sknatgrad._inputs.weights import check_class_weights, weighted
 from sknatgrad._limits import Limits
 from sknatgrad._model.layout import logits_for
-from sknatgrad._rows.dask_chunks import Chunk, ChunkError, ClusterSource, computed
+from sknatgrad._rows.dask_chunks import Chunk, ChunkError, ClusterSource, Part, computed
 from sknatgrad._rows.source import LabelledRows
 from sknatgrad._solver.plan import SENT_BYTES
 
@@ -35,9 +35,9 @@ MATRIX = 2  # dimensions
 class DelayedRows(NamedTuple):
     """One block of rows, labels and sample weights, still to be computed; the weight may be None, or one number."""
 
-    X: Any
-    y: Any
-    weight: Any
+    X: Part
+    y: Part
+    weight: Part | float | None
 
 
 def any_collection(*given: object) -> bool:
@@ -63,7 +63,7 @@ def blocks_of(X: Any, y: Any, sample_weight: Any) -> list[DelayedRows]:
         message = f"X has {X.ndim} dimensions; it must have 2, rows and columns."
         raise ValueError(message)
     if isinstance(X, da.Array) and X.numblocks[1] > 1:
-        _warn_of_rechunking("X is cut along its columns", "X.rechunk({1: -1})")
+        _warn_of_rechunking("X has several chunks of columns", "X.rechunk({1: -1})")
         X = X.rechunk({1: -1})
     lengths = lengths_of(X)
     parts = [parts_of(X)]
@@ -73,7 +73,7 @@ def blocks_of(X: Any, y: Any, sample_weight: Any) -> list[DelayedRows]:
 
 
 def _warn_of_rechunking(what: str, remedy: str) -> None:
-    message = f"{what}, and is cut anew in every pass: {remedy}.persist() does that once."
+    message = f"{what}, and is rechunked in every pass: {remedy}.persist() does it once."
     # on the line that calls `fit`: blocks_of, of, check_collections, fit and its wrapper lie between
     warnings.warn(message, UserWarning, stacklevel=7)
 
@@ -85,7 +85,7 @@ def lengths_of(collection: Any) -> Array:
     return np.full(collection.npartitions, np.nan)
 
 
-def parts_of(collection: Any) -> list[Any]:
+def parts_of(collection: Any) -> list[Part]:
     """Return the blocks of a collection, delayed."""
     delayed = collection.to_delayed()
     return list(np.asarray(delayed, dtype=object).ravel())
@@ -118,7 +118,7 @@ def _column(name: str, given: Any) -> Any:
     return given
 
 
-def _aligned(name: str, given: Any, lengths: Array, X: Any) -> list[Any]:
+def _aligned(name: str, given: Any, lengths: Array, X: Any) -> list[Part]:
     """Return the labels or weights of each block of X."""
     in_memory = not dask.is_dask_collection(given)
     if in_memory and np.ndim(given) == 0:
@@ -148,7 +148,7 @@ def _aligned(name: str, given: Any, lengths: Array, X: Any) -> list[Any]:
     elif own.size != lengths.size:
         message = (
             f"{name} is in {own.size} blocks and X in {lengths.size}, and not all of their lengths are known, so that "
-            f"they cannot be brought together; make both from the same partitions, or arrays of known lengths: "
+            f"they cannot be aligned; make both from the same partitions, or arrays of known lengths: "
             "see to_dask_array(lengths=True) and compute_chunk_sizes()."
         )
         raise ValueError(message)
@@ -161,12 +161,14 @@ def check_columns(estimator: object, X: Any, *, reset: bool) -> None:
     validate_data(estimator, empty, reset=reset, skip_check_array=True)
 
 
-def type_of(X: Any) -> Any:
+def type_of(X: Any) -> np.dtype[Any]:
     """Return the type of the values of a block as an array."""
     if not is_frame(X):
-        return X.dtype
+        declared: np.dtype[Any] = X.dtype
+        return declared
     empty = check_array(X._meta, dtype="numeric", ensure_min_samples=0)  # noqa: SLF001 - Dask's name for an empty block
-    return empty.dtype if empty.dtype.kind in "biuf" else np.dtype(np.float64)
+    found: np.dtype[Any] = empty.dtype
+    return found if found.kind in "biuf" else np.dtype(np.float64)
 
 
 def check_collections(estimator: Configuration, X: Any, y: Any, sample_weight: Any) -> TrainingData:
@@ -184,7 +186,7 @@ def check_collections(estimator: Configuration, X: Any, y: Any, sample_weight: A
 class CheckedCollections(NamedTuple):
     """Collections that have been checked and read through once."""
 
-    schema: Any  # delayed: an estimator with the feature attributes that blocks are compared with
+    schema: Part  # an estimator with the feature attributes that blocks are compared with
     blocks: list[tuple[int, DelayedRows]]  # that have rows, with their numbers
     sizes: list[int]
     counts: Codes  # (blocks, L), rows of each label that have weight
@@ -240,7 +242,7 @@ def schema_of(estimator: object) -> object:
     return schema
 
 
-def check_block(schema: object, X: Any, y: Any, weight: Any) -> tuple[Matrix, Labels, Array]:
+def check_block(schema: object, X: Matrix, y: Any, weight: Any) -> tuple[Matrix, Labels, Array]:
     """Return the rows, labels and weights of a block."""
     labels = np.asarray(y)
     # labels of a frame with one column
@@ -248,7 +250,7 @@ def check_block(schema: object, X: Any, y: Any, weight: Any) -> tuple[Matrix, La
     return check_part(schema, X, labels, weight, reset=False)
 
 
-def _statistics_of(schema: Any, blocks: list[tuple[int, DelayedRows]]) -> list[tuple[RowStatistics, Codes] | None]:
+def _statistics_of(schema: Part, blocks: list[tuple[int, DelayedRows]]) -> list[tuple[RowStatistics, Codes] | None]:
     """Return the statistics of each block, and how many rows of each label have weight; None for one without rows.
 
     Raise the error of the first block that has one.
@@ -262,7 +264,7 @@ def _statistics_of(schema: Any, blocks: list[tuple[int, DelayedRows]]) -> list[t
 
 @dask.delayed(pure=False)
 def _block_statistics(
-    schema: object, number: int, X: Any, y: Any, weight: Any
+    schema: object, number: int, X: Matrix, y: Any, weight: Any
 ) -> tuple[RowStatistics, Codes] | ChunkError | None:
     if is_empty(X, y):
         return None
@@ -278,13 +280,13 @@ def _block_statistics(
 
 
 @dask.delayed(pure=False)
-def first_rows_of(schema: object, X: Any, y: Any, weight: Any, n_rows: int) -> Matrix:
+def first_rows_of(schema: object, X: Matrix, y: Any, weight: Any, n_rows: int) -> Matrix:
     """Return the first `n_rows` rows of a block."""
     return check_block(schema, X, y, weight)[0][:n_rows].copy()
 
 
 def _labelled_rows(  # noqa: PLR0913, PLR0917 - the delayed parts of a block, and its number and size
-    schema: object, encoding: tuple[Labels, Array], block: tuple[int, int], X: Any, y: Any, weight: Any
+    schema: object, encoding: tuple[Labels, Array], block: tuple[int, int], X: Matrix, y: Any, weight: Any
 ) -> LabelledRows:
     classes, factors = encoding
     number, n_rows = block
