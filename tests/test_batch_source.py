@@ -44,9 +44,9 @@ def test_a_batch_is_read_while_the_one_before_is_worked_on(n_threads, small_capa
         met.append(who)
 
     def read():
-        point = next(passes)
+        number = next(passes)
         for index, batch in enumerate(BATCHES):
-            if point == 2 and index == 4:
+            if number == 2 and index == 4:
                 meet("reader")
             yield batch
 
@@ -69,7 +69,7 @@ class Watched(np.ndarray):
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_there_are_never_more_than_two_batches(n_threads, small_capacity):
-    alive, most = set(), []
+    alive, counts = set(), []
     names = count()
 
     def made(start):
@@ -77,7 +77,7 @@ def test_there_are_never_more_than_two_batches(n_threads, small_capacity):
         name = next(names)
         alive.add(name)
         weakref.finalize(X, alive.discard, name)
-        most.append(len(alive))
+        counts.append(len(alive))
         return X
 
     def read():
@@ -90,7 +90,7 @@ def test_there_are_never_more_than_two_batches(n_threads, small_capacity):
             model_of(store_covariance=True).fit_batches(read)
     finally:
         gc.enable()
-    assert max(most) <= 2
+    assert max(counts) <= 2
     assert not alive
 
 
@@ -114,7 +114,7 @@ def test_memory_does_not_grow_with_the_number_of_batches(fisher, small_capacity)
     assert peak(40) < peak(10) + MIB / 4
 
 
-def surveyed(model, batches, workers):
+def training_data(model, batches, workers):
     return _Reader(model, batches).training_data(None, workers)
 
 
@@ -123,7 +123,7 @@ def surveyed(model, batches, workers):
 @pytest.mark.parametrize("weight", [None, WEIGHTS])
 def test_each_class_weighs_in_a_sample_what_it_weighs_in_all(weight, class_weight, n_rows, small_capacity):
     with Workers() as workers:
-        problem = surveyed(model_of(class_weight=class_weight), in_batches(ROWS, CODES, weight), workers)
+        problem = training_data(model_of(class_weight=class_weight), in_batches(ROWS, CODES, weight), workers)
         sample = problem.source.sample(n_rows)
     given = np.ones(len(CODES)) if weight is None else weight
     totals = class_totals(CODES, given)
@@ -144,7 +144,7 @@ def test_labels_are_numbered_by_order_and_not_by_appearance(appearance, small_ca
     order = np.argsort(y, kind="stable")
     X, labels = X[order], np.array(appearance)[y[order]]
     with Workers() as workers:
-        problem = surveyed(model_of(), in_batches(X, labels), workers)
+        problem = training_data(model_of(), in_batches(X, labels), workers)
     sample = problem.source.reservoir
     assert problem.classes.tolist() == [1, 5, 9]
     np.testing.assert_allclose(problem.totals, [np.count_nonzero(labels == label) for label in (1, 5, 9)])

@@ -164,7 +164,7 @@ def test_row_source_of_the_tutorial_is_the_rows_in_memory(table):
     factors = np.array([0.5, 2.0])
     point = MemorySource(X, codes, factors[codes]).total(kernel)
     with closing(sqlite3.connect("shop.db")) as connection:
-        columns = table["Table"](connection, "visits", table["columns"], "bought")
+        columns = table["Table"](connection, "visits", table["columns"], "ordered")
         source = table["TableSource"](columns, np.array(["no", "yes"]), np.bincount(codes), factors, 1)
         there, again = source.total(kernel), source.total(kernel)
         sample, other = source.sample(2000), source.sample(2000)
@@ -198,7 +198,7 @@ def test_sample_of_the_tutorial_is_spread_and_sees_rare_classes(table):
 def test_method_of_the_tutorial_fits_with_class_weights_and_refuses_missing_values(table):
     X, y, columns = table["X"], table["y"], table["columns"]
     settings = {"class_weight": "balanced", "C": 0.1}
-    model = table["TableLogisticRegression"](**settings).fit_table("shop.db", "visits", columns, "bought")
+    model = table["TableLogisticRegression"](**settings).fit_table("shop.db", "visits", columns, "ordered")
     reference = NaturalGradientLogisticRegression(**settings).fit(X, y)
     np.testing.assert_allclose(model.coef_, reference.coef_, rtol=1e-8)
     np.testing.assert_allclose(model.intercept_, reference.intercept_, rtol=1e-8)
@@ -208,7 +208,7 @@ def test_method_of_the_tutorial_fits_with_class_weights_and_refuses_missing_valu
         connection.execute("UPDATE visits SET spent = NULL WHERE rowid = 5")
         connection.commit()
     with pytest.raises(ValueError, match="Input X contains NaN at row 4, column 2"):
-        model.fit_table("shop.db", "visits", columns, "bought")
+        model.fit_table("shop.db", "visits", columns, "ordered")
     assert model.coef_ is before
 
 
@@ -216,13 +216,13 @@ def test_label_that_appears_between_two_passes_ends_the_fit_of_the_tutorial(tabl
     columns, total = table["columns"], table["TableSource"].total
 
     def changing(source, kernel):
-        source.table.connection.execute("UPDATE visits SET bought = 'perhaps' WHERE rowid = 7")
+        source.table.connection.execute("UPDATE visits SET ordered = 'perhaps' WHERE rowid = 7")
         return total(source, kernel)
 
     monkeypatch.setattr(table["TableSource"], "total", changing)
     model = table["TableLogisticRegression"]()
     with pytest.raises(ValueError, match="y holds 'perhaps'"):
-        model.fit_table("shop.db", "visits", columns, "bought")
+        model.fit_table("shop.db", "visits", columns, "ordered")
     assert not hasattr(model, "coef_")
 
 
