@@ -154,7 +154,7 @@ def test_labels_and_weights_may_be_maps_too(tmp_path, shared_blocks):
     assert_same_fit(model_of().fit(*maps), model_of().fit(X, y, weight))
 
 
-def test_values_changed_in_a_copy_on_write_are_seen(tmp_path):
+def test_values_changed_in_a_copy_on_write_are_fitted(tmp_path):
     X, y = rows_of()
     X.tofile(tmp_path / "X")
     mapped = np.memmap(tmp_path / "X", dtype=float, mode="c", shape=X.shape)
@@ -163,7 +163,7 @@ def test_values_changed_in_a_copy_on_write_are_seen(tmp_path):
     assert_same_fit(model_of().fit(mapped, y), model_of().fit(X, y))
 
 
-def test_values_changed_and_not_flushed_are_seen(tmp_path):
+def test_values_changed_and_not_flushed_are_fitted(tmp_path):
     X, y = rows_of()
     X.tofile(tmp_path / "X")
     mapped = np.memmap(tmp_path / "X", dtype=float, mode="r+", shape=X.shape)
@@ -173,14 +173,14 @@ def test_values_changed_and_not_flushed_are_seen(tmp_path):
     assert_same_fit(model_of().fit(mapped, y), model_of().fit(X, y))
 
 
-def test_what_is_computed_of_a_map_is_not_sought_in_the_file(tmp_path):
+def test_arrays_computed_from_a_map_are_not_read_from_the_file(tmp_path):
     X, y = rows_of()
     mapped = written(tmp_path / "X", X)
     assert_same_fit(model_of().fit(2.0 * mapped - 1.0, y), model_of().fit(2.0 * X - 1.0, y))
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_a_map_of_so_many_rows_that_a_sample_comes_first(n_classes, tmp_path):
+def test_a_map_that_is_fitted_to_a_sample_first(n_classes, tmp_path):
     X, y = rows_of(n_classes, n_rows=60_000, n_features=6)
     assert plan("true", Shape.of(X, max(n_classes, 2) - (n_classes == 2), 7)._replace(out_of_core=True)).sample_plans
     mapped = written(tmp_path / "X", X)
@@ -301,7 +301,7 @@ def test_a_file_that_is_cut_short_while_a_sample_is_taken_is_an_error(tmp_path, 
         model.fit(mapped, y)
 
 
-def test_what_is_not_finite_in_a_file_is_named(tmp_path):
+def test_error_names_a_value_that_is_not_finite_in_a_file(tmp_path):
     X, y = rows_of()
     X[1234, 2] = np.nan
     with pytest.raises(ValueError, match=r"X contains NaN at row 1234, column 2 \(1 such in all\)"):
