@@ -14,6 +14,8 @@ class Limits(NamedTuple):
 
     block_bytes: int = 2**22
     min_block_rows: int = 256
+    # Bytes of numbers of single rows that inference and predictions hold at a time: about a core's own cache, as
+    # `block_bytes`.
     row_bytes: int = 2**22
     matrix_bytes: int = 2**28
     certificate_bytes: int = 2**23

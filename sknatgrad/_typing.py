@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Codes: TypeAlias = npt.NDArray[np.intp]
+Mask: TypeAlias = npt.NDArray[np.bool_]
 Matrix: TypeAlias = Any  # dense array or scipy sparse matrix: only `_array` and `_design` look inside
 
 Result = TypeVar("Result")

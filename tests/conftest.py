@@ -5,7 +5,9 @@ from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
+from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._estimator import fit_batches as _batches
+from sknatgrad._limits import Limits
 from sknatgrad._rows import memory
 
 # failed assertions in helpers then show the values that they compared
@@ -65,6 +67,16 @@ def shared_blocks(monkeypatch):
     monkeypatch.setattr(memory, "BLOCK_BYTES", 1)
     with threadpool_limits(2, user_api="blas"):
         yield
+
+
+@pytest.fixture
+def limits(monkeypatch):
+    """Set limits of the estimator for the test: ``limits(direct_products=0.0)``."""
+
+    def set_limits(**values):
+        monkeypatch.setattr(NaturalGradientLogisticRegression, "_limits", Limits(**values), raising=False)
+
+    return set_limits
 
 
 @pytest.fixture

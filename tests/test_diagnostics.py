@@ -10,10 +10,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning
+from sknatgrad._model.separation import may_be_separable, separating_direction
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference import infer
-from sknatgrad.inference._high_dimension import inflation
-from sknatgrad.inference._separation import may_be_separable, separation
+from sknatgrad.inference._diagnostics.high_dimension import inflation
 
 
 def separated(n_classes, kind, seed=0):
@@ -65,9 +65,9 @@ def test_the_curvature_at_an_optimum_never_rules_out_a_separation_that_there_is(
         X = rng.normal(size=(14 + seed % 12, 3)).round(1)
         y = rng.permutation(np.arange(len(X)) % n_classes)
         model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
-        totals = infer(model, X, y).totals
-        separable = separation(totals.rows, 4, n_classes) is not None
-        possible = may_be_separable(totals.plain().fisher, totals.gram(), n_classes)
+        row_sums = infer(model, X, y).row_sums
+        separable = separating_direction(*row_sums.rows, 4, n_classes) is not None
+        possible = may_be_separable(row_sums.in_contrasts().fisher, row_sums.gram(), n_classes)
         assert possible or not separable
         found.append((separable, possible))
     # both cases occur, and the cheap test rules some out
@@ -76,13 +76,13 @@ def test_the_curvature_at_an_optimum_never_rules_out_a_separation_that_there_is(
 
 @pytest.mark.filterwarnings("ignore::sknatgrad.SeparationWarning")
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_a_program_that_is_too_large_is_said_to_be(n_classes, monkeypatch):
-    monkeypatch.setattr("sknatgrad.inference._separation.PROGRAM_SIZE", 100)
+def test_a_program_that_is_too_large_is_said_to_be(n_classes, limits):
+    limits(program_size=100)
     X, y = separated(n_classes, "quasi")
     model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
     n_rows = np.count_nonzero(X[:, 3])
-    for features, why in ((None, "the table is too large for it"), ([0, 1], "with features it is not asked")):
-        said = f"a further step moves {n_rows} rows by up to 1 nats .* mostly by x3, .*{why}"
+    for features, why in ((None, "the table is too large for it"), ([0, 1], "it is not solved for selected features")):
+        said = f"a further Newton step moves {n_rows} rows by up to 1 nats .* mostly through x3, .*{why}"
         with pytest.warns(InferenceWarning, match=said):
             infer(model, X, y, features=features)
     overlapping = make_problem(n_classes, n_rows=90)
@@ -90,8 +90,8 @@ def test_a_program_that_is_too_large_is_said_to_be(n_classes, monkeypatch):
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_complete_separation_shows_without_a_program(n_classes, monkeypatch):
-    monkeypatch.setattr("sknatgrad.inference._separation.PROGRAM_SIZE", 100)
+def test_complete_separation_shows_without_a_program(n_classes, limits):
+    limits(program_size=100)
     X, y = separated(n_classes, "complete")
     model = NaturalGradientLogisticRegression(C=np.inf)
     with pytest.warns(SeparationWarning):

@@ -19,7 +19,7 @@ from scipy import stats
 
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad.inference import infer
-from sknatgrad.inference._white import IndicatorKernel
+from sknatgrad.inference._hypothesis_tests.information_matrix import IndicatorKernel
 
 
 def test_likelihood_ratio_and_wald_tests(spector):
@@ -102,9 +102,9 @@ def lr_cases():
         of_other = problem._replace(X=X, codes=codes, weight=weight)
         return infer_problem(of_other, fit_problem(of_other, **settings), "fisher")
 
-    yield result, fit_problem(problem), "other is a NaturalGradientLogisticRegression; it must be what infer"
-    yield result, other(codes=problem.codes[::-1]), "compare only on the same rows"
-    yield result, other(weight=problem.weight[::-1].copy()), "compare only on the same rows"
+    yield result, fit_problem(problem), "other is a NaturalGradientLogisticRegression; it must be the result of infer"
+    yield result, other(codes=problem.codes[::-1]), "compared only on the same rows"
+    yield result, other(weight=problem.weight[::-1].copy()), "compared only on the same rows"
     # not among its columns, and better
     noise = np.random.default_rng(0).normal(size=(90, 2))
     yield (
@@ -227,14 +227,14 @@ def test_white_compares_the_two_fisher_informations(every):
 
 
 @pytest.mark.parametrize("every", [False, True])
-def test_white_of_several_classes_is_the_difference_of_the_matrices(every, monkeypatch):
+def test_white_of_several_classes_is_the_difference_of_the_matrices(every, limits):
     """δ beside the scores is that of the squares of the scores, summed as the empirical and the true Fisher are."""
     problem = make_problem(3, n_rows=120)
     model = fit_problem(problem)
-    totals = infer_problem(problem, model, "fisher").totals
-    kernel = IndicatorKernel.of(totals.theta, totals.contrasts, every=every)
-    observed, _ = totals.total(kernel)
-    difference = totals.squared_scores(1) - totals.plain().fisher
+    row_sums = infer_problem(problem, model, "fisher").row_sums
+    kernel = IndicatorKernel.of(row_sums.theta, row_sums.contrasts, 2**22, every=every)
+    observed, _ = row_sums.total(kernel)
+    difference = row_sums.squared_scores(1) - row_sums.in_contrasts().fisher
     blocks = difference.reshape(2, 4, 2, 4)
     for index, ((a, b), (j, m)) in enumerate(product(kernel.classes, kernel.columns)):
         if a > 0:
@@ -244,7 +244,7 @@ def test_white_of_several_classes_is_the_difference_of_the_matrices(every, monke
     ]
     np.testing.assert_allclose([test.statistic for test in tests], tests[0].statistic, rtol=1e-6)
     assert len({test.dof for test in tests}) == 1
-    monkeypatch.setattr("sknatgrad.inference._white.ROW_BYTES", 1)
+    limits(row_bytes=1)
     again = infer_problem(problem, model, "fisher").information_matrix_test(every=every)
     np.testing.assert_allclose(again.statistic, tests[0].statistic, rtol=1e-9)
 
@@ -268,7 +268,7 @@ def test_white_rejects_true_models_as_often_as_it_says_and_wrong_ones_more(n_cla
 
 def test_white_is_refused_where_it_means_nothing():
     problem = make_problem(2, n_rows=90)
-    with pytest.raises(ValueError, match="information_matrix_test asks about maximum likelihood"):
+    with pytest.raises(ValueError, match="information_matrix_test needs maximum likelihood"):
         infer_problem(problem, fit_problem(problem, 1.0), "fisher").information_matrix_test()
     with pytest.raises(ValueError, match="needs weights='frequency'"):
         infer_problem(problem, fit_problem(problem), "robust", weights="sampling").information_matrix_test()

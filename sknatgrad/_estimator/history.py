@@ -6,7 +6,7 @@ import math
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from sknatgrad._model.separation import SeparationKernel
+from sknatgrad._model.separation import separated_by_step
 from sknatgrad._solver.records import Outcome
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from sknatgrad._solver.records import Step
 
 CHOICES_TOO = 2
-# what may be left to gain, as a share of the loss, for a step that still moves rows to say that they are separated
-NEAR = 1e-6
 
 
 class History:
@@ -65,11 +63,10 @@ class History:
 
 def separation(source: RowSource, end: State) -> SeparationStatistics | None:
     """Return how far a further step moves rows where a fit has ended, if that says that some are separated by class."""
-    move, weight = end.to_optimum, end.point.weight
-    if move is None or end.decrement * weight > NEAR * end.point.loss:
+    step = end.to_optimum
+    if step is None:
         return None
-    reach = source.total(SeparationKernel(end.point.theta - move, move))
-    return reach if reach.separates(end.decrement * weight) else None
+    return separated_by_step(source, end.point.theta - step, step, end.decrement * end.point.weight, end.point.loss)
 
 
 def separated_in_part(reach: SeparationStatistics, names: list[str]) -> str:

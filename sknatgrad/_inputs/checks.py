@@ -22,6 +22,7 @@ from sknatgrad._solver.plan import DENSE_BUDGET_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sknatgrad._limits import Limits
     from sknatgrad._typing import Array, Codes, Matrix
 
 MIN_CLASSES = 2
@@ -68,13 +69,13 @@ def check_level(level: Any) -> None:
         raise ValueError(message)
 
 
-def check_covariance_size(n_params: int, remedy: str) -> None:
+def check_covariance_size(n_params: int, remedy: str, limits: Limits | None = None) -> None:
     """Refuse a covariance of so many coefficients that it is too large for a matrix."""
-    n_bytes = 8 * n_params**2
-    if n_bytes > DENSE_BUDGET_BYTES:
+    n_bytes, budget = 8 * n_params**2, DENSE_BUDGET_BYTES if limits is None else limits.matrix_bytes
+    if n_bytes > budget:
         message = (
             f"the covariance of {n_params:,} coefficients would take {n_bytes / 2**20:,.0f} MiB, over its budget of "
-            f"{DENSE_BUDGET_BYTES // 2**20} MiB; {remedy}."
+            f"{budget // 2**20} MiB; {remedy}."
         )
         raise ValueError(message)
 

@@ -332,7 +332,7 @@ def _about(result: InferenceResult) -> str:
     """Return what the intervals are, as the footer of the summary has it."""
     if not result.penalised:
         return "interval"
-    return "posterior interval" if result.question.covariance == "fisher" else "interval of the shrunk estimate"
+    return "posterior interval" if result.options.covariance == "fisher" else "interval of the shrunk estimate"
 
 
 def _plain_numbers(ax: Any) -> None:
