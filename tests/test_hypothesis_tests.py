@@ -65,11 +65,11 @@ def test_constraints_of_every_kind():
         result.conf_int("0.9")
 
 
-def test_bad_questions_to_a_result():
+def test_invalid_arguments_of_the_methods_of_a_result():
     problem = make_problem(3, n_rows=60)
     shrunk = infer_problem(problem, fit_problem(problem, 1.0), "fisher")
     result = infer_problem(problem, fit_problem(problem), "fisher")
-    for question, message in [
+    for call, message in [
         (lambda: result.conf_int(95), "level=95 is no coverage"),
         (lambda: result.wald_test("age"), r"constraint names \['age'\]"),
         (lambda: result.wald_test([]), "constraint names"),
@@ -91,7 +91,7 @@ def test_bad_questions_to_a_result():
         ),
     ]:
         with pytest.raises(ValueError, match=message):
-            question()
+            call()
 
 
 def lr_cases():
@@ -149,18 +149,18 @@ def test_score_test_is_that_of_the_efficient_scores(n_classes, kind, stored):
     if n_classes > 2:
         kept[0] = False
     new, old = (new & kept).ravel(), (~new & kept).ravel()
-    turn = fisher[np.ix_(new, old)] @ np.linalg.inv(fisher[np.ix_(old, old)])
-    rows = scores[:, new] - scores[:, old] @ turn.T
+    projection = fisher[np.ix_(new, old)] @ np.linalg.inv(fisher[np.ix_(old, old)])
+    rows = scores[:, new] - scores[:, old] @ projection.T
     total = problem.weight @ rows
-    by_model = fisher[np.ix_(new, new)] - turn @ fisher[np.ix_(old, new)]
-    spread = by_model if kind == "fisher" else np.einsum("i,ij,ik->jk", problem.weight, rows, rows)
+    model_based = fisher[np.ix_(new, new)] - projection @ fisher[np.ix_(old, new)]
+    meat = model_based if kind == "fisher" else np.einsum("i,ij,ik->jk", problem.weight, rows, rows)
     test = infer_problem(problem, model, kind).score_test(as_kinds(extra)[stored])
     assert test.dof == 2 * (n_classes - 1)
-    assert test.statistic == pytest.approx(total @ np.linalg.solve(spread, total), rel=1e-8)
+    assert test.statistic == pytest.approx(total @ np.linalg.solve(meat, total), rel=1e-8)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_score_test_is_what_wald_and_likelihood_ratio_are_near(n_classes):
+def test_score_test_is_near_wald_and_likelihood_ratio(n_classes):
     """The three agree to first order if the further columns have small effects."""
     problem = make_problem(n_classes, n_rows=4000, zero_weights=False)
     part = problem._replace(X=problem.X[:, :2])
@@ -266,7 +266,7 @@ def test_white_rejects_true_models_as_often_as_it_says_and_wrong_ones_more(n_cla
     assert rejected[1.0] > 60
 
 
-def test_white_is_refused_where_it_means_nothing():
+def test_white_is_refused_for_penalties_and_sampling_weights():
     problem = make_problem(2, n_rows=90)
     with pytest.raises(ValueError, match="information_matrix_test needs maximum likelihood"):
         infer_problem(problem, fit_problem(problem, 1.0), "fisher").information_matrix_test()

@@ -44,7 +44,7 @@ def test_weights_with_the_same_loss_and_another_optimum_are_refused():
         infer_problem(other, many, "fisher")
 
 
-def test_the_estimator_is_left_alone():
+def test_the_estimator_is_not_changed():
     problem = make_problem(2, n_rows=90)
     model = fit_problem(problem)
     before = {name: np.copy(value) for name, value in vars(model).items()}
@@ -110,7 +110,7 @@ def _with_several_strengths(X, y):
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("case", range(30))
-def test_bad_input_is_told_in_one_sentence(case):
+def test_invalid_input_is_an_error_of_one_sentence(case):
     message, arguments, settings = list(bad_inputs())[case]
     with pytest.raises(ValueError, match=message) as caught:
         infer(*arguments, **settings)

@@ -69,7 +69,7 @@ def test_covariance_is_that_of_the_formula(kind, weights, n_classes, C):
     np.testing.assert_allclose(result.standard_errors.ravel() ** 2, expected.diagonal(), rtol=1e-10)
 
 
-def test_scores_of_groups_are_summed_whatever_the_runs_of_rows(limits):
+def test_scores_of_groups_do_not_depend_on_the_runs_of_rows(limits):
     problem = make_problem(3, n_rows=120)
     model = fit_problem(problem)
     expected = infer_problem(problem, model, "cluster").covariance
@@ -93,7 +93,7 @@ def test_two_classes_as_in_statsmodels(kind, spector):
     np.testing.assert_allclose(result.covariance, glm.cov_params(), rtol=1e-7)
 
 
-def test_hc1_has_the_factor_that_its_name_stands_for(spector):
+def test_hc1_has_its_small_sample_factor(spector):
     """n / (n - k): statsmodels' models by maximum likelihood take the name for HC0."""
     X, y = spector.exog.to_numpy(), spector.endog.to_numpy()
     peer = sm.Logit(y, with_intercept_last(X)).fit(disp=0, cov_type="HC0")
@@ -174,7 +174,7 @@ def test_the_other_reference_of_two_classes_is_the_negative():
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_any_storage_gives_the_same_answer(n_classes):
+def test_any_storage_gives_the_same_covariance(n_classes):
     problem = make_problem(n_classes, n_rows=60)
     model = fit_problem(problem, 1.0)
     expected = {kind: infer_problem(problem, model, kind).covariance for kind in ("robust", "cluster")}
@@ -186,7 +186,7 @@ def test_any_storage_gives_the_same_answer(n_classes):
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("C", [0.5, np.inf])
-def test_models_of_scikit_learn_are_as_good(n_classes, C):
+def test_models_of_scikit_learn_have_the_same_covariance(n_classes, C):
     problem = make_problem(n_classes, n_rows=90, zero_weights=False)
     peer = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-12)
     peer.fit(problem.X, problem.codes, sample_weight=problem.weight)
@@ -256,7 +256,7 @@ def test_blocks_of_rows_add_up(n_classes, monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_classes", [2, 4])
 @pytest.mark.parametrize("C", [1.0, np.inf])
-def test_some_columns_are_solved_for_as_all_are(kind, n_classes, C):
+def test_selected_columns_have_the_covariance_of_all(kind, n_classes, C):
     problem = make_problem(n_classes, n_rows=150, n_features=5)
     problem = problem._replace(X=problem.X * [1e-4, 1.0, 1.0, 1.0, 1e4])
     model = fit_problem(problem, C)
@@ -280,7 +280,7 @@ def test_some_columns_are_solved_for_as_all_are(kind, n_classes, C):
             found.marginal_effects()
 
 
-def test_some_columns_of_a_sparse_table_too_wide_for_a_matrix():
+def test_selected_columns_of_a_sparse_table_too_wide_for_a_matrix():
     """30,000 columns, whose covariance would take 7 GB; checked by an inverse of 2,000 rows."""
     X, words = random_text(2000, 30_000, 20)
     y = (X @ words + np.random.default_rng(1).logistic(size=2000) > 0).astype(int)

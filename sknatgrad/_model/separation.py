@@ -6,7 +6,7 @@ The likelihood then rises along V for ever and has no maximum. Without such a di
 Anderson, "On the existence of maximum likelihood estimates in logistic regression models", Biometrika 71(1), 1984.
 Separation is complete if some direction has only positive margins; otherwise the classes are separated in part.
 
-Four methods detect it, from the cheapest to the dearest:
+Four methods detect it, from the cheapest to the most expensive:
 
 - *The largest loss of a row*, at any θ. If it is below log 2 nats, the own class of each row has more than half of the
   probability, so θ itself has only positive margins: `is_completely_separated`.
@@ -49,20 +49,25 @@ SEPARATED_LOSS = math.log(2.0)
 MAX_DISTANCE = 0.1
 MAX_CURVATURE = 0.01
 
-# Nats by which a Newton step moves a separated row at least: half of the one nat of the theory.
+# The four thresholds of `separated_by_step`. With them, 300 fits to random data of 2 and 3 classes, 131 of them
+# separated in part, agreed with the linear program.
+# Nats by which the step moves a separated row, at least: half of the nat of the theory. 0.1 to 0.9 made no difference.
 MIN_MARGIN = 0.5
-# The probability of the other class in a separated row, at most: the law exp(−t) holds where it is small.
+# Probability of the other class in a separated row, at most: the law exp(−t) holds where it is small. 0.01 to 0.5 made
+# no difference.
 MAX_PROBABILITY = 0.1
-# The share of separated rows in the KL divergence of the step, at least: the step is then not about other rows.
+# Share of the separated rows in the KL divergence of the step, at least; otherwise it mostly moves other rows. 0.02 to
+# 0.2 made no difference, 0.4 missed 5 separated sets of rows.
 MIN_KL_SHARE = 0.2
-# The remaining decrease, relative to the loss, up to which a step is near enough to the optimum.
+# Remaining decrease relative to the loss, at most, so that the step is near the optimum. 1e-9 to 1e-4 made no
+# difference.
 MAX_DECREASE = 1e-6
-# Columns that are named at most, and the size of their part in the step relative to the first, at least.
+# Columns that a message names, at most, and their part in the step relative to the first, at least.
 MAX_NAMED = 3
 MIN_NAMED_SHARE = 0.1
 
-# Relative to the sum of the sizes of a row's numbers: margins below this are rounding. HiGHS, the solver of scipy,
-# allows constraints to be violated by 1e-7.
+# Relative to the sum of the sizes of a row's numbers: smaller margins are rounding. HiGHS, the solver of scipy, allows
+# constraints to be violated by 1e-7.
 MARGIN_TOLERANCE = 1e-6
 
 
@@ -88,7 +93,7 @@ class SeparationStatistics(NamedTuple):
     kl: float  # KL divergence of their predictions before and after the step, to second order, nats
 
     def separates(self, decrement: float) -> bool:
-        """Say whether there are such rows, and the step is mostly about them.
+        """Say whether there are such rows, and they have a large share in the step.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What weights mean, and which covariance of the coefficients is asked for."""
+"""The options of a covariance: its kind, the meaning of weights, and groups of rows."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class CoefficientCovariance(Protocol):
 
     @property
     def determined(self) -> Mask:
-        """Whether the data determine each of the coefficients that are asked for, ``(K - 1, columns)``."""
+        """Whether the data determine each of the selected coefficients, ``(K - 1, columns)``."""
         ...
 
     @property
@@ -52,7 +52,7 @@ class CoefficientCovariance(Protocol):
         ...
 
     def covariance(self, options: CovarianceOptions) -> Array:
-        """Return the covariance of the coefficients that are asked for; NaN for those that are not determined."""
+        """Return the covariance of the selected coefficients; NaN for those that are not determined."""
         ...
 
 

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 # A solve ends where its remaining squared error, in the units of the variance, is this share of the variance. Sandwich
 # covariances are linear in the error, and some of them are much smaller than the variance.
 SOLVE_TOLERANCE = 1e-20
-# With a larger share remaining, the coefficient counts as not determined.
+# With a larger share remaining, the coefficient counts as not determined: its variance has less than seven digits.
 MAX_REMAINING = 1e-7
-# Random vectors for the trace, which makes its standard error √tr / 2.
+# Random vectors for the trace, one solve each: with eight its standard error is √tr / 2.
 N_PROBES = 8
-# A preconditioner must hold this share of the diagonal of F in each column.
+# The share of the diagonal of F, in each column, that a preconditioner must contain: with less, it scales some column
+# wrongly.
 MIN_DIAGONAL_SHARE = 0.5
 
 

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 # Columns per row from which two classes are separable if no column has an effect: a half, less a margin in which the
 # equations are hard to solve.
 SEPARABLE_SHARE = 0.4995
-# Nodes of the trapezoidal rule, and the largest |Z| in standard deviations.
+# Nodes of the trapezoidal rule, and the largest |Z| in standard deviations: 401 to 12,801 nodes, and 8 to 14 standard
+# deviations, give the same factor to 10 digits.
 N_NODES = 3201
 MAX_Z = 10.0
-# Brackets of the roots, logarithms of τ and b.
+# Brackets of the roots, as logarithms of τ and b: they contain the roots for shares from 0.002 to 0.4995.
 LOG_TAU = (-3.0, 8.0)
 LOG_B = (-15.0, 15.0)
 

@@ -32,7 +32,7 @@ def diagnostics(
     options: CovarianceOptions,
     names: tuple[str, ...],
 ) -> str:
-    """Return the reasons as one sentence, an empty one if there are none; `names` are of the columns asked for."""
+    """Return the reasons as one sentence, an empty one if there are none; `names` are those of the selected columns."""
     distance = covariance.distance
     separated = "" if fitted.penalised else separation_reason(fitted, row_sums, covariance)
     n = options.n_observations(row_sums.counts)

@@ -30,7 +30,7 @@ def information_matrix_test(row_sums: RowSums, *, every: bool) -> ChiSquared:
     """
     kernel = IndicatorKernel.of(row_sums.theta, row_sums.contrasts, row_sums.limits.row_bytes, every=every)
     n_numbers = kernel.n_scores + kernel.n_indicators
-    check_covariance_size(n_numbers, "test squares alone, with every=False", row_sums.limits)
+    check_covariance_size(n_numbers, "compare squares only, with every=False", row_sums.limits)
     observed, covariance = row_sums.total(kernel)
     tested = np.arange(observed.size) >= kernel.n_scores
     return ChiSquared.quadratic(*efficient_score(observed, covariance, covariance, tested))
@@ -52,7 +52,7 @@ class IndicatorKernel:
 
     @classmethod
     def of(cls, theta: Array, contrasts: Contrasts, row_bytes: int, *, every: bool) -> IndicatorKernel:
-        """Return the kernel for every entry, or for squares alone: of all classes, so that the reference is no matter.
+        """Return the kernel for every entry, or for squares only, of all classes, whichever is the reference.
 
         Of two classes, one has all the information.
         """
