@@ -90,6 +90,24 @@ def test_a_program_that_is_too_large_is_replaced_by_a_step(n_classes, limits):
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
+def test_without_a_program_nothing_is_said_of_separation_far_from_the_optimum(n_classes, limits):
+    limits(program_size=100)
+    problem = make_problem(n_classes, n_rows=90)
+    with pytest.warns(ConvergenceWarning):
+        model = fit_problem(problem, max_iter=1)
+    with pytest.warns(InferenceWarning, match="standard errors are unreliable: the fit has not converged"):
+        infer_problem(problem, model, "fisher")
+
+
+def test_separation_without_an_intercept():
+    X, y = separated(2, "quasi")
+    with pytest.warns(SeparationWarning):
+        model = NaturalGradientLogisticRegression(C=np.inf, fit_intercept=False).fit(X, y)
+    with pytest.warns(InferenceWarning, match=r"in part, \d+ rows along the direction .* x3 for"):
+        infer(model, X, y)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
 def test_complete_separation_is_detected_without_a_program(n_classes, limits):
     limits(program_size=100)
     X, y = separated(n_classes, "complete")

@@ -18,8 +18,10 @@ from problems import (
 from scipy import stats
 
 from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._rows.threads import Workers
 from sknatgrad.inference import infer
 from sknatgrad.inference._hypothesis_tests.information_matrix import IndicatorKernel
+from sknatgrad.inference._row_sums.rows import InMemoryRows, OutOfCoreRows
 
 
 def test_likelihood_ratio_and_wald_tests(spector):
@@ -119,6 +121,15 @@ def test_models_that_are_not_nested_are_refused(case):
     result, other, message = list(lr_cases())[case]
     with pytest.raises(ValueError, match=message):
         result.lr_test(other)
+
+
+def test_rows_in_memory_and_elsewhere_are_not_compared():
+    problem = make_problem(2, n_rows=90)
+    rows = InMemoryRows(problem.X, problem.codes, problem.weight)
+    elsewhere = OutOfCoreRows(rows.source(1, Workers()), rows.counts(2), rows.shape(1, 4))
+    assert not rows.has_labels_and_weights_of(elsewhere)
+    assert not elsewhere.has_labels_and_weights_of(rows)
+    assert elsewhere.has_labels_and_weights_of(elsewhere)
 
 
 def test_score_test_as_in_statsmodels(spector):

@@ -248,6 +248,7 @@ def test_blocks_of_rows_add_up(n_classes, monkeypatch):
         parts = infer_problem(problem, model, "robust")
     np.testing.assert_allclose(parts.covariance, whole.covariance, rtol=1e-10)
     np.testing.assert_allclose(parts.row_sums.gram(), whole.row_sums.gram(), rtol=1e-12)
+    assert parts.information_matrix_test() == pytest.approx(whole.information_matrix_test(), rel=1e-7)
     ours, theirs = parts.marginal_effects(), whole.marginal_effects()
     np.testing.assert_allclose(ours.effects, theirs.effects, rtol=1e-10)
     np.testing.assert_allclose(ours.standard_errors, theirs.standard_errors, rtol=1e-10)

@@ -10,10 +10,10 @@ Four methods detect it, from the cheapest to the most expensive:
 
 - *The largest loss of a row*, at any θ. If it is below log 2 nats, the own class of each row has more than half of the
   probability, so θ itself has only positive margins: `is_completely_separated`.
-- *The curvature near the optimum.* Let θ be δ standard errors from the optimum, and C = Vᵀ F V. The slope of the
-  loss along V is −Σ s p_k m_k, and at most δ √C by the inequality of Cauchy and Schwarz. C is at most Σ s p_k m_k², so
-  at most the largest margin M times that slope. Hence C ≤ δ² M²: a separating direction has nearly no curvature, and
-  `may_be_separable` compares the least curvature of all directions with this bound.
+- *The curvature near the optimum.* Let θ be δ standard errors from the optimum, C = Vᵀ F V, and s the weight of a row.
+  The loss falls along V at the rate Σ s p_k m_k, which is at most δ √C by the inequality of Cauchy and Schwarz. C is at
+  most Σ s p_k m_k², so at most the largest margin M times that rate. Hence C ≤ δ² M²: a separating direction has
+  nearly no curvature, and `may_be_separable` compares the least curvature of all directions with this bound.
 - *A Newton step near the optimum.* Along a separating direction the probability of the wrong class falls as exp(−t).
   Slope f′ and curvature f″ of the loss are both proportional to it, so the step f′ / f″ moves the separated rows by
   one nat, however small the remaining decrease. Steps along all other directions vanish: `separated_by_step`.
