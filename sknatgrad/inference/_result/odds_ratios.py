@@ -26,8 +26,8 @@ class OddsRatios(NamedTuple):
     low: Array
     high: Array
 
-    @classmethod
-    def of(cls, params: Array, ends: Array) -> OddsRatios:
-        """Return exp of coefficients, ``(K - 1, d)``, and of the ends of their intervals, ``(K - 1, d, 2)``."""
-        with np.errstate(over="ignore"):
-            return cls(np.exp(params), np.exp(ends[..., 0]), np.exp(ends[..., 1]))
+
+def odds_ratios_of(params: Array, ends: Array) -> OddsRatios:
+    """Return exp of coefficients, ``(K - 1, d)``, and of the ends of their intervals, ``(K - 1, d, 2)``."""
+    with np.errstate(over="ignore"):
+        return OddsRatios(np.exp(params), np.exp(ends[..., 0]), np.exp(ends[..., 1]))

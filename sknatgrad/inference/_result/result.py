@@ -16,7 +16,7 @@ from sknatgrad.inference._hypothesis_tests.likelihood_ratio import ComparedModel
 from sknatgrad.inference._hypothesis_tests.score import score_test
 from sknatgrad.inference._hypothesis_tests.wald import LinearHypothesis
 from sknatgrad.inference._result.marginal_effects import average_effects
-from sknatgrad.inference._result.odds_ratios import OddsRatios
+from sknatgrad.inference._result.odds_ratios import odds_ratios_of
 from sknatgrad.inference._result.summary import Summary, footer, head, lines_of
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sknatgrad.inference._hypothesis_tests.chi_squared import ChiSquared
     from sknatgrad.inference._likelihood import Likelihood
     from sknatgrad.inference._result.marginal_effects import MarginalEffects
+    from sknatgrad.inference._result.odds_ratios import OddsRatios
     from sknatgrad.inference._row_sums.sums import RowSums
 
 
@@ -184,7 +185,7 @@ class InferenceResult:
         ValueError
             If `level` is not in (0, 1).
         """
-        return OddsRatios.of(self.params, self.conf_int(level))
+        return odds_ratios_of(self.params, self.conf_int(level))
 
     def wald_test(self, constraint: Any, value: Any = 0.0) -> ChiSquared:
         """Test linear hypotheses on the coefficients jointly.
