@@ -18,7 +18,8 @@ class Limits(NamedTuple):
     # Rows of a block at least: each block also costs calls of Python and a merge of its (d, d) sums. 4,000 x 4,000 in
     # blocks of 125, 250, 500 rows: a gradient 16, 17, 17 ms, a matrix 5.8, 3.7, 2.8 s.
     min_block_rows: int = 256
-    # Bytes of numbers of single rows (scores, effects, covariances of logits) that exist at a time: as for a block.
+    # Bytes of the numbers of single rows that exist at a time. Measured on marginal effects, White's test and clusters,
+    # 10 to 100 columns: 1 to 64 MiB differ by up to three times, 1/16 MiB takes up to four times as long.
     row_bytes: int = 2**22
     # Bytes of one (qd, qd) matrix of float64: 256 MiB, qd of 5,792. A direct solve holds four of them at a time.
     matrix_bytes: int = 2**28
@@ -39,7 +40,8 @@ class Limits(NamedTuple):
     # The first rows are solved for again once there are this many times as many: the rows of all solves then add up to
     # at most 11 times those of the last one, a geometric series, however small the batches are.
     first_rows_growth: float = 1.1
-    # Numbers of the linear program for separation, n (K - 1)² d, that is solved: it takes seconds, larger ones hours.
+    # Numbers in the constraints of the linear program that looks for separation. One with 2**22 takes 5 to 20 s for 5
+    # to 100 columns and about 3 minutes for 1,000 columns, on one core.
     program_size: int = 2**22
     # Bytes of a matrix that only preconditions: qd of 2,048. Correlated 4,000 x 1,000 takes 0.5 s with it, 1.1
     # without; 5,000 x 2,500, which is above, would take 25 s with it and takes 16 without.

@@ -205,7 +205,7 @@ def test_inference_knows_of_mean_and_precision(n_classes):
         np.testing.assert_allclose(result.standard_errors[0], np.sqrt(model.covariance_.diagonal()), rtol=1e-8)
     np.testing.assert_allclose(infer(model, X, y, features=[0]).standard_errors[:, 0], result.standard_errors[:, 0])
     matrix = np.eye(model.covariance_.shape[0])
-    with pytest.raises(ValueError, match="which infer does not know of"):
+    with pytest.raises(ValueError, match="which infer does not support"):
         infer(NaturalGradientLogisticRegression(prior=(0.0, matrix)).fit(X, y), X, y)
 
 

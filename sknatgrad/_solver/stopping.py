@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from sknatgrad._model.separation import is_completely_separated
 
 if TYPE_CHECKING:
     from sknatgrad._solver.records import Measured
@@ -67,7 +68,7 @@ def is_separated(measured: Measured) -> bool:
     Then θ separates the classes strictly: 2θ fits better, and so on without end. Without a penalty there is no optimum
     (Albert and Anderson, 1984).
     """
-    return measured.worst < math.log(2.0)
+    return is_completely_separated(measured.worst)
 
 
 def _size(gradient: Array, scale: Array | float) -> float:

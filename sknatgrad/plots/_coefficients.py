@@ -357,7 +357,7 @@ def _interval_name(result: InferenceResult) -> str:
     """Return the kind of the intervals, in the words of the summary."""
     if not result.penalised:
         return "interval"
-    return "posterior interval" if result.question.covariance == "fisher" else "interval of the shrunk estimate"
+    return "posterior interval" if result.options.covariance == "fisher" else "interval of the shrunk estimate"
 
 
 def _plain_numbers(ax: Axes) -> None:
