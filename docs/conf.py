@@ -29,7 +29,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
     "repository_links",
-    "table_units",
+    "table_numbers",
 ]
 templates_path = ["_templates"]
 # files that the build writes, and folders of scripts and templates
