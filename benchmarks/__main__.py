@@ -33,6 +33,7 @@ def _options():
     add("--no-memory", dest="memory", action="store_false", help="do not measure peak memory")
     add("--output", type=Path, default=Path(__file__).parent / "results", help="folder for JSON and pictures")
     add("--page", type=Path, help="also write the results to this Markdown page, with pictures in its folder")
+    add("--notes", type=Path, help="Markdown file on how the runs were made, which the page includes")
     add("--from", dest="sources", nargs="+", type=Path, metavar="JSON", help="show earlier results, run nothing")
     add("--list", action="store_true", help="list workloads and contestants")
     return parser.parse_args()
@@ -121,7 +122,8 @@ def _show(records, options, console):
     print_summary(records, console)
     draw_all(records, options.output)
     if options.page:
-        write_page(records, options.page)
+        notes = options.notes.read_text(encoding="utf-8") if options.notes else ""
+        write_page(records, options.page, notes)
         console.print(f"page: {options.page}", soft_wrap=True)
 
 

@@ -29,6 +29,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
     "repository_links",
+    "table_numbers",
 ]
 templates_path = ["_templates"]
 # files that the build writes, and folders of scripts and templates
@@ -55,6 +56,7 @@ else:
 myst_enable_extensions = ["attrs_block", "colon_fence", "deflist"]
 myst_fence_as_directive = ["math"]  # other Markdown viewers also typeset ```math
 myst_heading_anchors = 4
+highlight_options = {"python": {"stripnl": True}}  # without the blank line that ends a doctest
 
 # --- the interface
 autosummary_generate = True

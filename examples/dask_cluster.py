@@ -6,7 +6,7 @@ On a cluster the rows stay on their workers, and only sums over them are sent. T
 memory, whatever the number of chunks. The alternative is to fit each chunk separately and to combine the models: by the
 mean of their coefficients, or by :func:`sknatgrad.merge`, which weights each model by its Fisher information and can
 take one more step on all rows. Combining needs one or two rounds of communication, where the joint fit needs several,
-but it loses accuracy. The script measures the loss in standard errors.
+but it loses accuracy. The script measures that loss in standard errors.
 
 The cluster here consists of two workers in this process. To use another cluster, pass its address to ``Client``;
 nothing else changes.
