@@ -78,9 +78,9 @@ class Problem(NamedTuple):
         )
 
 
-def walk(landscape, theta, rule):
+def walk(problem, theta, options):
     """The iterates of a descent from theta, each with its step."""
-    return descend(landscape, landscape.measure(theta), rule)
+    return descend(problem, problem.measure(theta), options)
 
 
 def make_problem(n_classes, *, n_rows=40, n_features=3, intercept=True, seed=0, zero_weights=True):
