@@ -6,8 +6,8 @@ __all__ = ["InferenceWarning", "SeparationWarning"]
 
 
 class SeparationWarning(ConvergenceWarning):
-    """The classes, or some rows of them, can be separated: without a penalty the likelihood then has no maximum."""
+    """A direction of the coefficients separates classes, or rows of them: without a penalty there is no maximum."""
 
 
 class InferenceWarning(UserWarning):
-    """Standard errors that should not be believed."""
+    """Standard errors are unreliable: the reason is in the message."""

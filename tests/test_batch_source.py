@@ -8,15 +8,18 @@ from itertools import count, permutations
 
 import numpy as np
 import pytest
-from problems import BATCHES, CODES, MIB, ROWS, TIMEOUT, WEIGHTS, in_batches, model_of, rows_of
+from problems import BATCHES, CODES, MIB, ROWS, TIMEOUT, WEIGHTS, in_batches, model_of, needed, rows_of
 from threadpoolctl import threadpool_limits
 
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._estimator.fit_batches import check_batches
 from sknatgrad._inputs.weights import totals_of_all
 from sknatgrad._rows import batches as batch_source
+from sknatgrad._rows.batches import BatchSource
 from sknatgrad._rows.matrices import take_rows
+from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.sampling import class_totals
+from sknatgrad._rows.source import LabelledRows
 from sknatgrad._rows.threads import Workers
 
 
@@ -147,3 +150,14 @@ def test_labels_are_numbered_by_order_and_not_by_appearance(appearance, small_ca
     index = {row.tobytes(): label for row, label in zip(X, labels, strict=True)}
     expected = [index[row.tobytes()] for row in np.ascontiguousarray(sample.X)]
     assert data.layout.classes[sample.codes].tolist() == expected
+
+
+def test_rows_out_of_core_are_not_stored_in_float32():
+    needed("dask", "Dask is not installed")
+    chunks = needed("sknatgrad._rows.dask_chunks", "Dask is not installed")
+    sample = MemorySource(ROWS, CODES, np.ones(len(CODES)), 3)
+    batches = BatchSource(lambda: iter([LabelledRows(ROWS, CODES, sample.weight)]), sample, 3, Workers())
+    cluster = chunks.ClusterSource((), 3, np.zeros((0, 3), dtype=int), np.zeros(3))
+    for source in (batches, cluster):
+        assert source.out_of_core
+        assert source.as_float32() is source
