@@ -16,14 +16,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._inputs.dask_collections import CheckedCollections
 from sknatgrad._rows.sampling import MIN_ROWS_PER_CLASS
-from sknatgrad._solver import plan as _strategy
 from sknatgrad.dask import DaskNaturalGradientLogisticRegression, infer
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference import infer as infer_in_memory
 
 
-def test_conjugate_gradients_go_to_the_chunks(monkeypatch):
-    monkeypatch.setattr(_strategy, "DIRECT_PRICE", 0.0)
+def test_conjugate_gradients_go_to_the_chunks(limits):
+    limits(direct_products=0.0)
     X, y, weight = raw_rows(3)
     model = DaskNaturalGradientLogisticRegression(tol=TIGHT).fit(*in_chunks(X, y, weight))
     assert_close(model, NaturalGradientLogisticRegression(tol=TIGHT).fit(X, y, weight))
