@@ -171,7 +171,7 @@ def test_true_converges_for_hardly_any_penalty(name, degree, C):
 
 @pytest.mark.parametrize("fisher", ["diagonal", "identity", "true", "kronecker"])
 @pytest.mark.parametrize("C", [1.0, np.inf])
-def test_certificate_by_conjugate_gradients(fisher, C, limits):
+def test_newton_decrement_by_conjugate_gradients(fisher, C, limits):
     """A column of scale 1e-12, whose coefficient the identity metric never moves: it must not report convergence."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 4))

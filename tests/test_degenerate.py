@@ -222,7 +222,7 @@ def test_a_loss_of_zero_is_not_called_an_optimum():
 
 @pytest.mark.parametrize("budget", [0, 2**23])
 @pytest.mark.parametrize("n_classes", [2, 4])
-def test_no_certificate_where_the_information_has_vanished(n_classes, budget, limits):
+def test_no_newton_decrement_where_the_information_has_vanished(n_classes, budget, limits):
     limits(decrement_bytes=budget)
     problem = make_problem(n_classes)
     objective = problem.objective("diagonal", C=np.inf)

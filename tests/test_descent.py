@@ -183,12 +183,12 @@ def test_other_metrics_are_not_invariant_to_mixing(fisher):
 def test_damping_adapts_only_under_auto():
     problem = make_problem(2)
     for learning_rate, adapts in [(None, True), (0.5, False)]:
-        rule = DescentOptions(damping=0.5, learning_rate=learning_rate, max_iter=6, tol=0.0)
-        steps = [step for _, step in walk(problem.objective("true"), np.zeros((1, 4)), rule)]
+        options = DescentOptions(damping=0.5, learning_rate=learning_rate, max_iter=6, tol=0.0)
+        steps = [step for _, step in walk(problem.objective("true"), np.zeros((1, 4)), options)]
         assert (len({step.damping for step in steps}) > 1) is adapts
 
 
-def test_rejected_trials_tighten_the_damping_and_leave_no_trace():
+def test_rejected_trials_raise_the_damping_and_leave_no_trace():
     """A problem that understates its curvature makes every long step fail."""
 
     class Optimist:
@@ -320,8 +320,8 @@ def test_fixed_step_near_the_optimum_is_noticed():
             asked.append(measured)
             return objective.newton_decrement(measured, near)
 
-    rule = DescentOptions(damping=0.0, learning_rate=5.3, max_iter=5000, penalised=False)
-    steps = [step for _, step in walk(Counting(), np.zeros((1, 4)), rule)]
+    options = DescentOptions(damping=0.0, learning_rate=5.3, max_iter=5000, penalised=False)
+    steps = [step for _, step in walk(Counting(), np.zeros((1, 4)), options)]
     assert steps[-1].outcome is Outcome.converged
     assert len(steps) < 1000
     assert len(asked) < 0.1 * len(steps)

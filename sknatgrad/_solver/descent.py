@@ -66,7 +66,7 @@ def advance(state: State, problem: DescentProblem, options: DescentOptions) -> t
     proposal = _propose(state, problem, options)
     state, newton = check_convergence(state, problem, options, proposal)
     if newton is not None and options.adaptive:
-        return _newton_step(state, problem, options, newton)
+        return _final_newton_step(state, problem, options, newton)
     if newton is not None:
         return _final_step(state, problem, options, proposal)
     if not proposal.move.any():
@@ -118,7 +118,7 @@ def _ordinary_step(
     return _accept(state, trial, options, critical), unless_separated(step, trial.end, options)
 
 
-def _newton_step(
+def _final_newton_step(
     state: State, problem: DescentProblem, options: DescentOptions, newton: NewtonDecrement
 ) -> tuple[State, Step]:
     """Take the Newton step as the final one; if the point is accurate enough already, stay."""
