@@ -1,9 +1,10 @@
-# Each target makes what it needs, from Python and make alone. PYTHON=python3.12 make test picks another interpreter.
+# Each target creates the environment it needs; only Python and make must be installed. PYTHON=python3.12 make test uses
+# another interpreter.
 PYTHON ?= python3
 VENV ?= .venv
 LOWEST ?= .venv-lowest
 BIN = $(VENV)/bin
-# two test processes with one BLAS thread each are faster than one with all cores, on matrices of this size
+# on the small matrices of the tests, one process per core with one BLAS thread is faster than one process with all cores
 TEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .PHONY: demo test lint types doctest examples docs look test-lowest check clean
@@ -20,7 +21,7 @@ $(VENV)/.%: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	touch $@
 
-demo: $(VENV)/.package  ## install into an environment of its own and run the main job
+demo: $(VENV)/.package  ## install into a new environment and run the first example
 	$(BIN)/python examples/quickstart.py
 
 test: $(VENV)/.test  ## the whole test suite, with branch coverage
@@ -36,19 +37,19 @@ types: $(VENV)/.lint
 doctest: $(VENV)/.test
 	$(TEST) $(BIN)/python -m pytest --doctest-modules sknatgrad --doctest-glob '*.md' README.md docs/*.md
 
-# shown nowhere, and without the word of matplotlib that it is
+# figures are not shown, and the warning of matplotlib about that is ignored
 examples: $(VENV)/.examples
 	for example in examples/*.py; do echo "== $$example"; \
 		$(TEST) MPLBACKEND=agg $(BIN)/python -W error -W 'ignore:FigureCanvasAgg is non-interactive' $$example || exit 1; done
 
-docs: $(VENV)/.docs  ## the site, with every example run, into docs/_build/html; warnings and broken links are errors
+docs: $(VENV)/.docs  ## build the site in docs/_build/html and run every example; warnings and broken links are errors
 	$(TEST) $(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 	$(BIN)/python docs/look.py --links
 
-look: $(VENV)/.docs $(VENV)/.look docs  ## every page in Chromium, at two widths, light and dark
+look: $(VENV)/.docs $(VENV)/.look docs  ## open every page in Chromium, at two widths, light and dark
 	$(BIN)/python docs/look.py --browser
 
-test-lowest:  ## the test suite at the lowest versions that pyproject.toml admits
+test-lowest:  ## the test suite with the lowest versions that pyproject.toml allows
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python .ci/lowest.py > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' \

@@ -1,4 +1,4 @@
-"""Print a constraint `name==version` for each lower bound that pyproject.toml puts on what the tests need."""
+"""Print a constraint `name==version` for each lower bound in pyproject.toml on a dependency of the tests."""
 
 import re
 import tomllib

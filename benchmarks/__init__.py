@@ -1,4 +1,4 @@
-"""How long each solver takes to the same objective, to the same gap: ``python -m benchmarks``.
+"""Benchmark suite, which measures the time of each solver to the same gap: ``python -m benchmarks``.
 
-Needs the extra ``bench``. README.md beside this file says what is measured and how the numbers are defined.
+It needs the extra ``bench``. README.md in this folder defines the numbers.
 """

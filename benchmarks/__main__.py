@@ -8,7 +8,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+# characters: width of the tables where the output is not a terminal
 LOG_WIDTH = 160
+# average number of processes that want a core, above which a warning is printed
 BUSY_LOAD = 0.5
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -19,18 +21,19 @@ def _options():
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
     add("--workloads", nargs="+", default=[], metavar="NAME", help="workloads or groups (default: all but growth)")
-    add("--growth", action="store_true", help="also the growth series in n, p and K")
+    add("--growth", action="store_true", help="also run the growth series in n, p and K")
     add("--contestants", nargs="+", choices=list(CONTESTANTS), default=list(PEERS), metavar="NAME")
     metrics = {"action": "store_const", "dest": "contestants", "const": list(METRICS)}
-    add("--metrics", help="compare our metrics with each other, not with others", **metrics)
-    add("--repeats", type=int, default=5, help="interleaved repeats of what counts (default: 5)")
-    add("--limit", type=float, default=60.0, help="seconds a fit may take (default: 60)")
-    add("--rungs", type=int, help="rungs of each ladder at most, the tightest first (default: all)")
-    add("--threads", type=int, help="threads of BLAS and OpenMP (default: their own)")
+    add("--metrics", help="compare our metrics with each other, not with other solvers", **metrics)
+    add("--repeats", type=int, default=5, help="interleaved repeats of the cheapest rungs (default: 5)")
+    add("--limit", type=float, default=60.0, help="seconds that one fit may take (default: 60)")
+    add("--rungs", type=int, help="largest number of rungs of each ladder, the tightest included (default: all)")
+    add("--threads", type=int, help="threads of BLAS and OpenMP (default: set by the libraries)")
     add("--data", default=os.environ.get("SKNATGRAD_DATA"), help="folder of adult.csv.gz and mnist_5k.csv.gz")
     add("--no-memory", dest="memory", action="store_false", help="do not measure peak memory")
     add("--output", type=Path, default=Path(__file__).parent / "results", help="folder for JSON and pictures")
-    add("--page", type=Path, help="also write the results as this Markdown page, pictures beside it")
+    add("--page", type=Path, help="also write the results to this Markdown page, with pictures in its folder")
+    add("--notes", type=Path, help="Markdown file on how the runs were made, which the page includes")
     add("--from", dest="sources", nargs="+", type=Path, metavar="JSON", help="show earlier results, run nothing")
     add("--list", action="store_true", help="list workloads and contestants")
     return parser.parse_args()
@@ -48,16 +51,19 @@ def _list(console):
 
 
 def _run(options, console):
-    """Run the chosen workloads, saving after each; return the records."""
+    """Run the chosen workloads, save the results after each, and return the records."""
+    from benchmarks.environment import load_average
     from benchmarks.report import print_workload
     from benchmarks.results import save
     from benchmarks.runner import Plan, run_workload
     from benchmarks.workloads import chosen
 
+    if load_average() > BUSY_LOAD:
+        console.print(f"Load average {load_average():.1f}: BLAS threads that wait for a core will distort the times.")
     workloads = chosen(options.workloads, growth=options.growth)
     plan = Plan(tuple(options.contestants), options.repeats, options.limit, options.data, options.memory, options.rungs)
     path = options.output / f"results-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
-    records, left_behind = [], {}
+    records, too_slow = [], {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         suite = progress.add_task("workloads", total=len(workloads))
@@ -65,12 +71,12 @@ def _run(options, console):
         for workload in workloads:
             progress.reset(steps)
 
-            def tell(left, text, name=workload.name):
+            def report(remaining, text, name=workload.name):
                 done = progress.tasks[steps].completed + 1
-                progress.update(steps, description=f"{name}: {text}", completed=done, total=done + left)
+                progress.update(steps, description=f"{name}: {text}", completed=done, total=done + remaining)
 
-            behind = left_behind.setdefault(workload.series or workload.name, set())
-            records.append(run_workload(workload, plan, tell, behind))
+            slow_in_series = too_slow.setdefault(workload.series or workload.name, set())
+            records.append(run_workload(workload, plan, report, slow_in_series))
             save(path, records)
             print_workload(records[-1], console)
             progress.advance(suite)
@@ -79,40 +85,45 @@ def _run(options, console):
 
 
 def main():
-    """Run or re-read, then report."""
+    """Run the workloads or read earlier results, then print and draw them."""
     options = _options()
     console = Console()
     if not console.is_terminal:
-        # a log has no width of its own, and 80 columns cut the tables to pieces
+        # the default of 80 columns would break the lines of the tables
         console = Console(width=LOG_WIDTH)
     if options.list:
         _list(console)
         return
     if options.threads:
-        # the workers inherit them
+        # the worker processes inherit the environment
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
     options.output.mkdir(parents=True, exist_ok=True)
+    records = _load(options.sources, console) if options.sources else _run(options, console)
+    _show(records, options, console)
 
-    from benchmarks.environment import load_average
-    from benchmarks.page import write_page
-    from benchmarks.pictures import draw_all
-    from benchmarks.report import print_summary, print_workload
+
+def _load(paths, console):
+    """Read earlier results, print them, and return the records."""
+    from benchmarks.report import print_workload
     from benchmarks.results import load
 
-    if options.sources:
-        records = load(options.sources)
-        for record in records:
-            print_workload(record, console)
-    else:
-        if load_average() > BUSY_LOAD:
-            console.print(
-                f"Load average {load_average():.1f}: threads of BLAS that wait for a core distort these times."
-            )
-        records = _run(options, console)
+    records = load(paths)
+    for record in records:
+        print_workload(record, console)
+    return records
+
+
+def _show(records, options, console):
+    """Print the summary, draw the pictures, and write the page if one is asked for."""
+    from benchmarks.page import write_page
+    from benchmarks.pictures import draw_all
+    from benchmarks.report import print_summary
+
     print_summary(records, console)
     draw_all(records, options.output)
     if options.page:
-        write_page(records, options.page)
+        notes = options.notes.read_text(encoding="utf-8") if options.notes else ""
+        write_page(records, options.page, notes)
         console.print(f"page: {options.page}", soft_wrap=True)
 
 

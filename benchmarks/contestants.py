@@ -1,7 +1,7 @@
-"""Who fits: every solver at C = 1 with an unpenalised intercept, over a ladder of its own tolerances.
+"""The contestants: every solver at C = 1 with an unpenalised intercept, on a ladder of its own tolerances.
 
-Where a package cannot leave the intercept unpenalised, the trick that comes nearest is used, and the description says
-so. Packages are imported where they are used, so that the suite runs without those that are not installed.
+If a package always penalises the intercept, the fit makes that penalty as small as possible, and the description
+explains how. Packages are imported where they are used, so the suite runs without those that are not installed.
 """
 
 import os
@@ -14,13 +14,13 @@ from scipy import sparse
 
 from benchmarks.environment import available_cores
 
-# entries from which threads of snapml earn more than they cost
+# entries of X above which the threads of snapml save more time than they cost
 SNAPML_THREADS_FROM = 10**6
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fit leaves: coef (q, p) and intercept (q,), q = 1 for two classes, else K."""
+    """Result of a fit: coef (q, p) and intercept (q,), where q = 1 for two classes and K otherwise."""
 
     coef: np.ndarray
     intercept: np.ndarray
@@ -29,7 +29,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Rung:
-    """One setting of a contestant's own stopping rule; `default` marks what it does unasked."""
+    """One setting of a contestant's own stopping rule; `default` marks its default settings."""
 
     label: str
     settings: dict[str, Any] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Rung:
 
 @dataclass(frozen=True)
 class Contestant:
-    """A solver with its ladder, loosest rung first; ``fit(X, codes, **settings)`` returns `Fitted`."""
+    """A solver with its ladder, the loosest rung first; ``fit(X, codes, **settings)`` returns `Fitted`."""
 
     name: str
     package: str
@@ -49,18 +49,18 @@ class Contestant:
     takes_many_classes: bool = True
 
     def rungs(self, at_most=None):
-        """Return the ladder, or so many of its rungs, spread evenly down from the tightest."""
+        """Return the ladder, or `at_most` of its rungs, evenly spaced and including the tightest."""
         last = len(self.ladder) - 1
         if at_most is None or at_most > last:
             return self.ladder
         return tuple(self.ladder[round(last * (1 - step / at_most))] for step in reversed(range(at_most)))
 
     def rung(self, label):
-        """Return the rung of this label."""
+        """Return the rung with a label."""
         return next(rung for rung in self.ladder if rung.label == label)
 
     def refusal(self, *, stored_sparse, n_classes):
-        """Return why this contestant cannot take part, or None."""
+        """Return the reason why the contestant cannot fit such data, or None."""
         if stored_sparse and not self.takes_sparse:
             return "dense data only"
         if n_classes > 2 and not self.takes_many_classes:
@@ -81,14 +81,14 @@ def _fit_ours(X, codes, **settings):
 def _fit_sklearn(X, codes, **settings):
     from sklearn.linear_model import LogisticRegression
 
-    # C=1 and an L2 penalty that spares the intercept (but for liblinear) are its defaults
+    # its defaults are C=1 and an L2 penalty, without the intercept except in liblinear
     return _of_estimator(LogisticRegression(random_state=0, **settings).fit(X, codes))
 
 
 def _fit_glum(X, codes, **settings):
     from glum import GeneralizedLinearRegressor
 
-    # it minimises the mean log-loss plus alpha / 2 ‖w‖², intercept spared
+    # it minimises the mean log-loss plus alpha / 2 ‖w‖², without a penalty on the intercept
     model = GeneralizedLinearRegressor(
         family="binomial", alpha=1.0 / X.shape[0], l1_ratio=0, solver="irls-ls", max_iter=1000, **settings
     )
@@ -107,20 +107,21 @@ def _fit_statsmodels(X, codes, method, tol):
         pass
 
     def bfgs(objective, start, jac, **_unused):
-        # statsmodels passes the method on, but no tolerance for it
+        # statsmodels passes no tolerance to the method
         return minimize(objective, start, jac=jac, method="BFGS", options={"gtol": tol, "maxiter": 10_000})
 
     n_rows, n_columns = X.shape
-    spared = np.append(np.ones(n_columns), 0.0)
+    penalty_weights = np.append(np.ones(n_columns), 0.0)
     X = np.column_stack([X, np.ones(n_rows)])
     if method == "BFGS":
         model = GLM(codes, X, family=Binomial())
-        params = np.asarray(model.fit_regularized(alpha=spared / n_rows, L1_wt=0.0, opt_method=bfgs).params)
+        params = np.asarray(model.fit_regularized(alpha=penalty_weights / n_rows, L1_wt=0.0, opt_method=bfgs).params)
         return Fitted(params[None, :-1], params[-1:], None)
-    model = PenalizedGLM(codes, X, family=Binomial(), penal=L2(weights=spared), pen_weight=0.5)
-    # The unpenalised IRLS steps that it would start with run away on separable data; trimming zeroes small weights.
-    begin = {"start_params": np.zeros(n_columns + 1), "max_start_irls": 0, "trim": False}
-    result = model.fit(method="newton", tol=tol, maxiter=100, disp=False, **begin)
+    model = PenalizedGLM(codes, X, family=Binomial(), penal=L2(weights=penalty_weights), pen_weight=0.5)
+    # The unpenalised IRLS steps of the default start diverge on separable data, and trimming sets small weights to
+    # zero.
+    start = {"start_params": np.zeros(n_columns + 1), "max_start_irls": 0, "trim": False}
+    result = model.fit(method="newton", tol=tol, maxiter=100, disp=False, **start)
     params = np.asarray(result.params)
     return Fitted(params[None, :-1], params[-1:], int(result.mle_retvals["iterations"]))
 
@@ -128,14 +129,14 @@ def _fit_statsmodels(X, codes, method, tol):
 def _fit_snapml(X, codes, intercept_scaling, **settings):
     from snapml import LogisticRegression
 
-    # The column for the intercept is put in here: of the primal fit, snapml does not give the intercept back.
+    # The column for the intercept is added here, because snapml does not return the intercept of a primal fit.
     n_rows, n_columns = X.shape
     if sparse.issparse(X):
         column = sparse.csr_matrix(np.full((n_rows, 1), intercept_scaling))
         design = sparse.csc_matrix(sparse.hstack([X, column]))
         n_entries = X.nnz
     else:
-        # in the order and type that it would otherwise copy to
+        # snapml would copy an array of any other order or type
         design = np.empty((n_rows, n_columns + 1), dtype=np.float32, order="F")
         design[:, :-1] = X
         design[:, -1] = intercept_scaling
@@ -152,8 +153,8 @@ def _tols(*tols, key="tol", **settings):
 
 def _sklearn(solver, ladder, **limits):
     ladder = tuple(Rung(rung.label, {"solver": solver, **rung.settings}) for rung in ladder)
-    about = limits.pop("about", f"scikit-learn's solver {solver!r}")
-    return Contestant(solver, "scikit-learn", about, ladder, _fit_sklearn, **limits)
+    description = limits.pop("description", f"scikit-learn's solver {solver!r}")
+    return Contestant(solver, "scikit-learn", description, ladder, _fit_sklearn, **limits)
 
 
 def _capped(*pairs):
@@ -167,37 +168,37 @@ def _all():
         *((1e-1, 100), (1e-2, 100), (1e-3, 300), (1e-4, 300), (1e-4, 1000), (1e-5, 1000), (1e-5, 3000), (1e-6, 3000)),
         *((1e-6, 10_000), (1e-7, 10_000), (1e-8, 30_000), (1e-10, 100_000)),
     )
-    about = "scikit-learn's default solver; it also stops where a step gains less than 64 eps of the loss"
-    yield _sklearn("lbfgs", capped, about=about)
+    description = "scikit-learn's default solver; it also stops if a step decreases the loss by less than 64 eps of it"
+    yield _sklearn("lbfgs", capped, description=description)
     yield _sklearn("newton-cholesky", _tols(1e-2, 1e-3, 1e-4, 1e-6, 1e-8, 1e-10, max_iter=1000))
     yield _sklearn("newton-cg", _tols(1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-10, max_iter=10_000))
-    about = "scikit-learn's solver 'saga', incremental; its max_iter counts passes over the rows"
+    description = "scikit-learn's incremental solver 'saga'; its max_iter is the number of passes over the rows"
     pairs = (
         *((1e-1, 10), (1e-2, 30), (1e-2, 100), (1e-3, 300), (1e-3, 1000), (1e-4, 3000), (1e-5, 10_000)),
         *((1e-6, 10_000), (1e-6, 100_000), (1e-8, 1_000_000)),
     )
-    yield _sklearn("saga", _capped(*pairs), about=about)
+    yield _sklearn("saga", _capped(*pairs), description=description)
     yield _liblinear()
-    about = (
-        "glum's IRLS ('irls-ls'). Minimises the mean log-loss + alpha / 2 ‖w‖² with the intercept spared: the same "
-        "objective at alpha = 1 / (C n)"
+    description = (
+        "glum's IRLS ('irls-ls'). It minimises the mean log-loss + alpha / 2 ‖w‖² with an unpenalised intercept, which "
+        "is the same objective at alpha = 1 / (C n)"
     )
     ladder = _tols(1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8, 1e-10, key="gradient_tol")
-    yield Contestant("glum", "glum", about, ladder, _fit_glum, takes_many_classes=False)
-    about = (
-        "statsmodels' GLM: with its PenalizedMixin by 'newton' from zero, which is not damped, and by fit_regularized "
-        "with BFGS, which is. The same objective, with a weight of 0 for the intercept"
+    yield Contestant("glum", "glum", description, ladder, _fit_glum, takes_many_classes=False)
+    description = (
+        "statsmodels' GLM: its PenalizedMixin with 'newton' from zero, without damping, and fit_regularized with BFGS, "
+        "which has a line search. The objective is the same, with a penalty weight of 0 for the intercept"
     )
     steps = (("newton", 1e-3), ("newton", 1e-8), ("BFGS", 1e-3), ("BFGS", 1e-4), ("BFGS", 1e-5), ("BFGS", 1e-7))
     ladder = tuple(Rung(f"{method}, tol={tol:g}", {"method": method, "tol": tol}) for method, tol in steps)
     limits = {"takes_sparse": False, "takes_many_classes": False}
-    yield Contestant("statsmodels", "statsmodels", about, ladder, _fit_statsmodels, **limits)
+    yield Contestant("statsmodels", "statsmodels", description, ladder, _fit_statsmodels, **limits)
     yield _snapml()
 
 
 def _liblinear():
-    about = (
-        "LIBLINEAR's trust region (primal) through scikit-learn. Penalises the intercept b by "
+    description = (
+        "LIBLINEAR's trust region method (primal), called by scikit-learn. It penalises the intercept b by "
         "½ (b / intercept_scaling)², so tight rungs raise intercept_scaling to 10,000"
     )
     low = ((1e2, 1e-2), (1e2, 1e-4), (1e2, 1e-6), (1e2, 1e-8))
@@ -206,26 +207,29 @@ def _liblinear():
         Rung(f"tol={tol:g}, intercept_scaling={scale:g}", {"tol": tol, "intercept_scaling": scale, "max_iter": 10_000})
         for scale, tol in steps
     )
-    return _sklearn("liblinear", ladder, about=about, takes_many_classes=False)
+    return _sklearn("liblinear", ladder, description=description, takes_many_classes=False)
 
 
 def _snapml():
-    about = (
-        "Snap ML's primal coordinate descent on float32 copies. Penalises the intercept like a weight, and the primal "
-        "fit does not return it, so a column of 100 is added here: b costs ½ (b / 100)². The dual fit was further off"
+    description = (
+        "Snap ML's primal coordinate descent on float32 copies. It penalises the intercept b like a coefficient, and "
+        "its primal fit does not return it. A column of 100 is therefore added to X, which makes the penalty "
+        "½ (b / 100)². The dual fit was less accurate"
     )
     steps = ((1e-2, 1000), (1e-3, 1000), (1e-4, 10_000), (1e-6, 10_000), (1e-8, 10_000))
     ladder = tuple(
         Rung(f"tol={tol:g}, max_iter={cap}", {"tol": tol, "max_iter": cap, "intercept_scaling": 100.0})
         for tol, cap in steps
     )
-    return Contestant("snapml", "snapml", about, ladder, _fit_snapml, takes_many_classes=False)
+    return Contestant("snapml", "snapml", description, ladder, _fit_snapml, takes_many_classes=False)
 
 
 def _metrics():
     for fisher in ("true", "empirical", "monte_carlo", "kronecker", "diagonal", "identity"):
         ladder = _tols(1e-3, 1e-4, 1e-5, 1e-6, 1e-7, fisher=fisher, max_iter=1000, random_state=0)
-        yield Contestant(f"fisher={fisher}", "sknatgrad", f"natural gradient descent by {fisher!r}", ladder, _fit_ours)
+        yield Contestant(
+            f"fisher={fisher}", "sknatgrad", f"natural gradient descent with the metric {fisher!r}", ladder, _fit_ours
+        )
 
 
 PEERS = {contestant.name: contestant for contestant in _all()}
@@ -235,7 +239,7 @@ OURS = "sknatgrad"
 
 
 def tiny_problem(*, stored_sparse, n_classes):
-    """Return X and codes for a first fit that pays for imports and compiled caches."""
+    """Return X and codes of a small first fit, which takes the time of imports and compilation."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, 4))
     codes = np.arange(60) % min(n_classes, 3)

@@ -1,8 +1,8 @@
-"""How often intervals hold the truth, by simulation: ``python -m benchmarks.coverage``.
+"""Coverage of confidence intervals by simulation: ``python -m benchmarks.coverage``.
 
-500 rows, 5 columns, 2,000 repetitions of each scenario: the share of 95 % intervals that hold the coefficient which
-made the data, over all coefficients and for the least and the most often covered one. One coefficient's share has a
-standard error of 0.5 %.
+Each scenario has 500 rows, 5 columns and 2,000 repetitions. The table gives the proportion of 95 % intervals that
+contain the true coefficient: over all coefficients, and for the coefficients with the lowest and the highest coverage.
+The coverage of one coefficient has a standard error of 0.5 %.
 """
 
 import argparse
@@ -19,7 +19,7 @@ N_FEATURES = 5
 
 
 class Sample(NamedTuple):
-    """One data set, and what made it."""
+    """One data set, with the true coefficients."""
 
     X: Any
     y: Any
@@ -29,16 +29,16 @@ class Sample(NamedTuple):
 
 
 class Scenario(NamedTuple):
-    """How data are made, how they are fitted, and which intervals are asked for."""
+    """A way to simulate data, the penalty of the fit, and the intervals to compute."""
 
     name: str
     draw: Any  # (random, n_classes) -> Sample
-    asked: dict[str, dict[str, str]]  # keywords of `infer` by label
+    intervals: dict[str, dict[str, str]]  # arguments of `infer` by label
     C: float = np.inf
 
 
 def _model(random, n_classes, n_rows, spread=0.5):
-    """Return rows, labels and the coefficients of all classes; class 0 has none."""
+    """Return rows, labels and the coefficients of all classes but class 0, whose coefficients are 0."""
     X = random.normal(size=(n_rows, N_FEATURES))
     theta = np.zeros((n_classes, N_FEATURES + 1))
     theta[1:] = spread * np.random.default_rng(1).normal(size=(n_classes - 1, N_FEATURES + 1))
@@ -51,12 +51,12 @@ def _labels(random, X, theta):
 
 
 def plain(random, n_classes):
-    """Draw independent rows of the model."""
+    """Draw independent rows from the model."""
     return Sample(*_model(random, n_classes, N_ROWS))
 
 
 def counted(random, n_classes):
-    """Take the same from a few patterns, equal rows counted: weights that are frequencies."""
+    """Draw rows from a few patterns and count equal rows: the weights are frequencies."""
     patterns = np.random.default_rng(2).normal(size=(60, N_FEATURES))
     X = patterns[random.integers(0, len(patterns), size=N_ROWS)]
     theta = np.vstack([np.zeros(N_FEATURES + 1), _model(random, n_classes, 1)[2]])
@@ -65,28 +65,28 @@ def counted(random, n_classes):
 
 
 def sampled(random, n_classes):
-    """Keep rows of class 0 with a chance of 1 in 3, weighted by 3: no frequencies."""
+    """Keep rows of class 0 with probability 1/3 and weight them by 3: the weights are not frequencies."""
     X, y, truth = _model(random, n_classes, 2 * N_ROWS)
-    chance = np.where(y == 0, 1 / 3, 1.0)
-    kept = np.flatnonzero(random.uniform(size=y.size) < chance)[:N_ROWS]
-    return Sample(X[kept], y[kept], truth, 1.0 / chance[kept])
+    probability = np.where(y == 0, 1 / 3, 1.0)
+    kept = np.flatnonzero(random.uniform(size=y.size) < probability)[:N_ROWS]
+    return Sample(X[kept], y[kept], truth, 1.0 / probability[kept])
 
 
 def uneven(random, n_classes):
-    """Draw weights that have nothing to do with how much was observed; their mean is 1, their variance a half."""
+    """Draw weights at random, independent of the number of observations, with mean 1 and variance 1/2."""
     X, y, truth = _model(random, n_classes, N_ROWS)
     return Sample(X, y, truth, random.gamma(2.0, 0.5, size=N_ROWS))
 
 
 def repeated(random, n_classes):
-    """Take each row four times, by mistake; the four are a group."""
+    """Repeat each row four times by mistake; the four copies are a group."""
     X, y, truth = _model(random, n_classes, N_ROWS)
     groups = np.repeat(np.arange(N_ROWS), 4)
     return Sample(X[groups], y[groups], truth, None, groups)
 
 
 def drawn_from_the_prior(random, n_classes):
-    """Draw coefficients from the prior that the penalty is (C = 1), anew each time; an intercept of 0."""
+    """Draw new coefficients for each data set from the prior of the penalty at C = 1, with an intercept of 0."""
     X = random.normal(size=(N_ROWS, N_FEATURES))
     theta = np.column_stack([random.normal(size=(max(n_classes, 2), N_FEATURES)), np.zeros(max(n_classes, 2))])
     if n_classes == 2:
@@ -113,54 +113,55 @@ SCENARIOS = [
 
 
 def covered(scenario, n_classes, repetitions, seed=0):
-    """Return, for each kind of interval, the share of repetitions that hold each coefficient, ``(K - 1, p + 1)``."""
+    """Return the coverage of each coefficient by each kind of interval, ``(K - 1, p + 1)``."""
     random = np.random.default_rng(seed)
-    held = dict.fromkeys(scenario.asked, 0.0)
+    counts = dict.fromkeys(scenario.intervals, 0.0)
     for _ in range(repetitions):
         sample = scenario.draw(random, n_classes)
         model = NaturalGradientLogisticRegression(C=scenario.C)
         model.fit(sample.X, sample.y, sample_weight=sample.weight)
-        for label, keywords in scenario.asked.items():
+        for label, keywords in scenario.intervals.items():
             groups = sample.groups if keywords["covariance"] == "cluster" else None
             result = infer(model, sample.X, sample.y, sample_weight=sample.weight, groups=groups, **keywords)
             ends = result.conf_int()
-            held[label] = held[label] + ((ends[..., 0] <= sample.truth) & (sample.truth <= ends[..., 1]))
-    return {label: count / repetitions for label, count in held.items()}
+            counts[label] = counts[label] + ((ends[..., 0] <= sample.truth) & (sample.truth <= ends[..., 1]))
+    return {label: count / repetitions for label, count in counts.items()}
 
 
 def covered_probabilities(n_classes, repetitions, seed=0):
-    """Return the share of intervals that hold the probability of each class, ``(20, K)``, of 20 rows."""
+    """Return the coverage of the probabilities of each class in 20 new rows, ``(20, K)``."""
     random, new = np.random.default_rng(seed), np.random.default_rng(3).normal(size=(20, N_FEATURES))
-    held = 0.0
+    counts = 0.0
     for _ in range(repetitions):
         sample = plain(random, n_classes)
         model = NaturalGradientLogisticRegression(C=np.inf, store_covariance=True).fit(sample.X, sample.y)
         odds = np.exp(np.column_stack([np.zeros(20), new @ sample.truth[:, :-1].T + sample.truth[:, -1]]))
         truth, ends = odds / odds.sum(axis=1, keepdims=True), model.predict_proba_interval(new)
-        held = held + ((ends[..., 0] <= truth) & (truth <= ends[..., 1]))
-    return held / repetitions
+        counts = counts + ((ends[..., 0] <= truth) & (truth <= ends[..., 1]))
+    return counts / repetitions
 
 
-def _line(name, n_classes, label, shares):
-    numbers = " | ".join(f"{100 * share:.1f} %" for share in (shares.mean(), shares.min(), shares.max()))
+def _print_row(name, n_classes, label, coverage):
+    numbers = " | ".join(f"{100 * value:.1f} %" for value in (coverage.mean(), coverage.min(), coverage.max()))
     print(f"| {name} | {n_classes} | `{label}` | {numbers} |", flush=True)
 
 
 def main():
     """Print the table as Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description=__doc__)
-    parser.add_argument("--repetitions", type=int, default=2000, help="of each scenario (default: 2,000)")
+    parser.add_argument("--repetitions", type=int, default=2000, help="repetitions of each scenario (default: 2,000)")
     repetitions = parser.parse_args().repetitions
     warnings.simplefilter("error")
-    print("| data | classes | interval | covered | least | most |\n|---|---|---|---|---|---|", flush=True)
+    print("| data | classes | interval | coverage | lowest | highest |\n|---|---|---|---|---|---|", flush=True)
     for scenario in SCENARIOS:
         for n_classes in (2, 3):
-            for label, shares in covered(scenario, n_classes, repetitions).items():
-                # an intercept has no prior
-                shown = shares if np.isinf(scenario.C) else shares[:, :-1]
-                _line(scenario.name, n_classes, label, shown)
+            for label, coverage in covered(scenario, n_classes, repetitions).items():
+                # the prior does not include the intercept
+                shown = coverage if np.isinf(scenario.C) else coverage[:, :-1]
+                _print_row(scenario.name, n_classes, label, shown)
     for n_classes in (2, 3):
-        _line("independent rows", n_classes, "predict_proba_interval", covered_probabilities(n_classes, repetitions))
+        coverage = covered_probabilities(n_classes, repetitions)
+        _print_row("independent rows", n_classes, "predict_proba_interval", coverage)
 
 
 if __name__ == "__main__":

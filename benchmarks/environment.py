@@ -1,4 +1,4 @@
-"""What the numbers were made on: machine, cores, BLAS and versions."""
+"""The environment of a run: machine, cores, BLAS and versions."""
 
 import importlib.metadata
 import os
@@ -12,7 +12,7 @@ PACKAGES = ("sknatgrad", "numpy", "scipy", "scikit-learn", "glum", "statsmodels"
 
 
 def with_libraries():
-    """Return the environment of this process; what is not loaded yet is not among its libraries."""
+    """Return the environment of this process; only the libraries loaded so far are listed."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "cpu": _cpu(),
@@ -31,7 +31,7 @@ def with_libraries():
 
 
 def describe(environment):
-    """Return one line that says it all."""
+    """Return the environment as one line of text."""
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items() if version)
     return (
         f"{environment['cpu']}, {environment['cores']} cores, {environment['memory_gib']} GiB, "
@@ -46,12 +46,12 @@ def available_cores():
 
 
 def load_average():
-    """Return how many processes wanted a core in the last minute, or 0 where that is not known."""
+    """Return the average number of processes that wanted a core in the last minute, or 0 if it is not known."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
 def total_memory():
-    """Return the bytes of memory of the machine."""
+    """Return the memory of the machine in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

@@ -1,4 +1,4 @@
-"""How the time at the headline gap grows in n, p and K, and with which power."""
+"""Growth of the time at the headline gap in n, p and K: tables and exponents."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ SERIES = ("n", "p", "K")
 
 
 def points(records, series):
-    """Return the sizes of a series and, for each contestant with any, its (size, seconds) pairs."""
+    """Return the sizes of a series and the (size, seconds) pairs of each contestant that has any."""
     members = sorted(
         (record for record in records if record.series == series and record.skipped is None),
         key=lambda record: record.size,
@@ -24,7 +24,7 @@ def points(records, series):
 
 
 def exponent(pairs):
-    """Return the slope of log time on log size by least squares, or None for less than two sizes."""
+    """Return the least-squares slope of log time against log size, or None for fewer than two sizes."""
     if len(pairs) < 2:
         return None
     sizes, times = np.log(np.array(pairs)).T
@@ -32,13 +32,13 @@ def exponent(pairs):
 
 
 def upper_half(pairs, sizes):
-    """Return the pairs at the larger half of the series' sizes, where fixed costs weigh least."""
+    """Return the pairs at the larger half of the sizes, where fixed costs matter least."""
     larger = set(sizes[len(sizes) // 2 :])
     return [pair for pair in pairs if pair[0] in larger]
 
 
 def tables(records):
-    """Return a table for each series that was run."""
+    """Return a table for each growth series that was run."""
     return [_table(series, *points(records, series)) for series in SERIES if points(records, series)[0]]
 
 

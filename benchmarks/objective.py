@@ -1,24 +1,24 @@
-"""The one objective that every contestant is held to, whatever it minimised itself."""
+"""The objective by which every contestant is compared, computed in the same way for all."""
 
 import numpy as np
 
-# one block of logits takes at most this many bytes, so that a large X is judged without much beside it
+# bytes of one block of logits, which bounds the memory needed in addition to X
 BLOCK_BYTES = 2**25
 
 
 def mean_objective(X, codes, coef, intercept, C=1.0):
-    """Return J/S, the penalised negative log-likelihood over the number of rows, in nats and float64.
+    """Return J/S, the penalised negative log-likelihood divided by the number of rows, in nats and float64.
 
     Parameters
     ----------
     X : (n, p) array or CSR matrix
         Rows.
     codes : (n,) integers
-        Class of each row, 0 … K-1.
+        Class of each row, 0 to K-1.
     coef : (1, p) or (K, p) array
-        The log-odds of class 1, or one row a class for a softmax.
+        Coefficients of the log-odds of class 1, or one row per class for a softmax.
     intercept : (1,) or (K,) array
-        Unpenalised.
+        Intercepts, which are not penalised.
     C : float
         Inverse strength of the penalty.
 
@@ -30,7 +30,7 @@ def mean_objective(X, codes, coef, intercept, C=1.0):
     weights = np.ascontiguousarray(np.asarray(coef, dtype=np.float64).T)  # (p, q)
     offset = np.asarray(intercept, dtype=np.float64)
     n_rows, n_logits = X.shape[0], weights.shape[1]
-    # a block of dense X is a view; of CSR, a copy of its entries
+    # a block of a dense X is a view, a block of a CSR matrix a copy of its entries
     step = max(1, BLOCK_BYTES // (8 * n_logits))
     losses = [
         _log_losses(X[start : start + step] @ weights + offset, codes[start : start + step]).sum()

@@ -1,4 +1,4 @@
-"""The page of results in Markdown, with its pictures beside it."""
+"""The page of results in Markdown, with its pictures."""
 
 from pathlib import Path
 
@@ -10,23 +10,36 @@ from benchmarks.tables import letter_of, machines, markdown, summary_table, work
 INTRODUCTION = """\
 # Benchmarks
 
-Written by `python -m benchmarks --page`; [its README](../benchmarks/README.md) says how to run it and how each number
-is defined. Every contestant fits the same objective (C = 1, intercept unpenalised) over a ladder of its own tolerances.
-Its time at a gap is that of its cheapest rung whose objective lies within that relative gap of the best objective any
-contestant found; equal `tol` would compare nothing, as the rules differ. At gap 1e-8, `sknatgrad` stands at its
-defaults.
+This page is written by `python -m benchmarks --page`. The [README](../benchmarks/README.md) of the suite describes how
+to run it and defines each number. Every contestant (solver) fits the same objective, with C = 1 and an unpenalised
+intercept, at several settings of its own tolerance; each setting is a rung. The time at a gap is that of the cheapest
+rung whose objective is within that relative gap of the lowest objective that any contestant reached. Fits at equal
+`tol` would not be comparable, because the stopping rules differ. At gap 1e-8, `sknatgrad` runs at its defaults.
+"""
+READING_HINT = """\
+The peers are the contestants other than `sknatgrad`. The ratio is the time of the best peer divided by ours; above 1,
+ours is faster. `>` and `<` mark bounds, where the limit stopped one of the two. The geometric mean takes a lower bound
+as the ratio, so it is a lower bound too.
+"""
+COLUMNS_HINT = """\
+The limit is the time that one fit may take. Passes are the time at gap 1e-8 in units of one `X @ W` and one `X.T @ R`;
+peak MiB is the growth of memory during one fit; the smallest gap is that of the most accurate rung.
 """
 
 
-def write_page(records, path):
-    """Write the page; pictures go into the same folder, named after it."""
+def write_page(records, path, notes=""):
+    """Write the page, and its pictures into the same folder, with names that begin with that of the page.
+
+    `notes` is Markdown on how the runs were made, which the records do not contain.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     letters = machines(records)
-    parts = [INTRODUCTION, _machine_list(records, letters)]
+    parts = [INTRODUCTION, _machine_list(records, letters)] + ([notes] if notes else [])
     if any(record.series is None for record in records):
-        parts += ["## Summary\n", markdown(summary_table(records)), _reading_hint()]
-        parts += _picture(pictures.grid(records), path, "gaps", "Objective gap against time, one line a contestant")
-    parts += ["## Each workload\n"] + [_section(record, letters) for record in records if record.series is None]
+        parts += ["## Summary\n", markdown(summary_table(records)), READING_HINT]
+        parts += _picture(pictures.grid(records), path, "gaps", "Objective gap against time, one line per contestant")
+    parts += ["## Each workload\n", COLUMNS_HINT]
+    parts += [_section(record, letters) for record in records if record.series is None]
     series = growth.tables(records)
     if series:
         parts.append("## Growth\n")
@@ -44,19 +57,12 @@ def _machine_list(records, letters):
     return "\n".join(lines) + "\n"
 
 
-def _reading_hint():
-    return (
-        "A ratio above 1 means that ours is faster. `>` and `<` are bounds, where one of the two was cut short by the "
-        "limit. In the geometric mean a lower bound counts as it stands, so that the mean is one too.\n"
-    )
-
-
 def _section(record, letters):
     if record.skipped is not None:
         return f"### {record.name}\n\nSkipped: {record.skipped}\n"
     table = workload_table(record)
-    _, _, about = table.title.partition(": ")
-    return f"### {record.name}\n\n{about}; machine {letter_of(record, letters)}.\n\n{markdown(table)}"
+    _, _, description = table.title.partition(": ")
+    return f"### {record.name}\n\n{description}; machine {letter_of(record, letters)}.\n\n{markdown(table)}"
 
 
 def _picture(figure, page, kind, text):

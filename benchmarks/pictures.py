@@ -1,4 +1,4 @@
-"""Objective gap against time, and time against size, on logarithmic axes."""
+"""Pictures of the gap against time, and of the time against size, on logarithmic axes."""
 
 import math
 
@@ -9,18 +9,18 @@ from benchmarks import growth
 from benchmarks.contestants import CONTESTANTS, OURS
 from benchmarks.results import GAPS, HEADLINE, relative_gap
 
-# below this, gaps are rounding
+# smaller relative gaps are rounding errors
 GAP_FLOOR = 1e-12
-# Okabe and Ito's colours, told apart whatever the eye; markers for the rest
+# the colour-blind safe palette of Okabe and Ito, with grey and olive added; markers also distinguish the contestants
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#56B4E9", "#999999", "#CC79A7", "#E69F00", "#000000", "#B8A800")
 MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">")
 COLUMNS = 3
-# room for one name in the legend
+# width of one legend entry in inches; figure sizes below are in inches, lines and markers in points
 LEGEND_INCHES = 1.9
 
 
 def grid(records):
-    """Return a figure with one panel a workload."""
+    """Return a figure with one panel per workload."""
     shown = [record for record in records if record.series is None and record.best is not None]
     n_columns = min(COLUMNS, max(1, len(shown)))
     n_rows = max(1, math.ceil(len(shown) / n_columns))
@@ -41,7 +41,7 @@ def single(record):
 
 
 def growth_series(records):
-    """Return a figure with one panel a growth series."""
+    """Return a figure with one panel per growth series."""
     run = [series for series in growth.SERIES if growth.points(records, series)[0]]
     figure = Figure(figsize=(4.6 * len(run), 4.4), layout="constrained")
     for axis, series in zip(figure.subplots(1, len(run), squeeze=False)[0], run, strict=True):
@@ -55,7 +55,7 @@ def growth_series(records):
 
 
 def draw_all(records, folder):
-    """Save every picture that these records have something to show in."""
+    """Save every picture for which the records have results."""
     shown = [record for record in records if record.best is not None]
     for record in shown:
         save(single(record), folder / f"{record.name}.png")
@@ -82,13 +82,13 @@ def _gaps(axis, record):
     axis.set(xscale="log", yscale="log", xlabel="seconds", ylabel="relative objective gap")
     axis.set_ylim(bottom=GAP_FLOOR / 3)
     if math.log10(axis.get_xlim()[1] / axis.get_xlim()[0]) > 1.0:
-        # a decade or more is labelled enough by its powers of ten
+        # on an axis of more than a decade the powers of ten are labels enough
         axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_title(record.name, fontsize="medium")
 
 
 def _frontier(points):
-    """Return the (time, gap) pairs that no faster one of the same contestant undercuts."""
+    """Return the Pareto frontier of (time, gap) pairs: those with a smaller gap than every faster pair."""
     frontier = []
     for time, gap in sorted(points):
         if not frontier or gap < frontier[-1][1]:

@@ -1,4 +1,4 @@
-"""The tables on the terminal."""
+"""Output of the tables to the terminal."""
 
 from rich.table import Table as RichTable
 
@@ -9,7 +9,7 @@ from benchmarks.tables import machines, markdown, metrics_table, summary_table, 
 
 
 def print_workload(record, console):
-    """Print what one workload gave."""
+    """Print the results of one workload."""
     if record.skipped is not None:
         console.print(f"{record.name} skipped: {record.skipped}", markup=False)
         return
@@ -21,7 +21,7 @@ def print_summary(records, console):
     compared = [record for record in records if any(entry.name in METRICS for entry in record.entries)]
     if compared:
         _show(metrics_table(compared), console)
-        # for docs/choosing_a_metric.md
+        # for the table in docs/choosing_a_metric.md
         console.print(markdown(metrics_table(compared)), markup=False, highlight=False, soft_wrap=True)
     if any(record.series is None for record in records if record not in compared):
         _show(summary_table(records), console)

@@ -1,17 +1,18 @@
-"""What a run leaves behind, and the few numbers that everything else is read from."""
+"""Stored results of a run, and the times at a gap, from which all tables and pictures are made."""
 
 import json
 import statistics
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+# relative gaps at which times are reported, the smallest first
 GAPS = (1e-8, 1e-6, 1e-3)
 HEADLINE = GAPS[0]
 
 
 @dataclass
 class RungRecord:
-    """All fits at one rung: their seconds, the worst objective among them, or why there is none."""
+    """All fits at one rung: their seconds and the worst of their objectives, or the reason of a failure."""
 
     label: str
     default: bool = False
@@ -23,11 +24,11 @@ class RungRecord:
 
     @property
     def time(self):
-        """Median of the repeats; the first fit, of the climb and not in turns, counts only where it is the only one."""
+        """Median time of the repeats; the first fit, which is not interleaved, counts only if it is the only one."""
         return statistics.median(self.seconds[1:] or self.seconds)
 
     def add(self, seconds, objective, iterations):
-        """Take in one more fit."""
+        """Add the result of one more fit."""
         self.seconds.append(seconds)
         self.objective = objective if self.objective is None else max(self.objective, objective)
         self.iterations = iterations
@@ -35,12 +36,12 @@ class RungRecord:
 
 @dataclass
 class Entry:
-    """A contestant on a workload; `refusal` says why it did not run."""
+    """Results of a contestant on a workload; `refusal` is the reason if it did not run."""
 
     name: str
     refusal: str | None = None
     rungs: list[RungRecord] = field(default_factory=list)
-    whole: bool = True  # whether the loosest rungs were climbed too
+    whole: bool = True  # whether the plan included every rung of the ladder
     peak_mib: float | None = None
     peak_rung: str | None = None
 
@@ -49,27 +50,27 @@ class Entry:
         return [rung for rung in self.rungs if rung.objective is not None and rung.objective < float("inf")]
 
     def reaching(self, gap, best):
-        """Return the rungs within this relative gap; at the headline gap, of a contestant with a default only that."""
+        """Return the rungs within a relative gap; at the headline gap only the default rung, if there is one."""
         eligible = self.finished()
         if gap == HEADLINE and any(rung.default for rung in self.rungs):
             eligible = [rung for rung in eligible if rung.default]
         return [rung for rung in eligible if relative_gap(rung.objective, best) <= gap]
 
     def cheapest(self, gap, best):
-        """Return the rung within this gap that takes least time, or None; a single fit does not beat repeated ones."""
+        """Return the fastest rung within a gap, or None; rungs with repeats take precedence over those without."""
         reaching = self.reaching(gap, best)
         repeated = [rung for rung in reaching if len(rung.seconds) > 1]
         return min(repeated or reaching, key=lambda rung: rung.time, default=None)
 
     @property
     def timed_out(self):
-        """Whether the climb ended at the time limit."""
+        """Whether a fit exceeded the time limit."""
         return any(rung.timed_out for rung in self.rungs)
 
 
 @dataclass
 class Record:
-    """One workload with everything measured on it."""
+    """All measurements on one workload."""
 
     name: str
     group: str
@@ -88,7 +89,7 @@ class Record:
 
     @property
     def best(self):
-        """The lowest objective any contestant found; None where time ended every climb, so that nobody knows it."""
+        """Lowest objective of any contestant; None if all ran into the time limit, so that the optimum is unknown."""
         if all(entry.timed_out for entry in self.entries if entry.rungs):
             return None
         return min((rung.objective for entry in self.entries for rung in entry.finished()), default=None)
@@ -104,7 +105,7 @@ class Record:
 
 
 def relative_gap(objective, best):
-    """Return how far above the best an objective lies, as a share of it."""
+    """Return the difference of an objective from the best one, relative to the best one."""
     return (objective - best) / best
 
 
@@ -114,7 +115,7 @@ def save(path, records):
 
 
 def load(paths):
-    """Read records from files; of a workload found again, the contestants that ran again replace the earlier ones."""
+    """Read records from files; entries of a later file replace those of the same workload and contestant."""
     records = {}
     for path in paths:
         for item in json.loads(path.read_text())["workloads"]:
@@ -125,7 +126,7 @@ def load(paths):
             record = Record(**item)
             earlier = records.get(record.name)
             if earlier is not None:
-                again = {entry.name for entry in record.entries}
-                record.entries += [entry for entry in earlier.entries if entry.name not in again]
+                replaced = {entry.name for entry in record.entries}
+                record.entries += [entry for entry in earlier.entries if entry.name not in replaced]
             records[record.name] = record
     return list(records.values())

@@ -1,4 +1,4 @@
-"""Who is asked what, when: one workload after the other, each in a process that can be stopped."""
+"""Schedule of the fits: one workload after the other, each in a process that can be killed."""
 
 import multiprocessing
 from dataclasses import dataclass
@@ -8,26 +8,26 @@ from benchmarks.environment import with_libraries
 from benchmarks.results import GAPS, HEADLINE, Entry, Record, RungRecord
 from benchmarks.worker import serve
 
-# a fit longer than this is repeated once only
+# a fit longer than this many seconds is repeated only once
 LONG_SECONDS = 10.0
-# rungs this near to the cheapest are repeated too, as its one fit may have been luck
+# rungs within this factor of the cheapest time are repeated, because single times vary
 NEAR = 1.5
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What was asked for on the command line."""
+    """The options of the command line that define a run."""
 
     contestants: tuple[str, ...]
     repeats: int
     limit: float
     data: str | None
     memory: bool
-    rungs: int | None = None  # of each ladder, at most
+    rungs: int | None = None  # largest number of each ladder; None is all
 
 
 class NoAnswerError(Exception):
-    """A worker ran into the time limit, or died."""
+    """Raised with the reason when a fit exceeds the time limit or fails, or its process dies."""
 
     def __init__(self, reason, *, timed_out):
         super().__init__(reason)
@@ -35,7 +35,7 @@ class NoAnswerError(Exception):
 
 
 class Worker:
-    """A process that holds one workload, started anew when it had to be stopped."""
+    """Handle of a process that holds one workload, which is restarted after it was stopped."""
 
     def __init__(self, workload, data):
         self._arguments = (workload.name, data)
@@ -52,11 +52,11 @@ class Worker:
         try:
             kind, value = self._pipe.recv()
         except EOFError:
-            kind, value = "skipped", "the process that loads it died"
+            kind, value = "skipped", "the process died while it loaded the data"
         self.facts, self.skipped = (value, None) if kind == "loaded" else (None, value)
 
     def ask(self, *request, limit=None):
-        """Return the answer, within `limit` seconds for the fit itself."""
+        """Return the answer to a request; stop the process if the fit takes longer than `limit` seconds."""
         if not self._process.is_alive():
             self._start()
         try:
@@ -75,34 +75,34 @@ class Worker:
         return value
 
     def stop(self):
-        """End the process; the next question starts another."""
+        """Kill the process; the next request starts a new one."""
         self._process.kill()
         self._process.join()
         self._pipe.close()
 
 
-def run_workload(workload, plan, tell, left_behind):
-    """Return the `Record` of a workload.
+def run_workload(workload, plan, report, too_slow):
+    """Run the contestants on a workload and return the `Record` of it.
 
     Parameters
     ----------
     workload : Workload
-        What to fit.
+        The data to fit.
     plan : Plan
-        By whom, and how often.
-    tell : callable
-        Told the number of steps left to do and what is being done.
-    left_behind : set of str
-        Contestants that were too slow for a smaller size of this growth series; added to.
+        The contestants and the options of the run.
+    report : callable
+        Called before each step with the number of remaining steps and a description.
+    too_slow : set of str
+        Contestants that were too slow for a smaller size of this growth series; the function adds to it.
 
     Returns
     -------
     Record
-        Everything measured.
+        All measurements.
     """
-    about = {"name": workload.name, "group": workload.group, "description": workload.description}
-    record = Record(**about, limit=plan.limit, environment={}, series=workload.series, size=workload.size)
-    tell(1, "loading")
+    description = {"name": workload.name, "group": workload.group, "description": workload.description}
+    record = Record(**description, limit=plan.limit, environment={}, series=workload.series, size=workload.size)
+    report(1, "loading")
     worker = Worker(workload, plan.data)
     try:
         if worker.skipped is not None:
@@ -116,21 +116,21 @@ def run_workload(workload, plan, tell, left_behind):
         record.pass_seconds = worker.ask("pass")
         for name in plan.contestants:
             refusal = CONTESTANTS[name].refusal(stored_sparse=stored_sparse, n_classes=record.classes)
-            if refusal is None and name in left_behind:
+            if refusal is None and name in too_slow:
                 refusal = "too slow at a smaller size"
             record.entries.append(Entry(name, refusal))
-        _climb(worker, record, plan, tell)
-        left_behind.update(entry.name for entry in record.entries if entry.timed_out and not entry.finished())
-        _repeat(worker, record, plan, tell)
+        _run_ladders(worker, record, plan, report)
+        too_slow.update(entry.name for entry in record.entries if entry.timed_out and not entry.finished())
+        _repeat(worker, record, plan, report)
     finally:
         worker.stop()
     if plan.memory:
-        _measure_peaks(workload, record, plan, tell)
+        _measure_peaks(workload, record, plan, report)
     return record
 
 
-def _climb(worker, record, plan, tell):
-    """Fit each contestant once a rung, from the loosest, until the time limit stops it."""
+def _run_ladders(worker, record, plan, report):
+    """Fit each contestant once at each rung, from the loosest to the tightest, until a fit exceeds the limit."""
     for entry in (entry for entry in record.entries if entry.refusal is None):
         ladder = CONTESTANTS[entry.name].rungs(plan.rungs)
         entry.whole = ladder == CONTESTANTS[entry.name].ladder
@@ -140,17 +140,17 @@ def _climb(worker, record, plan, tell):
             entry.refusal = str(error)
             continue
         for index, rung in enumerate(ladder):
-            tell(len(ladder) - index, f"{entry.name}, {rung.label}")
+            report(len(ladder) - index, f"{entry.name}, {rung.label}")
             entry.rungs.append(RungRecord(rung.label, rung.default))
             if not _fit(worker, entry, index, plan.limit):
                 break
-            # one fit, or several short ones: in doubt the limit is on each
+            # the limit applies to each single fit
             if entry.rungs[-1].time > plan.limit:
                 break
 
 
 def _fit(worker, entry, index, limit):
-    """Add one fit to a rung; return whether tighter rungs are worth a try."""
+    """Add one fit to a rung; return whether it succeeded within the limit."""
     rung = entry.rungs[index]
     try:
         rung.add(*worker.ask("fit", entry.name, rung.label, limit=limit))
@@ -160,44 +160,44 @@ def _fit(worker, entry, index, limit):
     return True
 
 
-def _worth_repeating(record):
-    """Return pairs of entry and rung index that may be the cheapest within some gap."""
+def _repeat_candidates(record):
+    """Return the pairs of entry and rung index that may be the cheapest within one of the gaps."""
     if record.best is None:
         return []
     pairs = {}
     for entry in record.entries:
         for gap in GAPS:
             reaching = entry.reaching(gap, record.best)
-            least = min((rung.time for rung in reaching), default=0.0)
+            shortest = min((rung.time for rung in reaching), default=0.0)
             for rung in reaching:
-                if rung.time <= NEAR * least:
+                if rung.time <= NEAR * shortest:
                     index = entry.rungs.index(rung)
                     pairs[entry.name, index] = (entry, index)
     return list(pairs.values())
 
 
-def _repeat(worker, record, plan, tell):
-    """Repeat in turns, so that a slow minute of the machine falls on everyone."""
-    pairs = _worth_repeating(record)
+def _repeat(worker, record, plan, report):
+    """Repeat the cheapest rungs in turn, so that a slow phase of the machine affects all contestants."""
+    pairs = _repeat_candidates(record)
     for entry in {entry.name: entry for entry, _ in pairs}.values():
-        # the process may have been started anew since the climb
+        # the process may have been restarted since the first fits
         worker.ask("warm", entry.name)
     for done in range(plan.repeats):
         for position, (entry, index) in enumerate(pairs):
             rung = entry.rungs[index]
             if rung.failure or (done and rung.seconds[0] > LONG_SECONDS):
                 continue
-            left = (plan.repeats - done) * len(pairs) - position
-            tell(left, f"repeat {done + 1}: {entry.name}, {rung.label}")
-            # it fitted within the limit before; on a busy machine it may take longer
+            remaining = (plan.repeats - done) * len(pairs) - position
+            report(remaining, f"repeat {done + 1}: {entry.name}, {rung.label}")
+            # the first fit was within the limit; on a busy machine a repeat may take longer
             _fit(worker, entry, index, 3 * plan.limit)
 
 
-def _measure_peaks(workload, record, plan, tell):
-    """Fit once more in a fresh process for each contestant, and see how far it grows."""
+def _measure_peaks(workload, record, plan, report):
+    """Fit each contestant once more in a new process and record the growth of its memory."""
     runners = [entry for entry in record.entries if entry.finished()]
     for position, entry in enumerate(runners):
-        tell(len(runners) - position, f"memory: {entry.name}")
+        report(len(runners) - position, f"memory: {entry.name}")
         rung = record.rung_of(entry, HEADLINE) or entry.finished()[-1]
         worker = Worker(workload, plan.data)
         try:
@@ -205,7 +205,7 @@ def _measure_peaks(workload, record, plan, tell):
             entry.peak_mib = worker.ask("peak", entry.name, rung.label, limit=3 * plan.limit)
             entry.peak_rung = rung.label
         except NoAnswerError:
-            # the table shows that there is no number
+            # the table shows a dash
             entry.peak_mib = None
         finally:
             worker.stop()

@@ -1,7 +1,7 @@
-"""One pass in batches against a fit to all rows, and against SGD: ``python -m benchmarks.streaming``.
+"""One pass in batches, compared with a fit to all rows and with SGD: ``python -m benchmarks.streaming``.
 
-Three tables as Markdown: the squared error of coefficients, relative to that of maximum likelihood; rows a second,
-early and late in a stream; and held-out log loss on the adult data as they come.
+Prints three tables in Markdown: the squared error of the coefficients, relative to that of maximum likelihood; rows per
+second, early and late in a stream; and the held-out log loss on the unscaled adult data.
 """
 
 import argparse
@@ -34,14 +34,14 @@ GRID = [
 
 
 def one_pass(model, X, y, classes, size=BATCH):
-    """Show a model all rows once, in batches."""
+    """Update a model with all rows once, in batches."""
     for batch in gen_batches(len(y), size):
         model.partial_fit(X[batch], y[batch], classes=classes)
     return model
 
 
 def simulated(n_classes, random):
-    """Return rows, labels and the coefficients that made them, which sum to zero over classes."""
+    """Return rows, labels and the true coefficients, which sum to zero over classes."""
     X = random.normal(size=(N_ROWS, N_FEATURES))
     theta = 0.5 * random.normal(size=(n_classes, N_FEATURES + 1))
     theta -= theta.mean(axis=0)
@@ -55,62 +55,69 @@ def _error(model, theta):
 
 
 def efficiency(n_classes, repetitions, *, grid, seed=0):
-    """Return the mean squared error of each kind of model over that of maximum likelihood.
+    """Return the mean squared error of each method, divided by that of maximum likelihood.
 
-    SGD of several classes fits one class against the rest, which has other coefficients: it is left out there.
+    SGD is included only for two classes: with more it fits one class against the rest, a model with other coefficients.
     """
     random, classes = np.random.default_rng(seed), np.arange(n_classes)
-    kinds = {
+    methods = {
         f"`fisher='{fisher}'`": lambda fisher=fisher: NaturalGradientLogisticRegression(fisher=fisher, random_state=0)
         for fisher in ("true", "empirical", "kronecker", "diagonal")
     }
     if n_classes == 2:
-        kinds["SGD, defaults"] = lambda: SGDClassifier(loss="log_loss", random_state=0)
+        methods["SGD, defaults"] = lambda: SGDClassifier(loss="log_loss", random_state=0)
         for index, settings in enumerate(grid):
-            kinds[f"grid {index}"] = lambda settings=settings: SGDClassifier("log_loss", random_state=0, **settings)
-    errors = dict.fromkeys(kinds, 0.0)
-    likelihood = 0.0
+            methods[f"grid {index}"] = lambda settings=settings: SGDClassifier("log_loss", random_state=0, **settings)
+    errors = dict.fromkeys(methods, 0.0)
+    reference = 0.0
     for _ in range(repetitions):
         X, y, theta = simulated(n_classes, random)
-        likelihood += _error(NaturalGradientLogisticRegression(C=np.inf).fit(X, y), theta)
-        for name, make in kinds.items():
+        reference += _error(NaturalGradientLogisticRegression(C=np.inf).fit(X, y), theta)
+        for name, make in methods.items():
             errors[name] += _error(one_pass(make(), X, y, classes), theta)
-    ratios = {name: error / likelihood for name, error in errors.items()}
-    tried = {name: ratio for name, ratio in ratios.items() if name.startswith("grid")}
-    if tried:
-        best = min(tried, key=tried.get)
-        ratios[f"SGD, best of {len(grid)}: {grid[int(best.split()[1])]}"] = ratios[best]
-    return {name: ratio for name, ratio in ratios.items() if name not in tried}
+    ratios = {name: error / reference for name, error in errors.items()}
+    return _with_best_of_grid(ratios, grid)
+
+
+def _with_best_of_grid(scores, grid):
+    """Return the scores by method, with those of the grid replaced by the lowest of them."""
+    in_grid = {name: score for name, score in scores.items() if name.startswith("grid")}
+    others = {name: score for name, score in scores.items() if name not in in_grid}
+    if in_grid:
+        best = min(in_grid, key=in_grid.get)
+        others[f"SGD, best of {len(grid)}: {grid[int(best.split()[1])]}"] = in_grid[best]
+    return others
 
 
 def adult(folder):
-    """Return held-out log loss on adult, raw and one-hot, one pass in random order, over five splits."""
+    """Return the held-out log loss of each method on the unscaled adult data, averaged over five splits.
+
+    The rows of each split are in random order.
+    """
     from benchmarks.workloads import _adult
 
     X, y = _adult(stored_sparse=False, standardised=False, folder=folder)
-    kinds = {
+    methods = {
         "one pass, `fisher='true'`": lambda A, b: one_pass(NaturalGradientLogisticRegression(), A, b, [0, 1]),
         "SGD, defaults": lambda A, b: one_pass(SGDClassifier(loss="log_loss", random_state=0), A, b, [0, 1]),
     }
     for index, settings in enumerate(GRID):
-        kinds[f"grid {index}"] = lambda A, b, settings=settings: one_pass(
+        methods[f"grid {index}"] = lambda A, b, settings=settings: one_pass(
             SGDClassifier("log_loss", random_state=0, **settings), A, b, [0, 1]
         )
-    losses = dict.fromkeys(["a fit to all rows", *kinds], 0.0)
+    losses = dict.fromkeys(["fit to all rows", *methods], 0.0)
     for split in range(5):
         order = np.random.default_rng(split).permutation(len(y))
         test, train = order[:10_000], order[10_000:]
-        models = {"a fit to all rows": NaturalGradientLogisticRegression().fit(X[train], y[train])}
-        models.update({name: make(X[train], y[train]) for name, make in kinds.items()})
+        models = {"fit to all rows": NaturalGradientLogisticRegression().fit(X[train], y[train])}
+        models.update({name: make(X[train], y[train]) for name, make in methods.items()})
         for name, model in models.items():
             losses[name] += log_loss(y[test], model.predict_proba(X[test])) / 5
-    best = min((name for name in losses if name.startswith("grid")), key=losses.get)
-    losses[f"SGD, best of {len(GRID)}: {GRID[int(best.split()[1])]}"] = losses[best]
-    return {name: loss for name, loss in losses.items() if not name.startswith("grid")}
+    return _with_best_of_grid(losses, GRID)
 
 
 def throughput(n_classes, size, n_features=20, n_batches=400):
-    """Return rows a second in the second and the last quarter of a stream, medians over its batches."""
+    """Return rows per second in the second and the last quarter of a stream, as medians over batches."""
     random = np.random.default_rng(0)
     X = random.normal(size=(n_batches * size, n_features))
     theta = random.normal(size=(n_classes, n_features)) / n_features**0.5
@@ -127,12 +134,12 @@ def throughput(n_classes, size, n_features=20, n_batches=400):
 def main():
     """Print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.streaming", description=__doc__)
-    parser.add_argument("--repetitions", type=int, default=200, help="of each simulation (default: 200)")
+    parser.add_argument("--repetitions", type=int, default=200, help="repetitions of each simulation (default: 200)")
     parser.add_argument("--data", default=os.environ.get("SKNATGRAD_DATA"), help="folder of adult.csv.gz")
     options = parser.parse_args()
     warnings.simplefilter("error")
     np.seterr(over="ignore")
-    print("| one pass, batches of 100 | squared error over that of maximum likelihood, 2 classes | 3 classes |")
+    print("| one pass, batches of 100 | squared error / that of maximum likelihood, 2 classes | 3 classes |")
     print("|---|---|---|", flush=True)
     columns = [efficiency(n_classes, options.repetitions, grid=GRID) for n_classes in (2, 3)]
     for name, ratio in columns[0].items():
@@ -141,7 +148,7 @@ def main():
             if name in columns[1]
             else f"| {name} | {ratio:.3g} | |"
         )
-    print("\n| classes | rows a batch | rows a second, 2nd quarter | last quarter |\n|---|---|---|---|", flush=True)
+    print("\n| classes | rows per batch | rows per second, 2nd quarter | last quarter |\n|---|---|---|---|", flush=True)
     for n_classes, size in product((2, 3), (100, 1000)):
         early, late = throughput(n_classes, size)
         print(f"| {n_classes} | {size:,} | {early:,.0f} | {late:,.0f} |", flush=True)

@@ -1,16 +1,16 @@
-"""Made-up data, the same on every machine: each maker takes its sizes and returns X and class codes."""
+"""Simulated data with fixed seeds: each function takes the sizes and returns X and the class codes."""
 
 import numpy as np
 from scipy import sparse
 from scipy.special import expit
 from sklearn.feature_extraction.text import TfidfTransformer
 
-# the spread of the true logits: neither noise nor separable
+# standard deviation of the true logits in nats, at which the classes are neither indistinguishable nor separable
 LOGIT_SPREAD = 2.0
 
 
 def gaussian(n_rows, n_columns, scales=(1.0, 1.0), seed=0):
-    """Isotropic normal columns, then multiplied by geometrically spaced scales; two classes."""
+    """Return isotropic normal columns, multiplied by geometrically spaced scales, and two classes."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n_rows, n_columns))
     codes = _two_classes(X @ rng.standard_normal(n_columns), rng)
@@ -19,7 +19,7 @@ def gaussian(n_rows, n_columns, scales=(1.0, 1.0), seed=0):
 
 
 def correlated(n_rows, n_columns, n_classes, seed=0):
-    """X = Z diag(1 … 0.01) Q with Q a random rotation; classes drawn from a softmax over Z."""
+    """Return X = Z diag(1, …, 0.01) Q, with a random rotation Q, and classes drawn from a softmax over Z."""
     rng = np.random.default_rng(seed)
     Z = rng.standard_normal((n_rows, n_columns))
     codes = _many_classes(Z @ rng.standard_normal((n_columns, n_classes)), rng)
@@ -28,14 +28,14 @@ def correlated(n_rows, n_columns, n_classes, seed=0):
 
 
 def softmax_classes(n_rows, n_columns, n_classes, seed=0):
-    """Isotropic normal columns; classes drawn from a softmax."""
+    """Return isotropic normal columns and classes drawn from a softmax."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n_rows, n_columns))
     return X, _many_classes(X @ rng.standard_normal((n_columns, n_classes)), rng)
 
 
 def clusters(n_rows, n_columns, n_classes, seed=0):
-    """Make unit noise around a standard normal centre for each class; classes of equal size."""
+    """Return classes of equal size, each with unit normal noise around a standard normal centre."""
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((n_classes, n_columns))
     codes = rng.permutation(np.arange(n_rows) % n_classes)
@@ -43,9 +43,9 @@ def clusters(n_rows, n_columns, n_classes, seed=0):
 
 
 def zipf_text(n_rows, n_words, terms_per_row, seed=0):
-    """Documents of words drawn by a Zipf-Mandelbrot law, as tf-idf rows of length 1 in CSR; two classes.
+    """Return documents with Zipf-Mandelbrot word frequencies, as tf-idf rows of norm 1 in CSR, and two classes.
 
-    One word in ten bears on the class.
+    One word in ten has an effect on the class.
     """
     rng = np.random.default_rng(seed)
     cumulated = np.cumsum(1.0 / (np.arange(n_words) + 2.7))
@@ -53,7 +53,7 @@ def zipf_text(n_rows, n_words, terms_per_row, seed=0):
     start = np.arange(n_rows + 1) * terms_per_row
     counts = sparse.csr_matrix((np.ones(len(words)), words.astype(np.int32), start), shape=(n_rows, n_words))
     counts.sum_duplicates()
-    # the class, not csr_array: it is what the oldest contestants take
+    # csr_matrix, not csr_array, because it is what the older contestants accept
     X = sparse.csr_matrix(TfidfTransformer().fit_transform(counts))
     X.indices, X.indptr = X.indices.astype(np.int32), X.indptr.astype(np.int32)
     weights = rng.standard_normal(n_words) * (rng.random(n_words) < 0.1)
@@ -68,5 +68,5 @@ def _two_classes(logits, rng):
 def _many_classes(logits, rng):
     logits *= LOGIT_SPREAD / logits.std()
     drawn = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
-    # a class that no row drew is no class
+    # renumber the classes, because some may have no rows
     return np.unique(drawn, return_inverse=True)[1].astype(np.int64)

@@ -1,4 +1,4 @@
-"""Results as rows of text, for the terminal and for the page alike."""
+"""Tables of results as text, for the terminal and for the page."""
 
 import math
 from dataclasses import dataclass
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from benchmarks.contestants import METRICS, OURS
 from benchmarks.results import GAPS, HEADLINE, relative_gap
 
+# relative gap at which the metrics are compared
 METRIC_GAP = 1e-6
 
 
 @dataclass(frozen=True)
 class Table:
-    """A title, headers and rows of text."""
+    """A table of text with a title and headers."""
 
     title: str
     headers: tuple[str, ...]
@@ -20,7 +21,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Best peer's time over ours; a bound where one of the two did not get there, None where neither did."""
+    """Time of the fastest peer divided by ours: a bound if only one reached the gap, None if neither did."""
 
     value: float | None
     bound: str = ""
@@ -32,7 +33,7 @@ class Ratio:
 
 
 def number(value):
-    """Return three significant digits, without an exponent between 0.001 and 100,000."""
+    """Return a number with three significant digits, without an exponent between 0.001 and 100,000."""
     if value == 0 or not 1e-3 <= abs(value) < 1e5:
         return f"{value:.2g}"
     decimals = max(0, 2 - math.floor(math.log10(abs(value))))
@@ -45,7 +46,7 @@ def seconds(value):
 
 
 def ratio(record, gap):
-    """Compare ours with the fastest peer at a gap; not at a wide one where peers had their tightest rungs alone."""
+    """Return the ratio at a gap; above the headline gap only if the peers ran all of their rungs."""
     if gap != HEADLINE and not all(entry.whole for entry in record.entries if entry.name != OURS):
         return Ratio(None)
     times = {entry.name: record.time_of(entry, gap) for entry in record.entries}
@@ -57,13 +58,13 @@ def ratio(record, gap):
             return Ratio(reached[peer] / ours, peer=peer)
         stopped = any(entry.name == OURS and entry.timed_out for entry in record.entries)
         return Ratio(reached[peer] / record.limit, "<", peer) if stopped else Ratio(None, peer=peer)
-    # a peer at the end of its ladder would not have got there in any time: only those cut short bound the ratio
-    cut_short = any(entry.timed_out for entry in record.entries if entry.name != OURS)
-    return Ratio(record.limit / ours, ">") if ours is not None and cut_short else Ratio(None)
+    # only peers that the limit stopped give a bound: the others ended their ladders without reaching the gap
+    stopped = any(entry.timed_out for entry in record.entries if entry.name != OURS)
+    return Ratio(record.limit / ours, ">") if ours is not None and stopped else Ratio(None)
 
 
 def machines(records):
-    """Return a letter for each distinct environment, in order."""
+    """Return a letter and the environment for each distinct environment, in order of appearance."""
     letters = {}
     for record in records:
         letters.setdefault(_key(record.environment), (chr(ord("A") + len(letters)), record.environment))
@@ -76,14 +77,14 @@ def letter_of(record, letters):
 
 
 def _key(environment):
-    # thread pools by the order of loading, the date and the load make no other machine
+    # the date, the load, and the order in which libraries were loaded do not distinguish machines
     kept = {key: value for key, value in environment.items() if key not in {"date", "load", "libraries"}}
     return repr((kept, sorted(set(environment.get("libraries", ())))))
 
 
 def workload_table(record):
-    """Return one row a contestant, fastest at the headline gap first."""
-    headers = ("contestant", *(f"gap {gap:.0e}" for gap in GAPS), "passes", "iterations", "peak MiB", "least gap")
+    """Return a table with one row per contestant, the fastest at the headline gap first."""
+    headers = ("contestant", *(f"gap {gap:.0e}" for gap in GAPS), "passes", "iterations", "peak MiB", "smallest gap")
     order = sorted(record.entries, key=lambda entry: [record.time_of(entry, gap) or math.inf for gap in GAPS])
     shape = f"{record.rows:,} x {record.columns:,}, {record.classes:,} classes, {record.stored}"
     rows = [_row(record, entry) for entry in order]
@@ -115,16 +116,16 @@ def _time_cell(record, entry, gap):
 
 
 def summary_table(records):
-    """Return one row a workload, and below them the geometric mean and the least of the ratios.
+    """Return a table with one row per workload, the geometric mean of the ratios, and the smallest ratio.
 
-    Where every peer was cut short the ratio is at least the limit over our time, and counts as that; where ours was, it
-    does not count.
+    If the limit stopped every peer, the ratio is at least the limit divided by our time, and the mean includes this
+    bound. If it stopped ours, the mean omits the workload.
     """
     letters = machines(records)
     headers = ("workload", "ours", "best peer", "its time", *(f"ratio at {gap:.0e}" for gap in GAPS), "machine")
     shown = [record for record in records if record.series is None]
     rows = [_summary_row(record, letter_of(record, letters)) for record in shown]
-    for name, reduce in (("geometric mean", _geometric_mean), ("least", min)):
+    for name, reduce in (("geometric mean", _geometric_mean), ("smallest", min)):
         cells = []
         for gap in GAPS:
             known = [item for item in (ratio(record, gap) for record in shown) if item.value and item.bound != "<"]
@@ -148,14 +149,14 @@ def _summary_row(record, letter):
 
 
 def metrics_table(records):
-    """Return one row a workload, one column a metric: time and iterations to gap 1e-6."""
+    """Return a table with one row per workload and one column per metric: time and iterations to gap 1e-6."""
     rows = []
     for record in records:
         entries = {entry.name: entry for entry in record.entries}
         cells = [_metric_cell(record, entries[name]) if name in entries else "-" for name in METRICS]
         rows.append((record.name, *cells))
     headers = ("workload", *(name.removeprefix("fisher=") for name in METRICS))
-    return Table(f"Time, and iterations, to gap {METRIC_GAP:.0e}", headers, rows)
+    return Table(f"Time and iterations to gap {METRIC_GAP:.0e}", headers, rows)
 
 
 def _metric_cell(record, entry):

@@ -1,6 +1,6 @@
-"""The process that fits: it loads one workload and answers what it is asked over a pipe.
+"""The worker process, which loads one workload and answers requests over a pipe.
 
-A process of its own can be stopped at the time limit whatever native code it is in, and its memory is its own.
+A separate process can be killed at the time limit even in native code, and its memory can be measured by itself.
 """
 
 import ctypes
@@ -21,19 +21,22 @@ from benchmarks.environment import total_memory, with_libraries
 from benchmarks.objective import mean_objective
 from benchmarks.workloads import WORKLOADS, DataUnavailableError
 
-# shorter fits are called several times, and the median counts
+# a fit shorter than this many seconds is run SHORT_CALLS times, and the median counts
 SHORT_SECONDS = 0.02
 SHORT_CALLS = 9
+# measurements of the time of one pass, of which the median counts
 PASS_CALLS = 7
+# seconds before each timed fit, in which waiting threads of the previous one stop spinning
 PAUSE = 0.1
-# more address space than this share of the machine is refused, before the machine starts to swap or kill
+# largest address space, as a fraction of the memory of the machine, so that a fit fails before the machine swaps
 MEMORY_SHARE = 0.85
 
 
 def serve(pipe, workload_name, data_folder):
-    """Load the workload, say what it is, then answer ``(verb, *arguments)`` until None comes.
+    """Load the workload, send its description, then answer requests ``(verb, *arguments)`` until None is received.
 
-    Each answer is ``(kind, value)``: 'loaded', 'skipped', 'started', 'seconds', 'fitted', 'value' or 'failed'.
+    Each answer is a pair ``(kind, value)``; the kinds are 'loaded', 'skipped', 'seconds', 'fitted', 'value' and
+    'failed'.
     """
     warnings.simplefilter("ignore")
     _silence()
@@ -50,16 +53,16 @@ def serve(pipe, workload_name, data_folder):
         verb, *arguments = request
         try:
             verbs[verb](pipe, X, codes, *arguments)
-        except Exception as error:  # noqa: BLE001 - a contestant that fails is a result, not the end
+        except Exception as error:  # noqa: BLE001 - the failure of a contestant is a result
             pipe.send(("failed", f"{type(error).__name__}: {error}"[:300]))
 
 
 def _silence():
-    # native code writes to the descriptors, past sys.stdout
-    quiet = os.open(os.devnull, os.O_WRONLY)
+    # native code writes to the file descriptors, not to sys.stdout
+    null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-        os.dup2(quiet, stream.fileno())
+        os.dup2(null, stream.fileno())
 
 
 def _facts(X, codes):
@@ -84,7 +87,7 @@ def _warm(pipe, X, codes, name):
 
 def _timed_fit(X, codes, contestant, rung):
     gc.collect()
-    # threads of the contestant before may still wait for work with a core each
+    # threads of the previous contestant may still occupy the cores while they wait for work
     time.sleep(PAUSE)
     start = time.perf_counter()
     fitted = contestant.fit(X, codes, **rung.settings)
@@ -98,14 +101,14 @@ def _fit(pipe, X, codes, name, label):
     if seconds < SHORT_SECONDS:
         more = [_timed_fit(X, codes, contestant, rung)[0] for _ in range(SHORT_CALLS - 1)]
         seconds = statistics.median([seconds, *more])
-    # the time limit is on the fit, not on judging it
+    # the time limit applies to the fit, not to the computation of its objective
     pipe.send(("seconds", seconds))
     objective = mean_objective(X, codes, fitted.coef, fitted.intercept)
     pipe.send(("fitted", (seconds, objective if np.isfinite(objective) else float("inf"), fitted.iterations)))
 
 
 def _equivalent_pass(pipe, X, codes):
-    """Send the time of one ``X @ W`` and one ``X.T @ R``, the least that an exact gradient costs."""
+    """Send the time of one ``X @ W`` and one ``X.T @ R``, the minimum cost of an exact gradient."""
     n_logits = 1 if codes.max() == 1 else int(codes.max()) + 1
     rng = np.random.default_rng(0)
     W, R = rng.standard_normal((X.shape[1], n_logits)), rng.standard_normal((X.shape[0], n_logits))
@@ -119,14 +122,14 @@ def _equivalent_pass(pipe, X, codes):
 
 
 def _peak(pipe, X, codes, name, label):
-    """Send by how many MiB the process grew at most during a fit, beyond X, y and the imports."""
+    """Send the largest growth of the resident memory during a fit in MiB, without X, y and imports."""
     contestant = CONTESTANTS[name]
     gc.collect()
-    linux = Path("/proc/self/clear_refs")
-    if linux.exists():
-        # what loading left free but unreturned would hide what the fit takes
+    clear_refs = Path("/proc/self/clear_refs")  # exists only on Linux
+    if clear_refs.exists():
+        # return freed memory to the system first: otherwise the fit would reuse it, and the growth would be too small
         ctypes.CDLL(None).malloc_trim(0)
-        linux.write_text("5")
+        clear_refs.write_text("5")  # resets VmHWM, the peak of the resident memory
         before = _status("VmRSS")
         contestant.fit(X, codes, **contestant.rung(label).settings)
         grown = _status("VmHWM") - before
@@ -134,7 +137,7 @@ def _peak(pipe, X, codes, name, label):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         contestant.fit(X, codes, **contestant.rung(label).settings)
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        # macOS counts bytes
+        # macOS reports bytes, other systems KiB
         grown /= 1024 if sys.platform == "darwin" else 1
     pipe.send(("value", max(0.0, grown / 1024)))
 

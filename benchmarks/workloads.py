@@ -1,4 +1,4 @@
-"""What is fitted: named workloads, each with the way to get its X and class codes."""
+"""The workloads: named data sets, each with a function that returns its X and class codes."""
 
 import csv
 import gzip
@@ -15,20 +15,22 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks import synthetic
 
+# indices of the numeric columns of the adult data
 ADULT_NUMERIC = (0, 2, 4, 10, 11, 12)
+# images of each digit
 MNIST_PER_CLASS = 500
 
 
 class DataUnavailableError(Exception):
-    """The data of a workload cannot be had, with the reason."""
+    """Raised with the reason when the data of a workload are not available."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A fitting problem by name.
+    """A named fitting problem.
 
-    ``make(data_folder)`` returns X, (n, p) in C order or CSR, float64, and the class codes, (n,), 0 … K-1. `series` and
-    `size` say where it stands in a growth series.
+    ``make(data_folder)`` returns X, (n, p) in C order or CSR, float64, and the class codes, (n,), 0 to K-1. `series`
+    and `size` give its position in a growth series.
     """
 
     name: str
@@ -44,26 +46,26 @@ def _bunch(loader, _folder):
     return np.ascontiguousarray(X, dtype=np.float64), codes.astype(np.int64)
 
 
-def _made(maker, sizes, _folder):
+def _simulated(maker, sizes, _folder):
     return maker(**sizes)
 
 
 def _adult_table(folder):
-    """Return the 14 columns and whether each row earns more than 50K."""
+    """Return the 14 columns, and whether the income of each row is above 50K."""
     path = folder / "adult.csv.gz" if folder else None
     if path is not None and path.exists():
         with gzip.open(path, "rt", newline="") as file:
             _, *rows = csv.reader(file)
         *columns, income = zip(*rows, strict=True)
     else:
-        # without frames, categories come as codes and an unknown one as NaN: as good for one-hot columns
+        # without data frames, categories are codes and missing values NaN, which give the same one-hot columns
         data = _fetched("adult", version=2, as_frame=False, parser="liac-arff")
         columns, income = list(data.data.T), data.target
     return columns, np.array([">50K" in str(value) for value in income])
 
 
 def _adult(stored_sparse, standardised, folder):
-    columns, rich = _adult_table(folder)
+    columns, above_50k = _adult_table(folder)
     blocks = []
     for index, column in enumerate(columns):
         if index in ADULT_NUMERIC:
@@ -75,9 +77,9 @@ def _adult(stored_sparse, standardised, folder):
     if stored_sparse:
         X = sparse.csr_matrix(X)
     if standardised:
-        # sparse columns cannot be centred and stay sparse
+        # centred columns would not be sparse
         X = StandardScaler(with_mean=not stored_sparse).fit_transform(X)
-    return X, rich.astype(np.int64)
+    return X, above_50k.astype(np.int64)
 
 
 def _mnist(scale, folder):
@@ -96,7 +98,7 @@ def _fetched(name, **options):
     try:
         return fetch_openml(name, **options)
     except Exception as error:
-        # whatever went wrong between here and the server, the others can still run
+        # any failure of the download skips this workload only
         raise DataUnavailableError(f"not in the data folder, and fetch_openml({name!r}) failed: {error}") from error
 
 
@@ -114,30 +116,29 @@ def _real():
 
 
 def _synthetic():
-    def made(name, group, description, maker, **sizes):
-        return Workload(name, group, description, partial(_made, maker, sizes))
+    def workload(name, group, description, maker, **sizes):
+        return Workload(name, group, description, partial(_simulated, maker, sizes))
 
     normal, text = synthetic.gaussian, synthetic.zipf_text
-    yield made("gaussian_tall", "gaussian", "isotropic, 10⁶ x 10", normal, n_rows=10**6, n_columns=10)
-    yield made("gaussian_medium", "gaussian", "isotropic, 10⁵ x 200", normal, n_rows=10**5, n_columns=200)
-    yield made("gaussian_wide", "gaussian", "isotropic, 20,000 x 1,000", normal, n_rows=20_000, n_columns=1000)
+    yield workload("gaussian_tall", "gaussian", "isotropic, 10⁶ x 10", normal, n_rows=10**6, n_columns=10)
+    yield workload("gaussian_medium", "gaussian", "isotropic, 10⁵ x 200", normal, n_rows=10**5, n_columns=200)
+    yield workload("gaussian_wide", "gaussian", "isotropic, 20,000 x 1,000", normal, n_rows=20_000, n_columns=1000)
     scaled = {"n_rows": 10**5, "n_columns": 50, "scales": (1.0, 1e4)}
-    yield made("gaussian_scales", "gaussian", "10⁵ x 50, columns of scale 1 to 10,000", normal, **scaled)
+    yield workload("gaussian_scales", "gaussian", "10⁵ x 50, columns of scale 1 to 10,000", normal, **scaled)
     sizes = {"n_rows": 20_000, "n_columns": 256, "n_classes": 20}
-    yield made("correlated", "classes", "correlated, 20,000 x 256, 20 classes", synthetic.correlated, **sizes)
+    yield workload("correlated", "classes", "correlated, 20,000 x 256, 20 classes", synthetic.correlated, **sizes)
     sizes = {"n_rows": 50_000, "n_columns": 64, "n_classes": 1000}
-    yield made("thousand_classes", "classes", "clusters, 50,000 x 64, 1,000 classes", synthetic.clusters, **sizes)
+    yield workload("thousand_classes", "classes", "clusters, 50,000 x 64, 1,000 classes", synthetic.clusters, **sizes)
     sizes = {"n_rows": 10**5, "n_words": 10**5, "terms_per_row": 50}
-    yield made("text_zipf", "text", "tf-idf of Zipf text, 10⁵ x 10⁵, 50 terms a row, CSR", text, **sizes)
+    yield workload("text_zipf", "text", "tf-idf of Zipf text, 10⁵ x 10⁵, 50 terms per row, CSR", text, **sizes)
     sizes = {"n_rows": 2000, "n_words": 140_000, "terms_per_row": 100}
-    yield made("text_few_rows", "text", "tf-idf of Zipf text, 2,000 x 140,000, CSR", text, **sizes)
+    yield workload("text_few_rows", "text", "tf-idf of Zipf text, 2,000 x 140,000, CSR", text, **sizes)
 
 
 def _growth():
     def point(series, size, description, maker, **sizes):
-        # K counts as asked for, p and n as they are
         text = f"growth in {series}: {description}"
-        return Workload(f"growth_{series}_{size}", "growth", text, partial(_made, maker, sizes), series, size)
+        return Workload(f"growth_{series}_{size}", "growth", text, partial(_simulated, maker, sizes), series, size)
 
     for n in (10**4, 10**5, 10**6, 10**7):
         yield point("n", n, f"isotropic, {n:,} x 20", synthetic.gaussian, n_rows=n, n_columns=20)
@@ -153,10 +154,10 @@ GROUPS = tuple(dict.fromkeys(workload.group for workload in WORKLOADS.values()))
 
 
 def chosen(names, *, growth):
-    """Return the workloads of these names and groups, in the order of the registry; all but growth without names."""
+    """Return the workloads of these names and groups, or all but the growth series if there are no names."""
     known = set(WORKLOADS) | set(GROUPS)
     if unknown := set(names) - known:
-        raise ValueError(f"unknown workloads {sorted(unknown)}; known are {sorted(known)}")
+        raise ValueError(f"workloads {sorted(unknown)} are unknown; choose from {sorted(known)}")
     wanted = set(names) or set(GROUPS) - {"growth"}
     wanted |= {"growth"} if growth else set()
     return [workload for workload in WORKLOADS.values() if {workload.name, workload.group} & wanted]

@@ -1,7 +1,7 @@
-"""The documentation site: `make docs` builds it, warnings being errors, without any network.
+"""Configuration of the documentation site, which `make docs` builds without network access, with warnings as errors.
 
-`DOCS_INVENTORIES=1 make docs` also fetches the inventories of the projects that docstrings name, so that those names
-become links. Without it they are set as code.
+`DOCS_INVENTORIES=1 make docs` also downloads the inventories of other projects, so that their names in docstrings
+become links. Otherwise the names are set as code.
 """
 
 import os
@@ -29,14 +29,15 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
     "repository_links",
+    "table_numbers",
 ]
 templates_path = ["_templates"]
-# what is written while building, and scripts' folders
+# files that the build writes, and folders of scripts and templates
 exclude_patterns = ["_build", "_ext", "_templates", "auto_examples/**/*.md", "auto_examples/**/*.ipynb"]
 nitpicky = True
 default_role = "code"  # `name` in a docstring is code
 
-# Names of other projects: links where their inventories are at hand, otherwise code.
+# the projects whose names become links if their inventories are downloaded
 INVENTORIES = {
     "python": ("https://docs.python.org/3/", None),
     "numpy": ("https://numpy.org/doc/stable/", None),
@@ -53,47 +54,48 @@ else:
 
 # --- pages in Markdown
 myst_enable_extensions = ["attrs_block", "colon_fence", "deflist"]
-myst_fence_as_directive = ["math"]  # ```math is displayed as mathematics by other readers of Markdown too
+myst_fence_as_directive = ["math"]  # other Markdown viewers also typeset ```math
 myst_heading_anchors = 4
+highlight_options = {"python": {"stripnl": True}}  # without the blank line that ends a doctest
 
 # --- the interface
 autosummary_generate = True
-# `sknatgrad.onnx` is described without them too
+# `sknatgrad.onnx` is documented even if these packages are not installed
 autodoc_mock_imports = [name for name in ("onnx", "skl2onnx") if find_spec(name) is None]
 toc_object_entries_show_parents = "hide"
-autodoc_preserve_defaults = True  # as they are written
-autodoc_typehints = "none"  # types stand in the docstrings, with shapes
+autodoc_preserve_defaults = True  # show default values as written in the source
+autodoc_typehints = "none"  # the docstrings give the types, with shapes
 numpydoc_show_class_members = False  # the template of a class lists them
 numpydoc_validation_checks = {
     "all",
-    "ES01",  # a summary in one line may say all there is to say
-    "EX01",  # methods are shown at work in the example of their class, and in the guide
-    "RT02",  # results have names, as scikit-learn's do
-    "SA01",  # there is not always something to see also
+    "ES01",  # an extended summary is not always needed
+    "EX01",  # the example of a class and the user guide show the methods
+    "RT02",  # return values have names, as in scikit-learn
+    "SA01",  # a "See Also" section is not always needed
 }
 numpydoc_validation_exclude = {
-    # `infer` makes them: their attributes are documented, their constructors are not for users
+    # created by `infer`: their attributes are documented, their constructors are not public
     r"^sknatgrad\.inference\.(ChiSquared|InferenceResult|MarginalEffects|OddsRatios|Summary)(\.of|\.quadratic)?$",
-    # the protocol of scikit-learn's callbacks, which calls them
+    # the methods of scikit-learn's callback protocol, which only scikit-learn calls
     r"^sknatgrad\.callbacks\.\w+\.(setup|teardown|on_fit_task_begin|on_fit_task_end)$",
-    # as those of the class it derives from, to which the docstrings refer
+    # the docstrings refer to those of the base class
     r"^sknatgrad\.dask\.DaskNaturalGradientLogisticRegression($|\.)",
 }
 
 
-def skip_what_others_document(_app, _what, _name, member, skip, _options):
-    """Leave out what scikit-learn's base classes and named tuples bring; an estimator's page names it in a line."""
+def skip_members_of_other_packages(_app, _what, _name, member, skip, _options):
+    """Omit members inherited from scikit-learn, which the class template lists, and the fields of named tuples."""
     module = getattr(member, "__module__", None) or ""
     return True if module.startswith("sklearn.") or type(member).__name__ == "_tuplegetter" else skip
 
 
 def keep_initials(_app, _what, _name, _obj, _options, lines):
-    """Keep the initial of a reference's first author from being read as the number of a list."""
+    """Escape the initial of a reference's first author, which would be read as the number of a list item."""
     lines[:] = [re.sub(r"^(\.\. \[[^\]]+\] )(?=[A-Z]\. )", r"\1\\", line) for line in lines]
 
 
 def setup(app):
-    app.connect("autodoc-skip-member", skip_what_others_document)
+    app.connect("autodoc-skip-member", skip_members_of_other_packages)
     app.connect("autodoc-process-docstring", keep_initials, priority=900)  # after numpydoc
 
 
@@ -101,25 +103,25 @@ def setup(app):
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
-    "filename_pattern": r"\.py$",  # all are run
-    "within_subsection_order": "gallery_order.Listed",
+    "filename_pattern": r"\.py$",  # every example is run
+    "within_subsection_order": "gallery_order.GalleryOrder",
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("sknatgrad",),
     "matplotlib_animations": True,
     "plot_gallery": "True",
     "remove_config_comments": True,
     "show_signature": False,
-    "write_computation_times": False,  # a page whose scripts would come from elsewhere
+    "write_computation_times": False,  # that page would load scripts from another host
 }
 
-# --- how it looks
+# --- appearance
 html_theme = "pydata_sphinx_theme"
 html_title = "sknatgrad"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
-# pages without pages below them need no list of those
+# pages without subpages need no sidebar
 html_sidebars = {
     name: []
     for name in ("benchmarks", "changelog", "contributing", "getting_started", "index", "why_natural_gradients")

@@ -1,11 +1,12 @@
-"""Look at the built site: its links, and each of its pages in a browser.
+"""Check the built site: its links, and each of its pages in a browser.
 
-    python docs/look.py --links     pages, anchors, pictures and assets that are not there; nothing but Python needed
-    python docs/look.py --browser   every page in Chromium, 390 and 1280 pixels wide, light and dark
+    python docs/look.py --links     report missing pages, anchors, pictures and assets; needs only Python
+    python docs/look.py --browser   open every page in Chromium, 390 and 1280 pixels wide, light and dark
 
-The browser needs the extra ``look``, and Debian's packages ``chromium`` and ``chromium-driver`` or the same from
-elsewhere. It fails where a page is wider than its window, a picture failed, a formula was not rendered, or something
-came from elsewhere or caused an error. Its pictures lie in ``docs/_build/look``: they are for people to look at.
+The browser check needs the extra ``look`` and the Debian packages ``chromium`` and ``chromium-driver``, or the same
+programs from another source. It fails if a page is wider than its window, a picture does not load, a formula is not
+rendered, a resource comes from another host, or the browser reports an error. It saves a picture of every page in
+``docs/_build/look`` for inspection by a person.
 """
 
 import argparse
@@ -22,9 +23,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 BUILD = Path(__file__).parent / "_build"
+# pixels: widths and height of the window, and the largest height of a picture
 WIDTHS = {"phone": 390, "desktop": 1280}
 HEIGHT = 900
-TALLEST = 8_000  # of a picture, in pixels
+MAX_PICTURE_HEIGHT = 8_000
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -35,7 +37,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# what is wrong with a page, in words; run when its formulas are set and its pictures are there
+# returns a description of each problem of a page, after its formulas are typeset and its pictures are loaded
 PROBLEMS = """
 const finish = arguments[arguments.length - 1];
 const typeset = window.MathJax && MathJax.startup ? MathJax.startup.promise : Promise.resolve();
@@ -44,7 +46,7 @@ const loaded = [...document.images].map(image => image.decode().catch(() => null
 Promise.all([typeset, document.fonts.ready, ...loaded]).then(() => {
   const root = document.documentElement;
   const found = [];
-  // code, tables and formulas may scroll in boxes of their own; what the page is made of may not
+  // code, tables and formulas may scroll in boxes of their own; the frames of the page may not
   const frames = [root, ...document.querySelectorAll(".bd-container, .bd-main, .bd-content, .bd-article-container")];
   const own = element => ["auto", "scroll"].includes(getComputedStyle(element).overflowX) && !frames.includes(element);
   const boxed = element => element !== document.body && (own(element) || boxed(element.parentElement));
@@ -62,7 +64,7 @@ Promise.all([typeset, document.fonts.ready, ...loaded]).then(() => {
     if (element.clientWidth <= 1 || element.scrollWidth <= element.clientWidth) continue;
     if (!["hidden", "clip"].includes(getComputedStyle(element).overflowX)) continue;
     const edge = element.getBoundingClientRect().right + 1;
-    // what a formula holds for screen readers is not seen anyway
+    // the parts of a formula for screen readers are invisible
     const parts = [...element.querySelectorAll(":not(mjx-assistive-mml, mjx-assistive-mml *)")];
     if (parts.some(part => part.getBoundingClientRect().right > edge && !boxed(part.parentElement)))
       found.push(`cut off: ${name(element)}`);
@@ -73,14 +75,14 @@ Promise.all([typeset, document.fonts.ready, ...loaded]).then(() => {
     if (!formula.querySelector("mjx-container") || formula.querySelector("mjx-merror, [data-mjx-error]"))
       found.push(`formula not rendered: ${formula.textContent.slice(0, 60)}`);
   for (const entry of performance.getEntriesByType("resource"))
-    if (new URL(entry.name).host !== location.host) found.push(`from elsewhere: ${entry.name}`);
+    if (new URL(entry.name).host !== location.host) found.push(`from another host: ${entry.name}`);
   finish(found);
 });
 """
 
 
 class Page(HTMLParser):
-    """What a page can be linked to by, and what it refers to."""
+    """The anchors of a page, its links, and the assets that it loads."""
 
     def __init__(self, text):
         super().__init__()
@@ -88,55 +90,56 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
-        """Take note of the addresses of one element."""
-        given = dict(attributes)
-        self.anchors |= {given[name] for name in ("id", "name") if given.get(name)}
+        """Add the anchors and the addresses of one element."""
+        values = dict(attributes)
+        self.anchors |= {values[name] for name in ("id", "name") if values.get(name)}
         if tag in {"a", "area"}:
-            self.links.add(given.get("href") or "")
+            self.links.add(values.get("href") or "")
         elif tag == "link":
-            # those that are fetched, not those that say where a page lies
-            (self.assets if given.get("rel") in {"stylesheet", "icon", "preload"} else self.links).add(
-                given.get("href") or ""
-            )
-        self.assets |= {given[name] for name in ("src", "poster") if given.get(name)}
-        self.assets |= {part.split()[0] for part in (given.get("srcset") or "").split(",") if part.strip()}
+            # only these are loaded; the others refer to related pages
+            loaded = values.get("rel") in {"stylesheet", "icon", "preload"}
+            (self.assets if loaded else self.links).add(values.get("href") or "")
+        self.assets |= {values[name] for name in ("src", "poster") if values.get(name)}
+        self.assets |= {part.split()[0] for part in (values.get("srcset") or "").split(",") if part.strip()}
 
 
 def pages_of(site):
-    """Return the pages of a site, by path; what lies among its assets is a template of the theme, not a page."""
+    """Return the pages of a site by path, without the HTML files in `_static`, which are templates of the theme."""
     paths = [path for path in sorted(site.rglob("*.html")) if "_static" not in path.relative_to(site).parts]
     return {path: Page(path.read_text(encoding="utf-8")) for path in paths}
 
 
 def broken(path, page, pages):
-    """Return what a page refers to that is not there."""
+    """Yield a description of each broken reference of a page."""
     for address in sorted(page.links | page.assets):
         parts = urlsplit(address)
         if parts.scheme or parts.netloc:
             if address in page.assets and parts.scheme != "data":
-                yield f"from elsewhere: {address}"
+                yield f"from another host: {address}"
             continue
         target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
         if target.is_dir():
             target /= "index.html"
         if not target.exists():
-            yield f"not there: {address}"
+            yield f"missing: {address}"
         elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].anchors:
-            yield f"no such anchor: {address}"
+            yield f"missing anchor: {address}"
 
 
 def check_links(site):
     """Return a line for each broken link of a site."""
     pages = pages_of(site)
     if not pages:
-        return [f"{site} has no pages: build them by `make docs`"]
-    found = [f"{path.relative_to(site)}: {what}" for path, page in pages.items() for what in broken(path, page, pages)]
+        return [f"{site} has no pages; run `make docs` to build them"]
+    problems = [
+        f"{path.relative_to(site)}: {problem}" for path, page in pages.items() for problem in broken(path, page, pages)
+    ]
     print(f"{len(pages)} pages, {sum(len(page.links | page.assets) for page in pages.values())} references")
-    return found
+    return problems
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """A server that does not print what it is asked for."""
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Request handler that logs nothing."""
 
     def log_message(self, *_):
         """Print nothing."""
@@ -144,8 +147,8 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def served(site):
-    """Serve a site on this machine and give its address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server:
+    """Serve a site on this machine and yield its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(site))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -153,8 +156,8 @@ def served(site):
 
 @contextmanager
 def chromium():
-    """Start Chromium with a profile of its own."""
-    from selenium import webdriver  # noqa: PLC0415 - only those who look need it
+    """Start Chromium with a temporary profile."""
+    from selenium import webdriver  # noqa: PLC0415 - only the browser check needs it
 
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
@@ -171,7 +174,7 @@ def chromium():
 
 
 def set_view(browser, width, scheme):
-    """Set the width of the window and the colours that pages are asked for."""
+    """Set the width of the window and the preferred colour scheme."""
     size = {"width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     features = [
@@ -182,8 +185,8 @@ def set_view(browser, width, scheme):
 
 
 def take_picture(browser, width, path):
-    """Save a picture of the whole page."""
-    height = min(browser.execute_script("return document.documentElement.scrollHeight"), TALLEST)
+    """Save a picture of the page, from the top to at most MAX_PICTURE_HEIGHT."""
+    height = min(browser.execute_script("return document.documentElement.scrollHeight"), MAX_PICTURE_HEIGHT)
     clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
     shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -191,8 +194,8 @@ def take_picture(browser, width, path):
 
 
 def check_pages(site, pictures, only):
-    """Return a line for each thing that is wrong with a page in a browser; save a picture of each."""
-    found = []
+    """Return a line for each problem of a page in the browser; save a picture of each page."""
+    problems = []
     paths = [path.relative_to(site) for path in pages_of(site) if only in path.as_posix()]
     with served(site) as address, chromium() as browser:
         for name, width in WIDTHS.items():
@@ -200,27 +203,27 @@ def check_pages(site, pictures, only):
                 set_view(browser, width, scheme)
                 for path in paths:
                     browser.get(f"{address}/{path.as_posix()}")
-                    problems = browser.execute_async_script(PROBLEMS)
-                    problems += [entry["message"] for entry in browser.get_log("browser")]
-                    found += [f"{path} ({name}, {scheme}): {what}" for what in problems]
+                    found = browser.execute_async_script(PROBLEMS)
+                    found += [entry["message"] for entry in browser.get_log("browser")]
+                    problems += [f"{path} ({name}, {scheme}): {problem}" for problem in found]
                     take_picture(browser, width, pictures / f"{name}-{scheme}" / path.with_suffix(".png"))
     print(f"{len(paths)} pages, pictures in {pictures}")
-    return found
+    return problems
 
 
 def main():
-    """Check what is asked for, and exit with the list of what is wrong."""
+    """Run the chosen checks; exit with the list of problems."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--links", action="store_true", help="check links, anchors, pictures and assets")
     parser.add_argument("--browser", action="store_true", help="open every page in Chromium")
-    parser.add_argument("--only", default="", help="of the pages in the browser, those with this in their path")
-    parser.add_argument("--site", type=Path, default=BUILD / "html", help="where the site was built")
-    parser.add_argument("--pictures", type=Path, default=BUILD / "look", help="where pictures go")
-    asked = parser.parse_args()
-    site = asked.site.resolve()
-    found = check_links(site) if asked.links else []
-    found += check_pages(site, asked.pictures, asked.only) if asked.browser else []
-    sys.exit("\n".join(found) or 0)
+    parser.add_argument("--only", default="", help="open only the pages whose path contains this text")
+    parser.add_argument("--site", type=Path, default=BUILD / "html", help="folder of the built site")
+    parser.add_argument("--pictures", type=Path, default=BUILD / "look", help="folder for the pictures")
+    options = parser.parse_args()
+    site = options.site.resolve()
+    problems = check_links(site) if options.links else []
+    problems += check_pages(site, options.pictures, options.only) if options.browser else []
+    sys.exit("\n".join(problems) or 0)
 
 
 if __name__ == "__main__":

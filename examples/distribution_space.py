@@ -1,12 +1,13 @@
 r"""
-Two pairs of Gaussians, and the shortest way between them
-=========================================================
+Distances between Gaussians: KL divergence and geodesics
+========================================================
 
-Why the Euclidean distance between parameters misleads, and what takes its place.
+Why the Euclidean distance between parameters misleads, and how the Fisher information replaces it.
 
-Two pairs of Gaussians have means that lie equally far apart. Their parameters cannot tell that one pair overlaps and
-the other hardly does; the Kullback-Leibler divergence can. Near a distribution that divergence is a quadratic, half a
-squared length by the Fisher information, and with lengths there are shortest ways: geodesics.
+Two pairs of Gaussians have means at the same distance. The first pair overlaps, the second hardly does. The Euclidean
+distance between the parameters is the same for both pairs; the Kullback-Leibler divergence is not. Between close
+distributions the divergence is half a squared length, measured by the Fisher information. Lengths define shortest
+paths, the geodesics.
 """
 
 import numpy as np
@@ -27,9 +28,9 @@ def kl(mean, variance, other_mean, other_variance):
 
 
 # %%
-# Equal distances
-# ---------------
-# Means at -1 and 1, so at distance 2 in either pair.
+# Equal distances, different divergences
+# --------------------------------------
+# In both pairs the means are -1 and 1, at distance 2.
 
 divergences = {variance: kl(-1, variance, 1, variance) for variance in (2.0, 0.5)}
 for variance, divergence in divergences.items():
@@ -49,15 +50,15 @@ axes[0].set_ylabel("density")
 plt.show()
 
 # %%
-# The shortest way
-# ----------------
+# Geodesics
+# ---------
 # The Fisher information of a Gaussian is :math:`1/\sigma^2` for its mean and :math:`2/\sigma^2` for its standard
 # deviation :math:`\sigma`, so a small move has the squared length
 #
 # .. math:: ds^2 = \frac{d\mu^2 + 2\, d\sigma^2}{\sigma^2}.
 #
 # With :math:`\mu / \sqrt 2` in place of :math:`\mu` that is twice the metric of the hyperbolic upper half-plane, whose
-# geodesics are half-circles around points of the axis :math:`\sigma = 0`. Back in :math:`(\mu, \sigma)` they are
+# geodesics are half-circles centred on the axis :math:`\sigma = 0`. In :math:`(\mu, \sigma)` they are
 # half-ellipses, and the distance between two Gaussians is (Pinele, Strapasson and Costa, "The Fisher-Rao distance
 # between multivariate normal distributions", Entropy 22(4), 2020)
 #
@@ -66,22 +67,22 @@ plt.show()
 
 
 def distance(mean, sigma, other_mean, other_sigma):
-    """Return the Fisher-Rao distance of two Gaussians."""
+    """Return the Fisher-Rao distance between two Gaussians."""
     gap = (mean - other_mean) ** 2 / 2 + (sigma - other_sigma) ** 2
     return np.sqrt(2) * np.arccosh(1 + gap / (2 * sigma * other_sigma))
 
 
 def geodesic(half_gap, sigma, n_points):
-    """Return means and standard deviations on the way from N(-half_gap, sigma²) to N(half_gap, sigma²)."""
+    """Return means and standard deviations along the geodesic from N(-half_gap, sigma²) to N(half_gap, sigma²)."""
     radius = np.hypot(half_gap / np.sqrt(2), sigma)
-    # equal steps of the logarithm of the half angle's tangent are equal lengths
+    # points equally spaced in the logarithm of the tangent of half the angle are equally spaced in length
     start = np.log(np.tan(0.5 * np.arctan2(sigma, -half_gap / np.sqrt(2))))
     angle = 2 * np.arctan(np.exp(np.linspace(start, -start, n_points)))
     return np.sqrt(2) * radius * np.cos(angle), radius * np.sin(angle)
 
 
 def length(means, sigmas):
-    """Return the length of a way by the divergences of neighbours: KL is half a squared length."""
+    """Return the length of a path, from the KL divergences between consecutive points, each half a squared length."""
     steps = kl(means[:-1], sigmas[:-1] ** 2, means[1:], sigmas[1:] ** 2)
     return np.sqrt(2 * steps).sum()
 
@@ -91,29 +92,29 @@ for variance in (2.0, 0.5):
     sigma = np.sqrt(variance)
     lengths[variance] = length(np.linspace(-1, 1, 2001), np.full(2001, sigma)), length(*geodesic(1.0, sigma, 2001))
     straight, shortest = lengths[variance]
-    by_formula = distance(-1, sigma, 1, sigma)
-    print(f"variance {variance}: straight on {straight:.4f}, geodesic {shortest:.4f}, by the formula {by_formula:.4f}")
-    assert np.isclose(shortest, by_formula, rtol=1e-5)
+    expected = distance(-1, sigma, 1, sigma)
+    print(f"variance {variance}: straight line {straight:.4f}, geodesic {shortest:.4f}, by the formula {expected:.4f}")
+    assert np.isclose(shortest, expected, rtol=1e-5)
     assert shortest < straight
 
 # %%
-# A geodesic does not slide a narrow peak across. It widens first, because among wide Gaussians a mean costs little to
-# move, and narrows again at the end. The pair with variance 0.02 shows it best: straight on, its way is more than
-# twice as long.
+# Along a geodesic a narrow Gaussian widens first, because moving the mean of a wide Gaussian takes little length, and
+# narrows again at the end. The effect is largest for the pair with variance 0.02, whose straight line is more than
+# twice as long as its geodesic.
 
 variance, n_shown = 0.02, 7
 sigma = np.sqrt(variance)
 straight, shortest = length(np.linspace(-1, 1, 2001), np.full(2001, sigma)), length(*geodesic(1.0, sigma, 2001))
-print(f"variance {variance}: straight on {straight:.2f}, geodesic {shortest:.2f}")
+print(f"variance {variance}: straight line {straight:.2f}, geodesic {shortest:.2f}")
 assert straight > 2 * shortest
 
 figure = plt.figure(figsize=(7, 6), layout="constrained")
 axes = figure.subplot_mosaic([["plane", "plane"], ["straight", "geodesic"]])
-for each, style in ((2.0, ":"), (0.5, "--"), (variance, "-")):
-    ends = [-1, 1], [np.sqrt(each)] * 2
+for end_variance, style in ((2.0, ":"), (0.5, "--"), (variance, "-")):
+    ends = [-1, 1], [np.sqrt(end_variance)] * 2
     axes["plane"].plot(*ends, style, marker="o", color=ORANGE)
-    axes["plane"].plot(*geodesic(1.0, np.sqrt(each), 300), style, color=BLUE)
-    axes["plane"].annotate(f"variance {each}", (1.04, ends[1][0]), va="center")
+    axes["plane"].plot(*geodesic(1.0, np.sqrt(end_variance), 300), style, color=BLUE)
+    axes["plane"].annotate(f"variance {end_variance}", (1.04, ends[1][0]), va="center")
 axes["plane"].set(
     xlim=(-1.1, 1.5),
     ylim=(0, 1.7),
@@ -121,15 +122,15 @@ axes["plane"].set(
     ylabel="standard deviation σ",
     title="straight lines (orange) and geodesics (blue)",
 )
-ways = {
+paths = {
     "straight": (np.linspace(-1, 1, n_shown), np.full(n_shown, sigma), ORANGE, straight),
     "geodesic": (*geodesic(1.0, sigma, n_shown), BLUE, shortest),
 }
 x = np.linspace(-2.2, 2.2, 600)
-for name, (means, sigmas, colour, long) in ways.items():
-    for mean, spread in zip(means, sigmas, strict=True):
-        curve = density(x, mean, spread**2)
+for name, (means, sigmas, colour, path_length) in paths.items():
+    for mean, deviation in zip(means, sigmas, strict=True):
+        curve = density(x, mean, deviation**2)
         axes[name].plot(x, curve, color=colour, linewidth=1.2)
         axes[name].fill_between(x, curve, color=colour, alpha=0.12)
-    axes[name].set(title=f"{name}, length {long:.2f}", xlabel="x", ylabel="density", ylim=(0, 3))
+    axes[name].set(title=f"{name}, length {path_length:.2f}", xlabel="x", ylabel="density", ylim=(0, 3))
 plt.show()

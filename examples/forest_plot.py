@@ -1,12 +1,13 @@
 """
-A forest plot beside the summary
-================================
+Forest plot: odds ratios with their intervals
+=============================================
 
-How much each measurement speaks for one cultivar of wine against another, and how sure that is.
+The odds ratio of each measurement for one cultivar of wine against another, with its interval.
 
-The wine data of scikit-learn have three cultivars, which 13 columns separate without error: maximum likelihood has no
-optimum there, and fit and ``infer`` would say so. With a penalty there is one; estimates are then shrunk, and the
-intervals are those of the posterior under the prior that the penalty is.
+The wine data of scikit-learn have three cultivars, which the 13 columns separate without error. Maximum likelihood
+therefore has no optimum, and ``fit`` and ``infer`` would warn about it. With a penalty there is an optimum. The
+estimates are then shrunk, and the intervals are posterior intervals under the Gaussian prior that corresponds to the
+penalty.
 """
 
 import numpy as np
@@ -35,10 +36,10 @@ assert result.feature_names[strongest.argmax()] == "proline"
 assert result.effective_dof < 28
 
 # %%
-# The same as a picture
-# ---------------------
-# Odds ratios for a standard deviation of each column, the most telling ones on top. An interval that leaves out 1 is a
-# contrast that the data are sure of.
+# The forest plot
+# ---------------
+# Odds ratios per standard deviation of each column, sorted by the largest absolute z statistic. Where an interval
+# excludes 1, the data determine the sign of the contrast.
 
 order = np.argsort(-strongest)
 display = CoefficientDisplay.from_result(
@@ -47,7 +48,7 @@ display = CoefficientDisplay.from_result(
     features=[result.feature_names[j] for j in order],
     ax=plt.subplots(figsize=(7, 6), layout="constrained")[1],
 )
-n_sure = sum(((low > 1) | (high < 1)).sum() for low, high in np.moveaxis(display.intervals, -1, 1))
-print(f"{n_sure} of {display.estimates.size} intervals leave out 1")
-assert n_sure < display.estimates.size / 2
+n_excluding_one = sum(((low > 1) | (high < 1)).sum() for low, high in np.moveaxis(display.intervals, -1, 1))
+print(f"{n_excluding_one} of {display.estimates.size} intervals exclude 1")
+assert n_excluding_one < display.estimates.size / 2
 plt.show()

@@ -2,11 +2,11 @@
 Grid search over metric, damping and penalty
 ============================================
 
-Pipelines, grid search and cross-validation: as with any scikit-learn classifier.
+The estimator in a pipeline, a grid search and cross-validation, like any other scikit-learn classifier.
 
-A table of mixed kinds, numbers as they come and categories one-hot, goes through a pipeline into the estimator. The
-search runs over the penalty, the metric and the damping. Metric and damping are only ways to the optimum, so the scores
-differ by the penalty alone: a fact that the script checks. What they do change is how many steps a fit takes.
+The table has unscaled numeric columns and a one-hot encoded category. The search covers the penalty, the metric and the
+damping. The metric and the damping do not change the optimum, so the scores depend on the penalty alone, which the
+script checks. They change only the number of iterations.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sknatgrad import NaturalGradientLogisticRegression
 
 X, y = load_wine(return_X_y=True)
-# a categorical column in place of the last: proline in four bands
+# the last column, proline, becomes a category of four levels
 X[:, -1] = np.digitize(X[:, -1], [500, 700, 1000])
 names = np.array(["barolo", "grignolino", "barbera"])[y]
 X_train, X_test, y_train, y_test = train_test_split(X, names, random_state=0, stratify=names)
@@ -28,7 +28,7 @@ X_train, X_test, y_train, y_test = train_test_split(X, names, random_state=0, st
 # %%
 # The search
 # ----------
-# Besides the log loss, a second scorer counts the iterations of each fit.
+# In addition to the log loss, a second scorer returns the number of iterations of each fit.
 
 pipeline = make_pipeline(
     make_column_transformer((OneHotEncoder(), [X.shape[1] - 1]), remainder="passthrough"),
@@ -45,14 +45,14 @@ search = GridSearchCV(pipeline, grid, scoring=scoring, refit="log_loss", cv=5).f
 
 results = search.cv_results_
 log_losses = {}
-print("Cross-validated log loss by penalty, over all metrics and dampings")
+print("Cross-validated log loss at each C, averaged over all metrics and dampings")
 for C in grid[f"{step}C"]:
-    of_penalty = results[f"param_{step}C"] == C
-    folds = np.array([-results[f"split{fold}_test_log_loss"][of_penalty] for fold in range(5)])
+    at_penalty = results[f"param_{step}C"] == C
+    folds = np.array([-results[f"split{fold}_test_log_loss"][at_penalty] for fold in range(5)])
     log_losses[C] = folds.mean(axis=1)  # (5,), by fold
-    largest = np.ptp(folds, axis=1).max()
-    print(f"  C = {C:<5}: {folds.mean():.4f}, the same for each of {folds.shape[1]} to {largest:.0e}")
-    assert largest < 1e-4
+    spread = np.ptp(folds, axis=1).max()
+    print(f"  C = {C:<5}: {folds.mean():.4f}, range over the {folds.shape[1]} settings {spread:.0e}")
+    assert spread < 1e-4
 print(f"Best C: {search.best_params_[f'{step}C']}")
 print(f"Held-out accuracy: {search.best_estimator_.score(X_test, y_test):.3f}")
 accuracies = cross_val_score(search.best_estimator_, X, names, cv=5)
@@ -63,16 +63,16 @@ assert accuracies.mean() > 0.9
 # %%
 # The picture
 # -----------
-# Left, what is chosen for its score. Right, what is chosen for its price: iterations at the best C. Damping hardly
-# matters, as it is adapted on the way; the default of both, ``fisher='true'`` and 0.001, is the cheapest or close to
-# it.
+# Left, the penalty, which determines the score. Right, the metric and the damping, which determine the number of
+# iterations, here at the best C. The initial damping has little effect, because the damping is adapted in each
+# iteration. The defaults, ``fisher='true'`` and 0.001, need the fewest iterations or one more.
 
 iterations = np.zeros((4, 4))
 for i, fisher in enumerate(grid[f"{step}fisher"]):
     for j, damping in enumerate(grid[f"{step}damping"]):
         chosen = {f"{step}C": search.best_params_[f"{step}C"], f"{step}fisher": fisher, f"{step}damping": damping}
         iterations[i, j] = results["mean_test_iterations"][results["params"].index(chosen)]
-print("Iterations at the best C, a metric a row, a damping a column:")
+print("Iterations at the best C; rows are metrics, columns are dampings:")
 print(iterations)
 assert iterations[0].max() < iterations[1:].min()
 assert iterations[0, 1] <= iterations.min() + 1
@@ -81,7 +81,7 @@ figure, axes = plt.subplots(1, 2, figsize=(7, 3.4), layout="constrained", width_
 axes[0].plot(list(log_losses), list(log_losses.values()), color="0.8", linewidth=1)
 axes[0].plot(list(log_losses), np.mean(list(log_losses.values()), axis=1), "ko-", label="mean of five folds")
 axes[0].plot([], [], color="0.8", linewidth=1, label="each fold")
-axes[0].set(xscale="log", xlabel="C", ylabel="held-out log loss, nats a row", ylim=(0, None))
+axes[0].set(xscale="log", xlabel="C", ylabel="held-out log loss, nats per row", ylim=(0, None))
 axes[0].legend(frameon=False)
 axes[1].imshow(iterations, cmap="Blues", vmin=0, vmax=1.6 * iterations.max(), aspect="auto")
 for (i, j), count in np.ndenumerate(iterations):

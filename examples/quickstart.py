@@ -1,14 +1,14 @@
 """
-Raw data, at the defaults
-=========================
+Quickstart: raw data at the default settings
+============================================
 
-The main job: logistic regression on a table as it comes, without a scaling ritual.
+Logistic regression on a table whose columns are not scaled.
 
-The breast cancer data have columns with ranges from 0.03 to 4,000. Our estimator and scikit-learn's
-``LogisticRegression()``, both at their defaults, are fitted to them. They minimise the same objective, so their losses
-can be compared: the *gap* is how far above the optimum, relative to it, a fit has stopped.
+The columns of the breast cancer data have ranges from 0.03 to 4,000. The script fits our estimator and scikit-learn's
+``LogisticRegression()``, both at their defaults. They minimise the same objective, so their losses are comparable. The
+*gap* of a fit is the distance of its objective from the optimum, relative to the optimum.
 
-The numbers need nothing but the package; the picture needs matplotlib.
+The numbers need only the package itself; the picture needs matplotlib.
 """
 
 import warnings
@@ -30,13 +30,13 @@ except ImportError:
 X, y = load_breast_cancer(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
 ranges = np.ptp(X, axis=0)
-print(f"{len(X_train)} rows to train, {X.shape[1]} columns with ranges from {ranges.min():.2g} to ", end="")
-print(f"{ranges.max():,.0f}, nothing scaled")
+print(f"{len(X_train)} training rows, {X.shape[1]} unscaled columns with ranges from ", end="")
+print(f"{ranges.min():.2g} to {ranges.max():,.0f}")
 
 # %%
 # Two fits
 # --------
-# Where the optimum is, scikit-learn's second-order solver says too, with a tolerance far below its default.
+# scikit-learn's second-order solver, at a tolerance far below its default, gives an independent value of the optimum.
 
 ours = NaturalGradientLogisticRegression().fit(X_train, y_train)
 with warnings.catch_warnings(record=True) as caught:
@@ -46,7 +46,7 @@ with warnings.catch_warnings(record=True) as caught:
 
 
 def objective(model):
-    """Return what both minimise at C = 1: the summed loss in nats plus half the squared coefficients."""
+    """Return the objective of both at C = 1: the summed loss in nats plus half the squared coefficients."""
     return log_loss(y_train, model.predict_proba(X_train), normalize=False) + 0.5 * np.sum(model.coef_**2)
 
 
@@ -67,25 +67,25 @@ assert gaps["LogisticRegression()"] > 1e-2
 assert ours.score(X_test, y_test) > 0.9
 
 # %%
-# The way down
-# ------------
-# ``loss_curve_`` has the objective per row before the first step and after each. For scikit-learn, the same is had by
-# fits of fewer iterations.
+# Gap by iteration
+# ----------------
+# ``loss_curve_`` holds the objective per row before the first step and after each step. scikit-learn stores no such
+# curve, so each of its points is a separate fit with a smaller ``max_iter``.
 
 
-def picture():
-    """Draw the gap after each iteration, of both."""
+def draw_gaps():
+    """Draw the gap of both fits against the number of iterations."""
     iterations = [1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        peers = [objective(LogisticRegression(max_iter=k).fit(X_train, y_train)) / best - 1 for k in iterations]
-    curve = np.array(ours.loss_curve_[1:]) * len(y_train) / best - 1
+        peer_gaps = [objective(LogisticRegression(max_iter=k).fit(X_train, y_train)) / best - 1 for k in iterations]
+    our_gaps = np.array(ours.loss_curve_[1:]) * len(y_train) / best - 1
     _, axis = plt.subplots(figsize=(7, 3.8), layout="constrained")
-    axis.plot(iterations, peers, "s-", color="#D55E00", label="LogisticRegression()")
-    # rounding hides what is below the precision of the loss itself
+    axis.plot(iterations, peer_gaps, "s-", color="#D55E00", label="LogisticRegression()")
+    # gaps below the relative precision of the loss are rounding
     axis.plot(
-        np.arange(len(curve)) + 1,
-        np.maximum(curve, np.finfo(float).eps),
+        np.arange(len(our_gaps)) + 1,
+        np.maximum(our_gaps, np.finfo(float).eps),
         "o-",
         color="#0072B2",
         label="NaturalGradientLogisticRegression()",
@@ -100,4 +100,4 @@ def picture():
 if plt is None:
     print("\nNo picture: matplotlib is not installed")
 else:
-    picture()
+    draw_gaps()

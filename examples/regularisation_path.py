@@ -1,11 +1,11 @@
 """
-What a penalty does, column by column
-=====================================
+Regularisation path: coefficients against the penalty
+=====================================================
 
-Coefficients of the breast cancer data against C, from a strong penalty to a weak one. Each fit begins at the
-coefficients of the one before it.
+Coefficients for the breast cancer data against C, from a strong penalty to a weak one. Each fit starts from the
+coefficients of the previous one.
 
-Columns are scaled here, for one reason: to compare their coefficients. The fits do not need it.
+The columns are scaled only so that their coefficients are comparable. The fits do not need it.
 """
 
 from matplotlib import pyplot as plt
@@ -27,8 +27,8 @@ display = RegularizationPathDisplay.from_estimator(
 )
 
 # %%
-# Radius and area of a cell nucleus say nearly the same. A strong penalty gives both an equal share; a weak one plays
-# one off against the other, with coefficients of opposite sign that mean little by themselves.
+# The radius and the area of a cell nucleus are almost collinear. Under a strong penalty both have nearly the same
+# coefficient. Under a weak one their coefficients are large and of opposite sign, and neither means much by itself.
 
 path = {name: display.coefs[:, 0, display.feature_names.index(name)] for name in ("mean radius", "mean area")}
 correlation = X["mean radius"].corr(X["mean area"])

@@ -1,13 +1,14 @@
 r"""
-A stream, against stochastic gradient descent
-=============================================
+Streaming data: partial_fit and stochastic gradient descent
+===========================================================
 
-Each row is seen once, in batches of 100, and forgotten. What is kept is the coefficients and the Fisher information of
-all rows seen, so there is no learning rate to find, the units of columns do not matter, and standard errors are there
-after each batch. scikit-learn's ``SGDClassifier`` keeps the coefficients.
+Each row is read once, in batches of 100, and then discarded. ``partial_fit`` keeps the coefficients and the Fisher
+information of all rows seen. Hence there is no learning rate to tune, the units of the columns do not matter, and
+standard errors are available after each batch. scikit-learn's ``SGDClassifier`` keeps only the coefficients.
 
-How good is a model after n rows? The labels are drawn from a logistic regression, so its distance from the truth can be
-measured: the mean Kullback-Leibler divergence. Maximum likelihood with d coefficients is :math:`d / 2n` nats away.
+The labels are drawn from a logistic regression, so the distance of a model from the truth can be measured, as a mean
+Kullback-Leibler divergence. After n rows, the expected divergence of maximum likelihood with d coefficients is
+:math:`d / 2n` nats.
 """
 
 import numpy as np
@@ -21,12 +22,12 @@ from sknatgrad import NaturalGradientLogisticRegression
 N_ROWS, N_FEATURES, BATCH = 20_000, 10, 100
 rng = np.random.default_rng(0)
 scaled = rng.normal(size=(N_ROWS, N_FEATURES))
-scaled += 0.7 * rng.normal(size=(N_ROWS, 1))  # columns correlate
+scaled += 0.7 * rng.normal(size=(N_ROWS, 1))  # correlates the columns
 units = np.geomspace(1e-3, 1e3, N_FEATURES)
 X = scaled * units
 truth = rng.normal(size=N_FEATURES) / np.sqrt(N_FEATURES)
 y = (rng.uniform(size=N_ROWS) < expit(scaled @ truth)).astype(int)
-seen = np.arange(BATCH, N_ROWS + 1, BATCH)
+rows_seen = np.arange(BATCH, N_ROWS + 1, BATCH)
 
 
 def divergence(logits):
@@ -38,8 +39,9 @@ def divergence(logits):
 # %%
 # One pass
 # --------
-# Ours gets columns in units from 0.001 to 1,000. SGD wants columns of one scale, and gets them with the units taken out
-# beforehand: at its defaults, and with the settings that were the best of 40 in this project's benchmark of streams.
+# ``partial_fit`` gets columns in units from 0.001 to 1,000. SGD needs columns of one scale, so it gets them before the
+# units are applied. It runs at its defaults, and with the best of the 40 settings in this project's streaming
+# benchmark.
 
 METHODS = {
     "partial_fit, raw columns": (NaturalGradientLogisticRegression(C=np.inf, store_covariance=True), X),
@@ -58,21 +60,22 @@ for name, (model, rows) in METHODS.items():
         if rows is X:
             coefs.append(model.coef_[0] * units)
             errors.append(np.sqrt(model.covariance_.diagonal()[:-1]) * units)
-at_once = divergence(NaturalGradientLogisticRegression(C=np.inf).fit(X, y).decision_function(X))
+full_fit = divergence(NaturalGradientLogisticRegression(C=np.inf).fit(X, y).decision_function(X))
 for name, curve in divergences.items():
-    print(f"{name:25}: {curve[9]:.1e} nats from the truth after 1,000 rows, {curve[-1]:.1e} after {N_ROWS:,}")
-print(f"{'a fit to all rows at once':25}: {'':43}{at_once:.1e}")
-assert divergences["partial_fit, raw columns"][-1] < 1.1 * at_once
-assert divergences["SGD, tuned, scaled"][-1] > 2 * at_once
+    print(f"{name:25}: divergence {curve[9]:.1e} nats after 1,000 rows, {curve[-1]:.1e} after {N_ROWS:,}")
+print(f"{'fit to all rows':25}: {'':42}{full_fit:.1e}")
+assert divergences["partial_fit, raw columns"][-1] < 1.1 * full_fit
+assert divergences["SGD, tuned, scaled"][-1] > 2 * full_fit
 
 # %%
 # The picture
 # -----------
-# Right, one coefficient and its 95 % interval on the way: it narrows by the root of the rows seen.
+# Left, the divergence of each method. Right, one coefficient and its 95 % interval during the stream: its width falls
+# with the square root of the number of rows.
 
 coefs, errors = np.array(coefs), np.array(errors)
 covered = np.mean(np.abs(coefs[-1] - truth) < 1.96 * errors[-1])
-print(f"{covered:.0%} of the last intervals hold the true coefficient")
+print(f"{covered:.0%} of the intervals after the last batch contain the true coefficient")
 np.testing.assert_allclose(errors[49] / errors[-1], 2.0, rtol=0.1)  # 5,000 and 20,000 rows
 assert covered >= 0.8
 
@@ -80,15 +83,15 @@ figure, axes = plt.subplots(1, 2, figsize=(7, 4), layout="constrained")
 for (name, curve), (colour, style) in zip(
     divergences.items(), (("#0072B2", "-"), ("#D55E00", "-."), ("#E69F00", "--")), strict=True
 ):
-    axes[0].plot(seen, curve, style, color=colour, label=name)
-axes[0].plot(seen, (N_FEATURES + 1) / (2 * seen), color="0.4", linewidth=1, label="d / 2n")
-axes[0].set(xscale="log", yscale="log", xlabel="rows seen", ylabel="divergence from the truth, nats a row")
+    axes[0].plot(rows_seen, curve, style, color=colour, label=name)
+axes[0].plot(rows_seen, (N_FEATURES + 1) / (2 * rows_seen), color="0.4", linewidth=1, label="d / 2n")
+axes[0].set(xscale="log", yscale="log", xlabel="rows seen", ylabel="divergence from the truth, nats per row")
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
-axes[1].fill_between(seen, *(coefs[:, 0] + k * 1.96 * errors[:, 0] for k in (-1, 1)), color="#0072B2", alpha=0.2)
-axes[1].plot(seen, coefs[:, 0], color="#0072B2")
+axes[1].fill_between(rows_seen, *(coefs[:, 0] + k * 1.96 * errors[:, 0] for k in (-1, 1)), color="#0072B2", alpha=0.2)
+axes[1].plot(rows_seen, coefs[:, 0], color="#0072B2")
 axes[1].axhline(truth[0], color="k", linewidth=1)
-beside = axes[1].get_yaxis_transform()
-axes[1].annotate("truth", (1, truth[0]), xycoords=beside, xytext=(4, 0), textcoords="offset points", va="center")
+right_edge = axes[1].get_yaxis_transform()  # x in fractions of the axes
+axes[1].annotate("truth", (1, truth[0]), xycoords=right_edge, xytext=(4, 0), textcoords="offset points", va="center")
 axes[1].set(
     xscale="log",
     xlabel="rows seen",

@@ -1,13 +1,14 @@
 """
-The table that R prints, and a forecast outside the data
-========================================================
+The summary table of R, and a forecast outside the data
+=======================================================
 
-O-ring failures before the Challenger launch: temperature in degrees Fahrenheit and whether any O-ring showed distress,
-of 23 shuttle flights. S. R. Dalal, E. B. Fowlkes, B. Hoadley, "Risk analysis of the space shuttle: pre-Challenger
-prediction of failure", JASA 84 (1989). R's figures are those of ``glm(Fail > 0 ~ Temp, family=binomial)`` at
-https://byui-kctolli.netlify.app/math325/analyses/examples/challengerlogisticreg.
+O-ring failures before the Challenger launch: for each of 23 shuttle flights, the temperature in degrees Fahrenheit and
+whether any O-ring showed distress. S. R. Dalal, E. B. Fowlkes, B. Hoadley, "Risk analysis of the space shuttle:
+pre-Challenger prediction of failure", JASA 84 (1989). R's figures are those of ``glm(Fail > 0 ~ Temp,
+family=binomial)`` at https://byui-kctolli.netlify.app/math325/analyses/examples/challengerlogisticreg.
 
-On the day of the accident it was 31 degrees. The forecast for that is far outside the data, and its interval says so.
+On the day of the accident the temperature was 31 degrees, far below all of the data. The interval of the forecast
+reflects that.
 """
 
 import numpy as np
@@ -25,13 +26,13 @@ result = infer(model, X, y)
 print(result.summary())
 
 # %%
-# Figure by figure
-# ----------------
-# Estimate, standard error, z value and p value of R beside ours.
+# Comparison with R
+# -----------------
+# Our estimates, standard errors, z statistics and p-values next to those of R.
 
-R_SAYS = {"(Intercept)": (15.0429, 7.3786, 2.039, 0.0415), "x0": (-0.2322, 0.1082, -2.145, 0.0320)}
+R_FIGURES = {"(Intercept)": (15.0429, 7.3786, 2.039, 0.0415), "x0": (-0.2322, 0.1082, -2.145, 0.0320)}
 print(f"{'':12}{'estimate':>19}{'standard error':>20}{'z':>19}{'p':>20}")
-for name, figures in R_SAYS.items():
+for name, figures in R_FIGURES.items():
     j = result.feature_names.index(name)
     ours = (result.params[0, j], result.standard_errors[0, j], result.z[0, j], result.p_values[0, j])
     digits = (4, 4, 3, 4)
@@ -42,8 +43,8 @@ for name, figures in R_SAYS.items():
 # %%
 # The forecast
 # ------------
-# At 31 degrees maximum likelihood is all but certain of distress. Its interval admits an even chance, and the mean over
-# the uncertainty of the coefficients lies between.
+# At 31 degrees the maximum likelihood estimate of the probability of distress is almost 1, but its interval includes
+# one half. The probability averaged over the uncertainty of the coefficients lies in between.
 
 low, high = model.predict_proba_interval([[31.0]])[0, 1]
 plain, averaged = model.predict_proba([[31.0]])[0, 1], model.predict_proba_averaged([[31.0]])[0, 1]

@@ -2,15 +2,16 @@
 The textbook experiment
 =======================
 
-Five steps of vanilla and of natural gradient descent, a hundred times over.
+Five steps of plain ("vanilla") and of natural gradient descent, repeated on 100 random data sets.
 
-Two Gaussian clouds, at (-1, -1) and (1, 1), 100 points each; 150 rows to train; logistic regression without a bias,
-from zero. Over 100 repetitions of the draw, mean and standard deviation of the loss after each step say how fast and
-how reliably a method goes down at a fixed learning rate.
+The data are two Gaussian clouds around (-1, -1) and (1, 1) with 100 points each, of which 150 points are used for
+training. The model is a logistic regression without an intercept, started at zero. The mean and the standard deviation
+of the loss over the repetitions show how fast and how reliably each method decreases the loss at a fixed learning rate.
 
-The natural gradient appears in four metrics. The one that is often copied takes the covariance of the scores,
-``np.cov(scores)``: that is the empirical Fisher information less the outer product of the mean score, "centred". The
-estimator never centres, as the definition does not; here the centred one is ten lines of numpy.
+The natural gradient is computed with four metrics. A metric that is often used in this experiment is the covariance of
+the scores, ``np.cov(scores)``. It is the empirical Fisher information minus the outer product of the mean score, and is
+called "centred" here. The estimator does not centre, in agreement with the definition of the Fisher information; the
+centred variant takes ten lines of numpy.
 """
 
 import warnings
@@ -26,7 +27,7 @@ N_STEPS = 5
 N_REPETITIONS = 100
 LEARNING_RATES = [0.03, 0.1, 0.3, 1.0]
 VANILLA = "vanilla (identity)"
-OPTIMUM = "optimum of the draw"
+OPTIMUM = "optimum"
 METRICS = {
     VANILLA: "identity",
     "natural: empirical": "empirical",
@@ -37,7 +38,7 @@ CENTRED = "natural: empirical, centred"
 
 
 def clouds(rng):
-    """Return 150 training rows of the two clouds, and their labels."""
+    """Return 150 training rows drawn from the two clouds, and their labels."""
     X = np.vstack([rng.normal(-1, 1, size=(100, 2)), rng.normal(1, 1, size=(100, 2))])
     y = np.repeat([0, 1], 100)
     train = rng.permutation(200)[:150]
@@ -47,22 +48,22 @@ def clouds(rng):
 # %%
 # The methods
 # -----------
-# Each returns the mean loss before the first step and after each.
+# Each function returns the mean loss before the first step and after each step.
 
 
 def losses_of_centred(X, y, learning_rate):
-    """Step with the covariance of the scores for a metric."""
+    """Return the losses of steps with the covariance of the scores as metric."""
     theta = np.zeros(X.shape[1])
     losses = [np.log(2)]
     for _ in range(N_STEPS):
-        scores = (expit(X @ theta) - y)[:, None] * X  # (n, p), each row's gradient
+        scores = (expit(X @ theta) - y)[:, None] * X  # (n, p), the gradient of each row
         theta -= learning_rate * np.linalg.solve(np.cov(scores.T), scores.mean(axis=0))
         losses.append(np.logaddexp(0, (1 - 2 * y) * (X @ theta)).mean())
     return losses
 
 
 def losses_of_metric(X, y, fisher, learning_rate):
-    """Step by the textbook algorithm."""
+    """Return the losses of the textbook algorithm."""
     model = NaturalGradientLogisticRegression(
         fisher=fisher,
         learning_rate=learning_rate,
@@ -76,11 +77,11 @@ def losses_of_metric(X, y, fisher, learning_rate):
         # five steps are not meant to converge
         warnings.simplefilter("ignore", ConvergenceWarning)
         curve = model.fit(X, y).loss_curve_
-    return curve + [curve[-1]] * (N_STEPS + 1 - len(curve))  # a step that gains nothing more is the last
+    return curve + [curve[-1]] * (N_STEPS + 1 - len(curve))  # a fit ends early when no step decreases the loss
 
 
 def repeat(learning_rate):
-    """Return, for each method, the losses of all repetitions, ``(N_REPETITIONS, N_STEPS + 1)``."""
+    """Return the losses of each method in all repetitions, ``(N_REPETITIONS, N_STEPS + 1)``."""
     rng = np.random.default_rng(0)
     losses = {}
     for _ in range(N_REPETITIONS):
@@ -99,12 +100,12 @@ curves = {rate: repeat(rate) for rate in LEARNING_RATES}
 # %%
 # The table
 # ---------
-# Every draw of the clouds has an optimum of its own, so a method that reaches it shows the spread of the draws. What a
-# method answers for is how far above the optimum of its draw it has stayed: that is the second table.
+# Each data set has its own optimum, so the losses vary even if a method reaches every optimum. The second table
+# therefore shows the excess loss, the difference from the optimum of the same data set.
 
 losses = {rate: {name: curve[:, -1] for name, curve in column.items()} for rate, column in curves.items()}
 excess = {rate: {name: column[name] - column[OPTIMUM] for name in column} for rate, column in losses.items()}
-natural = [CENTRED, *list(METRICS)[1:]]
+NATURAL = [CENTRED, *list(METRICS)[1:]]
 
 
 def table(title, names, columns):
@@ -117,29 +118,32 @@ def table(title, names, columns):
     print()
 
 
-def ahead(column, name):
-    """Say whether a method has the lower mean and the smaller spread than vanilla gradient descent."""
-    mine, vanilla = column[name], column[VANILLA]
-    return bool(mine.mean() < vanilla.mean() and mine.std() < vanilla.std())
+def is_better(column, name):
+    """Return whether a method has a lower mean and a lower standard deviation than vanilla gradient descent."""
+    natural, vanilla = column[name], column[VANILLA]
+    return bool(natural.mean() < vanilla.mean() and natural.std() < vanilla.std())
 
 
-table(f"Training loss after {N_STEPS} steps", [VANILLA, *natural, OPTIMUM], losses)
-table("The same above the optimum of the draw", [VANILLA, *natural], excess)
-for name in natural:
-    raw, above = ([rate for rate in LEARNING_RATES if ahead(columns[rate], name)] for columns in (losses, excess))
-    print(f"{name}: lower mean and smaller spread than vanilla")
-    print(f"    at learning rates {above or 'none'} above the optimum, {raw or 'none'} in the plain loss")
+table(f"Training loss after {N_STEPS} steps", [VANILLA, *NATURAL, OPTIMUM], losses)
+table(f"Excess loss after {N_STEPS} steps", [VANILLA, *NATURAL], excess)
+for name in NATURAL:
+    in_loss, in_excess = (
+        [rate for rate in LEARNING_RATES if is_better(columns[rate], name)] for columns in (losses, excess)
+    )
+    print(f"{name}: lower mean and standard deviation than vanilla")
+    print(f"    at learning rates {in_excess or 'none'} for the excess loss, {in_loss or 'none'} for the loss")
 
-assert all(ahead(excess[rate], name) for rate in LEARNING_RATES[1:] for name in natural)
-assert ahead(losses[0.1], "natural: true")
-assert ahead(excess[0.1], "natural: true")
+assert all(is_better(excess[rate], name) for rate in LEARNING_RATES[1:] for name in NATURAL)
+assert is_better(losses[0.1], "natural: true")
+assert is_better(excess[0.1], "natural: true")
 
 # %%
-# The bands
-# ---------
-# Mean and one standard deviation above and below, at two learning rates. Centring takes the outer product of the mean
-# score off the metric, which makes the metric smaller and the steps longer: at a fixed rate the smaller metric is
-# ahead, whatever its direction. ``'true'`` goes the rate's share of the way in each step.
+# The picture
+# -----------
+# The mean excess loss at two learning rates, with bands of one standard deviation above and below. Centring subtracts
+# the outer product of the mean score from the metric, which makes the metric smaller and the steps longer. At a fixed
+# learning rate a smaller metric is faster, whatever its direction. With ``'true'``, each step is a Newton step times
+# the learning rate.
 
 STYLES = {
     VANILLA: ("#D55E00", "s"),
@@ -151,11 +155,11 @@ STYLES = {
 figure, axes = plt.subplots(1, 2, figsize=(7, 4.2), layout="constrained", sharey=True)
 for axis, rate in zip(axes, (0.1, 0.3), strict=True):
     for name, (colour, marker) in STYLES.items():
-        above = curves[rate][name] - curves[rate][OPTIMUM]
-        mean, spread = above.mean(axis=0), above.std(axis=0)
-        axis.fill_between(range(N_STEPS + 1), mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
+        excess_curves = curves[rate][name] - curves[rate][OPTIMUM]
+        mean, std = excess_curves.mean(axis=0), excess_curves.std(axis=0)
+        axis.fill_between(range(N_STEPS + 1), mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
         axis.plot(mean, marker=marker, color=colour, label=name)
     axis.set(title=f"learning rate {rate}", xlabel="steps", ylim=(0, None))
-axes[0].set_ylabel("nats above the optimum of the draw")
+axes[0].set_ylabel("excess loss, nats per row")
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
 plt.show()

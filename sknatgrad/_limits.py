@@ -18,19 +18,21 @@ class Limits(NamedTuple):
     # Rows of a block at least: each block also costs calls of Python and a merge of its (d, d) sums. 4,000 x 4,000 in
     # blocks of 125, 250, 500 rows: a gradient 16, 17, 17 ms, a matrix 5.8, 3.7, 2.8 s.
     min_block_rows: int = 256
-    # Bytes of numbers of single rows (scores, effects, covariances of logits) that exist at a time: as for a block.
+    # Bytes of the numbers of single rows that exist at a time. Measured on marginal effects, White's test and clusters,
+    # 10 to 100 columns: 1 to 64 MiB differ by up to three times, 1/16 MiB takes up to four times as long.
     row_bytes: int = 2**22
-    # Bytes of one (qd, qd) matrix: 256 MiB, qd of 5,792. A direct solve holds a handful of them at a time.
+    # Bytes of one (qd, qd) matrix of float64: 256 MiB, qd of 5,792. A direct solve holds four of them at a time.
     matrix_bytes: int = 2**28
-    # The same for the convergence test of a metric whose user did not ask for a (qd, qd) matrix: qd of 1,024.
-    certificate_bytes: int = 2**23
+    # The same for the Newton decrement of a metric that asks for no such matrix: qd of 1,024.
+    decrement_bytes: int = 2**23
     # Products F v that F as a matrix may cost for it to be computed at every point: reached at d of about 60.
     direct_products: float = 4.5
-    # Values of X, times q, from which a fit starts at the optimum of a subsample: 2 MiB, which a pass reads in 0.1 ms.
+    # Values of X, times q, from which a fit starts at the optimum of a subsample. With 2^16 a fit takes longer
+    # (5,000 x 10: 2.1 ms, 1.7 without), with 2^18 about as long (25,000 x 10: 5.0 ms, 6.8 without; 12,000 x 20: 4.9, 3.7).
     min_sampled_values: int = 2**18
-    # Rows for each parameter that a subsample has at least: the optimum of fewer is too far off to start from.
+    # Rows for each parameter that a subsample has at least; 16 and 64 take as long as 32 at 25,000 x 10.
     min_rows_per_parameter: int = 32
-    # Bytes of the rows of a stream of batches that are sampled into memory: 256 MiB.
+    # Bytes of a subsample of rows that are read in batches or from a memory map: 256 MiB.
     sample_bytes: int = 2**28
     # Bytes of the first rows of `partial_fit` that are stored and fitted together. A quadratic model is as good as its
     # point: from batches of 100 alone, 20,000 rows and strong effects, the squared error was 1.5 times that of a fit.
@@ -38,5 +40,15 @@ class Limits(NamedTuple):
     # The first rows are solved for again once there are this many times as many: the rows of all solves then add up to
     # at most 11 times those of the last one, a geometric series, however small the batches are.
     first_rows_growth: float = 1.1
-    # Numbers of the linear program for separation, n (K - 1)² d, that is solved: it takes seconds, larger ones hours.
+    # Numbers in the constraints of the linear program that looks for separation. One with 2**22 takes 5 to 20 s for 5
+    # to 100 columns and about 3 minutes for 1,000 columns, on one core.
     program_size: int = 2**22
+    # Bytes of a matrix that only preconditions: qd of 2,048. Correlated 4,000 x 1,000 takes 0.5 s with it, 1.1
+    # without; 5,000 x 2,500, which is above, would take 25 s with it and takes 16 without.
+    preconditioner_bytes: int = 2**25
+    # Bytes of the sample that workers send to the client: a pass over a sample that stays in 16 chunks takes 40 ms, and
+    # there are a dozen (10⁶ x 20 takes 1.5 s so, 0.7 with the sample sent).
+    sent_sample_bytes: int = 2**23
+    # Share of the statistical error of the coefficients to which a batch of a stream is solved, the error of the whole
+    # stream being meant: solved to a share of the batch's own error, the squared error at the end is 9 % larger.
+    batch_error_share: float = 0.005

@@ -42,19 +42,20 @@ from sknatgrad._inputs.weights import check_class_weights
 from sknatgrad._model.contrasts import Contrasts
 from sknatgrad._rows.dask_chunks import ChunkError, computed
 from sknatgrad._sklearn import fit_context
-from sknatgrad._solver.plan import Shape
-from sknatgrad.inference._fitted import FEW_ROWS, Fitted
-from sknatgrad.inference._infer import answer
+from sknatgrad._solver.cost_model import Shape
+from sknatgrad.inference._covariance.options import CovarianceOptions
+from sknatgrad.inference._fitted_model import LINK_ROWS, FittedModel
 from sknatgrad.inference._infer import infer as infer_in_memory
-from sknatgrad.inference._question import Question
-from sknatgrad.inference._sums import CountsKernel, OutOfCoreRows, Totals
+from sknatgrad.inference._infer import infer_from_sums, limits_of
+from sknatgrad.inference._row_sums.rows import OutOfCoreRows, RowCountsKernel
+from sknatgrad.inference._row_sums.sums import RowSums
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sknatgrad._typing import Array, Matrix
-    from sknatgrad.inference._question import Covariance, Weights
-    from sknatgrad.inference._result import InferenceResult
+    from sknatgrad.inference import InferenceResult
+    from sknatgrad.inference._covariance.options import Covariance, Weights
 
 __all__ = ["DaskNaturalGradientLogisticRegression", "infer"]
 
@@ -179,11 +180,11 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
     reference: Any = None,
     features: Any = None,
 ) -> InferenceResult:
-    """Return standard errors, tests and intervals of a fitted model, from the Dask collections that it was fitted to.
+    """Return standard errors, tests and intervals of a fitted model, from the Dask collections of its fit.
 
-    As :func:`sknatgrad.inference.infer`, with a few passes over the rows where they live. Whether some rows are
-    separated is judged by a further step, not by a linear program; covariances by cluster, and `score_test`, need rows
-    one by one, and are refused.
+    As :func:`sknatgrad.inference.infer`, with a few passes over the rows where they live. Separation is detected by a
+    further Newton step, not by a linear program. Covariances by cluster, and `score_test`, need single rows and are not
+    available.
 
     Parameters
     ----------
@@ -199,7 +200,7 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
     Returns
     -------
     result : InferenceResult
-        Its tests that need the data make passes over the collections.
+        As there; those of its tests that need the data make passes over the collections.
 
     Raises
     ------
@@ -207,7 +208,7 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
         As :func:`sknatgrad.inference.infer`, and for `covariance` 'cluster'.
     """
     if covariance == "cluster":
-        message = "covariance='cluster' needs rows one by one, but they are a Dask collection's; use 'robust' or 'HC1'."
+        message = "covariance='cluster' needs rows one by one, but X is a Dask collection; use 'robust' or 'HC1'."
         raise ValueError(message)
     if not any_collection(X, y, sample_weight):
         return infer_in_memory(
@@ -220,20 +221,20 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
             reference=reference,
             features=features,
         )
-    fitted = Fitted.of(estimator, X)
+    fitted = FittedModel.of(estimator, X)
     contrasts = Contrasts.against(fitted.classes, reference)
     table = CheckedCollections.of(schema_of(estimator), X, y, sample_weight, reset=False)
-    fitted.check_link(estimator, computed([first_rows_of(table.schema, *table.blocks[0][1], FEW_ROWS)], [])[0])
+    fitted.check_link(estimator, computed([first_rows_of(table.schema, *table.blocks[0][1], LINK_ROWS)], [])[0])
     totals = table.totals(fitted.classes)
     factors = check_class_weights(getattr(estimator, "class_weight", None), fitted.classes, totals)
     source = table.source(fitted.classes, factors)
-    counts = source.total(CountsKernel(len(fitted.classes)))
+    counts = source.total(RowCountsKernel(len(fitted.classes)))
     n_logits, n_columns = fitted.theta.shape
     shape = Shape(
         counts.n_rows, n_logits, n_columns, table.statistics.stored / table.statistics.n_rows, out_of_core=True
     )
-    sums = Totals(OutOfCoreRows(source, counts, shape), fitted.theta, contrasts)
-    return answer(fitted, sums, Question.of(weights, covariance, counts), features)
+    row_sums = RowSums(OutOfCoreRows(source, counts, shape), fitted.theta, contrasts, limits_of(estimator))
+    return infer_from_sums(fitted, row_sums, CovarianceOptions.checked(weights, covariance, counts), features)
 
 
 @dask.delayed(pure=False)

@@ -1,6 +1,6 @@
-"""Fitted models as ONNX graphs: a converter for skl2onnx, which then takes pipelines that end in ours.
+"""Fitted models as ONNX graphs: a converter for skl2onnx, for models of this package alone or in pipelines.
 
-Needs the extra ``onnx``: ``pip install 'sknatgrad[onnx]'``.
+It needs the extra ``onnx``: ``pip install 'sknatgrad[onnx]'``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ try:
     from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
     from skl2onnx.common.utils_classifier import get_label_classes
 except ImportError as error:
-    message = f"sknatgrad.onnx needs the package {error.name}, which is not here: pip install 'sknatgrad[onnx]'."
+    message = (
+        f"sknatgrad.onnx needs the package {error.name}, which is not installed; run pip install 'sknatgrad[onnx]'."
+    )
     raise ImportError(message) from error
 import numpy as np
 
@@ -22,28 +24,29 @@ from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 
 __all__ = ["register_converter"]
 
-# those of skl2onnx's own linear classifiers
+# the options of skl2onnx's own linear classifiers
 OPTIONS = {
     "zipmap": [True, False, "columns"],
     "nocl": [True, False],
     "output_class_labels": [False, True],
     "raw_scores": [True, False],
 }
-TWO = 2  # classes, of one logit
+BINARY = 2  # classes that share one logit
 
 
 def register_converter(estimator: type = NaturalGradientLogisticRegression) -> None:
-    """Tell skl2onnx how to convert our models, alone or within whatever it can convert.
+    """Register a converter of our models with skl2onnx, for a model alone or in a pipeline.
 
-    The graph takes rows of float32, float64, int64 or bool and computes in float64, as `predict_proba` does; what comes
-    out is float64 if the rows are, otherwise float32. The first output is the label, int64 or string, the second the
-    probabilities. Options are those of :class:`sklearn.linear_model.LogisticRegression` in skl2onnx: `zipmap`, `nocl`,
-    `output_class_labels` and `raw_scores`, the logits, of two classes -z and z.
+    The graph takes rows of float32, float64, int64 or bool and computes in float64, as `predict_proba` does. The
+    results are float64 if the rows are, otherwise float32. The first output is the label, int64 or string, and the
+    second the probabilities. The options are those of :class:`sklearn.linear_model.LogisticRegression` in skl2onnx:
+    `zipmap`, `nocl`, `output_class_labels`, and `raw_scores` for the logits, which are -z and z for two classes.
 
     Parameters
     ----------
     estimator : type, default=NaturalGradientLogisticRegression
-        Class to register it for: skl2onnx asks for the very class, so classes derived from ours need a call each.
+        Class for which the converter is registered. skl2onnx looks up the exact class, so each derived class needs its
+        own call.
 
     Examples
     --------
@@ -64,19 +67,19 @@ def register_converter(estimator: type = NaturalGradientLogisticRegression) -> N
 
 
 def _shapes(operator: Any) -> None:
-    """Set the types and shapes of what comes out."""
+    """Set the types and the shapes of the outputs."""
     calculate_linear_classifier_output_shapes(operator)
     scores = operator.outputs[1]
     if any(reader.type == "SklearnZipMap" for reader in scores.operators_inputs_):
-        # dictionaries of ONNX hold float32 alone
+        # dictionaries in ONNX can hold only float32
         scores.set_type(FloatTensorType(scores.type.shape))
 
 
 def _convert(scope: Any, operator: Any, container: Any) -> None:
-    """Add the nodes of a fitted model.
+    """Add the nodes of a fitted model to the graph.
 
-    Not ONNX's own LinearClassifier, which computes in float32: a year and an income, as they are, put its probabilities
-    off by 7e-6.
+    ONNX's own LinearClassifier is not used, because it computes in float32. With unscaled columns such as a year and an
+    income, its probabilities have errors of 7e-6.
     """
 
     def constant(name: str, kind: int, values: Any) -> str:
@@ -89,23 +92,23 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
         container.add_node(kind, list(inputs), output, name=scope.get_unique_operator_name(kind), **attributes)
         return output
 
-    model, (given,), (label, scores) = operator.raw_operator, operator.inputs, operator.outputs
+    model, (rows_in,), (label_out, scores_out) = operator.raw_operator, operator.inputs, operator.outputs
     coef, intercept = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
-    two = len(model.classes_) == TWO
-    if two:
+    binary = len(model.classes_) == BINARY
+    if binary:
         coef, intercept = np.vstack([-coef, coef]), np.concatenate([-intercept, intercept])
-    rows = node("Cast", given.full_name, to=TensorProto.DOUBLE)
+    rows = node("Cast", rows_in.full_name, to=TensorProto.DOUBLE)
     products = node("MatMul", rows, constant("coef", TensorProto.DOUBLE, coef.T))
-    answer = logits = node("Add", products, constant("intercept", TensorProto.DOUBLE, intercept))
+    result = logits = node("Add", products, constant("intercept", TensorProto.DOUBLE, intercept))
     classes = get_label_classes(scope, model)
-    if all(isinstance(each, str) for each in classes):
-        names = constant("classes", TensorProto.STRING, [each.encode() for each in classes])
+    if all(isinstance(label, str) for label in classes):
+        labels = constant("classes", TensorProto.STRING, [label.encode() for label in classes])
     else:
-        names = constant("classes", TensorProto.INT64, classes.astype(np.int64))
-    node("Gather", names, node("ArgMax", logits, axis=1, keepdims=0), into=label.full_name)
+        labels = constant("classes", TensorProto.INT64, classes.astype(np.int64))
+    node("Gather", labels, node("ArgMax", logits, axis=1, keepdims=0), into=label_out.full_name)
     if not container.get_options(model, {"raw_scores": False})["raw_scores"]:
-        # the softmax of -z/2 and z/2 is the sigmoid of -z and z
-        halves = node("Mul", logits, constant("half", TensorProto.DOUBLE, [0.5])) if two else logits
-        answer = node("Softmax", halves, axis=1)
-    double = isinstance(scores.type, DoubleTensorType)
-    node("Cast", answer, into=scores.full_name, to=TensorProto.DOUBLE if double else TensorProto.FLOAT)
+        # the softmax of -z/2 and z/2 equals the sigmoid of -z and z
+        halves = node("Mul", logits, constant("half", TensorProto.DOUBLE, [0.5])) if binary else logits
+        result = node("Softmax", halves, axis=1)
+    double = isinstance(scores_out.type, DoubleTensorType)
+    node("Cast", result, into=scores_out.full_name, to=TensorProto.DOUBLE if double else TensorProto.FLOAT)

@@ -23,9 +23,10 @@ from sknatgrad._limits import Limits
 from sknatgrad._model.layout import prior_precision
 from sknatgrad._model.prior import Prior
 from sknatgrad._rows.memory import MemorySource
+from sknatgrad._solver.cost_model import Shape
 from sknatgrad._solver.descent import descend
-from sknatgrad._solver.objective import Objective
-from sknatgrad._solver.plan import Shape, plan
+from sknatgrad._solver.objective import make_objective
+from sknatgrad._solver.plan import plan
 from sknatgrad.inference import infer
 
 try:
@@ -73,14 +74,14 @@ class Problem(NamedTuple):
     def objective(self, fisher, C=1.0, seed=0):
         intercept = self.theta.shape[1] > self.X.shape[1]
         prior = Prior(prior_precision(C, self.X.shape[1], intercept=intercept))
-        return Objective(
-            self.source, prior, plan(fisher, Shape(*self.X.shape[:1], *self.theta.shape, self.theta.shape[1])), seed
-        )
+        shape = Shape(*self.X.shape[:1], *self.theta.shape, self.theta.shape[1])
+        limits = NaturalGradientLogisticRegression._limits
+        return make_objective(self.source, prior, plan(fisher, shape, limits), seed)
 
 
-def walk(landscape, theta, rule):
+def walk(objective, theta, options):
     """The iterates of a descent from theta, each with its step."""
-    return descend(landscape, landscape.measure(theta), rule)
+    return descend(objective, objective.measure(theta), options)
 
 
 def make_problem(n_classes, *, n_rows=40, n_features=3, intercept=True, seed=0, zero_weights=True):

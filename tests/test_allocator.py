@@ -9,58 +9,58 @@ import pytest
 from sklearn.datasets import load_digits
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._rows import allocator as _allocator
+from sknatgrad._rows import allocator
 from sknatgrad._rows.threads import Workers
 
 
 @pytest.fixture
-def limits(monkeypatch):
+def thresholds(monkeypatch):
     """Record the calls of mallopt, with an environment that returns freed memory to the system early."""
-    told = []
+    calls = []
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
-    monkeypatch.setattr(_allocator, "_mallopt", lambda: lambda parameter, value: told.append((parameter, value)))
-    return told
+    monkeypatch.setattr(allocator, "_mallopt", lambda: lambda parameter, value: calls.append((parameter, value)))
+    return calls
 
 
 # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-PATIENT, AS_TOLD = [(-1, 2**28), (-3, 2**25)], [(-1, 65536), (-3, 2**17)]
+RAISED, RESTORED = [(-1, 2**28), (-3, 2**25)], [(-1, 65536), (-3, 2**17)]
 
 
-def test_the_allocator_is_patient_during_a_fit_and_as_it_was_told_afterwards(limits):
+def test_thresholds_are_raised_during_a_fit_and_restored_after_it(thresholds):
     X, y = load_digits(return_X_y=True)
     NaturalGradientLogisticRegression().fit(X, y)
-    assert limits == PATIENT + AS_TOLD
-    limits.clear()
+    assert thresholds == RAISED + RESTORED
+    thresholds.clear()
     with pytest.raises(ValueError, match="NaN"):
         NaturalGradientLogisticRegression().fit(X * np.nan, y)
-    assert limits == PATIENT + AS_TOLD
+    assert thresholds == RAISED + RESTORED
 
 
-def test_of_several_fits_the_last_to_end_restores_the_allocator(limits):
+def test_of_several_fits_the_last_to_end_restores_the_thresholds(thresholds):
     with Workers():
         with Workers():
             pass
-        assert limits == PATIENT
-    assert limits == PATIENT + AS_TOLD
+        assert thresholds == RAISED
+    assert thresholds == RAISED + RESTORED
 
 
-def test_an_allocator_that_is_told_nothing_is_left_alone(limits, monkeypatch):
+def test_thresholds_are_not_changed_where_the_environment_sets_none(thresholds, monkeypatch):
     for value in (None, "", "soon"):
         monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
         if value is not None:
             monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", value)
         with Workers():
             pass
-    assert not limits
+    assert not thresholds
 
 
 FAULTS = """
 import resource, threading
 import numpy as np
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._rows import allocator as _allocator
-if {alone}:
-    _allocator._mallopt = lambda: None
+from sknatgrad._rows import allocator
+if {unchanged}:
+    allocator._mallopt = lambda: None
 random = np.random.default_rng(0)
 X = random.normal(size=(200_000, 20))
 y = X[:, 0] + random.logistic(size=200_000) > 0
@@ -73,17 +73,17 @@ print(fit())
 """
 
 
-@pytest.mark.skipif(_allocator._mallopt() is None, reason="there is no mallopt(3): memory is not glibc's")
-def test_a_process_that_is_told_to_give_memory_back_does_not_pay_for_it_block_by_block():
+@pytest.mark.skipif(allocator._mallopt() is None, reason="there is no mallopt(3): the allocator is not that of glibc")
+def test_raised_thresholds_save_page_faults_where_the_environment_sets_low_ones():
     faults = []
-    for alone in (False, True):
+    for unchanged in (False, True):
         done = subprocess.run(  # noqa: S603 - this very Python
-            [sys.executable, "-c", FAULTS.format(alone=alone)],
+            [sys.executable, "-c", FAULTS.format(unchanged=unchanged)],
             env={**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
             check=True,
         )
         faults.append(int(done.stdout))
-    patient, impatient = faults
-    assert patient < 0.2 * impatient
+    raised, low = faults
+    assert raised < 0.2 * low

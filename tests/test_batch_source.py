@@ -44,9 +44,9 @@ def test_a_batch_is_read_while_the_one_before_is_worked_on(n_threads, small_capa
         met.append(who)
 
     def read():
-        point = next(passes)
+        number = next(passes)
         for index, batch in enumerate(BATCHES):
-            if point == 2 and index == 4:
+            if number == 2 and index == 4:
                 meet("reader")
             yield batch
 
@@ -69,7 +69,7 @@ class Watched(np.ndarray):
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_there_are_never_more_than_two_batches(n_threads, small_capacity):
-    alive, most = set(), []
+    alive, counts = set(), []
     names = count()
 
     def made(start):
@@ -77,7 +77,7 @@ def test_there_are_never_more_than_two_batches(n_threads, small_capacity):
         name = next(names)
         alive.add(name)
         weakref.finalize(X, alive.discard, name)
-        most.append(len(alive))
+        counts.append(len(alive))
         return X
 
     def read():
@@ -90,7 +90,7 @@ def test_there_are_never_more_than_two_batches(n_threads, small_capacity):
             model_of(store_covariance=True).fit_batches(read)
     finally:
         gc.enable()
-    assert max(most) <= 2
+    assert max(counts) <= 2
     assert not alive
 
 

@@ -16,7 +16,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sknatgrad import NaturalGradientLogisticRegression, fisher_information
-from sknatgrad._solver import plan as _strategy
 from sknatgrad.callbacks import EarlyStopping, FisherMonitor
 
 
@@ -313,9 +312,9 @@ def test_held_out_rows_of_a_class_that_is_not_fitted_are_refused(wine):
 @pytest.mark.parametrize("load", [load_breast_cancer, load_wine])
 @pytest.mark.parametrize("fisher", ["true", "empirical", "diagonal", "identity"])
 @pytest.mark.parametrize("direct", [True, False])
-def test_the_monitor_says_what_the_formulas_say(load, fisher, direct, monkeypatch):
+def test_the_monitor_says_what_the_formulas_say(load, fisher, direct, limits):
     if not direct:
-        monkeypatch.setattr(_strategy, "DIRECT_PRICE", 0.0)
+        limits(direct_products=0.0)
     X, y = load(return_X_y=True)
     monitor, recorder = FisherMonitor(), Recorder()
     with warnings.catch_warnings():

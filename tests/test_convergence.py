@@ -12,7 +12,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import PolynomialFeatures
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._solver import plan as _strategy
 
 
 def objective(X, y, model, C):
@@ -172,13 +171,13 @@ def test_true_converges_for_hardly_any_penalty(name, degree, C):
 
 @pytest.mark.parametrize("fisher", ["diagonal", "identity", "true", "kronecker"])
 @pytest.mark.parametrize("C", [1.0, np.inf])
-def test_certificate_by_conjugate_gradients(fisher, C, monkeypatch):
+def test_certificate_by_conjugate_gradients(fisher, C, limits):
     """A column of scale 1e-12, whose coefficient the identity metric never moves: it must not report convergence."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 4))
     y = (X[:, 0] + X[:, 3] + 2 * rng.logistic(size=300) > 0).astype(int)
     X[:, 3] *= 1e-12
-    monkeypatch.setattr(_strategy, "CERTIFICATE_BUDGET_BYTES", 0)
+    limits(decrement_bytes=0)
     model = quiet_fit(X, y, fisher=fisher, C=C, max_iter=200)
     assert model.converged_ is (C == 1.0 or fisher != "identity")
     if model.converged_:

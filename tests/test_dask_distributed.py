@@ -12,7 +12,6 @@ from distributed import Client, Future, LocalCluster
 from problems import FISHER_METRICS, TIGHT, assert_close, in_chunks, raw_rows
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._solver import plan as _strategy
 from sknatgrad.dask import DaskNaturalGradientLogisticRegression
 
 
@@ -45,8 +44,8 @@ def test_on_two_processes_it_is_the_fit_in_memory(n_classes, fisher, client):
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_at_the_defaults_it_is_the_fit_in_memory(n_classes, client, monkeypatch):
-    monkeypatch.setattr(_strategy, "DIRECT_PRICE", np.inf)
+def test_at_the_defaults_it_is_the_fit_in_memory(n_classes, client, limits):
+    limits(direct_products=np.inf)
     X, y, _ = raw_rows(n_classes)
     assert_close(
         DaskNaturalGradientLogisticRegression().fit(*in_chunks(X, y)), NaturalGradientLogisticRegression().fit(X, y)

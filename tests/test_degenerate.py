@@ -12,8 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning
 from sknatgrad._model.separation import SeparationKernel
 from sknatgrad._rows.memory import MemorySource
-from sknatgrad._solver import plan as _strategy
-from sknatgrad._solver.descent import DescentOptions
+from sknatgrad._solver.problem import DescentOptions
 from sknatgrad._solver.records import Outcome
 
 
@@ -223,15 +222,15 @@ def test_a_loss_of_zero_is_not_called_an_optimum():
 
 @pytest.mark.parametrize("budget", [0, 2**23])
 @pytest.mark.parametrize("n_classes", [2, 4])
-def test_no_certificate_where_the_information_has_vanished(n_classes, budget, monkeypatch):
-    monkeypatch.setattr(_strategy, "CERTIFICATE_BUDGET_BYTES", budget)
+def test_no_certificate_where_the_information_has_vanished(n_classes, budget, limits):
+    limits(decrement_bytes=budget)
     problem = make_problem(n_classes)
     objective = problem.objective("diagonal", C=np.inf)
     saturated = objective.measure(1e6 * problem.theta)
     assert abs(saturated.gradient).max() > 0.1
     assert not saturated.information.diagonal().any()
-    assert objective.certificate(saturated).decrement == np.inf
-    ordinary = objective.certificate(objective.measure(problem.theta)).decrement
+    assert objective.newton_decrement(saturated).decrement == np.inf
+    ordinary = objective.newton_decrement(objective.measure(problem.theta)).decrement
     assert 0 < ordinary < np.inf
 
 
@@ -274,14 +273,14 @@ def indicator_of_a_class(n_classes, n_rows=400, seed=0):
 
 @pytest.mark.parametrize("n_classes", [2, 3, 5])
 @pytest.mark.parametrize("way", ["direct", "iterative", "diagonal", "sparse", "sample"])
-def test_rows_that_alone_are_separated_are_said_to_be(n_classes, way, monkeypatch):
+def test_rows_that_alone_are_separated_are_said_to_be(n_classes, way, limits):
     X, y = indicator_of_a_class(n_classes)
     settings = {"fisher": "diagonal", "max_iter": 10_000} if way == "diagonal" else {}
     if way == "iterative":
-        monkeypatch.setattr(_strategy, "DIRECT_PRICE", 0.0)
+        limits(direct_products=0.0)
     if way == "sample":
-        monkeypatch.setattr(_strategy, "WORTH_SAMPLING", 0)
-        monkeypatch.setattr(_strategy, "ROWS_A_PARAMETER", 1)
+        limits(min_sampled_values=0)
+        limits(min_rows_per_parameter=1)
     if way == "sparse":
         # so many columns without entries that the fit drops them
         X = sparse.csr_array(np.column_stack([np.zeros((400, 3000)), X]))
@@ -318,9 +317,9 @@ def test_nearly_separated_rows_are_not_called_separated(tol, seed):
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_an_empty_column_is_no_obstacle_to_conjugate_gradients(n_classes, monkeypatch):
+def test_an_empty_column_is_no_obstacle_to_conjugate_gradients(n_classes, limits):
     """The preconditioner then has no full rank, and the gradient has rounding outside its range."""
-    monkeypatch.setattr(_strategy, "DIRECT_PRICE", 0.0)
+    limits(direct_products=0.0)
     problem = make_problem(n_classes, n_rows=200)
     X = np.column_stack([problem.X, np.zeros(200)])
     model = NaturalGradientLogisticRegression(C=np.inf).fit(X, problem.codes)

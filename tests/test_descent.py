@@ -10,9 +10,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._solver.damping import scale_of
-from sknatgrad._solver.descent import DescentOptions, Move, State, _stretch
-from sknatgrad._solver.records import Certificate, Outcome
+from sknatgrad._solver.damping import diagonal_scale
+from sknatgrad._solver.problem import DescentOptions
+from sknatgrad._solver.records import NewtonDecrement, Outcome
+from sknatgrad._solver.step import next_extrapolation
 from sknatgrad._solver.stopping import is_accepted
 
 
@@ -193,21 +194,21 @@ def test_rejected_trials_tighten_the_damping_and_leave_no_trace():
     class Optimist:
         def __init__(self, objective):
             self.objective, self.prior_precision = objective, objective.prior_precision
-            self.measure, self.certificate = objective.measure, objective.certificate
+            self.measure, self.newton_decrement = objective.measure, objective.newton_decrement
 
         def direction(self, measured, shift):
             direction = self.objective.direction(measured, shift)
             return direction._replace(image=1e-3 * direction.image)
 
     problem = make_problem(4)
-    landscape = Optimist(problem.objective("true", C=1e3))
-    turns = list(walk(landscape, np.zeros(problem.theta.shape), DescentOptions(max_iter=5)))
+    optimist = Optimist(problem.objective("true", C=1e3))
+    turns = list(walk(optimist, np.zeros(problem.theta.shape), DescentOptions(max_iter=5)))
     rejected = [step for _, step in turns if not step.accepted]
     assert rejected
     for (before, _), (after, step) in pairwise(turns):
         if not step.accepted:
             assert after.point is before.point
-            assert after.damping > before.damping
+            assert after.damping.factor > before.damping.factor
             assert step.loss == before.point.loss / before.point.weight
 
 
@@ -223,8 +224,8 @@ def test_no_way_down_is_said():
             measured = self.objective.measure(theta, last=last)
             return measured._replace(gradient=-measured.gradient)
 
-        def certificate(self, measured, near=None):
-            return Certificate(measured.gradient, measured.gradient, np.inf)
+        def newton_decrement(self, measured, near=None):
+            return NewtonDecrement(measured.gradient, measured.gradient, np.inf)
 
     problem = make_problem(2)
     steps = [step for _, step in walk(Uphill(problem.objective("true")), np.zeros((1, 4)), DescentOptions())]
@@ -315,9 +316,9 @@ def test_fixed_step_near_the_optimum_is_noticed():
         direction = staticmethod(objective.direction)
         direct, accuracy = objective.direct, objective.accuracy
 
-        def certificate(self, measured, near=None):
+        def newton_decrement(self, measured, near=None):
             asked.append(measured)
-            return objective.certificate(measured, near)
+            return objective.newton_decrement(measured, near)
 
     rule = DescentOptions(damping=0.0, learning_rate=5.3, max_iter=5000, penalised=False)
     steps = [step for _, step in walk(Counting(), np.zeros((1, 4)), rule)]
@@ -352,14 +353,13 @@ def test_steps_that_end_too_early_make_the_next_one_longer(left, factor):
     problem = make_problem(2)
     point = problem.objective("true").measure(problem.theta)
     trial = point._replace(gradient=left * point.gradient)
-    taken = Move(-point.gradient, point.gradient, 1.0, 1.0, 1.0)
-    assert _stretch(State(point, 0.0), trial, taken) == pytest.approx(factor)
-    # a step that was twice as long already, and still too short
-    longer = _stretch(State(point, 0.0, stretch=1.1), trial, taken)
+    assert next_extrapolation(point, trial, -point.gradient, 1.0) == pytest.approx(factor)
+    # a step that was lengthened already, and is still too short
+    longer = next_extrapolation(point, trial, -point.gradient, 1.1)
     assert longer == pytest.approx(min(1.1 * factor, 2.0) if factor > 1 else 1.0)
 
 
-def test_stretched_steps_save_iterations():
+def test_extrapolated_steps_save_iterations():
     """Breast cancer takes nine steps of Newton's own length."""
     X, y = DATASETS["breast_cancer"](return_X_y=True)
     assert fit(X, y).n_iter_ <= 7
@@ -369,7 +369,7 @@ def test_damping_is_relative_to_the_largest_diagonal_seen():
     problem = make_problem(2)
     objective = problem.objective("true")
     middle, out_of_core = objective.measure(0 * problem.theta), objective.measure(50 * problem.theta)
-    scale = scale_of(middle, objective.prior_precision)
+    scale = diagonal_scale(middle, objective.prior_precision)
     np.testing.assert_allclose(scale, middle.information.diagonal()[0] + objective.prior_precision)
-    assert (scale_of(out_of_core, objective.prior_precision) < scale).all()
-    np.testing.assert_array_equal(scale_of(out_of_core, objective.prior_precision, scale), scale)
+    assert (diagonal_scale(out_of_core, objective.prior_precision) < scale).all()
+    np.testing.assert_array_equal(diagonal_scale(out_of_core, objective.prior_precision, scale), scale)

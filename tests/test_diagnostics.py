@@ -10,10 +10,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning
+from sknatgrad._model.separation import may_be_separable, separating_direction
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference import infer
-from sknatgrad.inference._high_dimension import inflation
-from sknatgrad.inference._separation import may_be_separable, separation
+from sknatgrad.inference._diagnostics.high_dimension import inflation
 
 
 def separated(n_classes, kind, seed=0):
@@ -33,7 +33,7 @@ def separated(n_classes, kind, seed=0):
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("kind", ["quasi", "complete"])
 @pytest.mark.parametrize("by", ["ours", "lbfgs"])
-def test_separation_is_noticed_and_named(n_classes, kind, by):
+def test_separation_is_detected_and_its_direction_named(n_classes, kind, by):
     X, y = separated(n_classes, kind)
     if by == "ours":
         model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
@@ -51,23 +51,23 @@ def test_overlapping_classes_are_not_called_separated(n_classes):
     infer_problem(problem, fit_problem(problem), "fisher")
 
 
-def test_separated_rows_are_no_trouble_under_a_penalty():
+def test_separated_rows_do_not_matter_under_a_penalty():
     X, y = separated(2, "complete")
     infer(NaturalGradientLogisticRegression().fit(X, y), X, y)
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_the_curvature_at_an_optimum_never_rules_out_a_separation_that_there_is(n_classes):
+def test_the_curvature_at_an_optimum_never_rules_out_an_existing_separation(n_classes):
     found = []
     for seed in range(60):
         rng = np.random.default_rng(seed)
         X = rng.normal(size=(14 + seed % 12, 3)).round(1)
         y = rng.permutation(np.arange(len(X)) % n_classes)
         model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
-        totals = infer(model, X, y).totals
-        separable = separation(totals.rows, 4, n_classes) is not None
-        possible = may_be_separable(totals.plain().fisher, totals.gram(), n_classes)
+        row_sums = infer(model, X, y).row_sums
+        separable = separating_direction(*row_sums.rows, 4, n_classes) is not None
+        possible = may_be_separable(row_sums.in_contrasts().fisher, row_sums.gram(), n_classes)
         assert possible or not separable
         found.append((separable, possible))
     # both cases occur, and the cheap test rules some out
@@ -76,22 +76,40 @@ def test_the_curvature_at_an_optimum_never_rules_out_a_separation_that_there_is(
 
 @pytest.mark.filterwarnings("ignore::sknatgrad.SeparationWarning")
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_a_program_that_is_too_large_is_said_to_be(n_classes, monkeypatch):
-    monkeypatch.setattr("sknatgrad.inference._separation.PROGRAM_SIZE", 100)
+def test_a_program_that_is_too_large_is_replaced_by_a_step(n_classes, limits):
+    limits(program_size=100)
     X, y = separated(n_classes, "quasi")
     model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
     n_rows = np.count_nonzero(X[:, 3])
-    for features, why in ((None, "the table is too large for it"), ([0, 1], "with features it is not asked")):
-        said = f"a further step moves {n_rows} rows by up to 1 nats .* mostly by x3, .*{why}"
-        with pytest.warns(InferenceWarning, match=said):
+    for features, why in ((None, "the table is too large for it"), ([0, 1], "it is not solved for selected features")):
+        message = f"a further Newton step moves {n_rows} rows by up to 1 nats .* mostly through x3, .*{why}"
+        with pytest.warns(InferenceWarning, match=message):
             infer(model, X, y, features=features)
     overlapping = make_problem(n_classes, n_rows=90)
     infer_problem(overlapping, fit_problem(overlapping), "fisher")
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_complete_separation_shows_without_a_program(n_classes, monkeypatch):
-    monkeypatch.setattr("sknatgrad.inference._separation.PROGRAM_SIZE", 100)
+def test_without_a_program_nothing_is_said_of_separation_far_from_the_optimum(n_classes, limits):
+    limits(program_size=100)
+    problem = make_problem(n_classes, n_rows=90)
+    with pytest.warns(ConvergenceWarning):
+        model = fit_problem(problem, max_iter=1)
+    with pytest.warns(InferenceWarning, match="standard errors are unreliable: the fit has not converged"):
+        infer_problem(problem, model, "fisher")
+
+
+def test_separation_without_an_intercept():
+    X, y = separated(2, "quasi")
+    with pytest.warns(SeparationWarning):
+        model = NaturalGradientLogisticRegression(C=np.inf, fit_intercept=False).fit(X, y)
+    with pytest.warns(InferenceWarning, match=r"in part, \d+ rows along the direction .* x3 for"):
+        infer(model, X, y)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_complete_separation_is_detected_without_a_program(n_classes, limits):
+    limits(program_size=100)
     X, y = separated(n_classes, "complete")
     model = NaturalGradientLogisticRegression(C=np.inf)
     with pytest.warns(SeparationWarning):
@@ -149,7 +167,7 @@ def test_collinear_columns_are_named_and_have_no_standard_error():
         result.wald_test("x0")
 
 
-def test_columns_that_nothing_determines_are_found_out_without_a_matrix():
+def test_undetermined_columns_are_detected_without_a_matrix():
     problem = make_problem(2, n_rows=90)
     doubled = problem._replace(X=np.column_stack([problem.X, problem.X[:, 0]]))
     with pytest.warns(InferenceWarning, match="collinear or constant columns, x0, have"):
@@ -173,17 +191,17 @@ def test_inflation_solves_its_equations():
             p = 1 / (1 + np.exp(-low))
             return np.mean((b * p) ** 2), np.mean(b * p * (1 - p) / (1 + b * p * (1 - p)))
 
-        def off(logs, share=share):
+        def imbalance(logs, share=share):
             tau, b = np.exp(logs)
             square, slope = moments(tau, b)
             return square / tau**2 - share, slope - share
 
-        tau, b = np.exp(optimize.fsolve(off, [0.0, 0.0]))
+        tau, b = np.exp(optimize.fsolve(imbalance, [0.0, 0.0]))
         assert inflation(share) == pytest.approx(tau**2 / b, rel=0.02)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.4])
-def test_inflation_is_what_simulated_statistics_show(share):
+def test_inflation_agrees_with_simulated_statistics(share):
     rng = np.random.default_rng(0)
     squares = []
     for _ in range(4):
@@ -197,12 +215,12 @@ def test_inflation_is_what_simulated_statistics_show(share):
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_crowded_rows_are_said_to_be(n_classes):
+def test_high_dimension_is_reported(n_classes):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(100, 24)), rng.integers(0, n_classes, size=100)
-    said = r"to be 1\.17 times too small at 0\.25 columns a row, and chi-squared statistics 1\.37 times too large"
+    message = r"to be 1\.17 times too small at 0\.25 columns a row, and chi-squared statistics 1\.37 times too large"
     with pytest.warns(
-        InferenceWarning, match=rf"{25 * (n_classes - 1)} coefficients .* for 100 observations: .* {said}"
+        InferenceWarning, match=rf"{25 * (n_classes - 1)} coefficients .* for 100 observations: .* {message}"
     ):
         infer(NaturalGradientLogisticRegression(C=np.inf).fit(X, y), X, y)
     infer(NaturalGradientLogisticRegression(C=np.inf).fit(X[:, :18], y), X[:, :18], y)
@@ -218,7 +236,7 @@ def test_a_penalty_leaves_fewer_effective_coefficients():
     infer(NaturalGradientLogisticRegression(C=1e-3).fit(X, y), X, y)
 
 
-def test_few_groups_are_said_to_be():
+def test_few_groups_are_reported():
     problem = make_problem(2, n_rows=200)
     with pytest.warns(InferenceWarning, match="8 groups are few: .* fewer than 20 to 50"):
         infer(
@@ -231,7 +249,7 @@ def test_few_groups_are_said_to_be():
         )
 
 
-def test_a_fit_that_has_not_converged_is_told_by_how_much():
+def test_the_distance_of_a_fit_that_has_not_converged_is_reported():
     problem = make_problem(3, n_rows=90)
     with pytest.warns(Warning, match="max_iter"):
         model = fit_problem(problem, max_iter=1)
@@ -240,7 +258,7 @@ def test_a_fit_that_has_not_converged_is_told_by_how_much():
     assert len(caught) == 1
 
 
-def test_a_fit_that_ran_out_of_iterations_at_the_optimum_is_no_reason_for_a_word():
+def test_a_fit_that_ran_out_of_iterations_at_the_optimum_is_not_reported():
     problem = make_problem(2, n_rows=200)
     with pytest.warns(ConvergenceWarning):
         model = fit_problem(problem, tol=0.0, max_iter=9)
@@ -248,27 +266,27 @@ def test_a_fit_that_ran_out_of_iterations_at_the_optimum_is_no_reason_for_a_word
     infer_problem(problem, model, "fisher")
 
 
-def test_of_other_fits_it_is_not_known_how_near_they_came():
+def test_a_fit_of_scikit_learn_with_other_weights_is_only_warned_of():
     problem = make_problem(2, n_rows=90)
     model = LogisticRegression(C=np.inf, tol=1e-10).fit(problem.X, problem.codes, sample_weight=problem.weight)
     with pytest.warns(InferenceWarning, match="pass the data of the fit"):
         infer(model, problem.X, problem.codes)
 
 
-def test_a_loose_tolerance_is_no_other_data():
+def test_a_loose_tolerance_is_not_taken_for_other_data():
     problem = make_problem(2, n_rows=3000)
     problem = problem._replace(weight=300.0 * problem.weight)
     model = fit_problem(problem, tol=0.05)
     assert model.converged_
     with pytest.warns(InferenceWarning, match="refit with a smaller tol") as caught:
         infer_problem(problem, model, "fisher")
-    off = float(str(caught[0].message).split("about ")[1].split()[0])
-    assert off > 1.0
+    distance = float(str(caught[0].message).split("about ")[1].split()[0])
+    assert distance > 1.0
 
 
 @pytest.mark.parametrize("tol", [1e-5, 1e-2, 0.1])
 @pytest.mark.parametrize("seed", range(8))
-def test_the_data_of_a_loose_fit_are_known_again(tol, seed):
+def test_the_data_of_a_loose_fit_are_accepted(tol, seed):
     """Rare dummies without a penalty, heavy tails, and several classes: the last step is long, and no Newton step."""
     rng = np.random.default_rng(seed)
     dummies = 1.0 * (rng.uniform(size=(200, 3)) < 0.1)

@@ -26,7 +26,6 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning
-from sknatgrad._solver import plan as _strategy
 
 
 def assert_batches_like_fit(X, y, sample_weight=None, *, size=500, **parameters):
@@ -318,8 +317,8 @@ def test_a_rare_class_is_found_and_fitted(place, set_capacity):
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
-def test_batches_solved_by_conjugate_gradients(n_classes, set_capacity, monkeypatch):
-    monkeypatch.setattr(_strategy, "DIRECT_PRICE", 0.0)
+def test_batches_solved_by_conjugate_gradients(n_classes, set_capacity, limits):
+    limits(direct_products=0.0)
     X, y = rows_of(n_classes, n_rows=6000, n_features=30)
     set_capacity(X.size // 4)
     X /= 2.0 ** np.arange(30)

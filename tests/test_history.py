@@ -8,7 +8,6 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._solver import plan as _strategy
 
 
 def test_verbose_prints_a_line_an_iteration(iris, capsys):
@@ -24,8 +23,8 @@ def test_verbose_prints_a_line_an_iteration(iris, capsys):
     assert not capsys.readouterr().out
 
 
-def test_verbose_says_matrix_free(iris, capsys, monkeypatch):
-    monkeypatch.setattr(_strategy, "DENSE_BUDGET_BYTES", 0)
+def test_verbose_says_matrix_free(iris, capsys, limits):
+    limits(matrix_bytes=0)
     NaturalGradientLogisticRegression(verbose=2).fit(*iris)
     assert "metric 'true': conjugate gradients" in capsys.readouterr().out
 

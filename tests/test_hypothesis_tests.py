@@ -18,8 +18,10 @@ from problems import (
 from scipy import stats
 
 from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._rows.threads import Workers
 from sknatgrad.inference import infer
-from sknatgrad.inference._white import IndicatorKernel
+from sknatgrad.inference._hypothesis_tests.information_matrix import IndicatorKernel
+from sknatgrad.inference._row_sums.rows import InMemoryRows, OutOfCoreRows
 
 
 def test_likelihood_ratio_and_wald_tests(spector):
@@ -61,16 +63,16 @@ def test_constraints_of_every_kind():
     with pytest.raises(ValueError, match="contradict each other"):
         result.wald_test([[1, 0, 0, 0], [2, 0, 0, 0]], value=[0, 1])
     assert result.wald_test([[1, 0, 0, 0], [2, 0, 0, 0]], value=[1, 2]).dof == 1
-    with pytest.raises(ValueError, match=r"level='0\.9' is not a coverage"):
+    with pytest.raises(ValueError, match=r"level='0\.9' is no coverage"):
         result.conf_int("0.9")
 
 
-def test_bad_questions_to_a_result():
+def test_invalid_arguments_of_the_methods_of_a_result():
     problem = make_problem(3, n_rows=60)
     shrunk = infer_problem(problem, fit_problem(problem, 1.0), "fisher")
     result = infer_problem(problem, fit_problem(problem), "fisher")
-    for question, message in [
-        (lambda: result.conf_int(95), "level=95 is not a coverage"),
+    for call, message in [
+        (lambda: result.conf_int(95), "level=95 is no coverage"),
         (lambda: result.wald_test("age"), r"constraint names \['age'\]"),
         (lambda: result.wald_test([]), "constraint names"),
         (lambda: result.wald_test([[1.0, 2.0]]), r"constraint has shape \(1, 2\)"),
@@ -79,7 +81,7 @@ def test_bad_questions_to_a_result():
         (lambda: shrunk.score_test(problem.X), "penalised"),
         (lambda: result.score_test(problem.X[1:]), "X_extra has 59 rows, but the fit had 60"),
         (lambda: result.score_test(np.full((60, 1), np.nan)), "NaN"),
-        (lambda: result.marginal_effects().conf_int(0.0), "level=0.0 is not a coverage"),
+        (lambda: result.marginal_effects().conf_int(0.0), "level=0.0 is no coverage"),
         (lambda: result.lr_test(infer_problem(problem, fit_problem(problem, 1.0), "fisher")), "penalised"),
         (
             lambda: result.lr_test(infer_problem(problem, fit_problem(problem), "robust", weights="sampling")),
@@ -91,7 +93,7 @@ def test_bad_questions_to_a_result():
         ),
     ]:
         with pytest.raises(ValueError, match=message):
-            question()
+            call()
 
 
 def lr_cases():
@@ -102,9 +104,9 @@ def lr_cases():
         of_other = problem._replace(X=X, codes=codes, weight=weight)
         return infer_problem(of_other, fit_problem(of_other, **settings), "fisher")
 
-    yield result, fit_problem(problem), "other is a NaturalGradientLogisticRegression; it must be what infer"
-    yield result, other(codes=problem.codes[::-1]), "compare only on the same rows"
-    yield result, other(weight=problem.weight[::-1].copy()), "compare only on the same rows"
+    yield result, fit_problem(problem), "other is a NaturalGradientLogisticRegression; it must be the result of infer"
+    yield result, other(codes=problem.codes[::-1]), "compared only on the same rows"
+    yield result, other(weight=problem.weight[::-1].copy()), "compared only on the same rows"
     # not among its columns, and better
     noise = np.random.default_rng(0).normal(size=(90, 2))
     yield (
@@ -119,6 +121,15 @@ def test_models_that_are_not_nested_are_refused(case):
     result, other, message = list(lr_cases())[case]
     with pytest.raises(ValueError, match=message):
         result.lr_test(other)
+
+
+def test_rows_in_memory_and_elsewhere_are_not_compared():
+    problem = make_problem(2, n_rows=90)
+    rows = InMemoryRows(problem.X, problem.codes, problem.weight)
+    elsewhere = OutOfCoreRows(rows.source(1, Workers()), rows.counts(2), rows.shape(1, 4))
+    assert not rows.has_labels_and_weights_of(elsewhere)
+    assert not elsewhere.has_labels_and_weights_of(rows)
+    assert elsewhere.has_labels_and_weights_of(elsewhere)
 
 
 def test_score_test_as_in_statsmodels(spector):
@@ -149,18 +160,18 @@ def test_score_test_is_that_of_the_efficient_scores(n_classes, kind, stored):
     if n_classes > 2:
         kept[0] = False
     new, old = (new & kept).ravel(), (~new & kept).ravel()
-    turn = fisher[np.ix_(new, old)] @ np.linalg.inv(fisher[np.ix_(old, old)])
-    rows = scores[:, new] - scores[:, old] @ turn.T
+    projection = fisher[np.ix_(new, old)] @ np.linalg.inv(fisher[np.ix_(old, old)])
+    rows = scores[:, new] - scores[:, old] @ projection.T
     total = problem.weight @ rows
-    by_model = fisher[np.ix_(new, new)] - turn @ fisher[np.ix_(old, new)]
-    spread = by_model if kind == "fisher" else np.einsum("i,ij,ik->jk", problem.weight, rows, rows)
+    model_based = fisher[np.ix_(new, new)] - projection @ fisher[np.ix_(old, new)]
+    meat = model_based if kind == "fisher" else np.einsum("i,ij,ik->jk", problem.weight, rows, rows)
     test = infer_problem(problem, model, kind).score_test(as_kinds(extra)[stored])
     assert test.dof == 2 * (n_classes - 1)
-    assert test.statistic == pytest.approx(total @ np.linalg.solve(spread, total), rel=1e-8)
+    assert test.statistic == pytest.approx(total @ np.linalg.solve(meat, total), rel=1e-8)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_score_test_is_what_wald_and_likelihood_ratio_are_near(n_classes):
+def test_score_test_is_near_wald_and_likelihood_ratio(n_classes):
     """The three agree to first order if the further columns have small effects."""
     problem = make_problem(n_classes, n_rows=4000, zero_weights=False)
     part = problem._replace(X=problem.X[:, :2])
@@ -227,14 +238,14 @@ def test_white_compares_the_two_fisher_informations(every):
 
 
 @pytest.mark.parametrize("every", [False, True])
-def test_white_of_several_classes_is_the_difference_of_the_matrices(every, monkeypatch):
+def test_white_of_several_classes_is_the_difference_of_the_matrices(every, limits):
     """δ beside the scores is that of the squares of the scores, summed as the empirical and the true Fisher are."""
     problem = make_problem(3, n_rows=120)
     model = fit_problem(problem)
-    totals = infer_problem(problem, model, "fisher").totals
-    kernel = IndicatorKernel.of(totals.theta, totals.contrasts, every=every)
-    observed, _ = totals.total(kernel)
-    difference = totals.squared_scores(1) - totals.plain().fisher
+    row_sums = infer_problem(problem, model, "fisher").row_sums
+    kernel = IndicatorKernel.of(row_sums.theta, row_sums.contrasts, 2**22, every=every)
+    observed, _ = row_sums.total(kernel)
+    difference = row_sums.squared_scores(1) - row_sums.in_contrasts().fisher
     blocks = difference.reshape(2, 4, 2, 4)
     for index, ((a, b), (j, m)) in enumerate(product(kernel.classes, kernel.columns)):
         if a > 0:
@@ -244,7 +255,7 @@ def test_white_of_several_classes_is_the_difference_of_the_matrices(every, monke
     ]
     np.testing.assert_allclose([test.statistic for test in tests], tests[0].statistic, rtol=1e-6)
     assert len({test.dof for test in tests}) == 1
-    monkeypatch.setattr("sknatgrad.inference._white.ROW_BYTES", 1)
+    limits(row_bytes=1)
     again = infer_problem(problem, model, "fisher").information_matrix_test(every=every)
     np.testing.assert_allclose(again.statistic, tests[0].statistic, rtol=1e-9)
 
@@ -266,9 +277,9 @@ def test_white_rejects_true_models_as_often_as_it_says_and_wrong_ones_more(n_cla
     assert rejected[1.0] > 60
 
 
-def test_white_is_refused_where_it_means_nothing():
+def test_white_is_refused_for_penalties_and_sampling_weights():
     problem = make_problem(2, n_rows=90)
-    with pytest.raises(ValueError, match="information_matrix_test asks about maximum likelihood"):
+    with pytest.raises(ValueError, match="information_matrix_test needs maximum likelihood"):
         infer_problem(problem, fit_problem(problem, 1.0), "fisher").information_matrix_test()
     with pytest.raises(ValueError, match="needs weights='frequency'"):
         infer_problem(problem, fit_problem(problem), "robust", weights="sampling").information_matrix_test()

@@ -44,7 +44,7 @@ def test_weights_with_the_same_loss_and_another_optimum_are_refused():
         infer_problem(other, many, "fisher")
 
 
-def test_the_estimator_is_left_alone():
+def test_the_estimator_is_not_changed():
     problem = make_problem(2, n_rows=90)
     model = fit_problem(problem)
     before = {name: np.copy(value) for name, value in vars(model).items()}
@@ -91,7 +91,7 @@ def bad_inputs():
     missing = np.where(np.arange(60) == 7, np.nan, 1.0)
     yield "groups holds nan at row 7", (model, X, y), {"covariance": "cluster", "groups": missing}
     yield "weights=a ndarray is unknown; .* go into sample_weight", (model, X, y), {"weights": weight}
-    yield "does not say by a parameter C", (LinearDiscriminantAnalysis().fit(X, y), X, y), {}
+    yield "does not state its penalty by a parameter C", (LinearDiscriminantAnalysis().fit(X, y), X, y), {}
     yield "of a search its best_estimator_", (GridSearchCV(model, {"C": [1.0]}).fit(X, y), X, y), {}
     yield "another C for each class", (_with_several_strengths(X, y), X, y), {}
 
@@ -110,15 +110,16 @@ def _with_several_strengths(X, y):
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("case", range(30))
-def test_bad_input_is_told_in_one_sentence(case):
+def test_invalid_input_is_an_error_of_one_sentence(case):
     message, arguments, settings = list(bad_inputs())[case]
     with pytest.raises(ValueError, match=message) as caught:
         infer(*arguments, **settings)
     assert str(caught.value).count("\n") == 0
 
 
-def test_too_many_coefficients_are_refused_before_any_work(monkeypatch):
+def test_too_many_coefficients_are_refused_before_any_work(limits):
     problem = make_problem(3, n_rows=60)
-    monkeypatch.setattr("sknatgrad._inputs.checks.DENSE_BUDGET_BYTES", 100)
+    model = fit_problem(problem)
+    limits(matrix_bytes=100)
     with pytest.raises(ValueError, match=r"the covariance of 8 coefficients would take .* features=\[...\]"):
-        infer_problem(problem, fit_problem(problem), "fisher")
+        infer_problem(problem, model, "fisher")

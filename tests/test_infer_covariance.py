@@ -14,6 +14,7 @@ from problems import (
     score_of,
     with_intercept_last,
 )
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from sknatgrad import NaturalGradientLogisticRegression
@@ -68,12 +69,12 @@ def test_covariance_is_that_of_the_formula(kind, weights, n_classes, C):
     np.testing.assert_allclose(result.standard_errors.ravel() ** 2, expected.diagonal(), rtol=1e-10)
 
 
-def test_scores_of_groups_are_summed_whatever_the_runs_of_rows(monkeypatch):
+def test_scores_of_groups_do_not_depend_on_the_runs_of_rows(limits):
     problem = make_problem(3, n_rows=120)
     model = fit_problem(problem)
     expected = infer_problem(problem, model, "cluster").covariance
     for n_bytes in (1, 800, 8 * 8 * 7):
-        monkeypatch.setattr("sknatgrad.inference._sums.SCORE_BYTES", n_bytes)
+        limits(row_bytes=n_bytes)
         np.testing.assert_allclose(infer_problem(problem, model, "cluster").covariance, expected, rtol=1e-12)
 
 
@@ -92,7 +93,7 @@ def test_two_classes_as_in_statsmodels(kind, spector):
     np.testing.assert_allclose(result.covariance, glm.cov_params(), rtol=1e-7)
 
 
-def test_hc1_has_the_factor_that_its_name_stands_for(spector):
+def test_hc1_has_its_small_sample_factor(spector):
     """n / (n - k): statsmodels' models by maximum likelihood take the name for HC0."""
     X, y = spector.exog.to_numpy(), spector.endog.to_numpy()
     peer = sm.Logit(y, with_intercept_last(X)).fit(disp=0, cov_type="HC0")
@@ -173,7 +174,7 @@ def test_the_other_reference_of_two_classes_is_the_negative():
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_any_storage_gives_the_same_answer(n_classes):
+def test_any_storage_gives_the_same_covariance(n_classes):
     problem = make_problem(n_classes, n_rows=60)
     model = fit_problem(problem, 1.0)
     expected = {kind: infer_problem(problem, model, kind).covariance for kind in ("robust", "cluster")}
@@ -185,7 +186,7 @@ def test_any_storage_gives_the_same_answer(n_classes):
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("C", [0.5, np.inf])
-def test_models_of_scikit_learn_are_as_good(n_classes, C):
+def test_models_of_scikit_learn_have_the_same_covariance(n_classes, C):
     problem = make_problem(n_classes, n_rows=90, zero_weights=False)
     peer = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-12)
     peer.fit(problem.X, problem.codes, sample_weight=problem.weight)
@@ -235,16 +236,19 @@ def test_twice_the_weights_have_the_same_optimum_without_a_penalty():
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_blocks_of_rows_add_up(n_classes, monkeypatch, limits):
+def test_blocks_of_rows_add_up(n_classes, monkeypatch):
     problem = make_problem(n_classes, n_rows=600)
-    model = fit_problem(problem)
-    whole = infer_problem(problem, model, "robust")
-    limits(block_bytes=2**10, min_block_rows=16)
-    monkeypatch.setattr("sknatgrad.inference._doubts.FAR", -1.0)
+    with pytest.warns(ConvergenceWarning):
+        model = fit_problem(problem, max_iter=1)
+    with pytest.warns(InferenceWarning, match="has not converged"):
+        whole = infer_problem(problem, model, "robust")
+    monkeypatch.setattr("sknatgrad._rows.memory.BLOCK_BYTES", 2**10)
+    monkeypatch.setattr("sknatgrad._rows.memory.MIN_BLOCK_ROWS", 16)
     with pytest.warns(InferenceWarning, match="has not converged"):
         parts = infer_problem(problem, model, "robust")
     np.testing.assert_allclose(parts.covariance, whole.covariance, rtol=1e-10)
-    np.testing.assert_allclose(parts.totals.gram(), whole.totals.gram(), rtol=1e-12)
+    np.testing.assert_allclose(parts.row_sums.gram(), whole.row_sums.gram(), rtol=1e-12)
+    assert parts.information_matrix_test() == pytest.approx(whole.information_matrix_test(), rel=1e-7)
     ours, theirs = parts.marginal_effects(), whole.marginal_effects()
     np.testing.assert_allclose(ours.effects, theirs.effects, rtol=1e-10)
     np.testing.assert_allclose(ours.standard_errors, theirs.standard_errors, rtol=1e-10)
@@ -253,7 +257,7 @@ def test_blocks_of_rows_add_up(n_classes, monkeypatch, limits):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_classes", [2, 4])
 @pytest.mark.parametrize("C", [1.0, np.inf])
-def test_some_columns_are_solved_for_as_all_are(kind, n_classes, C):
+def test_selected_columns_have_the_covariance_of_all(kind, n_classes, C):
     problem = make_problem(n_classes, n_rows=150, n_features=5)
     problem = problem._replace(X=problem.X * [1e-4, 1.0, 1.0, 1.0, 1e4])
     model = fit_problem(problem, C)
@@ -277,7 +281,7 @@ def test_some_columns_are_solved_for_as_all_are(kind, n_classes, C):
             found.marginal_effects()
 
 
-def test_some_columns_of_a_sparse_table_too_wide_for_a_matrix():
+def test_selected_columns_of_a_sparse_table_too_wide_for_a_matrix():
     """30,000 columns, whose covariance would take 7 GB; checked by an inverse of 2,000 rows."""
     X, words = random_text(2000, 30_000, 20)
     y = (X @ words + np.random.default_rng(1).logistic(size=2000) > 0).astype(int)
@@ -304,7 +308,7 @@ def test_some_columns_of_a_sparse_table_too_wide_for_a_matrix():
 def test_class_weights_are_no_frequencies():
     problem = make_problem(2, n_rows=200, zero_weights=False)
     model = NaturalGradientLogisticRegression(C=np.inf, class_weight={0: 1.0, 1: 3.0}).fit(problem.X, problem.codes)
-    with pytest.warns(InferenceWarning, match="class_weight makes weights .* ask with weights='sampling'"):
+    with pytest.warns(InferenceWarning, match="class_weight makes weights .* call infer with weights='sampling'"):
         infer(model, problem.X, problem.codes)
     found = infer(model, problem.X, problem.codes, weights="sampling", covariance="robust")
     weighted = problem._replace(weight=np.where(problem.codes == 1, 3.0, 1.0))

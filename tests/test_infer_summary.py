@@ -60,7 +60,7 @@ def test_names_reach_the_tables(anes):
     assert "&lt;2e-16" in html
 
 
-def test_names_come_from_the_table_where_the_fit_was_told_none():
+def test_names_come_from_the_table_if_the_fit_had_none():
     problem = make_problem(2, n_rows=90)
     model = fit_problem(problem)
     table = pd.DataFrame(problem.X, columns=["age", "height", "weight"])
@@ -77,7 +77,7 @@ def test_the_summary_of_a_penalised_fit_says_so(kind, words):
     assert words in text
 
 
-def test_the_answer_shows_itself():
+def test_the_result_prints_its_summary():
     problem = make_problem(2, n_rows=90)
     result = infer_problem(problem, fit_problem(problem), "fisher")
     assert repr(result) == str(result.summary())

@@ -16,7 +16,7 @@ from sknatgrad._model.layout import centre, prior_precision, split
 from sknatgrad._model.metrics import STRUCTURES, expectation_of
 from sknatgrad._rows.design import Design
 from sknatgrad._rows.memory import block_bounds
-from sknatgrad._solver import plan as _strategy
+from sknatgrad._solver.conjugate_gradients import Status
 
 PROBLEMS = [(n_classes, intercept) for n_classes in (2, 4) for intercept in (True, False)]
 
@@ -228,12 +228,12 @@ def test_public_fisher_information(fisher, n_classes, intercept):
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_fisher_is_the_hessian_of_kl(n_classes):
     problem = make_problem(n_classes)
-    point, step = fitted_at(problem), 1e-3
+    model, step = fitted_at(problem), 1e-3
     size = problem.theta.size
 
     def divergence(flat):
-        there = fitted_at(problem, problem.theta + flat.reshape(problem.theta.shape))
-        return kl_divergence(point, there, problem.X, sample_weight=problem.weight) * problem.weight.sum()
+        other = fitted_at(problem, problem.theta + flat.reshape(problem.theta.shape))
+        return kl_divergence(model, other, problem.X, sample_weight=problem.weight) * problem.weight.sum()
 
     hessian = np.empty((size, size))
     units = step * np.eye(size)
@@ -241,27 +241,27 @@ def test_fisher_is_the_hessian_of_kl(n_classes):
         for j in range(size):
             corners = [divergence(a * units[i] + b * units[j]) * a * b for a in (1, -1) for b in (1, -1)]
             hessian[i, j] = sum(corners) / (4 * step**2)
-    exact = fisher_information(point, problem.X, sample_weight=problem.weight)
+    exact = fisher_information(model, problem.X, sample_weight=problem.weight)
     np.testing.assert_allclose(hessian, exact, atol=2e-6 * abs(exact).max())
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
-def test_kl_leaves_its_quadratic_as_the_third_power(n_classes):
+def test_kl_differs_from_its_quadratic_by_the_third_power(n_classes):
     problem = make_problem(n_classes)
-    point = fitted_at(problem)
-    exact = fisher_information(point, problem.X, sample_weight=problem.weight) / problem.weight.sum()
+    model = fitted_at(problem)
+    exact = fisher_information(model, problem.X, sample_weight=problem.weight) / problem.weight.sum()
     direction = np.random.default_rng(3).normal(size=problem.theta.shape)
     # short enough for the fourth power not to show
     sizes = np.geomspace(1e-2, 1e-5, 7)
     rest = []
     for size in sizes:
         move = size * direction
-        there = fitted_at(problem, problem.theta + move)
-        divergence = kl_divergence(point, there, problem.X, sample_weight=problem.weight)
+        other = fitted_at(problem, problem.theta + move)
+        divergence = kl_divergence(model, other, problem.X, sample_weight=problem.weight)
         rest.append(abs(divergence - 0.5 * move.ravel() @ exact @ move.ravel()))
     orders = [
-        np.log(near / out_of_core) / np.log(small / large)
-        for (out_of_core, near), (large, small) in zip(pairwise(rest), pairwise(sizes), strict=True)
+        np.log(less / more) / np.log(small / large)
+        for (more, less), (large, small) in zip(pairwise(rest), pairwise(sizes), strict=True)
     ]
     assert all(2.8 < order < 3.2 for order in orders), orders
 
@@ -269,29 +269,29 @@ def test_kl_leaves_its_quadratic_as_the_third_power(n_classes):
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_kl_is_the_mean_of_p_log_p_over_q(n_classes):
     problem = make_problem(n_classes)
-    point, there = fitted_at(problem), fitted_at(problem, 3 * problem.theta[:, ::-1])
-    p, q = point.predict_proba(problem.X), there.predict_proba(problem.X)
+    model, other = fitted_at(problem), fitted_at(problem, 3 * problem.theta[:, ::-1])
+    p, q = model.predict_proba(problem.X), other.predict_proba(problem.X)
     expected = np.average((p * np.log(p / q)).sum(axis=1), weights=problem.weight)
-    assert kl_divergence(point, there, problem.X, sample_weight=problem.weight) == pytest.approx(expected, rel=1e-12)
-    assert kl_divergence(point, there, problem.X) == pytest.approx((p * np.log(p / q)).sum(axis=1).mean(), rel=1e-12)
+    assert kl_divergence(model, other, problem.X, sample_weight=problem.weight) == pytest.approx(expected, rel=1e-12)
+    assert kl_divergence(model, other, problem.X) == pytest.approx((p * np.log(p / q)).sum(axis=1).mean(), rel=1e-12)
 
 
-def test_kl_of_sure_predictions_is_finite_where_logits_are():
+def test_kl_of_certain_predictions_is_finite_where_logits_are():
     problem = make_problem(2)
-    point, there = fitted_at(problem, 1e3 * problem.theta), fitted_at(problem, -1e3 * problem.theta)
-    assert np.isfinite(kl_divergence(point, there, problem.X))
-    assert kl_divergence(point, point, problem.X) == 0.0
+    model, other = fitted_at(problem, 1e3 * problem.theta), fitted_at(problem, -1e3 * problem.theta)
+    assert np.isfinite(kl_divergence(model, other, problem.X))
+    assert kl_divergence(model, model, problem.X) == 0.0
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_kl_of_nearly_equal_models_keeps_its_digits(n_classes):
     """At moves of 1e-7 the divergence is 1e-14 nats: a sum of p log p/q would be nothing but rounding."""
     problem = make_problem(n_classes)
-    point = fitted_at(problem)
-    exact = fisher_information(point, problem.X) / len(problem.X)
+    model = fitted_at(problem)
+    exact = fisher_information(model, problem.X) / len(problem.X)
     move = 1e-7 * np.random.default_rng(3).normal(size=problem.theta.shape)
     quadratic = 0.5 * move.ravel() @ exact @ move.ravel()
-    found = kl_divergence(point, fitted_at(problem, problem.theta + move), problem.X)
+    found = kl_divergence(model, fitted_at(problem, problem.theta + move), problem.X)
     assert found == pytest.approx(quadratic, rel=1e-5, abs=0)
 
 
@@ -325,13 +325,13 @@ def test_class_blocks_are_those_of_the_true_information(C, n_features):
         MeasureKernel(problem.theta, expectation_of("true"), IdentityInformation, store_scores=True)
     )
     scores = MetricScores.stored(sums.scores).true
-    left_out = problem.source.total(InformationKernel(scores, BlockInformation, d))
+    without_negligible_rows = problem.source.total(InformationKernel(scores, BlockInformation, d))
     design = Design.of(problem.X, d)
     exact_scores = predict(design.logits(problem.theta)).scores()
     information = BlockInformation.of_block(design, exact_scores, problem.weight, negligible_share=0.0)
     dense = information.dense()
     assert np.count_nonzero(dense) == q * d * d
-    some = left_out.dense().reshape(q, d, q, d)
+    some = without_negligible_rows.dense().reshape(q, d, q, d)
     for k in range(q):
         np.testing.assert_allclose(dense.reshape(q, d, q, d)[k, :, k, :], true[k, :, k, :], rtol=1e-12, atol=1e-12)
         # the negligible rows that are omitted change little
@@ -344,7 +344,7 @@ def test_class_blocks_are_those_of_the_true_information(C, n_features):
     np.testing.assert_allclose(information.matvec(solved) + shift * solved, move, rtol=1e-6, atol=1e-7)
 
 
-def test_class_blocks_without_rank_still_solve_and_say_what_they_leave_out():
+def test_class_blocks_without_rank_still_solve_and_measure_the_part_that_they_omit():
     information = BlockInformation(np.array([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]), n_columns=2)
     metric = information.precision(np.zeros(2))
     right = np.ones((3, 2))
@@ -382,23 +382,23 @@ def test_preconditioner_is_the_metric_where_there_is_no_cheaper_one(fisher):
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
-def test_information_known_by_its_products_multiplies_and_solves_as_the_matrix(n_classes, monkeypatch):
+def test_information_known_by_its_products_multiplies_and_solves_as_the_matrix(n_classes, limits):
     problem = make_problem(n_classes)
     dense = measured(problem, "true").information
-    monkeypatch.setattr(_strategy, "DIRECT_PRICE", 0.0)
+    limits(direct_products=0.0)
     point = problem.objective("true", C=0.5).measure(problem.theta)
     move = centre(np.random.default_rng(1).normal(size=problem.theta.shape))
     np.testing.assert_allclose(point.information.matvec(move), dense.matvec(move), rtol=1e-11, atol=1e-12)
     shift = prior_precision(0.5, problem.X.shape[1], intercept=True)
-    solved = point.information.precision(shift).descend(point.gradient, last=True)
+    solved = point.information.precision(shift).solution(point.gradient, final=True)
     expected = dense.precision(shift).solve(point.gradient)
-    assert solved.solved
+    assert solved.status is Status.converged
     np.testing.assert_allclose(centre(solved.move), centre(expected), rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("fisher", FISHERS)
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_information_fades_by_the_share(fisher, n_classes):
+def test_information_scales_with_the_weights(fisher, n_classes):
     problem = make_problem(n_classes)
     information = problem.objective(fisher).measure(problem.theta).information
     blocks = restructured(information, BlockInformation)

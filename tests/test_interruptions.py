@@ -10,23 +10,23 @@ from sklearn.exceptions import ConvergenceWarning
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._estimator import fit as _fit
 from sknatgrad._model.kernels import MeasureKernel
-from sknatgrad._solver import objective as _objective
+from sknatgrad._solver.penalised_loss import PenalisedLoss
 from sknatgrad.callbacks import EarlyStopping
 
 
 class Interrupted:
-    """Objective.measure, with Ctrl-C at the given call."""
+    """PenalisedLoss.measure, with Ctrl-C at the given call."""
 
     def __init__(self, at, monkeypatch):
-        self.calls, measure = 0, _objective.Objective.measure
+        self.calls, measure = 0, PenalisedLoss.measure
 
-        def interrupted(objective, theta, *, last=False):
+        def interrupted(loss, *given, **how):
             self.calls += 1
             if self.calls == at:
                 raise KeyboardInterrupt
-            return measure(objective, theta, last=last)
+            return measure(loss, *given, **how)
 
-        monkeypatch.setattr(_objective.Objective, "measure", interrupted)
+        monkeypatch.setattr(PenalisedLoss, "measure", interrupted)
 
 
 @pytest.mark.parametrize("fitted", [False, True])

@@ -23,12 +23,12 @@ def test_marginal_effects_of_two_classes_as_in_statsmodels(kind, spector):
     np.testing.assert_allclose(ours.conf_int()[0], margins.conf_int(), rtol=1e-6)
 
 
-def test_marginal_effects_of_several_classes_as_in_statsmodels(monkeypatch, anes):
+def test_marginal_effects_of_several_classes_as_in_statsmodels(limits, anes):
     X, y = anes.exog.to_numpy(), anes.endog.to_numpy()
     margins = sm.MNLogit(y, with_intercept_last(X)).fit(disp=0).get_margeff()
     model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
     for n_bytes, reference in ((2**22, None), (8 * 7 * 6 * 100, 4.0)):
-        monkeypatch.setattr("sknatgrad.inference._margins.EFFECT_BYTES", n_bytes)
+        limits(row_bytes=n_bytes)
         ours = infer(model, X, y, reference=reference).marginal_effects()
         assert ours.classes == tuple(np.arange(7.0))
         np.testing.assert_allclose(ours.effects, margins.margeff.T, rtol=1e-6, atol=1e-12)

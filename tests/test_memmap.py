@@ -19,8 +19,8 @@ from sknatgrad._limits import Limits
 from sknatgrad._rows.memmap import MemmapRows
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.threads import Workers
-from sknatgrad._solver import plan as _strategy
-from sknatgrad._solver.plan import Shape, plan
+from sknatgrad._solver.cost_model import Shape
+from sknatgrad._solver.plan import plan
 
 DESCRIPTORS = Path("/proc/self/fd")
 
@@ -154,7 +154,7 @@ def test_labels_and_weights_may_be_maps_too(tmp_path, shared_blocks):
     assert_same_fit(model_of().fit(*maps), model_of().fit(X, y, weight))
 
 
-def test_values_changed_in_a_copy_on_write_are_seen(tmp_path):
+def test_values_changed_in_a_copy_on_write_are_fitted(tmp_path):
     X, y = rows_of()
     X.tofile(tmp_path / "X")
     mapped = np.memmap(tmp_path / "X", dtype=float, mode="c", shape=X.shape)
@@ -163,7 +163,7 @@ def test_values_changed_in_a_copy_on_write_are_seen(tmp_path):
     assert_same_fit(model_of().fit(mapped, y), model_of().fit(X, y))
 
 
-def test_values_changed_and_not_flushed_are_seen(tmp_path):
+def test_values_changed_and_not_flushed_are_fitted(tmp_path):
     X, y = rows_of()
     X.tofile(tmp_path / "X")
     mapped = np.memmap(tmp_path / "X", dtype=float, mode="r+", shape=X.shape)
@@ -173,16 +173,16 @@ def test_values_changed_and_not_flushed_are_seen(tmp_path):
     assert_same_fit(model_of().fit(mapped, y), model_of().fit(X, y))
 
 
-def test_what_is_computed_of_a_map_is_not_sought_in_the_file(tmp_path):
+def test_arrays_computed_from_a_map_are_not_read_from_the_file(tmp_path):
     X, y = rows_of()
     mapped = written(tmp_path / "X", X)
     assert_same_fit(model_of().fit(2.0 * mapped - 1.0, y), model_of().fit(2.0 * X - 1.0, y))
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_a_map_of_so_many_rows_that_a_sample_comes_first(n_classes, tmp_path):
+def test_a_map_that_is_fitted_to_a_sample_first(n_classes, tmp_path):
     X, y = rows_of(n_classes, n_rows=60_000, n_features=6)
-    assert plan("true", Shape.of(X, max(n_classes, 2) - (n_classes == 2), 7)._replace(out_of_core=True)).samples
+    assert plan("true", Shape.of(X, max(n_classes, 2) - (n_classes == 2), 7)._replace(out_of_core=True)).sample_plans
     mapped = written(tmp_path / "X", X)
     assert_same_optimum(model_of().fit(mapped, y), model_of().fit(X, y), tol=1e-8)
 
@@ -203,8 +203,8 @@ def test_a_sample_of_a_map_is_that_of_the_array(n_rows, tmp_path, shared_blocks)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_a_map_solved_by_conjugate_gradients(n_classes, tmp_path, monkeypatch):
-    monkeypatch.setattr(_strategy, "DIRECT_PRICE", 0.0)
+def test_a_map_solved_by_conjugate_gradients(n_classes, tmp_path, limits):
+    limits(direct_products=0.0)
     X, y = rows_of(n_classes, n_rows=6000, n_features=12)
     assert_same_optimum(model_of().fit(written(tmp_path / "X", X), y), model_of().fit(X, y), tol=1e-8)
 
@@ -301,7 +301,7 @@ def test_a_file_that_is_cut_short_while_a_sample_is_taken_is_an_error(tmp_path, 
         model.fit(mapped, y)
 
 
-def test_what_is_not_finite_in_a_file_is_named(tmp_path):
+def test_error_names_a_value_that_is_not_finite_in_a_file(tmp_path):
     X, y = rows_of()
     X[1234, 2] = np.nan
     with pytest.raises(ValueError, match=r"X contains NaN at row 1234, column 2 \(1 such in all\)"):
@@ -383,8 +383,8 @@ def test_a_file_does_not_become_resident(tmp_path):
 
 @pytest.mark.skipif(not DESCRIPTORS.exists(), reason="open files are counted in /proc")
 @pytest.mark.parametrize("direct_price", [np.inf, 0.0])
-def test_files_are_closed_when_the_fit_is_over(direct_price, tmp_path, monkeypatch):
-    monkeypatch.setattr(_strategy, "DIRECT_PRICE", direct_price)
+def test_files_are_closed_when_the_fit_is_over(direct_price, tmp_path, limits):
+    limits(direct_products=direct_price)
     X, y = rows_of(2, n_rows=60_000, n_features=6)
     mapped = written(tmp_path / "X", X)
     model = NaturalGradientLogisticRegression()

@@ -8,7 +8,7 @@ import pytest
 from problems import MIB, random_text
 
 from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning
-from sknatgrad._solver import plan as _strategy
+from sknatgrad._solver.cost_model import DIRECTION_BYTES
 
 
 def peak_of_fit(X, y, **options):
@@ -38,8 +38,8 @@ def test_dense_data_of_any_type_and_order_are_never_copied_as_a_whole(dtype, ord
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_conjugate_gradients_take_a_few_vectors_of_the_rows(order, monkeypatch):
-    monkeypatch.setattr(_strategy, "DIRECT_PRICE", 0.0)
+def test_conjugate_gradients_take_a_few_vectors_of_the_rows(order, limits):
+    limits(direct_products=0.0)
     X, y = tall(np.float64, order)
     assert peak_of_fit(X, y) < 64 * MIB + 16 * 8 * len(y)
 
@@ -55,8 +55,8 @@ def test_several_classes(fisher):
 
 
 @pytest.mark.parametrize("size", [300, 1500])
-def test_direct_solves_take_four_matrices(size, monkeypatch):
-    monkeypatch.setattr(_strategy, "DIRECT_PRICE", np.inf)
+def test_direct_solves_take_four_matrices(size, limits):
+    limits(direct_products=np.inf)
     rng = np.random.default_rng(0)
     X = rng.normal(size=(2 * size, size - 1))
     y = (X[:, 0] + rng.logistic(size=len(X)) > 0).astype(int)
@@ -125,4 +125,4 @@ def test_wide_text_fits_in_memory_proportional_to_its_entries(fisher, C):
     tracemalloc.stop()
     assert model.converged_ or np.isinf(C)
     assert model.score(X, y) > 0.95
-    assert peak < 4 * stored + 20 * vector + 2 * _strategy.DIRECTION_BYTES
+    assert peak < 4 * stored + 20 * vector + 2 * DIRECTION_BYTES

@@ -124,6 +124,7 @@ def test_without_skl2onnx_one_sentence_says_what_to_install():
     python = [sys.executable, "-c", code]
     error = subprocess.run(python, capture_output=True, text=True, check=False, cwd=ROOT).stderr  # noqa: S603 - this one
     expected = (
-        r"ImportError: sknatgrad\.onnx needs the package onnx, which is not here: pip install 'sknatgrad\[onnx\]'\."
+        r"ImportError: sknatgrad\.onnx needs the package onnx, which is not installed; "
+        r"run pip install 'sknatgrad\[onnx\]'\."
     )
     assert re.search(expected, error)

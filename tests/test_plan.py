@@ -6,10 +6,13 @@ from problems import make_problem, random_text
 from scipy import sparse
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._solver import newton_cg as _refine
-from sknatgrad._solver import objective as _objective
-from sknatgrad._solver import plan as _strategy
-from sknatgrad._solver.plan import Shape, plan
+from sknatgrad._limits import Limits
+from sknatgrad._model.kernels import FisherProductKernel
+from sknatgrad._solver import plan as plan_module
+from sknatgrad._solver.cost_model import Shape
+from sknatgrad._solver.plan import SAMPLE_SHARE, plan
+from sknatgrad._solver.preconditioning import PreconditionerPolicy
+from sknatgrad._solver.warm_up import subsample_objective
 
 
 def raw_table(n_classes, n_rows=3000, seed=0):
@@ -23,26 +26,45 @@ def raw_table(n_classes, n_rows=3000, seed=0):
     return np.hstack([X, rare]), y
 
 
-def force(monkeypatch, module, **settings):
-    for name, value in settings.items():
-        monkeypatch.setattr(module, name, value)
+def never(policy, products, first, remaining, goal):
+    """No preconditioner pays."""
+    return False
+
+
+def at_once(policy, products, first, remaining, goal):
+    """Every preconditioner pays after the first product."""
+    return bool(policy.options) and products > 0 and remaining > goal
+
+
+def keep_only(monkeypatch, structure):
+    """Let a plan have one preconditioner beside the diagonal."""
+    options = plan_module._preconditioners
+    monkeypatch.setattr(
+        plan_module,
+        "_preconditioners",
+        lambda *sizes, **how: tuple(o for o in options(*sizes, **how) if o.structure == structure),
+    )
+
+
+def choose_single(monkeypatch, *, single):
+    """Compute products in float32, or not."""
+    monkeypatch.setattr(Shape, "gains_by_single", lambda _shape: single)
 
 
 # what conjugate gradients leave of the loss is then 1e-18; by default, 1e-11
 EXACTLY = 1e-15
-DIRECT = {"DIRECT_PRICE": np.inf, "WORTH_SAMPLING": np.inf}
-FREE = {"DIRECT_PRICE": 0.0, "WORTH_SAMPLING": np.inf}
-SAMPLED = {"WORTH_SAMPLING": 0, "ROWS_A_PARAMETER": 4}
-AT_ONCE = {"LOOK": 1, "TRIAL": 0.0, "WORTH": 0.0}
-NEVER = {"WORTH": np.inf}
+DIRECT = {"direct_products": np.inf, "min_sampled_values": np.inf}
+FREE = {"direct_products": 0.0, "min_sampled_values": np.inf}
+SAMPLED = {"min_sampled_values": 0, "min_rows_per_parameter": 4}
+# limits, when a preconditioner pays, the only one there is, whether products are computed in float32
 OTHER_SIDE = {
-    "conjugate gradients by the diagonal": (FREE, NEVER),
-    "conjugate gradients by whatever is on offer": (FREE, AT_ONCE),
-    "conjugate gradients by one matrix a class": (FREE, {**AT_ONCE, "OFFERED": "blocks"}),
-    "no matrix affordable": ({**FREE, "DENSE_BUDGET_BYTES": 0}, {}),
-    "products in single precision": ({**FREE, "ROUNDED_BYTES": np.inf, "THIN_FLOPS": 1.0}, {}),
-    "products in double precision": ({**FREE, "ROUNDED_BYTES": -1}, {}),
-    "samples, then direct": ({"DIRECT_PRICE": np.inf, **SAMPLED}, {}),
+    "conjugate gradients by the diagonal": (FREE, never, None, None),
+    "conjugate gradients by any preconditioner": (FREE, at_once, None, None),
+    "conjugate gradients by one matrix a class": (FREE, at_once, "blocks", None),
+    "no matrix affordable": ({**FREE, "matrix_bytes": 0}, None, None, None),
+    "products in single precision": (FREE, None, None, True),
+    "products in double precision": (FREE, None, None, False),
+    "samples, then direct": ({"direct_products": np.inf, **SAMPLED}, None, None, None),
 }
 
 
@@ -50,19 +72,18 @@ OTHER_SIDE = {
 @pytest.mark.parametrize("n_classes", [2, 4])
 @pytest.mark.parametrize("C", [1.0, np.inf])
 @pytest.mark.parametrize("kind", [np.asarray, np.asfortranarray, sparse.csr_array])
-def test_either_side_of_a_decision_gives_the_same_coefficients(side, n_classes, C, kind, monkeypatch):
+def test_either_side_of_a_decision_gives_the_same_coefficients(side, n_classes, C, kind, limits, monkeypatch):
     X, y = raw_table(n_classes)
-    force(monkeypatch, _strategy, **DIRECT)
+    limits(**DIRECT)
     direct = NaturalGradientLogisticRegression(C=C, tol=EXACTLY).fit(X, y)
-    strategy, refine = OTHER_SIDE[side]
-    force(monkeypatch, _strategy, **strategy)
-    if only := {**refine}.pop("OFFERED", None):
-        offers = _strategy._offers
-        monkeypatch.setattr(
-            _strategy, "_offers", lambda *sizes, **how: tuple(o for o in offers(*sizes, **how) if o.structure == only)
-        )
-        refine = {name: value for name, value in refine.items() if name != "OFFERED"}
-    force(monkeypatch, _refine, **refine)
+    changed, pays, only, single = OTHER_SIDE[side]
+    limits(**changed)
+    if pays is not None:
+        monkeypatch.setattr(PreconditionerPolicy, "upgrade_pays", pays)
+    if only is not None:
+        keep_only(monkeypatch, only)
+    if single is not None:
+        choose_single(monkeypatch, single=single)
     other = NaturalGradientLogisticRegression(C=C, tol=EXACTLY).fit(kind(X), y)
     assert other.converged_
     # each column in units of its own spread: the coefficients that float64 can compare
@@ -73,9 +94,9 @@ def test_either_side_of_a_decision_gives_the_same_coefficients(side, n_classes, 
 
 @pytest.mark.parametrize("order", ["sorted by label", "by a column", "interleaved", "reversed"])
 @pytest.mark.parametrize("n_classes", [2, 4])
-@pytest.mark.parametrize("strategy", ["samples, then direct", "conjugate gradients by whatever is on offer"])
-def test_the_order_of_rows_changes_nothing(strategy, order, n_classes, monkeypatch):
-    force(monkeypatch, _strategy, **OTHER_SIDE[strategy][0])
+@pytest.mark.parametrize("side", ["samples, then direct", "conjugate gradients by any preconditioner"])
+def test_the_order_of_rows_changes_nothing(side, order, n_classes, limits):
+    limits(**OTHER_SIDE[side][0])
     X, y = raw_table(n_classes)
     base = NaturalGradientLogisticRegression().fit(X, y)
     rows = {
@@ -92,11 +113,11 @@ def test_the_order_of_rows_changes_nothing(strategy, order, n_classes, monkeypat
     np.testing.assert_allclose(model.coef_ * spread, base.coef_ * spread, rtol=0, atol=1e-8 * size)
 
 
-def test_the_order_of_rows_changes_nothing_where_conjugate_gradients_are_slow(monkeypatch):
+def test_the_order_of_rows_changes_nothing_where_conjugate_gradients_are_slow(limits, monkeypatch):
     """No penalty, raw columns, the diagonal: rounding differs for each order of the rows and each place in memory."""
     X, y = raw_table(2)
-    force(monkeypatch, _strategy, **FREE)
-    monkeypatch.setattr(_strategy, "_offers", lambda *_sizes, **_how: ())
+    limits(**FREE)
+    keep_only(monkeypatch, None)
     draws, spread = np.random.default_rng(0), X.std(axis=0)
     fits = []
     for _ in range(20):
@@ -105,12 +126,12 @@ def test_the_order_of_rows_changes_nothing_where_conjugate_gradients_are_slow(mo
     assert np.ptp(fits, axis=0).max() <= 1e-10 * abs(fits[0]).max()
 
 
-def test_weights_and_class_weights_reach_the_sample(monkeypatch):
+def test_weights_and_class_weights_reach_the_sample(limits):
     X, y = raw_table(3)
     weight = np.random.default_rng(0).integers(0, 4, size=len(y)).astype(float)
     models = []
-    for settings in (DIRECT, {**SAMPLED, "DIRECT_PRICE": np.inf}):
-        force(monkeypatch, _strategy, **settings)
+    for settings in (DIRECT, {**SAMPLED, "direct_products": np.inf}):
+        limits(**settings)
         model = NaturalGradientLogisticRegression(class_weight="balanced", tol=EXACTLY)
         models.append(model.fit(X, y, sample_weight=weight))
     assert models[1].converged_
@@ -119,7 +140,7 @@ def test_weights_and_class_weights_reach_the_sample(monkeypatch):
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
-def test_numbers_that_single_precision_cannot_hold(n_classes, monkeypatch):
+def test_numbers_that_single_precision_cannot_hold(n_classes, limits, monkeypatch):
     """One column of 1e60, one of 1e-60, and a row of 1e50 that does not count."""
     X, y = raw_table(n_classes)
     X, y = np.vstack([X, np.full(X.shape[1], 1e50)]), np.append(y, 0)
@@ -127,8 +148,9 @@ def test_numbers_that_single_precision_cannot_hold(n_classes, monkeypatch):
     X[:-1, 0] *= 1e60
     X[:-1, 1] *= 1e-60
     models = []
-    for settings in (DIRECT, {**FREE, **dict(OTHER_SIDE["products in single precision"][0])}):
-        force(monkeypatch, _strategy, **settings)
+    choose_single(monkeypatch, single=True)
+    for settings in (DIRECT, FREE):
+        limits(**settings)
         model = NaturalGradientLogisticRegression(C=np.inf, tol=EXACTLY)
         models.append(model.fit(X, y, sample_weight=weight))
     assert models[1].converged_
@@ -136,33 +158,31 @@ def test_numbers_that_single_precision_cannot_hold(n_classes, monkeypatch):
     np.testing.assert_allclose(proba[1], proba[0], rtol=0, atol=1e-7)
 
 
-def test_products_in_single_precision_are_used_and_checked(monkeypatch):
+def test_products_in_single_precision_are_used_and_checked(limits, monkeypatch):
     """Most products use rounded blocks; the last step is checked in double precision."""
     seen = []
-    kernel = _objective.FisherProductKernel.__call__
+    kernel = FisherProductKernel.__call__
     monkeypatch.setattr(
-        _objective.FisherProductKernel,
-        "__call__",
-        lambda self, block: seen.append(block.X.dtype) or kernel(self, block),
+        FisherProductKernel, "__call__", lambda self, block: seen.append(block.X.dtype) or kernel(self, block)
     )
     rng = np.random.default_rng(0)
     X = rng.normal(size=(3000, 40))
     y = (X @ rng.normal(size=(40, 8)) + 2 * rng.gumbel(size=(3000, 8))).argmax(axis=1)
-    force(monkeypatch, _strategy, DIRECT_PRICE=0.0)
+    limits(direct_products=0.0)
     model = NaturalGradientLogisticRegression(tol=EXACTLY).fit(X, y)
     assert seen.count(np.float32) > 2 * seen.count(np.float64)
     assert seen[-1] == np.float64
     double = NaturalGradientLogisticRegression(tol=EXACTLY)
-    force(monkeypatch, _strategy, ROUNDED_BYTES=-1)
+    choose_single(monkeypatch, single=False)
     seen.clear()
     double.fit(X, y)
     assert set(seen) == {np.dtype(np.float64)}
     np.testing.assert_allclose(model.coef_, double.coef_, rtol=0, atol=1e-8 * abs(double.coef_).max())
 
 
-def test_columns_that_a_sample_hardly_sees_are_not_taken_far(monkeypatch):
+def test_columns_that_a_sample_hardly_sees_do_not_overshoot(limits):
     """Indicators of one row in 500, standardised: a sample of 375 has none of some, one or two of others."""
-    force(monkeypatch, _strategy, **SAMPLED, DIRECT_PRICE=np.inf)
+    limits(**SAMPLED, direct_products=np.inf)
     rng = np.random.default_rng(0)
     X = np.hstack([rng.normal(size=(3000, 4)), rng.uniform(size=(3000, 12)) < 0.002])
     y = (X[:, 0] + X[:, 4:].sum(axis=1) + rng.logistic(size=3000) > 1).astype(int)
@@ -171,11 +191,12 @@ def test_columns_that_a_sample_hardly_sees_are_not_taken_far(monkeypatch):
     assert model.loss_curve_[0] < 1.04 * model.loss_curve_[-1]
 
 
-def test_a_sample_knows_of_one_row_more():
+def test_the_prior_of_a_sample_has_the_curvature_of_one_more_row():
     problem = make_problem(3, n_rows=200)
     objective = problem.objective("true")
-    level = objective.on_sample(objective.source.sample(100), 100, accuracy=1e-8)
-    X, weight = np.column_stack([level.source.X, np.ones(len(level.source.X))]), level.source.weight[:, None]
+    sample = objective.loss.source.sample(100)
+    level = subsample_objective(objective, sample, objective.plan, accuracy=1e-8)
+    X, weight = np.column_stack([sample.X, np.ones(len(sample.X))]), sample.weight[:, None]
     row = (weight**2 * X**4).sum(axis=0) / (weight * X**2).sum(axis=0)
     # but for the intercept
     np.testing.assert_allclose(level.prior_precision - objective.prior_precision, [*row[:-1] / 4, 0.0])
@@ -186,7 +207,7 @@ def shape(n_rows, n_logits, n_columns, stored=None):
 
 
 @pytest.mark.parametrize(
-    ("case", "iterative"),
+    ("case", "matrix_free"),
     [
         (shape(569, 1, 31), False),  # small: a matrix costs nothing
         (shape(10**6, 1, 11), False),  # tall
@@ -196,12 +217,12 @@ def shape(n_rows, n_logits, n_columns, stored=None):
         (shape(50_000, 1_000, 65), True),  # a thousand classes
     ],
 )
-def test_direct_where_a_matrix_is_cheap(case, iterative):
-    assert plan("true", case).iterative is iterative
+def test_direct_where_a_matrix_is_cheap(case, matrix_free):
+    assert plan("true", case).matrix_free is matrix_free
 
 
 @pytest.mark.parametrize(
-    ("case", "rounded"),
+    ("case", "single"),
     [
         (Shape(5_000, 10, 785, 785, 4 * 785), True),  # many classes: bound by multiplications
         (Shape(50_000, 10, 785, 785, 4 * 785), False),  # a copy would be too large
@@ -209,43 +230,43 @@ def test_direct_where_a_matrix_is_cheap(case, iterative):
         (Shape(20_000, 1, 1_001, 1_001, 4 * 1_001), False),  # bound by reading X
     ],
 )
-def test_single_precision_where_it_is_faster_and_fits(case, rounded):
-    assert plan("true", case).rounded is rounded
+def test_single_precision_where_it_is_faster_and_fits(case, single):
+    assert plan("true", case).single_precision is single
 
 
 def test_costs_grow_with_what_they_depend_on():
     small = shape(10_000, 3, 50)
     for larger in (shape(40_000, 3, 50), shape(10_000, 12, 50), shape(10_000, 3, 200)):
-        assert larger.product() > small.product()
-        assert larger.dense() > small.dense()
-        assert larger.kronecker() > small.kronecker()
-    assert shape(40_000, 3, 200, stored=5).product() < shape(40_000, 3, 200).product()
+        assert larger.product_seconds() > small.product_seconds()
+        assert larger.dense_seconds() > small.dense_seconds()
+        assert larger.kronecker_seconds() > small.kronecker_seconds()
+    assert shape(40_000, 3, 200, stored=5).product_seconds() < shape(40_000, 3, 200).product_seconds()
 
 
 def test_samples_grow_up_to_a_share_of_the_rows():
-    sizes = plan("true", shape(10**7, 1, 21)).samples
+    sizes = plan("true", shape(10**7, 1, 21)).sample_sizes
     assert sizes == tuple(sorted(sizes))
-    assert sizes[-1] == 10**7 // _strategy.SAMPLE_SHARE
-    assert sizes[0] >= _strategy.ROWS_A_PARAMETER * 21
-    assert plan("true", shape(20_000, 1, 1_001)).samples == ()  # 20 rows a parameter: no sample would do
-    assert plan("true", shape(10**6, 1, 201)).samples == ()  # by conjugate gradients
-    assert plan("diagonal", shape(10**7, 1, 21)).samples == ()  # users look at the path of this metric itself
+    assert sizes[-1] == 10**7 // SAMPLE_SHARE
+    assert sizes[0] >= Limits().min_rows_per_parameter * 21
+    assert plan("true", shape(20_000, 1, 1_001)).sample_sizes == ()  # 20 rows a parameter: no sample would do
+    assert plan("true", shape(10**6, 1, 201)).sample_sizes == ()  # by conjugate gradients
+    assert plan("diagonal", shape(10**7, 1, 21)).sample_sizes == ()  # users look at the path of this metric itself
 
 
 def test_a_fixed_learning_rate_is_solved_exactly_from_zero():
     choice = plan("true", shape(100_000, 1, 201), adaptive=False)
-    assert not choice.iterative
-    assert choice.samples == ()
-    assert plan("true", shape(10**6, 1, 11), leap=False).samples == ()
+    assert not choice.matrix_free
+    assert choice.sample_sizes == ()
+    assert plan("true", shape(10**6, 1, 11), subsample=False).sample_sizes == ()
 
 
-def test_steps_of_limited_length_do_not_leap_to_a_sample(monkeypatch):
+def test_steps_of_limited_length_do_not_start_from_a_sample(limits):
     X, y = raw_table(2)
-    force(monkeypatch, _strategy, **SAMPLED)
+    limits(**SAMPLED)
     model = NaturalGradientLogisticRegression(max_kl=0.01).fit(X, y)
     assert model.loss_curve_[0] == pytest.approx(np.log(2), rel=1e-12)
     assert max(model.kl_curve_) <= 0.01 * (1 + 1e-12)
-    force(monkeypatch, _strategy, **SAMPLED)
+    limits(**SAMPLED)
     assert NaturalGradientLogisticRegression().fit(X, y).loss_curve_[0] < 0.6
 
 

@@ -43,9 +43,9 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
         (FisherEllipseDisplay.from_estimator, (model, X)),
         (RegularizationPathDisplay.from_estimator, (model, X, y)),
     ]:
-        with pytest.raises(ImportError, match=r"draws with matplotlib, .* 'sknatgrad\[plots\]'\.$"):
+        with pytest.raises(ImportError, match=r"needs matplotlib, .* 'sknatgrad\[plots\]'\.$"):
             make(*given)
-    with pytest.raises(ImportError, match=r"^ProbabilityIntervalDisplay.from_estimator draws"):
+    with pytest.raises(ImportError, match=r"^ProbabilityIntervalDisplay.from_estimator needs"):
         ProbabilityIntervalDisplay.from_estimator(model, X, feature="a")
 
 
@@ -156,6 +156,6 @@ def test_colours_are_seen_on_light_and_dark_and_told_apart_by_all():
 
 def test_ax_must_be_axes():
     X, y = named_table(2)
-    message = r"^ax is a str; it must be one matplotlib Axes, or None for a figure of its own\.$"
+    message = r"^ax is a str; it must be a matplotlib Axes, or None for a new figure\.$"
     refuses(message, LossCurveDisplay.from_estimators, fit_with_covariance(X, y), ax="here")
     refuses(message, RegularizationPathDisplay.from_estimator, fit_with_covariance(X, y), X, y, ax="here")

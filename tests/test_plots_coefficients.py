@@ -120,7 +120,8 @@ def test_a_figure_that_cannot_be_drawn_is_refused():
         estimates=np.zeros((1, 800)), intervals=np.zeros((1, 800, 2)), feature_names=names, classes=["b"], reference="a"
     )
     refuses(
-        r"^the 800 columns would make a figure 2\d\d inches high, where 200 can be drawn; pass features", display.plot
+        r"^the 800 columns need a figure 2\d\d inches high, above the limit of 200; pass the columns .* as features",
+        display.plot,
     )
     display.plot(plt.subplots()[1])
 

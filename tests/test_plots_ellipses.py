@@ -106,11 +106,11 @@ def test_ellipses_refuse_what_has_no_end_or_no_meaning():
     X["e"] = X["c"]
     model = NaturalGradientLogisticRegression().fit(X, y)
     make = FisherEllipseDisplay.from_estimator
-    without_end = r"^the metric 'true' does not determine the coefficients of \['%s', '%s'\], so that its"
+    without_end = r"^the metric 'true' does not determine the coefficients of \['%s', '%s'\], so its"
     refuses(without_end % ("c", "e"), make, model, X, features=("c", "e"), kinds="true")
     refuses(without_end % ("a", "b"), make, model, X, features=("a", "b"), kinds="true", others="free")
     make(model, X, features=("a", "b"), kinds="true")
-    refuses(r"^kinds is empty, so there is nothing to draw", make, model, X, kinds=[])
+    refuses(r"^kinds is empty; it must name", make, model, X, kinds=[])
     refuses(r"^kind=None is not a Fisher information", make, model, X, kinds=None)
     refuses(r"^kind='exact' is not a Fisher information", make, model, X, kinds="exact")
     refuses(r"^y=None, but kind='empirical' needs", make, model, X, kinds="empirical")
@@ -118,7 +118,7 @@ def test_ellipses_refuse_what_has_no_end_or_no_meaning():
     refuses(r"^features='a' must be two different columns", make, model, X, features="a")
     refuses(r"^features holds 6, which is neither .* from 0 to 5", make, model, X, features=(0, 6))
     for kl in (0.0, -1, np.inf, True, "small"):
-        refuses(r"^kl=.* is no distance; it must be a number of nats above 0", make, model, X, kl=kl)
+        refuses(r"^kl=.* is not a distance; it must be a number of nats above 0", make, model, X, kl=kl)
     refuses(r"^others='loose' is unknown; it must be one of \['fixed', 'free'\]", make, model, X, others="loose")
     refuses(r"^class_of_interest='dog' is not among", make, model, X, class_of_interest="dog")
     X, y = named_table(2)

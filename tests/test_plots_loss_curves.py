@@ -45,7 +45,7 @@ def test_where_no_fit_has_converged_the_axis_says_so_and_the_least_point_is_left
     X, y = named_table(2)
     fits = [fit_with_covariance(X, y, fisher=fisher, max_iter=2) for fisher in ("diagonal", "identity")]
     display = LossCurveDisplay.from_estimators(fits)
-    assert display.ax_.get_ylabel() == "loss above the least of these\n[nats per unit of weight]"
+    assert display.ax_.get_ylabel() == "loss above the smallest loss\n[nats per unit of weight]"
     assert display.resolution_line_ is None
     least = min(display.optimum for _ in fits)
     for line, model in zip(display.lines_, fits, strict=True):
@@ -112,7 +112,7 @@ def test_seconds_are_those_of_the_fit():
     assert display.lines_[0].get_color() == "black"
     del model.time_curve_
     refuses(
-        r"^estimators holds 'ours', a NaturalG.* without time_curve_; .* or draw it against='iteration'\.$",
+        r"^estimators holds 'ours', a NaturalG.* without time_curve_; .* or pass against='iteration'\.$",
         LossCurveDisplay.from_estimators,
         {"ours": model},
         against="seconds",
@@ -136,19 +136,19 @@ def test_loss_curves_refuse_what_cannot_be_compared():
     one, other = fit_with_covariance(X, y), fit_with_covariance(X, y, C=10.0)
     make = LossCurveDisplay.from_estimators
     refuses(r"^against='epochs' is unknown; .*'iteration', 'seconds'", make, one, against="epochs")
-    refuses(r"^estimators is empty; pass one", make, [])
-    refuses(r"^estimators differ in C \(1.0, 10.0\), so that", make, [one, other])
+    refuses(r"^estimators is empty; pass at least one", make, [])
+    refuses(r"^estimators differ in C \(1.0, 10.0\), so they", make, [one, other])
     for optimum in (0.9, -np.inf, np.nan):
         refuses(
-            rf"^optimum={optimum} must be a finite number, no more than a .* reached, 0\.\d+;",
+            rf"^optimum={optimum} must be None or a finite number that is at most .* reached, 0\.\d+\.$",
             make,
             one,
             optimum=optimum,
         )
     refuses(r"^estimators differ in prior \(", make, [one, fit_with_covariance(X, y, prior=(1.0, 1.0))])
     refuses(r"^estimators holds 'Log.*', a Log.* without loss_curve_;", make, LogisticRegression().fit(X, y))
-    refuses(r"^estimators holds 'Pipe.* of a pipeline its last step", make, make_pipeline(clone(one)).fit(X, y))
+    refuses(r"^estimators holds 'Pipe.* of a pipeline pass its last step", make, make_pipeline(clone(one)).fit(X, y))
     refuses(r"is not fitted yet", make, clone(one), error=NotFittedError)
     flat = LossCurveDisplay(names=["a"], losses=[[0.5]], positions=[[0]], optimum=0.5, resolution=1e-12, reached=False)
-    refuses(r"^no curve has a finite loss above the least of them, so there is nothing to draw", flat.plot)
+    refuses(r"^no curve has a finite loss above the smallest loss, so there is nothing to draw", flat.plot)
     make([one, other], optimum=0.0)

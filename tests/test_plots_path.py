@@ -70,7 +70,9 @@ def test_each_fit_of_a_path_begins_where_the_last_ended():
 def test_axes_that_do_not_suffice_are_refused_after_the_fit_that_tells_the_classes():
     _, ax = plt.subplots()
     Watched.started.clear()
-    message = r"^ax holds 1 Axes, but 3 classes are drawn, each into its own; pass as many, or a class_of_interest\.$"
+    message = (
+        r"^ax holds 1 Axes, but 3 classes are drawn, one in each; pass 3 Axes, or one class as class_of_interest\.$"
+    )
     refuses(message, RegularizationPathDisplay.from_estimator, Watched(), *named_table(3), ax=ax)
     assert len(Watched.started) == 1
 
@@ -110,10 +112,12 @@ def test_paths_refuse_what_they_cannot_draw():
     model = NaturalGradientLogisticRegression()
     make = RegularizationPathDisplay.from_estimator
     for Cs in ([1.0], [0.0, 1.0], [1.0, np.inf], [1.0, np.nan], []):
-        refuses(r"^Cs=\[.*\] must hold two values or more, each finite and above 0\.$", make, model, X, y, Cs=Cs)
+        refuses(
+            r"^Cs=\[.*\] must hold at least two different values, each finite and above 0\.$", make, model, X, y, Cs=Cs
+        )
     refuses(r"^estimator is a KNeighborsClassifier, which has no parameters C", make, KNeighborsClassifier(), X, y)
     refuses(r"^class_of_interest='dog' is not among", make, model, X, y, class_of_interest="dog")
     two = named_table(2)
     refuses(r"^class_of_interest='ant' has no coefficients of its own", make, model, *two, class_of_interest="ant")
     empty = RegularizationPathDisplay(Cs=[1, 2], coefs=np.empty((2, 1, 0)), feature_names=[], classes=[1])
-    refuses(r"^coefs has shape \(2, 1, 0\), so there is nothing to draw", empty.plot)
+    refuses(r"^coefs has shape \(2, 1, 0\), which is empty", empty.plot)

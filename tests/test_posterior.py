@@ -47,7 +47,7 @@ def test_covariance_is_the_inverse_of_the_true_fisher_information(n_classes, C, 
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_it_is_the_covariance_that_infer_finds(n_classes):
+def test_covariance_is_that_of_infer(n_classes):
     problem = make_problem(n_classes, n_rows=120)
     model = fit(problem)
     result = infer(model, problem.X, problem.codes, sample_weight=problem.weight)
@@ -59,7 +59,7 @@ def test_it_is_the_covariance_that_infer_finds(n_classes):
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_every_layout_gives_the_same(n_classes):
+def test_every_layout_has_the_same_covariance(n_classes):
     problem = make_problem(n_classes, n_rows=80, n_features=4)
     X = np.where(np.abs(problem.X) < 0.4, 0.0, problem.X)
     reference = fit(problem._replace(X=X))
@@ -70,7 +70,7 @@ def test_every_layout_gives_the_same(n_classes):
             np.testing.assert_allclose(getattr(model, method)(kind), expected, rtol=1e-7, err_msg=f"{name} {method}")
 
 
-def test_columns_of_a_sparse_table_that_hold_nothing_keep_their_prior():
+def test_empty_columns_of_a_sparse_table_keep_their_prior():
     problem = make_problem(3, n_rows=12, n_features=30)
     X = np.zeros((12, 30))
     X[:, [2, 7]] = problem.X[:, [2, 7]]
@@ -81,7 +81,7 @@ def test_columns_of_a_sparse_table_that_hold_nothing_keep_their_prior():
     np.testing.assert_allclose(sparse.covariance_[0, 0], 2.0 * 2 / 3)
 
 
-def test_float32_rows_are_answered_in_float32():
+def test_results_for_float32_rows_are_float32():
     problem = make_problem(3, n_rows=80)
     model, single = fit(problem), fit(problem._replace(X=problem.X.astype(np.float32)))
     for method in METHODS:
@@ -134,7 +134,7 @@ def test_interval_of_several_classes_is_the_delta_method_on_log_odds_against_the
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
-def test_interval_holds_what_posterior_draws_say(n_classes):
+def test_interval_agrees_with_posterior_draws(n_classes):
     problem = make_problem(n_classes, n_rows=400)
     model = fit(problem)
     draws = np.random.default_rng(0).multivariate_normal(
@@ -149,7 +149,7 @@ def test_interval_holds_what_posterior_draws_say(n_classes):
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_intervals_hold_the_prediction_and_lie_within_the_probabilities(n_classes):
+def test_intervals_contain_the_prediction_and_lie_between_0_and_1(n_classes):
     problem = make_problem(n_classes, n_rows=60)
     model = fit(problem)
     out_of_core = problem.X * 10.0 ** np.linspace(-3, 6, 60)[:, None]
@@ -163,7 +163,7 @@ def test_intervals_hold_the_prediction_and_lie_within_the_probabilities(n_classe
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_rows_beyond_all_measure_are_answered_without_nan(n_classes):
+def test_huge_rows_have_no_nan(n_classes):
     problem = make_problem(n_classes, n_rows=60)
     model = fit(problem)
     for method in METHODS:
@@ -245,7 +245,7 @@ def test_collinear_columns_leave_predictions_determined():
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("column", ["doubled", "empty", "one-hot"])
-def test_nothing_is_known_of_rows_that_break_a_collinearity(n_classes, column):
+def test_rows_that_break_a_collinearity_have_infinite_variance(n_classes, column):
     problem = make_problem(n_classes, n_rows=90)
     kinds = np.eye(3)[np.random.default_rng(0).integers(0, 3, size=90)]
     more = {"doubled": 1e3 * problem.X[:, :1], "empty": np.zeros((90, 1)), "one-hot": kinds}[column]
@@ -274,7 +274,7 @@ def test_scales_do_not_matter():
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
-def test_so_many_rows_at_a_time(n_classes, limits):
+def test_parts_of_rows_change_nothing(n_classes, limits):
     problem = make_problem(n_classes, n_rows=70)
     model = fit(problem)
     calls = [
@@ -312,7 +312,7 @@ def test_many_rows_take_little_memory(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_so_do_several_classes(method):
+def test_rows_of_several_classes_take_little_memory(method):
     """Each row has some thousand intermediate values, and all rows together 440 MiB."""
     problem = make_problem(20, n_rows=20_000, n_features=20)
     model = fit(problem._replace(X=problem.X[:2000], codes=problem.codes[:2000], weight=problem.weight[:2000]))
@@ -371,7 +371,7 @@ def bad_calls(model, X):
     yield "X has 2 features", lambda: model.decision_function_std(X[:, :2])
 
 
-def test_bad_input_is_told_in_one_sentence():
+def test_bad_input_raises_an_error_of_one_sentence():
     problem = make_problem(3, n_rows=60)
     for message, call in bad_calls(fit(problem), problem.X):
         with pytest.raises(ValueError, match=message):
@@ -379,7 +379,7 @@ def test_bad_input_is_told_in_one_sentence():
 
 
 @pytest.mark.parametrize("method", [*METHODS, "sample_coef"])
-def test_without_the_covariance_one_sentence_says_how(method):
+def test_error_without_the_covariance_names_the_remedy(method):
     problem = make_problem(2, n_rows=60)
     model = NaturalGradientLogisticRegression().fit(problem.X, problem.codes)
     arguments = (3,) if method == "sample_coef" else (problem.X,)
@@ -387,7 +387,7 @@ def test_without_the_covariance_one_sentence_says_how(method):
         getattr(model, method)(*arguments)
 
 
-def test_a_later_fit_without_it_leaves_no_old_covariance():
+def test_a_later_fit_without_covariance_removes_the_old_one():
     problem = make_problem(2, n_rows=60)
     model = fit(problem)
     model.set_params(store_covariance=False).fit(problem.X, problem.codes)
@@ -417,7 +417,7 @@ def test_no_attribute_that_ends_in_an_underscore_computes_anything():
     assert names == []
 
 
-def test_what_infer_says_of_a_fit_does_not_depend_on_it():
+def test_infer_does_not_depend_on_the_stored_covariance():
     problem = make_problem(2, n_rows=60)
     model = fit(problem, np.inf)
     plain = clone(model).set_params(store_covariance=False)

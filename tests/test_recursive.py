@@ -37,9 +37,9 @@ def recursion(X, y, size, C, n_classes):
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_batches_follow_the_laplace_recursion(n_classes, limits, monkeypatch):
-    limits(first_rows_bytes=0)
-    monkeypatch.setattr("sknatgrad._solver.recursive.SHARE_OF_ERROR", 0.0)
+def test_batches_follow_the_laplace_recursion(n_classes, monkeypatch, limits):
+    monkeypatch.setattr("sknatgrad._estimator.partial_fit.KEPT_BYTES", 0)
+    limits(batch_error_share=0.0)
     X, y = standard_rows(n_classes, n_rows=400)
     model = partial_fits(NaturalGradientLogisticRegression(tol=1e-12, store_covariance=True), X, y, 50)
     theta, information = recursion(X, y, 50, 1.0, n_classes)
@@ -50,9 +50,9 @@ def test_batches_follow_the_laplace_recursion(n_classes, limits, monkeypatch):
     np.testing.assert_allclose(model.covariance_, covariance, rtol=1e-5, atol=1e-8)
 
 
-def test_what_a_short_descent_leaves_over_is_remembered(limits):
+def test_what_a_short_descent_leaves_over_is_remembered(monkeypatch):
     """One step a batch: the gradient that is left goes into the next one."""
-    limits(first_rows_bytes=0)
+    monkeypatch.setattr("sknatgrad._estimator.partial_fit.KEPT_BYTES", 0)
     X, y = standard_rows(3, n_rows=4000)
     short = partial_fits(NaturalGradientLogisticRegression(max_iter=1), X, y, 50)
     assert standard_errors_apart(short, NaturalGradientLogisticRegression().fit(X, y), X, y) < 0.7
@@ -64,12 +64,13 @@ def test_products_know_of_the_past(n_classes):
     batch = problem.objective("diagonal")
     point = batch.measure(problem.theta)
     past = QuadraticApproximation(0.5 * problem.theta, np.ones_like(problem.theta), point.information)
-    landscape = RecursiveObjective(replace(batch, prior=batch.prior._replace(quadratic=past)))
+    prior = batch.loss.prior._replace(quadratic=past)
+    stream = RecursiveObjective(replace(batch, loss=replace(batch.loss, prior=prior)))
     moves = np.random.default_rng(0).normal(size=(2, *problem.theta.shape))
     expected = batch.products(point, moves) + np.array([past.information.matvec(move) for move in moves])
-    np.testing.assert_allclose(landscape.products(landscape.measure(problem.theta), moves), expected)
+    np.testing.assert_allclose(stream.products(stream.measure(problem.theta), moves), expected)
     # its gradient is the slope of its loss
     step = 1e-6 * moves[0]
-    rise = landscape.measure(problem.theta + step).loss - landscape.measure(problem.theta - step).loss
-    slope = np.vdot(landscape.measure(problem.theta).gradient, step)
+    rise = stream.measure(problem.theta + step).loss - stream.measure(problem.theta - step).loss
+    slope = np.vdot(stream.measure(problem.theta).gradient, step)
     np.testing.assert_allclose(rise, 2.0 * slope, rtol=1e-4)

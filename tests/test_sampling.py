@@ -38,19 +38,19 @@ def test_class_totals(n_classes):
 
 @pytest.mark.parametrize("absent", [0, 1, 2])
 @pytest.mark.parametrize("by", ["class_weight", "sample_weight"])
-@pytest.mark.parametrize("door", ["fit", "fit_batches"])
-def test_a_class_without_weight_is_no_obstacle_to_a_sample(door, by, absent, set_capacity):
+@pytest.mark.parametrize("method", ["fit", "fit_batches"])
+def test_a_class_without_weight_is_no_obstacle_to_a_sample(method, by, absent, set_capacity):
     X, y = rows_of(3, n_rows=20_000)
     set_capacity(X.size // 2)
     kept = y != absent
     weight = kept.astype(float) if by == "sample_weight" else None
     parameters = {"C": 1.0, "class_weight": {absent: 0.0} if by == "class_weight" else None}
     model = model_of(**parameters)
-    if door == "fit":
+    if method == "fit":
         model.fit(X, y, weight)
     else:
         model.fit_batches(in_batches(X, y, weight, size=2000))
-    # what is left to tell apart are the two others
+    # the two other classes remain
     other = sorted({0, 1, 2} - {absent})
     logits = model.decision_function(X)
     without = model_of(C=2.0).fit(X[kept], y[kept])

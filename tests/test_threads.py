@@ -24,7 +24,7 @@ def small_blocks(limits):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 8])
-def test_results_are_merged_in_order_whoever_is_first(n_threads):
+def test_results_are_merged_in_order_whichever_is_first(n_threads):
     """Concatenation does not commute: the results are merged in the order of the items."""
     items = list(range(60))
     delays = np.random.default_rng(0).uniform(0, 2e-3, size=60)
@@ -58,7 +58,7 @@ def test_same_bits_at_any_number_of_threads(n_threads, fisher, small_blocks):
         assert model.loss_curve_ == alone.loss_curve_
 
 
-def test_blas_is_held_during_a_fit_and_put_back_after(small_blocks):
+def test_blas_is_limited_during_a_fit_and_restored_after_it(small_blocks):
     X, y = load_digits(return_X_y=True)
     with threadpool_limits(2, user_api="blas"):
         before = blas_threads()
@@ -70,7 +70,7 @@ def test_blas_is_held_during_a_fit_and_put_back_after(small_blocks):
         assert blas_threads() == before
 
 
-def test_blas_is_put_back_after_an_error(small_blocks):
+def test_blas_is_restored_after_an_error(small_blocks):
     X, y = load_digits(return_X_y=True)
     with threadpool_limits(2, user_api="blas"):
         before = blas_threads()
@@ -79,22 +79,22 @@ def test_blas_is_put_back_after_an_error(small_blocks):
         assert blas_threads() == before
 
 
-def test_the_last_of_several_holders_puts_blas_back():
+def test_the_last_of_several_contexts_restores_blas():
     with threadpool_limits(2, user_api="blas"):
         before, inside, leave = blas_threads(), threading.Event(), threading.Event()
         allowed = []
 
-        def hold():
+        def limit():
             with single_threaded_blas() as threads:
                 allowed.append(threads)
                 inside.set()
                 leave.wait()
 
-        other = threading.Thread(target=hold)
+        other = threading.Thread(target=limit)
         with single_threaded_blas():
             other.start()
             inside.wait()
-        # the first holder has left, the second has not
+        # the first context has ended, the second has not
         assert set(blas_threads()) == {1}
         leave.set()
         other.join()
@@ -140,15 +140,15 @@ def test_an_error_in_one_block_ends_the_pass(n_threads, error):
         assert workers.map_reduce(int, int.__add__, list(range(10))) == 45
 
 
-def test_results_that_wait_for_a_slow_block_are_few():
+def test_few_results_wait_for_a_slow_block():
     """The first block takes long; only a few results may wait for it."""
-    waiting, most = set(), []
+    waiting, counts = set(), []
 
     def work(item):
         if item == 0:
             time.sleep(0.05)
         waiting.add(item)
-        most.append(len(waiting))
+        counts.append(len(waiting))
         return {item}
 
     def merge(left, right):
@@ -157,7 +157,7 @@ def test_results_that_wait_for_a_slow_block_are_few():
 
     with threadpool_limits(2, user_api="blas"), Workers() as workers:
         assert workers.map_reduce(work, merge, list(range(50))) == set(range(50))
-    assert max(most) <= 6
+    assert max(counts) <= 6
 
 
 def test_threads_end_with_the_fit(small_blocks):
@@ -177,7 +177,7 @@ def test_overflow_in_a_block_is_as_quiet_in_a_thread():
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 8])
-def test_groups_are_merged_in_order_whoever_is_first(n_threads):
+def test_groups_are_merged_in_order_whichever_is_first(n_threads):
     """Concatenation does not commute. With more than one thread, some items wait until the one after them is done."""
     done = [threading.Event() for _ in range(60)]
 
@@ -199,24 +199,24 @@ def test_groups_are_merged_in_order_whoever_is_first(n_threads):
 
 @pytest.mark.parametrize("n_threads", [1, 2, 8])
 def test_a_group_is_read_while_the_one_before_is_worked_on_by_other_threads(n_threads):
-    together, point, elsewhere = threading.Barrier(2), threading.get_ident(), []
+    together, reader, workers_of_items = threading.Barrier(2), threading.get_ident(), []
 
     def groups():
         for index in range(5):
             if index:
                 together.wait(TIMEOUT)
-            assert threading.get_ident() == point
+            assert threading.get_ident() == reader
             yield [index]
 
     def work(item):
-        elsewhere.append(threading.get_ident())
+        workers_of_items.append(threading.get_ident())
         if item < 4:
             together.wait(TIMEOUT)
         return [item]
 
     with threadpool_limits(n_threads, user_api="blas"), Workers() as workers:
         assert workers.map_reduce_groups(work, list.__add__, groups()) == list(range(5))
-    assert point not in elsewhere
+    assert reader not in workers_of_items
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 8])
@@ -241,7 +241,7 @@ class Item:
     """An object that a weak reference can watch."""
 
 
-def test_a_thread_without_work_keeps_nothing_of_what_it_worked_on():
+def test_a_thread_without_work_keeps_no_item():
     """Two threads share the first group; only one of them has work in the second."""
     together, of_first = threading.Barrier(2), []
 

@@ -17,11 +17,10 @@ from problems import fisher_by_outer_products, make_problem
 
 import sknatgrad
 from sknatgrad import NaturalGradientLogisticRegression, fisher_information
-from sknatgrad._estimator import geometry as _geometry
 from sknatgrad._model.kernels import InformationKernel, MeasureKernel, MetricScores
+from sknatgrad._model.metrics import EXPECTATIONS, STRUCTURES, expectation_of
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.sampling import MIN_ROWS_PER_CLASS
-from sknatgrad._solver import plan as _strategy
 
 PACKAGE = Path(sknatgrad.__file__).parent
 DOCS = PACKAGE.parent / "docs"
@@ -50,27 +49,24 @@ def run(page):
 
 
 @pytest.fixture
-def tables(monkeypatch):
-    """Remove what the pages register after the test."""
-    before = dict(_strategy.STRUCTURES)
-    monkeypatch.setattr(_strategy, "expectation_of", _strategy.expectation_of)
+def tables():
+    """Restore the tables of metrics after the test."""
+    tables = STRUCTURES, EXPECTATIONS
+    before = [dict(table) for table in tables]
     yield
-    _strategy.STRUCTURES.clear()
-    _strategy.STRUCTURES.update(before)
+    for table, entries in zip(tables, before, strict=True):
+        table.clear()
+        table.update(entries)
 
 
 @pytest.fixture
 def runs(tables):
-    return run("design_structure.md")
+    return run("extending_structure.md")
 
 
 @pytest.fixture
-def tempered(tables, monkeypatch):
-    names = run("design_expectation.md")
-    # who has the function by name
-    for room in (_geometry, laws):
-        monkeypatch.setattr(room, "expectation_of", names["expectation_of"])
-    return names
+def tempered(tables):
+    return run("extending_expectation.md")
 
 
 def of_runs(problem, fisher, seed=0, width=8):
@@ -104,16 +100,14 @@ def test_structure_of_the_tutorial_obeys_the_laws(n_classes, n_features, runs, m
 def test_structure_of_the_tutorial_in_single_precision_sparse_and_streams(runs):
     problem = make_problem(4, n_rows=300, n_features=20)
     structure = runs["RunsInformation"]
-    sums = problem.source.total(
-        MeasureKernel(problem.theta, _strategy.expectation_of("true"), structure, store_scores=True)
-    )
+    sums = problem.source.total(MeasureKernel(problem.theta, expectation_of("true"), structure, store_scores=True))
     scores = MetricScores.stored(sums.scores).true.as_float32()
     rounded = problem.source.as_float32().total(InformationKernel(scores, structure, 21, float32=True))
     np.testing.assert_allclose(rounded.dense(), sums.information.dense(), rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(sums.information.scaled(0.5).dense(), 0.5 * sums.information.dense())
     sparse = laws.sparse.csr_array(problem.X)
     of_sparse = MemorySource(sparse, problem.codes, problem.weight, 4)
-    again = of_sparse.total(MeasureKernel(problem.theta, _strategy.expectation_of("true"), structure))
+    again = of_sparse.total(MeasureKernel(problem.theta, expectation_of("true"), structure))
     np.testing.assert_allclose(again.information.dense(), sums.information.dense(), rtol=1e-11, atol=1e-11)
     model = runs["Trial"](fisher="runs")
     for rows in (slice(0, 150), slice(150, 300)):
@@ -124,7 +118,7 @@ def test_structure_of_the_tutorial_in_single_precision_sparse_and_streams(runs):
     np.testing.assert_allclose(np.diag(matrix), np.diag(diagonal), rtol=1e-12)
 
 
-def test_precision_of_the_tutorial_says_what_it_leaves_out(runs):
+def test_precision_of_the_tutorial_measures_the_part_that_it_omits(runs):
     information = runs["RunsInformation"]((np.ones((1, 2, 2)),))
     metric = information.precision(np.zeros(2))
     np.testing.assert_allclose(metric.solve(np.ones((1, 2))).sum(), 1.0)
@@ -150,7 +144,7 @@ def test_expectation_of_the_tutorial_obeys_the_laws(n_classes, tempered, monkeyp
 @pytest.mark.parametrize("structure", ["diagonal", "kronecker", "identity"])
 def test_every_structure_stores_the_expectation_of_the_tutorial(structure, tempered, monkeypatch):
     problem = make_problem(4)
-    monkeypatch.setitem(_strategy.STRUCTURES, "tempered 2", _strategy.STRUCTURES[structure])
+    monkeypatch.setitem(STRUCTURES, "tempered 2", STRUCTURES[structure])
     found = laws.measured(problem, "tempered 2").information.dense()
     expected = laws.by_brute_force(problem._replace(theta=problem.theta / 2.0), structure)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * abs(expected).max())
@@ -159,18 +153,18 @@ def test_every_structure_stores_the_expectation_of_the_tutorial(structure, tempe
 @pytest.fixture
 def table(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return run("design_row_source.md")
+    return run("extending_row_source.md")
 
 
 def test_row_source_of_the_tutorial_is_the_rows_in_memory(table):
     X, y = table["X"], table["y"]
     codes = np.searchsorted(["no", "yes"], y)
     theta = np.array([[0.1, -0.01, 0.001, 1e-4, -0.5]])
-    kernel = MeasureKernel(theta, _strategy.expectation_of("true"), _strategy.STRUCTURES["true"])
+    kernel = MeasureKernel(theta, expectation_of("true"), STRUCTURES["true"])
     factors = np.array([0.5, 2.0])
     point = MemorySource(X, codes, factors[codes]).total(kernel)
     with closing(sqlite3.connect("shop.db")) as connection:
-        columns = table["Table"](connection, "visits", table["columns"], "bought")
+        columns = table["Table"](connection, "visits", table["columns"], "ordered")
         source = table["TableSource"](columns, np.array(["no", "yes"]), np.bincount(codes), factors, 1)
         there, again = source.total(kernel), source.total(kernel)
         sample, other = source.sample(2000), source.sample(2000)
@@ -201,10 +195,10 @@ def test_sample_of_the_tutorial_is_spread_and_sees_rare_classes(table):
     assert (np.bincount((usual % 7).astype(int)) / 999 > 0.1).all()
 
 
-def test_door_of_the_tutorial_fits_with_class_weights_and_refuses_what_is_missing(table):
+def test_method_of_the_tutorial_fits_with_class_weights_and_refuses_missing_values(table):
     X, y, columns = table["X"], table["y"], table["columns"]
     settings = {"class_weight": "balanced", "C": 0.1}
-    model = table["TableLogisticRegression"](**settings).fit_table("shop.db", "visits", columns, "bought")
+    model = table["TableLogisticRegression"](**settings).fit_table("shop.db", "visits", columns, "ordered")
     reference = NaturalGradientLogisticRegression(**settings).fit(X, y)
     np.testing.assert_allclose(model.coef_, reference.coef_, rtol=1e-8)
     np.testing.assert_allclose(model.intercept_, reference.intercept_, rtol=1e-8)
@@ -214,7 +208,7 @@ def test_door_of_the_tutorial_fits_with_class_weights_and_refuses_what_is_missin
         connection.execute("UPDATE visits SET spent = NULL WHERE rowid = 5")
         connection.commit()
     with pytest.raises(ValueError, match="Input X contains NaN at row 4, column 2"):
-        model.fit_table("shop.db", "visits", columns, "bought")
+        model.fit_table("shop.db", "visits", columns, "ordered")
     assert model.coef_ is before
 
 
@@ -222,13 +216,13 @@ def test_label_that_appears_between_two_passes_ends_the_fit_of_the_tutorial(tabl
     columns, total = table["columns"], table["TableSource"].total
 
     def changing(source, kernel):
-        source.table.connection.execute("UPDATE visits SET bought = 'perhaps' WHERE rowid = 7")
+        source.table.connection.execute("UPDATE visits SET ordered = 'perhaps' WHERE rowid = 7")
         return total(source, kernel)
 
     monkeypatch.setattr(table["TableSource"], "total", changing)
     model = table["TableLogisticRegression"]()
     with pytest.raises(ValueError, match="y holds 'perhaps'"):
-        model.fit_table("shop.db", "visits", columns, "bought")
+        model.fit_table("shop.db", "visits", columns, "ordered")
     assert not hasattr(model, "coef_")
 
 

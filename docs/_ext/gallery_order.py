@@ -1,8 +1,8 @@
-"""In which order the gallery shows the examples."""
+"""Order of the examples in the gallery."""
 
 from pathlib import Path
 
-# by the name of the script; one that is not here comes behind, by name
+# names of the scripts; scripts that are not listed follow in alphabetical order
 ORDER = [
     "quickstart",
     "distribution_space",
@@ -25,13 +25,13 @@ ORDER = [
 ]
 
 
-class Listed:
-    """Sort key of sphinx-gallery: the place in `ORDER`."""
+class GalleryOrder:
+    """Sort key of sphinx-gallery: the position of a script in `ORDER`."""
 
     def __init__(self, src_dir):
-        """Take the folder of the scripts, which the order does not need."""
+        """Accept the folder of the scripts, which sphinx-gallery passes and the order does not need."""
 
     def __call__(self, filename):
-        """Return what a script is sorted by."""
+        """Return the sort key of a script."""
         name = Path(filename).stem
         return (ORDER.index(name) if name in ORDER else len(ORDER), name)

@@ -1,10 +1,10 @@
-"""Links of Markdown pages to files of the repository, made to lead somewhere on the site.
+"""Sphinx extension that turns links of Markdown pages to files of the repository into links that work on the site.
 
-Pages are read in the repository too, where `../examples/quickstart.py` is the right address. On the site
+The pages are also read in the repository, where a link such as `../examples/quickstart.py` is correct. On the site
 
-- a script in `examples/` becomes its page in the gallery, and the folder the gallery,
-- `docs/` before a page's name, in files that are included from the top level, is left out,
-- of any other file outside this folder, which the site does not have, the words stay, and its path follows as code.
+- a link to a script in `examples/` leads to its page in the gallery, and a link to the folder to the gallery,
+- the prefix `docs/`, in files that are included from the top level, is removed,
+- a link to any other file outside `docs/`, which the site does not contain, becomes its text, followed by the path.
 """
 
 import posixpath
@@ -13,31 +13,31 @@ import re
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 
 
-def rewritten(text, folder):
-    """Return Markdown whose relative links hold on the site; `folder` is where the text lies, in the repository."""
+def rewrite_links(text, folder):
+    """Return Markdown with relative links for the site; `folder` is the folder of the text in the repository."""
 
-    def on_site(match):
-        words, address, anchor = match[1], match[2], match[3] or ""
+    def link_on_site(match):
+        label, address, anchor = match[1], match[2], match[3] or ""
         path = posixpath.normpath(posixpath.join(folder, address))
         if path.startswith("docs/"):
-            return f"[{words}]({path.removeprefix('docs/')}{anchor})"
+            return f"[{label}]({path.removeprefix('docs/')}{anchor})"
         if path.startswith("examples/") and path.endswith(".py"):
-            return f"[{words}](auto_examples/{path[len('examples/') : -len('.py')]}.rst)"
+            return f"[{label}](auto_examples/{path[len('examples/') : -len('.py')]}.rst)"
         if path == "examples":
-            return f"[{words}](auto_examples/index.rst)"
-        return words if path.strip("`") == words.strip("`") else f"{words} (`{path}`)"
+            return f"[{label}](auto_examples/index.rst)"
+        return label if path.strip("`") == label.strip("`") else f"{label} (`{path}`)"
 
-    return LINK.sub(on_site, text)
+    return LINK.sub(link_on_site, text)
 
 
 def rewrite_page(app, name, source):
     if app.env.doc2path(name, base=False).suffix == ".md":
-        source[0] = rewritten(source[0], "docs")
+        source[0] = rewrite_links(source[0], "docs")
 
 
 def rewrite_included(_app, path, _parent, source):
     if path.suffix == ".md":
-        source[0] = rewritten(source[0], posixpath.normpath(posixpath.join("docs", path.parent.as_posix())))
+        source[0] = rewrite_links(source[0], posixpath.normpath(posixpath.join("docs", path.parent.as_posix())))
 
 
 def setup(app):

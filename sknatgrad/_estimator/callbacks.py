@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sknatgrad._inputs.configuration import Configuration
-    from sknatgrad._solver.descent import State
     from sknatgrad._solver.objective import Objective
+    from sknatgrad._solver.problem import State
     from sknatgrad._solver.records import Measured, Step
     from sknatgrad._typing import Matrix
 
@@ -165,8 +165,7 @@ class FitMonitor:
 
 def _without_data(iterate: Iterate) -> Iterate:
     """Return an iterate without the measurements of its rows, to be kept while others follow."""
-    point = iterate.state.point._replace(information=None, scores=None)  # type: ignore[arg-type]
-    return iterate._replace(state=iterate.state._replace(point=point, momentum=None))
+    return iterate._replace(state=iterate.state.without_rows())
 
 
 def _end_at(iterate: Iterate, history: History, outcome: Outcome) -> tuple[State, Step]:

@@ -21,11 +21,11 @@ from sknatgrad._model.layout import WarmStart, join
 from sknatgrad._model.metrics import STRUCTURES, expectation_of
 from sknatgrad._model.quadratic import QuadraticApproximation
 from sknatgrad._solver.descent import descend
-from sknatgrad._solver.objective import Objective
+from sknatgrad._solver.objective import make_objective
 from sknatgrad._solver.plan import plan
 from sknatgrad._solver.records import Outcome
 from sknatgrad._solver.stopping import FinalTolerance
-from sknatgrad._solver.warm_up import warm_up
+from sknatgrad._solver.warm_up import starting_point, warm_up
 from sknatgrad.exceptions import SeparationWarning
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from sknatgrad._model.layout import Layout
     from sknatgrad._model.prior import Prior
     from sknatgrad._model.protocols import PooledInformation
-    from sknatgrad._solver.descent import DescentOptions, State
+    from sknatgrad._solver.objective import Objective
     from sknatgrad._solver.plan import Plan
+    from sknatgrad._solver.problem import DescentOptions, State
     from sknatgrad._typing import Array
 
 
@@ -63,7 +64,9 @@ def plan_fit(estimator: Configuration, data: TrainingData) -> FitPlan:
     check_stored_covariance(estimator, data.layout)
     prior = configured_prior(estimator, data.layout.classes)
     options = descent_options(estimator, prior)
-    metric = plan(estimator.fisher, data.costs, adaptive=options.adaptive, leap=options.max_kl is None)
+    metric = plan(
+        estimator.fisher, data.costs, estimator._limits, adaptive=options.adaptive, subsample=options.max_kl is None
+    )
     return FitPlan(prior, options, metric, seed_of(estimator), _warm_start(estimator, data.layout))
 
 
@@ -86,7 +89,7 @@ def build_objective(data: TrainingData, fit_plan: FitPlan) -> Objective:
     """Return the function to minimise, of the nonempty columns."""
     prior = fit_plan.prior._replace(precision=data.layout.restrict(fit_plan.prior.precision))
     tolerance = FinalTolerance.of(fit_plan.options.tol)
-    return Objective(data.source, prior, fit_plan.metric, fit_plan.seed, tolerance)
+    return make_objective(data.source, prior, fit_plan.metric, fit_plan.seed, tolerance)
 
 
 def run_descent(
@@ -99,7 +102,7 @@ def run_descent(
     theta, options = fit_plan.start, fit_plan.options
     if theta is None:
         theta, options = warm_up(objective, options)
-    iterates = descend(objective, objective.begin(theta), options)
+    iterates = descend(objective, starting_point(objective, theta), options)
     end, step = monitor.follow(iterates, history, objective, lambda state: fitted_attributes(data, state, history))
     if step.outcome is Outcome.overflow:
         raise ValueError(data.explain_overflow())
@@ -111,7 +114,7 @@ def run_descent(
         notices.append(category(advice(step, estimator.fisher, fit_plan.options, history)))
     with monitor.unless_interrupted(notices):
         if estimator.store_covariance:
-            attributes |= information_attributes(estimator, data, fit_plan.prior, end.point.theta)
+            attributes |= information_attributes(estimator, data, fit_plan.prior, end.theta)
         if converged and not fit_plan.options.penalised:
             notices += _separation_notices(estimator, data, end)
     if data.n_passes is not None:
@@ -122,7 +125,7 @@ def run_descent(
 def fitted_attributes(data: TrainingData, state: State, history: History) -> dict[str, Any]:
     """Return the attributes of an estimator that is fitted to a state of the descent."""
     return {
-        **data.layout.attributes(state.point.theta, floating_type(data.dtype)),
+        **data.layout.attributes(state.theta, floating_type(data.dtype)),
         "n_iter_": np.array([history.n_iter], dtype=np.int32),
         "loss_curve_": list(history.loss_curve),
         "kl_curve_": list(history.kl_curve),

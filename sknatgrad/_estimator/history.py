@@ -6,20 +6,17 @@ import math
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from sknatgrad._model.separation import SeparationKernel
+from sknatgrad._model.separation import separated_by_step
 from sknatgrad._solver.records import Outcome
 
 if TYPE_CHECKING:
     from sknatgrad._model.separation import SeparationStatistics
     from sknatgrad._rows.source import RowSource
-    from sknatgrad._solver.descent import DescentOptions, State
+    from sknatgrad._solver.problem import DescentOptions, State
     from sknatgrad._solver.records import Step
 
 # the value of `verbose` that prints the choice of method and rejected trials too
 PRINT_CHOICES = 2
-# Nats still to be gained, as a share of the loss, below which a step that still moves rows shows that they are
-# separated: the rest has converged by then. `tol` is stricter by default, 1e-8.
-CONVERGED_SHARE = 1e-6
 
 
 class History:
@@ -67,11 +64,10 @@ class History:
 
 def partial_separation(source: RowSource, end: State) -> SeparationStatistics | None:
     """Return the rows that a further step still moves at the end of a fit, if they are separated by class."""
-    move, weight = end.to_optimum, end.point.weight
-    if move is None or end.decrement * weight > CONVERGED_SHARE * end.point.loss:
+    step = end.to_optimum
+    if step is None:
         return None
-    statistics = source.total(SeparationKernel(end.point.theta - move, move))
-    return statistics if statistics.separates(end.decrement * weight) else None
+    return separated_by_step(source, end.theta - step, step, end.decrement * end.point.weight, end.point.loss)
 
 
 def partial_separation_notice(statistics: SeparationStatistics, columns: list[str]) -> str:

@@ -22,10 +22,11 @@ from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.metrics import STRUCTURES
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.source import LabelledRows
-from sknatgrad._solver.objective import Objective
-from sknatgrad._solver.plan import Shape, plan
+from sknatgrad._solver.cost_model import Shape
+from sknatgrad._solver.objective import make_objective
+from sknatgrad._solver.plan import plan
 from sknatgrad._solver.records import Outcome
-from sknatgrad._solver.recursive import learn
+from sknatgrad._solver.recursive import update
 from sknatgrad._solver.stopping import FinalTolerance
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from sknatgrad._model.layout import Layout
     from sknatgrad._model.prior import Prior
     from sknatgrad._rows.threads import Workers
-    from sknatgrad._solver.descent import DescentOptions
+    from sknatgrad._solver.objective import Objective
+    from sknatgrad._solver.problem import DescentOptions
     from sknatgrad._typing import Labels, Matrix
 
 # A stream begins with the information of this share of a mean row at even probabilities. Without it, a class not seen
@@ -132,32 +134,32 @@ def plan_update(estimator: Configuration, batch: StreamBatch) -> UpdatePlan:
 
 
 def batch_objective(
-    estimator: Configuration, batch: StreamBatch, update: UpdatePlan, workers: Workers
+    estimator: Configuration, batch: StreamBatch, update_plan: UpdatePlan, workers: Workers
 ) -> Objective | None:
     """Return the function to minimise: the loss of the rows to solve for, and the quadratic model of all others."""
-    if update.to_solve is None:
+    if update_plan.to_solve is None:
         return None
-    rows, history, _ = update.to_solve
+    rows, history, _ = update_plan.to_solve
     limits = estimator._limits  # noqa: SLF001 - a parameter
     source = MemorySource(*rows, batch.layout.n_logits, workers, limits=limits)
-    metric = plan(estimator.fisher, Shape.of(rows.X, *batch.layout.shape), adaptive=False)
+    metric = plan(estimator.fisher, Shape.of(rows.X, *batch.layout.shape), limits, adaptive=False)
     if history is None:
         kernel = MeasureKernel(np.zeros(batch.layout.shape), TrueExpectation(), metric.structure)
         even = source.total(kernel).information
-        history = update.prior.initial_quadratic(even.scaled(INITIAL_SHARE / rows.codes.size))
-    prior = update.prior._replace(quadratic=history)
-    return Objective(source, prior, metric, update.seed, FinalTolerance.of(update.options.tol))
+        history = update_plan.prior.initial_quadratic(even.scaled(INITIAL_SHARE / rows.codes.size))
+    prior = update_plan.prior._replace(quadratic=history)
+    return make_objective(source, prior, metric, update_plan.seed, FinalTolerance.of(update_plan.options.tol))
 
 
 def run_update(
-    estimator: Configuration, batch: StreamBatch, update: UpdatePlan, objective: Objective | None
+    estimator: Configuration, batch: StreamBatch, update_plan: UpdatePlan, objective: Objective | None
 ) -> StreamState:
     """Return the state of the stream after the batch."""
     stream = batch.stream
-    if objective is None or update.to_solve is None:
+    if objective is None or update_plan.to_solve is None:
         return stream
-    rows, history, first_rows = update.to_solve
-    quadratic, step = learn(objective, stream.quadratic.theta, update.options)
+    rows, history, first_rows = update_plan.to_solve
+    quadratic, step = update(objective, stream.quadratic.theta, update_plan.options, estimator._limits)  # noqa: SLF001 - a parameter
     if step.outcome is Outcome.overflow:
         raise ValueError(explain_overflow(estimator, rows))
     return stream._replace(
@@ -169,11 +171,11 @@ def run_update(
 
 
 def stream_attributes(
-    estimator: Configuration, batch: StreamBatch, update: UpdatePlan, stream: StreamState
+    estimator: Configuration, batch: StreamBatch, update_plan: UpdatePlan, stream: StreamState
 ) -> dict[str, Any]:
     """Return the attributes of an estimator after a batch."""
     theta, information = stream.quadratic.theta, stream.quadratic.information
     attributes = batch.layout.attributes(theta, floating_type(batch.rows.X.dtype)) | {"_stream": stream}
     if estimator.store_covariance:
-        attributes |= posterior_attributes(theta, information, update.prior.precision)
+        attributes |= posterior_attributes(theta, information, update_plan.prior.precision)
     return attributes

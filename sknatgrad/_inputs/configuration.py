@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from sknatgrad._model.layout import Layout
-from sknatgrad._solver.descent import DescentOptions
+from sknatgrad._solver.problem import DescentOptions
 
 if TYPE_CHECKING:
     from sknatgrad._limits import Limits

@@ -12,7 +12,7 @@ from sknatgrad._inputs.weights import check_row_weights
 from sknatgrad._rows.matrices import without_empty_columns
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.source import LabelledRows
-from sknatgrad._solver.plan import Shape
+from sknatgrad._solver.cost_model import Shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,7 @@ def streamed_data(
         source,
         source,
         statistics.totals,
-        costs=Shape(statistics.n_rows, *layout.shape, n_stored, out_of_core=True, room=sample_bytes),
+        costs=Shape(statistics.n_rows, *layout.shape, n_stored, out_of_core=True, sample_bytes=sample_bytes),
         dtype=statistics.dtype,
         explain_overflow=partial(passes.explain_overflow, estimator.C),
         n_passes=passes.n_passes,

@@ -1,8 +1,8 @@
-"""The K − 1 logits of the other classes against a reference class: what the data can tell of K free ones.
+"""Contrasts: the K − 1 logits of the other classes against a reference class.
 
-With β_k = θ_k − θ_r, the likelihood of β is that of θ with θ_r = 0: its scores and its Fisher information are those
-of θ without the reference's part. A penalty ½ λ ‖θ‖² on coefficients that sum to zero over classes is
-½ λ βᵀ (I − 11ᵀ/K) β.
+The data determine only these differences of the K logits of a softmax. With β_k = θ_k − θ_r, the likelihood of β is
+that of θ with θ_r = 0: its scores and its Fisher information are those of θ without the part of the reference class. A
+penalty ½ λ ‖θ‖² on coefficients that sum to zero over classes is ½ λ βᵀ (I − 11ᵀ/K) β.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class Contrasts(NamedTuple):
-    """Which class the others are compared with."""
+    """The class that the others are compared with, and maps between θ and β."""
 
     n_classes: int
     reference: int
 
     @classmethod
     def against(cls, classes: Any, label: Any) -> Contrasts:
-        """Return the contrasts against a class by label; against the first one for None."""
+        """Return the contrasts against the class with a label; against the first class for None."""
         labels = classes.tolist()
         if label is not None and (np.ndim(label) > 0 or label not in labels):
             message = f"reference={label!r} is not among the estimator's classes {labels}."
@@ -50,21 +50,21 @@ class Contrasts(NamedTuple):
             return params if self.reference == 0 else -params
         return np.insert(params, self.reference, 0.0, axis=0)
 
-    def pulled_back(self, direction: Array) -> Array:
-        """Return the vector of θ, ``(q, d)``, whose product with it is that of β with a direction, ``(K - 1, d)``."""
-        direction = self.theta(direction)
+    def transpose(self, direction: Array) -> Array:
+        """Return Cᵀ v, ``(q, d)``, for v of shape ``(K - 1, d)``, with C the matrix of β = C θ."""
+        image = self.theta(direction)
         if self.n_classes > BINARY:
-            direction[self.reference] = -direction.sum(axis=0)
-        return direction
+            image[self.reference] = -image.sum(axis=0)
+        return image
 
     def scores(self, rows: Array) -> Array:
-        """Return the derivative by the K − 1 logits, ``(m, K - 1)``, from that by q."""
+        """Return derivatives by the K − 1 logits of β, ``(m, K - 1)``, from those by the q logits of θ."""
         if self.n_classes == BINARY:
             return rows if self.reference == 0 else -rows
         return rows[:, self.others]
 
     def matrix(self, blocks: Array) -> Array:
-        """Return ``((K - 1) d, (K - 1) d)`` from the ``(q, d, q, d)`` of θ."""
+        """Return the information of β, ``((K - 1) d, (K - 1) d)``, from that of θ, ``(q, d, q, d)``."""
         if self.n_classes > BINARY:
             blocks = blocks[np.ix_(self.others, range(blocks.shape[1]), self.others, range(blocks.shape[1]))]
         size = blocks.shape[0] * blocks.shape[1]
@@ -84,7 +84,7 @@ class Contrasts(NamedTuple):
         return np.asarray(np.einsum("ka,aibj,lb->kilj", up, blocks, up, optimize=True)).reshape(size, size)
 
     def prior(self, prior: Array) -> Array:
-        """Return the prior's precision of β, ``((K - 1) d, (K - 1) d)``, from that of each column of θ."""
+        """Return the precision of β's prior, ``((K - 1) d, (K - 1) d)``, from that of each column of θ, ``(d,)``."""
         n_contrasts = self.n_classes - 1
         shares = np.eye(n_contrasts)
         if self.n_classes > BINARY:

@@ -14,6 +14,8 @@ from sknatgrad._model.information import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sknatgrad._model.expectations import Expectation
     from sknatgrad._model.protocols import Structure
 
@@ -34,12 +36,13 @@ PRECONDITIONERS: dict[str, Structure] = {
     "blocks": BlockInformation,
     "true": DenseInformation,
 }
+# functions of the seed of drawn labels; all other metrics take the true expectation
+EXPECTATIONS: dict[str, Callable[[int], Expectation]] = {
+    "empirical": lambda _: EmpiricalExpectation(),
+    "monte_carlo": SampledExpectation,
+}
 
 
 def expectation_of(fisher: str, seed: int = 0) -> Expectation:
     """Return the expectation over labels of a metric; `seed` is that of drawn labels."""
-    if fisher == "empirical":
-        return EmpiricalExpectation()
-    if fisher == "monte_carlo":
-        return SampledExpectation(seed)
-    return TrueExpectation()
+    return EXPECTATIONS[fisher](seed) if fisher in EXPECTATIONS else TrueExpectation()

@@ -1,4 +1,4 @@
-"""The normal approximation, for whatever has a standard error."""
+"""Two-sided p-values and intervals by the normal approximation."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def two_sided(z: Array) -> Array:
-    """Return the probability of a z at least as large, either way; without cancellation, however large it is."""
+    """Return two-sided p-values of z; the upper tail is computed directly, so that no digits cancel for large z."""
     return np.asarray(2.0 * special.ndtr(-np.abs(z)))
 
 
 def interval(centre: Array, standard_errors: Array, level: float) -> Array:
-    """Return the ends of the interval along a new last axis; `level` is its coverage, in (0, 1)."""
-    reach = float(special.ndtri(0.5 + 0.5 * level)) * standard_errors
-    return np.stack([centre - reach, centre + reach], axis=-1)
+    """Return the ends of intervals along a new last axis; `level` is their coverage, in (0, 1)."""
+    half_width = float(special.ndtri(0.5 + 0.5 * level)) * standard_errors
+    return np.stack([centre - half_width, centre + half_width], axis=-1)

@@ -1,272 +1,228 @@
-"""Solves by exact Fisher products, preconditioned by a metric that is paid for once it is needed."""
+"""Newton-CG: solves with the true Fisher information, known by its products, as exactly as a step needs.
+
+Three parts keep what one solve learns for the next: the policy chooses the preconditioner, the cache holds its factor,
+and the directions of the last long solve are recycled.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from sknatgrad._model.information import preconditioner_of
-from sknatgrad._solver.conjugate_gradients import Basis, Remembering, conjugate_gradients
+from sknatgrad._solver.conjugate_gradients import Status, conjugate_gradients
+from sknatgrad._solver.preconditioning import FactorCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sknatgrad._model.protocols import Information, Precision
+    from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation
     from sknatgrad._solver.conjugate_gradients import Solution
+    from sknatgrad._solver.krylov import RecycledDirections
+    from sknatgrad._solver.preconditioning import PreconditionerPolicy
     from sknatgrad._solver.stopping import FinalTolerance
     from sknatgrad._typing import Array
 
-# after how many products the rate of convergence is believed
-LOOK = 3
-# products of a solve that has more to tell the next one than its point
-TELLING = 10
-# an offer of at most this price is taken at once
-CHEAP = 2.0
-# an offer is not thought of before this share of its price has been spent
-TRIAL = 0.25
-# how much an offer has to save, in its own price
-WORTH = 1.0
-# Structures that are not computed in single precision. Its rounding is another one in another order of the rows: so is
-# then the way that solves take, although products in single precision alone change it by little.
-IN_DOUBLE = {"diagonal", "kronecker"}
-# a preconditioner is computed anew once the loss has fallen to this share
-AGED = 0.5
-# largest error of a step, as a share of its own gain
-LOOSEST = 0.1
-# the same, as a share of what Newton's method can be expected to leave
-BALANCE = 0.1
-# a step to this error, as a share of its gain, or less, is checked by a product in double precision
-CHECKED = 1e-4
-# how far the error may then be above what single precision made of it
-HONEST = 10.0
+# Largest error of a step, as a share of its own decrease. Halved and doubled: digits takes 82 and 82 products for 78,
+# at C = 100 133 and 247 for 204; 5,000 x 300 30 and 34 for 34.
+MAX_ERROR = 0.1
+# Largest error of a step, as a share of what Newton's method is expected to leave after it. Halved and doubled: digits
+# takes 77 and 77 products for 78, at C = 100 225 and 195 for 204; no other change.
+NEWTON_SHARE = 0.1
+# Error of a step, as a share of its decrease, up to which products in float32 are verified by one in float64. Halved
+# and doubled: digits at C = 100 takes 215 and 204 products for 204; no other change.
+VERIFIED = 1e-4
+# Factor by which the verified error may exceed that which products in float32 showed. Halved and doubled: no change.
+MAX_DISCREPANCY = 10.0
 
 
-class Offer(NamedTuple):
-    """A dearer preconditioner, and what it costs."""
+class FisherOperator(Protocol):
+    """The true Fisher information at one point, by passes over the rows."""
 
-    structure: str  # a key of `_strategy.PRECONDITIONERS`
-    name: str  # in words
-    price: float  # in products
+    @property
+    def has_single(self) -> bool:
+        """Whether products in float32 are faster than those in float64."""
+        ...
+
+    def product(self, move: Array) -> Array:
+        """Return F v, ``(q, d)``."""
+        ...
+
+    def single_product(self, move: Array) -> Array:
+        """Return F v, computed in float32."""
+        ...
+
+    def build(self, structure: str) -> PooledInformation:
+        """Return F in a structure that preconditions."""
+        ...
 
 
 @dataclass
-class Preconditioner:
-    """The metric that conjugate gradients are given, and the dearer ones on offer.
+class NewtonCG:
+    """What the solves of one descent hand on to the next."""
 
-    Whether data need a dear one shows in the rate of convergence alone. So the cheap one is used until its rate lets
-    expect more products, until the end of the fit, than the next one costs.
-    """
+    policy: PreconditionerPolicy
+    directions: RecycledDirections
+    cache: FactorCache = field(default_factory=FactorCache)
+    single_suffices: bool = True  # whether every product in float32 that was verified was accurate enough
+    last_decrease: float = math.inf  # of the quadratic model, by the last solve
 
-    structure: str = "diagonal"
-    name: str = "the diagonal"
-    offers: list[Offer] = field(default_factory=list)
-    information: Information | None = None
-    loss: float = math.inf  # at the point where it was computed
-    price: float = 1.0  # of computing it anew, in products
-    spent: int = 0  # products since it was computed
-    latest: int = 0  # products of the last solve
-    gained: float = math.inf  # by it
-    single: bool = True  # whether single precision has been good enough so far
-    _factorised: tuple[Array, Precision] | None = None
-    rows: int = 32  # directions of a solve to keep
-    _bases: list[Basis] = field(default_factory=list)  # the one in use, the one of the last telling solve
-    _remembered: float = 0.0  # the loss where that was; 0: there is none
+    def information(self, operator: FisherOperator, loss: float) -> PooledInformation:
+        """Return the information of the preconditioner, computed anew if the cached one comes from too far away."""
+        held = self.cache.information
+        if held is not None and not self.policy.is_stale(loss, self.cache.loss):
+            return held
+        # the memory of the old one is needed for the new one
+        held = None
+        self.cache.release()
+        computed = operator.build(self.policy.current.structure)
+        self.cache.install(computed, loss)
+        self.policy.restart_counts()
+        return computed
 
-    def __post_init__(self) -> None:
-        """Begin with the best that costs next to nothing."""
-        while self.offers and self.offers[0].price <= CHEAP:
-            self.buy()
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether solves take the same way for any order of the rows."""
-        return self.structure in IN_DOUBLE
-
-    def outdated(self, loss: float) -> bool:
-        """Say whether it was computed too far away, or never."""
-        # the next solve is not likely to be shorter than the last one
-        worn = self.structure == "true" and self.latest > self.price and loss < self.loss
-        return self.information is None or loss < AGED * self.loss or worn
-
-    def too_slow(self, count: int, first: float, size: float, goal: float) -> bool:
-        """Say whether the rate so far, from `first` to `size` in `count` products, makes an offer worth its price.
-
-        That is, whether more products than that would be needed to reach `goal`.
-        """
-        if not self.offers or count < LOOK or self.spent + count < TRIAL * self.offers[0].price or size <= goal:
-            return False
-        rate = math.log(first / size) / count if size < first else 0.0
-        expected = math.log(size / goal) / rate if rate > 0.0 else math.inf
-        return expected > WORTH * self.offers[0].price
-
-    def take(self, information: Information, loss: float) -> None:
-        """Use `information`, computed where the loss was `loss`."""
-        self.information, self.loss, self._factorised, self.spent, self.latest = information, loss, None, 0, 0
-
-    def drop(self) -> None:
-        """Forget the information: the memory is needed for the next one."""
-        self.information, self._factorised = None, None
-
-    def buy(self) -> None:
-        """Choose the next offer; its information is to be computed."""
-        self.structure, self.name, self.price = self.offers.pop(0)
-        self.drop()
-
-    def basis(self, size: int) -> Basis:
-        """Return memory for the directions of a solve for so many numbers."""
-        if not self._bases:
-            self._bases = [Basis(self.rows, size), Basis(self.rows, size)]
-        return self._bases[0]
-
-    def remember(self, products: int, loss: float) -> None:
-        """Keep the directions of the solve that has ended, if it took so many products that they tell anything."""
-        if products >= TELLING:
-            self._bases.reverse()
-            self._remembered = loss
-
-    def remembering(self, metric: Precision, loss: float) -> Precision:
-        """Return the metric with what is remembered.
-
-        The matrix changes with the loss: by the same factor, where the classes are nearly separated.
-        """
-        return (
-            Remembering(metric, self._bases[1], loss / self._remembered)
-            if min(loss, self._remembered) > 0.0
-            else metric
-        )
-
-    def precision(self, shift: Array) -> Precision:
-        """Return the factorised metric with the shift, from the last call if that was the same."""
-        if self._factorised is None or not np.array_equal(self._factorised[0], shift):
-            # its memory is needed for the next one
-            self._factorised = None
-            self._factorised = shift, preconditioner_of(self.information, shift)  # type: ignore[arg-type]
-        return self._factorised[1]
+    def upgrade(self) -> None:
+        """Go on with the next preconditioner; the old one's memory is free for it."""
+        self.policy.upgrade()
+        self.cache.release()
 
 
 @dataclass(frozen=True)
-class IterativeInformation:
-    """Fisher information that is only ever multiplied with."""
+class MatrixFreeInformation:
+    """True Fisher information at one point that is multiplied with, and never stored."""
 
-    product: Callable[[Array], Array]  # F v, by a pass over the data
-    rounded: Callable[[Array], Array] | None  # the same in single precision, if that is faster
-    build: Callable[[str], Information]  # F at the same point in a structure, by a pass over the data
-    bought: Preconditioner
-    loss: float
-    final_tolerance: FinalTolerance
-
-    def metric(self) -> Information:
-        """Return the preconditioner's information, computed anew if the one there is comes from too far away."""
-        known = self.bought
-        if known.outdated(self.loss):
-            known.drop()
-            known.take(self.build(known.structure), self.loss)
-        return known.information  # type: ignore[return-value]
+    operator: FisherOperator
+    solver: NewtonCG
+    loss: float  # at the point
+    tolerance: FinalTolerance
 
     def diagonal(self) -> Array:
         """Return the diagonal of the preconditioner, ``(q, d)``."""
-        return self.metric().diagonal()
+        return self.solver.information(self.operator, self.loss).diagonal()
 
     def matvec(self, move: Array) -> Array:
-        """Return F v, ``(q, d)``, by a pass over the data."""
-        return self.product(move)
+        """Return F v, ``(q, d)``, by a pass over the rows."""
+        return self.operator.product(move)
 
-    def precision(self, shift: Array) -> IterativePrecision:
+    def precision(self, shift: Array) -> MatrixFreePrecision:
         """Return a solver for F + I ⊗ diag(shift)."""
-        return IterativePrecision(self, shift)
+        return MatrixFreePrecision(self, shift)
 
-    def preconditioner(self, shift: Array) -> Precision:
+    def preconditioner(self, shift: Array) -> FactorisedPrecision:
         """Return the factorised preconditioner, with the shift."""
-        self.metric()
-        return self.bought.precision(shift)
+        return self.solver.cache.precision(self.solver.information(self.operator, self.loss), shift)
+
+
+class InexactNewtonRule(NamedTuple):
+    """When a solve is accurate enough: the forcing sequence of Nocedal and Wright (2006), section 7.1."""
+
+    loss: float  # at the point of the solve
+    tolerance: FinalTolerance
+    policy: PreconditionerPolicy
+    last_decrease: float  # of the quadratic model, by the solve before
+    final: bool  # whether the step is the last one of the descent
+
+    def goal(self, contraction: float = 0.0) -> float:
+        """Return the error that is negligible, in nats."""
+        if self.policy.order_independent:
+            return self.loss * self.tolerance.order_independent
+        # the slower it converges, the more may remain along directions that it has not reached yet
+        return self.loss * (self.tolerance.order_dependent * (1.0 - contraction))
+
+    def holds(self, solution: Solution) -> bool:
+        """Say whether a solution is accurate enough.
+
+        Newton's method squares the gap, relative to the loss, times a factor that the last step has shown: a linear
+        error of that size is small enough. A decrease of more than the loss, which cannot fall below 0, is no reason to
+        go on.
+        """
+        decrease, remaining, loss = solution.decrease, solution.remaining, self.loss
+        if remaining <= self.goal(solution.contraction):
+            return True
+        if self.final:
+            return False
+        negligible = remaining * loss <= decrease**2 or remaining * self.last_decrease**2 <= NEWTON_SHARE * decrease**3
+        return (negligible and remaining <= MAX_ERROR * decrease) or decrease > loss
+
+    def needs_verification(self, solution: Solution) -> bool:
+        """Say whether a solution by products in float32 is to be verified, as all but rough ones are."""
+        rough = solution.status is Status.converged and solution.remaining > VERIFIED * solution.decrease
+        return self.final or not rough
+
+
+@dataclass(frozen=True)
+class MatrixFreePrecision:
+    """Solves with F + I ⊗ diag(shift) by preconditioned conjugate gradients."""
+
+    information: MatrixFreeInformation
+    shift: Array  # (d,)
+
+    def solve(self, gradient: Array) -> Array:
+        """Return M⁻¹ g, ``(q, d)``, as exactly as the distance to the optimum makes worthwhile."""
+        return self.solution(gradient).move
+
+    def solution(self, gradient: Array, start: Solution | None = None, *, final: bool = False) -> Solution:
+        """Return M⁻¹ g with its residual, from a first guess if there is one; the `final` step is solved exactly."""
+        solver, loss = self.information.solver, self.information.loss
+        rule = InexactNewtonRule(loss, self.information.tolerance, solver.policy, solver.last_decrease, final)
+        solution = self._attempt(gradient, start, rule)
+        while solution.status in {Status.too_slow, Status.unverified}:
+            if solution.status is Status.too_slow:
+                solver.upgrade()
+            else:
+                solver.single_suffices = False
+            solution = self._attempt(gradient, solution, rule)
+        solver.policy.last_products, solver.last_decrease = solution.products, solution.decrease
+        return solution
+
+    def _attempt(self, gradient: Array, start: Solution | None, rule: InexactNewtonRule) -> Solution:
+        """Run conjugate gradients once, with products in float32 as long as they have been accurate enough."""
+        operator, solver = self.information.operator, self.information.solver
+        if not (operator.has_single and solver.single_suffices):
+            return self._conjugate_gradients(operator.product, gradient, start, rule)
+        solution = self._conjugate_gradients(operator.single_product, gradient, start, rule)
+        if solution.status is Status.too_slow or not rule.needs_verification(solution):
+            return solution
+        verified = self._verified(gradient, solution)
+        if solution.status is Status.converged and verified.remaining <= MAX_DISCREPANCY * solution.remaining:
+            return verified
+        return verified._replace(status=Status.unverified)
+
+    def _conjugate_gradients(
+        self, product: Callable[[Array], Array], gradient: Array, start: Solution | None, rule: InexactNewtonRule
+    ) -> Solution:
+        solver, goal = self.information.solver, rule.goal()
+        preconditioner = self.information.preconditioner(self.shift)
+        solution = conjugate_gradients(
+            lambda move: _shifted(product(move), self.shift, move),
+            gradient,
+            solver.directions.applied_to(preconditioner, rule.loss),
+            converged=rule.holds,
+            basis=solver.directions.basis(gradient.size),
+            start=start,
+            too_slow=lambda products, first, remaining: solver.policy.upgrade_pays(products, first, remaining, goal),
+        )
+        products = solution.products - (start.products if start else 0)
+        solver.directions.record(products, rule.loss)
+        # the product that refuted the solution which this one started from counts too
+        solver.policy.products_used += products + (start is not None and start.status is Status.unverified)
+        return solution
+
+    def _verified(self, gradient: Array, solution: Solution) -> Solution:
+        """Return the same solution with its true residual, by one product in float64."""
+        image = self.information.operator.product(solution.move) + self.shift * solution.move
+        residual = gradient - image
+        preconditioner = self.information.preconditioner(self.shift)
+        before, after = (float(np.vdot(each, preconditioner.solve(each))) for each in (solution.residual, residual))
+        return solution._replace(
+            residual=residual,
+            decrease=float(np.vdot(gradient, solution.move)) - 0.5 * float(np.vdot(solution.move, image)),
+            remaining=solution.remaining * after / before if before > 0 else after,
+            products=solution.products + 1,
+        )
 
 
 def _shifted(image: Array, shift: Array, move: Array) -> Array:
     image += shift * move
     return image
-
-
-@dataclass(frozen=True)
-class IterativePrecision:
-    """Solves by conjugate gradients."""
-
-    information: IterativeInformation
-    shift: Array  # (d,)
-
-    def solve(self, gradient: Array) -> Array:
-        """Return M⁻¹ g, ``(q, d)``, as exactly as the distance to the optimum makes worth while."""
-        return self.descend(gradient).move
-
-    def descend(self, gradient: Array, start: Solution | None = None, *, last: bool = False) -> Solution:
-        """Return M⁻¹ g and what is left over.
-
-        Newton's method squares the relative gap, so a linear error of that size is small enough.
-        """
-        known, loss, before = self.information.bought, self.information.loss, self.information.bought.gained
-        spent = 0
-
-        def goal(shrinks: float = 0.0) -> float:
-            order_dependent, order_independent = self.information.final_tolerance
-            # the slower it goes, the more there may be along directions that it has not come to yet
-            return loss * (order_independent if known.repeatable else order_dependent * (1.0 - shrinks))
-
-        def enough(solution: Solution) -> bool:
-            gained, left = solution.gained, solution.left
-            if left <= goal(solution.shrinks):
-                return True
-            # what Newton's method itself will leave: as a share of the gain, the gain's share of the loss, or more
-            # where the last step has shown more
-            small = left * loss <= gained**2 or left * before**2 <= BALANCE * gained**3
-            # what the model promises beyond the loss itself, which cannot fall below 0, is no reason to go on
-            return not last and ((small and left <= LOOSEST * gained) or gained > loss)
-
-        while True:
-            rounded = self.information.rounded if known.single else None
-            solution = self._solve(rounded or self.information.product, gradient, start, enough, goal())
-            known.spent, spent = known.spent + solution.products - spent, solution.products
-            if solution.interrupted:
-                known.buy()
-            elif rounded is None or (solution.solved and not last and solution.left > CHECKED * solution.gained):
-                break
-            else:
-                claimed, solution = solution, self._checked(gradient, solution)
-                if solution.solved and solution.left <= HONEST * claimed.left:
-                    break
-                known.single = False
-            start = solution
-        known.latest, known.gained = solution.products, solution.gained
-        return solution
-
-    def _solve(
-        self,
-        product: Callable[[Array], Array],
-        gradient: Array,
-        start: Solution | None,
-        enough: Callable[[Solution], bool],
-        goal: float,
-    ) -> Solution:
-        known, loss = self.information.bought, self.information.loss
-        solution = conjugate_gradients(
-            lambda move: _shifted(product(move), self.shift, move),
-            gradient,
-            known.remembering(self.information.preconditioner(self.shift), loss),
-            enough=enough,
-            basis=known.basis(gradient.size),
-            start=start,
-            too_slow=lambda count, first, left: known.too_slow(count, first, left, goal),
-        )
-        known.remember(solution.products - (start.products if start else 0), loss)
-        return solution
-
-    def _checked(self, gradient: Array, solution: Solution) -> Solution:
-        """Return the same solution with its true residual."""
-        image = self.information.product(solution.move) + self.shift * solution.move
-        residual = gradient - image
-        metric = self.information.preconditioner(self.shift)
-        before, after = (float(np.vdot(rest, metric.solve(rest))) for rest in (solution.residual, residual))
-        gained = float(np.vdot(gradient, solution.move)) - 0.5 * float(np.vdot(solution.move, image))
-        left = solution.left * after / before if before > 0 else after
-        return solution._replace(residual=residual, gained=gained, left=left, products=solution.products + 1)

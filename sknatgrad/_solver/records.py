@@ -3,46 +3,54 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sknatgrad._model.kernels import MetricScores
     from sknatgrad._model.protocols import Information
     from sknatgrad._typing import Array
+
+
+class Measured(NamedTuple):
+    """What one pass over the rows measures at a point. The prior is already inside `loss` and `gradient`."""
+
+    theta: Array  # (q, d)
+    loss: float  # J, a sum in nats
+    gradient: Array  # (q, d)
+    information: Information  # of the chosen metric, without the diagonal prior
+    weight: float  # S, the sum of the row weights
+    worst: float  # largest negative log-likelihood of a row with positive weight
+    scores: MetricScores
 
 
 class Direction(NamedTuple):
     """A natural gradient step."""
 
     move: Array  # (q, d), −M⁻¹g
-    image: Array | None = None  # (q, d), the true Fisher times it, where solving has given that away
-    how: str = ""  # how it was solved for, in words
+    image: Array | None = None  # (q, d), F v of the true Fisher information, where the solve gives it
+    how: str = ""  # how it was solved for, for `verbose`
 
 
-class Measured(NamedTuple):
-    """Everything the descent needs to know of one point. The prior is already inside `loss` and `gradient`."""
+class NewtonDecrement(NamedTuple):
+    """The undamped Newton step −(F+Λ)⁻¹g of the true Fisher information, and what it gains, ½ gᵀ(F+Λ)⁻¹g."""
 
-    theta: Array  # (q, d)
-    loss: float  # J, a sum in nats
-    gradient: Array  # (q, d)
-    information: Information  # of the chosen metric, without prior
-    weight: float  # S, the sum of the row weights
-    worst: float  # largest negative log-likelihood of a row with positive weight
-    scores: Any = None  # `_measure.MetricScores` of the rows
+    move: Array  # (q, d), the step
+    image: Array  # (q, d), F v
+    decrement: float  # nats; infinite if the gradient is not in the numerical range of F+Λ
+    resolve: Callable[[Array], Array] | None = None  # the step for another gradient, if F+Λ is factorised
 
-
-class Certificate(NamedTuple):
-    """The optimum of the undamped quadratic model with the true Fisher information; decides when to stop."""
-
-    move: Array  # (q, d), the step to it
-    image: Array  # (q, d), the true Fisher times it
-    decrement: float  # nats still to be gained; infinite where the question could not be answered
-    again: Callable[[Array], Array] | None = None  # the step for another gradient, where that costs next to nothing
+    @property
+    def kl(self) -> float:
+        """½ vᵀF v of the step, nats."""
+        return 0.5 * max(float(np.vdot(self.move, self.image)), 0.0)
 
 
 class Outcome(Enum):
-    """Why a descent stands where it stands."""
+    """Why a descent is where it is."""
 
     running = auto()
     converged = auto()
@@ -56,14 +64,13 @@ class Outcome(Enum):
 
 
 class Step(NamedTuple):
-    """One turn of the loop, for whoever watches: histories, printing, plots."""
+    """One iteration, accepted or rejected, for its observers: histories, printing, plots."""
 
     loss: float  # J/S after the step; before it, if the step was rejected
     gain: float  # actual over predicted decrease
-    predicted: float  # nats per unit of weight promised by the quadratic model
-    decrement: float  # nats per unit of weight still to be gained, certified; NaN where not yet asked
-    kl: float  # nats moved
+    decrement: float  # Newton decrement by its last evaluation, nats per unit of weight; NaN before the first
+    kl: float  # ½ vᵀF v / S of the step, nats per unit of weight
     damping: float
     accepted: bool
     outcome: Outcome
-    how: str = ""  # how the step was solved for, in words
+    how: str = ""  # how the step was solved for, for `verbose`

@@ -1,33 +1,33 @@
-"""A batch of rows and the memory of earlier ones, as one landscape: the Laplace approximation taken a batch at a time.
+"""One batch of a stream with a quadratic approximation to all before it: recursive Laplace approximation.
 
-With F the Fisher information this is the extended Kalman filter, that is natural gradient descent with its own rate: Y.
-Ollivier (2018), "Online natural gradient as a Kalman filter", Electronic Journal of Statistics 12.
+With F the true Fisher information this is the extended Kalman filter, which is natural gradient descent with its own
+rate: Y. Ollivier (2018), "Online natural gradient as a Kalman filter", Electronic Journal of Statistics 12.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from sknatgrad._limits import Limits
 from sknatgrad._model.quadratic import QuadraticApproximation
 from sknatgrad._solver.descent import descend
-from sknatgrad._solver.records import Certificate
+from sknatgrad._solver.records import NewtonDecrement
 
 if TYPE_CHECKING:
-    from sknatgrad._solver.descent import DescentOptions
+    from sknatgrad._model.protocols import PooledInformation
     from sknatgrad._solver.objective import Objective
+    from sknatgrad._solver.problem import DescentOptions
     from sknatgrad._solver.records import Direction, Measured, Step
+    from sknatgrad._solver.step import Proposal
     from sknatgrad._typing import Array
-
-# a batch is solved until what is left is this share of the statistical error of the coefficients
-SHARE_OF_ERROR = 0.005
 
 
 @dataclass(frozen=True)
 class RecursiveObjective:
-    """J of one batch, with the quadratic model of all before it as its past."""
+    """J of one batch, whose prior has the quadratic approximation to all batches before it."""
 
     batch: Objective
 
@@ -38,15 +38,15 @@ class RecursiveObjective:
 
     @property
     def direct(self) -> bool:
-        """Whether solving again costs next to nothing; what is left over is remembered, so it need not be."""
+        """Whether to solve once more after the final step: the quadratic keeps the gradient that is left over."""
         return False
 
     @property
     def accuracy(self) -> float:
-        """Error of a last step that is as good as none, relative to the loss."""
+        """Error of the final step that is negligible, as a share of the loss."""
         return self.batch.final_tolerance.order_independent
 
-    def measure(self, theta: Array, *, last: bool = False) -> Measured:  # noqa: ARG002 - the last one is remembered
+    def measure(self, theta: Array, *, last: bool = False) -> Measured:  # noqa: ARG002 - the last metric is kept
         """Return loss, gradient and metric at θ."""
         return self.batch.measure(theta)
 
@@ -55,28 +55,30 @@ class RecursiveObjective:
         return self.batch.direction(measured, shift)
 
     def products(self, measured: Measured, moves: Array) -> Array:
-        """Return the true Fisher of the batch and the memory times each of `moves`, ``(j, q, d)``."""
+        """Return the true Fisher information of all batches times each of `moves`, ``(j, q, d)``."""
         return self.batch.products(measured, moves)
 
-    def certificate(self, measured: Measured, near: Direction | None = None) -> Certificate:
-        """Return the undamped step by the metric itself, and what it promises."""
-        direction = self.batch.direction(measured, self.prior_precision) if near is None or near.image is None else near
-        image = direction.image
-        if image is None:
-            image = self.products(measured, direction.move[None])[0]
-        return Certificate(direction.move, image, -0.5 * float(np.vdot(measured.gradient, direction.move)))
+    def newton_decrement(self, measured: Measured, near: Proposal | None = None) -> NewtonDecrement:
+        """Return the step of the pooled metric itself, `near` if there is one, and its decrease."""
+        if near is not None:
+            return NewtonDecrement(near.move, near.image, -0.5 * float(np.vdot(measured.gradient, near.move)))
+        move, image, _ = self.batch.direction(measured, self.prior_precision)
+        image = self.products(measured, move[None])[0] if image is None else image
+        return NewtonDecrement(move, image, -0.5 * float(np.vdot(measured.gradient, move)))
 
 
-def learn(batch: Objective, theta: Array, options: DescentOptions) -> tuple[QuadraticApproximation, Step]:
-    """Return what is known after a batch: its optimum together with its past, and the model of both there."""
+def update(
+    batch: Objective, theta: Array, options: DescentOptions, limits: Limits | None = None
+) -> tuple[QuadraticApproximation, Step]:
+    """Return the quadratic approximation to all batches after one more, and the last step of its descent."""
     problem = RecursiveObjective(batch)
     start = problem.measure(theta)
-    # a fit to all rows is off by about qd / 2 nats
-    enough = SHARE_OF_ERROR * theta.size / 2.0 / start.loss if start.loss > 0.0 else 0.0
-    for state, last in descend(problem, start, options._replace(tol=max(options.tol, enough))):
+    # a fit to all rows has a statistical error of about qd / 2 nats
+    share = (limits or Limits()).batch_error_share
+    negligible = share * theta.size / 2.0 / start.loss if start.loss > 0.0 else 0.0
+    for state, last in descend(problem, start, options._replace(tol=max(options.tol, negligible))):
         point, step = state.point, last
-    # without the prior, which is no row's
-    information: Any = point.information
-    return QuadraticApproximation(
-        point.theta, point.gradient - batch.prior._replace(quadratic=None).gradient(point.theta), information
-    ), step
+    # without the diagonal prior, which belongs to no batch
+    penalty = batch.loss.prior._replace(quadratic=None)
+    information = cast("PooledInformation", point.information)
+    return QuadraticApproximation(point.theta, point.gradient - penalty.gradient(point.theta), information), step

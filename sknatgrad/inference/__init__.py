@@ -1,9 +1,14 @@
 """Standard errors, tests and intervals of a fitted logistic regression, from its Fisher information."""
 
-from sknatgrad.inference._chi_squared import ChiSquared
+from sknatgrad.inference._hypothesis_tests.chi_squared import ChiSquared
 from sknatgrad.inference._infer import infer
-from sknatgrad.inference._margins import MarginalEffects
-from sknatgrad.inference._result import InferenceResult, OddsRatios
-from sknatgrad.inference._summary import Summary
+from sknatgrad.inference._result.marginal_effects import MarginalEffects
+from sknatgrad.inference._result.odds_ratios import OddsRatios
+from sknatgrad.inference._result.result import InferenceResult
+from sknatgrad.inference._result.summary import Summary
 
 __all__ = ["ChiSquared", "InferenceResult", "MarginalEffects", "OddsRatios", "Summary", "infer"]
+
+for _public in (ChiSquared, InferenceResult, MarginalEffects, OddsRatios, Summary, infer):
+    # the public address, which pickles and pages then name
+    _public.__module__ = __name__

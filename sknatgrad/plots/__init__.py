@@ -1,6 +1,7 @@
-"""Displays of fitted models, in scikit-learn's idiom: ``from_estimator``, ``plot(ax=...)``, ``ax_``, ``figure_``.
+"""Displays of fitted models by scikit-learn's conventions: ``from_estimator``, ``plot(ax=...)``, ``ax_``, ``figure_``.
 
-Needs the extra ``plots``: ``pip install 'sknatgrad[plots]'``. matplotlib is imported when the first display is drawn.
+They need the extra ``plots``: ``pip install 'sknatgrad[plots]'``. matplotlib is imported when the first display is
+drawn.
 """
 
 from sknatgrad.plots._coefficients import CoefficientDisplay

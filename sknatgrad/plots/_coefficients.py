@@ -8,21 +8,41 @@ import numpy as np
 
 from sknatgrad._inputs.columns import INTERCEPT, places_of
 from sknatgrad.inference import infer
-from sknatgrad.plots._canvas import COLOURS, axes, faint, height, legend, marker, percent, pyplot, text
+from sknatgrad.plots._canvas import (
+    COLOURS,
+    axes,
+    figure_height,
+    label_text,
+    legend,
+    marker,
+    percent,
+    pyplot,
+    reference_style,
+)
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Matrix
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.collections import LineCollection
+    from matplotlib.lines import Line2D
+
+    from sknatgrad._typing import Array, Matrix
     from sknatgrad.inference import InferenceResult
 
-# inches: what is around the rows, and between two of them for one class and for each further one
-AROUND = 1.3
-APART = 0.27
-FURTHER = 0.13
-# at 300 dots an inch no more can be drawn
-TALLEST = 200
-# of the distance between two features, what its classes take up
-SPREAD = 0.6
-# a log axis over fewer decades needs more than the powers of ten; over more, they are best written as such
+# inches: the margins, the height of a feature with one class, and that of each further class. tests/test_plots.py
+# checks that neither the labels nor the markers of 5.5 points overlap.
+MARGINS = 1.3
+FEATURE_HEIGHT = 0.27
+FURTHER_CLASS_HEIGHT = 0.13
+# points: diameter of a marker, and width of the line of an interval
+MARKER_SIZE = 5.5
+LINE_WIDTH = 1.6
+# inches: matplotlib 3.8 draws at most 2**16 pixels in each direction, which are 218 inches at 300 dots per inch
+MAX_HEIGHT = 200
+# range of the points of all classes of a feature, as a fraction of the distance between two features
+CLASS_RANGE = 0.6
+# decades of a log axis: below 2, labels at the powers of ten alone are too few; above 5, plain numbers are too long
 FEW_DECADES = 2.0
 MANY_DECADES = 5.0
 
@@ -30,7 +50,7 @@ MANY_DECADES = 5.0
 class CoefficientDisplay:
     """Coefficients, or odds ratios, with their intervals: a forest plot.
 
-    Usually made by `from_result` or `from_estimator`.
+    Usually created by `from_result` or `from_estimator`.
 
     Parameters
     ----------
@@ -38,16 +58,16 @@ class CoefficientDisplay:
         Coefficients, or odds ratios.
 
     intervals : array-like of shape (n_classes - 1, n_columns, 2)
-        Their lower and upper ends; where they are not finite, the name of the column says so and nothing is drawn.
+        The lower and upper ends. An interval that is not finite is not drawn, and the label of its column says so.
 
-    feature_names : list of str, n_columns of them
+    feature_names : list of str of length n_columns
         Names of the columns, drawn from top to bottom.
 
-    classes : list, n_classes - 1 of them
+    classes : list of length n_classes - 1
         The class of each row of `estimates`.
 
     reference : label
-        The class they are compared with.
+        The class with which the others are compared.
 
     level : float, default=0.95
         Coverage of the intervals.
@@ -55,28 +75,28 @@ class CoefficientDisplay:
     odds_ratios : bool, default=False
         Whether `estimates` are odds ratios, for a log axis.
 
-    about : str, default="interval"
-        What the intervals are, in the singular.
+    interval_name : str, default="interval"
+        Kind of the intervals, in the singular, for the axis label.
 
     Attributes
     ----------
-    points_ : list of matplotlib Line2D, n_classes - 1 of them
+    points_ : list of matplotlib Line2D of length n_classes - 1
         The estimates of each class.
 
-    intervals_ : list of matplotlib LineCollection, n_classes - 1 of them
+    intervals_ : list of matplotlib LineCollection of length n_classes - 1
         The intervals of each class.
 
     reference_line_ : matplotlib Line2D
-        Where a feature says nothing: at 0, or at an odds ratio of 1.
+        The line of no effect: at 0, or at an odds ratio of 1.
 
     legend_ : matplotlib Legend or None
-        Of the classes, where there are more than two.
+        The legend of the classes if there are more than two, otherwise None.
 
     ax_ : matplotlib Axes
         The axes drawn into.
 
     figure_ : matplotlib Figure
-        Their figure.
+        The figure of the axes.
 
     Examples
     --------
@@ -90,7 +110,7 @@ class CoefficientDisplay:
     ['sepal length (cm)', 'sepal width (cm)', 'petal length (cm)', 'petal width (cm)']
     """
 
-    def __init__(  # noqa: PLR0913 - scikit-learn's idiom: all that is drawn
+    def __init__(  # noqa: PLR0913 - scikit-learn's convention: everything that is drawn
         self,
         *,
         estimates: Any,
@@ -100,7 +120,7 @@ class CoefficientDisplay:
         reference: Any,
         level: float = 0.95,
         odds_ratios: bool = False,
-        about: str = "interval",
+        interval_name: str = "interval",
     ) -> None:
         self.estimates = estimates
         self.intervals = intervals
@@ -109,7 +129,7 @@ class CoefficientDisplay:
         self.reference = reference
         self.level = level
         self.odds_ratios = odds_ratios
-        self.about = about
+        self.interval_name = interval_name
 
     @classmethod
     def from_result(
@@ -118,10 +138,10 @@ class CoefficientDisplay:
         *,
         level: float = 0.95,
         odds_ratios: bool = False,
-        features: Any = None,
-        ax: Any = None,
+        features: Sequence[str | int] | None = None,
+        ax: Axes | None = None,
     ) -> Self:
-        """Draw what :func:`sknatgrad.inference.infer` has found.
+        """Draw the result of :func:`sknatgrad.inference.infer`.
 
         Parameters
         ----------
@@ -135,16 +155,16 @@ class CoefficientDisplay:
             Whether to draw odds ratios on a log axis instead of coefficients.
 
         features : list of str or int, or None, default=None
-            Names or indices of the columns to draw, from top to bottom. None is all but the intercept, which is about
-            rows where every feature is 0.
+            Names or indices of the columns to draw, from top to bottom. None draws all columns but the intercept, whose
+            coefficient refers to rows in which every feature is 0.
 
         ax : matplotlib Axes or None, default=None
-            Axes to draw into; None is a figure of its own, as high as the rows need.
+            Axes to draw into. None makes a new figure, whose height depends on the number of rows.
 
         Returns
         -------
         display : CoefficientDisplay
-            With the artists as attributes.
+            The display, with the artists as attributes.
 
         Raises
         ------
@@ -155,26 +175,26 @@ class CoefficientDisplay:
         """
         pyplot("CoefficientDisplay.from_result")
         names = list(result.feature_names)
-        chosen = _chosen(features, names)
+        columns = _columns(features, names)
         if odds_ratios:
             ratios = result.odds_ratios(level)
             estimates, intervals = ratios.ratio, np.stack([ratios.low, ratios.high], axis=-1)
         else:
             estimates, intervals = result.params, result.conf_int(level)
         display = cls(
-            estimates=estimates[:, chosen],
-            intervals=intervals[:, chosen],
-            feature_names=[names[j] for j in chosen],
+            estimates=estimates[:, columns],
+            intervals=intervals[:, columns],
+            feature_names=[names[j] for j in columns],
             classes=list(result.classes),
             reference=result.reference,
             level=level,
             odds_ratios=odds_ratios,
-            about=_about(result),
+            interval_name=_interval_name(result),
         )
         return display.plot(ax)
 
     @classmethod
-    def from_estimator(  # noqa: PLR0913 - all but the data are keywords
+    def from_estimator(  # noqa: PLR0913 - all arguments but the data are keyword-only
         cls,
         estimator: Any,
         X: Matrix,
@@ -183,11 +203,11 @@ class CoefficientDisplay:
         sample_weight: Any = None,
         level: float = 0.95,
         odds_ratios: bool = False,
-        features: Any = None,
-        ax: Any = None,
+        features: Sequence[str | int] | None = None,
+        ax: Axes | None = None,
         **infer_kw: Any,
     ) -> Self:
-        """Draw the coefficients of a fitted model with what :func:`sknatgrad.inference.infer` says of them.
+        """Draw the coefficients of a fitted model, with the intervals of :func:`sknatgrad.inference.infer`.
 
         Parameters
         ----------
@@ -196,13 +216,13 @@ class CoefficientDisplay:
             with an L2 penalty or none.
 
         X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
-            The rows of the fit.
+            The training rows of the fit.
 
         y : array-like of shape (n_samples,)
-            Their labels.
+            The labels of the rows.
 
         sample_weight : array-like of shape (n_samples,), float or None, default=None
-            Their weights in the fit.
+            The weights of the rows in the fit.
 
         level : float, default=0.95
             Coverage of the intervals, in (0, 1).
@@ -211,137 +231,143 @@ class CoefficientDisplay:
             Whether to draw odds ratios on a log axis instead of coefficients.
 
         features : list of str or int, or None, default=None
-            Names or indices of the columns to draw, from top to bottom. None is all but the intercept.
+            Names or indices of the columns to draw, from top to bottom. None draws all columns but the intercept.
 
         ax : matplotlib Axes or None, default=None
-            Axes to draw into; None is a figure of its own, as high as the rows need.
+            Axes to draw into. None makes a new figure, whose height depends on the number of rows.
 
         **infer_kw : dict
-            Passed on to `infer`: `weights`, `covariance`, `groups`, `reference`.
+            Passed to `infer`: `weights`, `covariance`, `groups`, `reference`.
 
         Returns
         -------
         display : CoefficientDisplay
-            With the artists as attributes.
+            The display, with the artists as attributes.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         ValueError
-            As `infer` and `from_result` do.
+            If `infer` or `from_result` raises it.
 
         Warns
         -----
         InferenceWarning
-            As `infer` does, if the intervals should not be believed.
+            If `infer` issues it, because the intervals may be wrong.
         """
         pyplot("CoefficientDisplay.from_estimator")
         result = infer(estimator, X, y, sample_weight=sample_weight, features=features, **infer_kw)
-        every = None if features is None else list(range(len(result.feature_names)))
-        return cls.from_result(result, level=level, odds_ratios=odds_ratios, features=every, ax=ax)
+        columns = None if features is None else list(range(len(result.feature_names)))
+        return cls.from_result(result, level=level, odds_ratios=odds_ratios, features=columns, ax=ax)
 
-    def plot(self, ax: Any = None) -> Self:
+    def plot(self, ax: Axes | None = None) -> Self:
         """Draw the coefficients.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Axes to draw into; None is a figure of its own, as high as the rows need.
+            Axes to draw into. None makes a new figure, whose height depends on the number of rows.
 
         Returns
         -------
         display : CoefficientDisplay
-            Itself, with the artists as attributes.
+            The display itself, with the artists as attributes.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         ValueError
-            If no coefficient has a finite interval, or a figure of its own would be too high to be drawn.
+            If no coefficient has a finite interval, or a new figure would be too high to be drawn.
         """
         estimates, intervals = np.asarray(self.estimates), np.asarray(self.intervals)
         drawn = np.isfinite(intervals).all(axis=2) & np.isfinite(estimates)
         if not drawn.any():
             message = (
                 f"none of the {estimates.size} coefficients has a finite interval, so there is nothing to draw; "
-                "result.summary() says which the data do not determine."
+                "result.summary() lists the coefficients that the data do not determine."
             )
             raise ValueError(message)
         n_classes, n_columns = estimates.shape
-        tall = AROUND + n_columns * (APART + FURTHER * (n_classes - 1))
-        tall = height(self.classes, tall) if n_classes > 1 else tall
-        if ax is None and tall > TALLEST:
+        height = MARGINS + n_columns * (FEATURE_HEIGHT + FURTHER_CLASS_HEIGHT * (n_classes - 1))
+        height = figure_height(self.classes, height) if n_classes > 1 else height
+        if ax is None and height > MAX_HEIGHT:
             message = (
-                f"the {n_columns} columns would make a figure {tall:.0f} inches high, where {TALLEST} can be drawn; "
-                "pass features, a list of those to draw, or an ax."
+                f"the {n_columns} columns need a figure {height:.0f} inches high, above the limit of {MAX_HEIGHT}; "
+                "pass the columns to draw as features, or an ax."
             )
             raise ValueError(message)
-        width = 6.8 if n_classes == 1 else 8.0
-        self.figure_, self.ax_ = axes(ax, "CoefficientDisplay.plot", (width, tall))
-        self.reference_line_ = self.ax_.axvline(float(self.odds_ratios), **faint(self.ax_))
-        self.points_, self.intervals_ = [], []
-        for k, (middle, ends, there) in enumerate(zip(estimates, intervals, drawn, strict=True)):
-            rows = np.arange(n_columns) + SPREAD * ((k + 0.5) / n_classes - 0.5)
-            colour = COLOURS[k % len(COLOURS)]
-            self.intervals_.append(self.ax_.hlines(rows[there], *ends[there].T, color=colour, linewidth=1.6))
-            self.points_ += self.ax_.plot(
-                np.where(there, middle, np.nan),
-                rows,
-                color=colour,
-                marker=marker(k),
-                markersize=5.5,
-                linestyle="none",
-                label=str(self.classes[k]),
-            )
+        width = 6.8 if n_classes == 1 else 8.0  # inches
+        self.figure_, self.ax_ = axes(ax, "CoefficientDisplay.plot", (width, height))
+        self.reference_line_ = self.ax_.axvline(float(self.odds_ratios), **reference_style(self.ax_))
+        self.points_: list[Line2D] = []
+        self.intervals_: list[LineCollection] = []
+        for k in range(n_classes):
+            self._draw_class(k, estimates[k], intervals[k], drawn[k])
         self._describe(drawn.all(axis=0))
         return self
+
+    def _draw_class(self, k: int, estimates: Array, intervals: Array, drawn: Any) -> None:
+        rows = np.arange(len(estimates)) + CLASS_RANGE * ((k + 0.5) / len(self.classes) - 0.5)
+        colour = COLOURS[k % len(COLOURS)]
+        self.intervals_.append(self.ax_.hlines(rows[drawn], *intervals[drawn].T, color=colour, linewidth=LINE_WIDTH))
+        self.points_ += self.ax_.plot(
+            np.where(drawn, estimates, np.nan),
+            rows,
+            color=colour,
+            marker=marker(k),
+            markersize=MARKER_SIZE,
+            linestyle="none",
+            label=str(self.classes[k]),
+        )
 
     def _describe(self, determined: Any) -> None:
         ax, several = self.ax_, len(self.classes) > 1
         names = [
-            text(name) if there else f"{text(name)}\n(no finite interval)"
-            for name, there in zip(self.feature_names, determined, strict=True)
+            label_text(name) if is_determined else f"{label_text(name)}\n(no finite interval)"
+            for name, is_determined in zip(self.feature_names, determined, strict=True)
         ]
         ax.set_yticks(np.arange(len(names)), names)
         ax.set_ylim(len(names) - 0.5, -0.5)
         ax.grid(axis="y", alpha=0.2)
-        of_class = "" if several else f" of class {text(self.classes[0])}"
-        what = f"odds ratio{of_class}" if self.odds_ratios else f"log-odds{of_class}"
+        of_class = "" if several else f" of class {label_text(self.classes[0])}"
+        quantity = f"odds ratio{of_class}" if self.odds_ratios else f"log-odds{of_class}"
         unit = "per unit of the feature" if self.odds_ratios else "[nats per unit of the feature]"
         ax.set_xlabel(
-            f"{what} against class {text(self.reference)}\n{unit}, with {percent(self.level)} {self.about}",
+            f"{quantity} against class {label_text(self.reference)}\n"
+            f"{unit}, with {percent(self.level)} {self.interval_name}",
         )
         if self.odds_ratios:
-            # only now: matplotlib 3.8 finds the limits of lines wrongly on a log axis
+            # after drawing, because matplotlib 3.8 computes wrong limits for lines on a log axis
             ax.set_xscale("log")
             _plain_numbers(ax)
         self.legend_ = legend(ax, self.points_, title="class", beside=True) if several else None
 
 
-def _chosen(features: Any, names: list[str]) -> list[int]:
-    """Return the columns asked for; for None all, without the intercept if there is anything else."""
+def _columns(features: Any, names: list[str]) -> list[int]:
+    """Return the indices of the given features; for None of all, except the intercept unless it is the only one."""
     if features is None:
         others = [j for j, name in enumerate(names) if name != INTERCEPT]
         return others or list(range(len(names)))
     return places_of(features, names)
 
 
-def _about(result: InferenceResult) -> str:
-    """Return what the intervals are, as the footer of the summary has it."""
+def _interval_name(result: InferenceResult) -> str:
+    """Return the kind of the intervals, in the words of the summary."""
     if not result.penalised:
         return "interval"
-    return "posterior interval" if result.question.covariance == "fisher" else "interval of the shrunk estimate"
+    return "posterior interval" if result.options.covariance == "fisher" else "interval of the shrunk estimate"
 
 
-def _plain_numbers(ax: Any) -> None:
-    """Label a log axis with 0.5, 1, 2, 5 rather than with powers of ten, as far as there is room."""
+def _plain_numbers(ax: Axes) -> None:
+    """Label a log axis with plain numbers such as 0.5, 1, 2 instead of powers of ten, unless it spans many decades."""
     low, high = ax.get_xlim()
     decades = np.log10(high / low)
     if decades > MANY_DECADES:
         return
     if decades < FEW_DECADES:
-        ax.xaxis.get_major_locator().set_params(subs=(1.0, 2.0, 5.0))
+        locator: Any = ax.xaxis.get_major_locator()
+        locator.set_params(subs=(1.0, 2.0, 5.0))
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_formatter("")

@@ -1,4 +1,4 @@
-"""What each metric takes for the same distance, in two coefficients."""
+"""Ellipses of equal distance in two coefficients, one for each metric."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ from sknatgrad._inputs.columns import INTERCEPT, feature_names, listed, place_of
 from sknatgrad._inputs.weights import check_sample_weight
 from sknatgrad._model.information.symmetric import factorise, noise_floor
 from sknatgrad._model.layout import join, sum_zero
-from sknatgrad.plots._canvas import axes, legend, logit_rows, pyplot, style, text
+from sknatgrad.plots._canvas import axes, label_text, legend, logit_rows, pyplot, style
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
 
     from sknatgrad._model.metrics import FisherName
     from sknatgrad._typing import Array, Matrix
 
 Others = Literal["fixed", "free"]
+# points of a closed curve: every 1.5 degrees, with the first one repeated
 N_POINTS = 241
 
 
 class FisherEllipseDisplay:
-    r"""Ellipses of constant distance around two coefficients, by one or several metrics.
+    r"""Ellipses of constant distance from two coefficients, in one or several metrics.
 
-    The ellipse of a metric M is :math:`\frac{1}{2} v^T M v = c`, v the move of the two coefficients and M per unit of
-    weight. For the true Fisher information that is, to second order, a mean Kullback-Leibler divergence of c nats
-    between the predictions before and after. Usually made by `from_estimator`.
+    The ellipse of a metric M is :math:`\frac{1}{2} v^T M v = c`, where v is the move of the two coefficients and M is
+    the metric per unit of weight. For the true Fisher information, c is to second order the mean Kullback-Leibler
+    divergence, in nats, between the predictions before and after the move. Usually created by `from_estimator`.
 
     Parameters
     ----------
@@ -44,31 +47,31 @@ class FisherEllipseDisplay:
     kl : float
         The distance c in nats.
 
-    feature_names : list of str, two of them
-        What the coefficients belong to.
+    feature_names : list of str of length 2
+        Names of the two features.
 
     class_name : str or None, default=None
-        The class whose coefficients they are, where each has its own.
+        The class of the coefficients, if each class has its own.
 
     others : {'fixed', 'free'}, default='fixed'
-        What the other coefficients do, for the legend.
+        Whether the other coefficients are fixed or free, for the legend.
 
     Attributes
     ----------
     ellipses_ : list of matplotlib Line2D
-        One closed curve a metric.
+        One closed curve per metric.
 
     centre_ : matplotlib Line2D
-        The two coefficients.
+        The mark at the two coefficients.
 
     legend_ : matplotlib Legend
-        The metrics; its title says what is constant.
+        The legend of the metrics; its title gives the equation of the ellipses.
 
     ax_ : matplotlib Axes
         The axes drawn into.
 
     figure_ : matplotlib Figure
-        Their figure.
+        The figure of the axes.
 
     Examples
     --------
@@ -82,7 +85,7 @@ class FisherEllipseDisplay:
     2
     """
 
-    def __init__(  # noqa: PLR0913 - scikit-learn's idiom: all that is drawn
+    def __init__(  # noqa: PLR0913 - scikit-learn's convention: everything that is drawn
         self,
         *,
         centre: Any,
@@ -100,12 +103,12 @@ class FisherEllipseDisplay:
         self.others = others
 
     @classmethod
-    def from_estimator(  # noqa: PLR0913 - all but the data are keywords
+    def from_estimator(  # noqa: PLR0913 - all arguments but the data are keyword-only
         cls,
         estimator: Any,
         X: Matrix,
         *,
-        features: Sequence[Any] = (0, 1),
+        features: Sequence[str | int] = (0, 1),
         kinds: FisherName | Sequence[FisherName] = ("true", "diagonal"),
         y: Any = None,
         kl: float = 0.01,
@@ -113,7 +116,7 @@ class FisherEllipseDisplay:
         class_of_interest: Any = None,
         sample_weight: Any = None,
         random_state: int | np.random.RandomState | None = None,
-        ax: Any = None,
+        ax: Axes | None = None,
         **line_kw: Any,
     ) -> Self:
         r"""Draw the ellipses of a fitted model.
@@ -124,55 +127,58 @@ class FisherEllipseDisplay:
             A fitted :class:`sknatgrad.NaturalGradientLogisticRegression`, or any logistic regression of scikit-learn.
 
         X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
-            Rows to average over.
+            Rows over which the metrics are averaged.
 
         features : pair of str or int, default=(0, 1)
             Names or indices of the two columns; the intercept is the last, named ``'(Intercept)'``.
 
         kinds : str or sequence of str, default=('true', 'diagonal')
-            The metrics, as in :func:`sknatgrad.fisher_information`. Only ``'true'`` measures Kullback-Leibler
-            divergence; the ellipse of another is where that metric takes the divergence to be `kl`.
+            The metrics, as in :func:`sknatgrad.fisher_information`. Only ``'true'`` gives the Kullback-Leibler
+            divergence to second order; the ellipse of another metric shows where its approximation of the divergence
+            equals `kl`.
 
         y : array-like of shape (n_samples,) or None, default=None
-            Observed labels; needed for ``'empirical'`` only.
+            Observed labels, needed only for ``'empirical'``.
 
         kl : float, default=0.01
-            The distance c in :math:`\frac{1}{2} v^T F v / S = c`, in nats, S being the sum of the weights.
+            The distance c in :math:`\frac{1}{2} v^T F v / S = c`, in nats, where S is the sum of the weights.
 
         others : {'fixed', 'free'}, default='fixed'
-            What the other coefficients do. ``'fixed'``: they stay, so that M is the 2 x 2 block of F: a slice through
-            the ellipsoid of all coefficients. ``'free'``: they move so as to make the distance least, which makes M
-            the inverse of the 2 x 2 block of :math:`F^{-1}`, among coefficients that sum to zero over classes: its
-            shadow, which is at least as large. With a distance of :math:`\chi^2_{2, 0.95} / 2S`, that of ``'true'`` is
-            the 95 % confidence region of an unpenalised fit.
+            How the other coefficients are treated. ``'fixed'``: they do not move, so M is the 2 x 2 block of F, and the
+            ellipse is a slice through the ellipsoid of all coefficients. ``'free'``: they move such that the distance
+            is minimal, so M is the inverse of the 2 x 2 block of :math:`F^{-1}`, for coefficients that sum to zero over
+            classes, and the ellipse is the projection of the ellipsoid, which contains the slice. At a distance of
+            :math:`\chi^2_{2, 0.95} / 2S`, the projection for ``'true'`` is the 95 % confidence region of an unpenalised
+            fit.
 
         class_of_interest : label or None, default=None
-            The class whose coefficients they are; None is ``classes_[1]``. Of two classes only that has any.
+            The class of the coefficients. None is ``classes_[1]``, which is the only one with coefficients if there are
+            two.
 
         sample_weight : array-like of shape (n_samples,), float or None, default=None
             Weight of each row.
 
         random_state : int, RandomState instance or None, default=None
-            For ``'monte_carlo'``.
+            Seed of the labels that ``'monte_carlo'`` draws.
 
         ax : matplotlib Axes or None, default=None
-            Axes to draw into; None is a figure of its own.
+            Axes to draw into. None makes a new figure.
 
         **line_kw : dict
-            Passed on to `matplotlib.axes.Axes.plot`, for every ellipse.
+            Passed to `matplotlib.axes.Axes.plot` for every ellipse.
 
         Returns
         -------
         display : FisherEllipseDisplay
-            With the artists as attributes.
+            The display, with the artists as attributes.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         ValueError
-            If an argument is not what is allowed, or the rows do not determine the two coefficients by some metric, so
-            that its ellipse has no end.
+            If an argument is invalid, or the two coefficients are not determined in some metric, so that its ellipse is
+            unbounded.
         """
         pyplot("FisherEllipseDisplay.from_estimator")
         check_model(estimator)
@@ -182,41 +188,41 @@ class FisherEllipseDisplay:
         names = [*feature_names(estimator), *([INTERCEPT] if intercept else [])]
         columns = _pair(features, names)
         label = estimator.classes_[1] if class_of_interest is None else class_of_interest
-        of_class = logit_rows(label, estimator.classes_, len(theta))[0]
+        row = logit_rows(label, estimator.classes_, len(theta))[0]
         weight = check_sample_weight(sample_weight, X.shape[0] if hasattr(X, "shape") else len(X)).sum()
-        reduce = _slice if others == "fixed" else _shadow
-        metrics: dict[str, Any] = {}
+        reduce = _slice if others == "fixed" else _projection
+        metrics: dict[str, Array | None] = {}
         for kind in listed(kinds):
             information = fisher_information(
                 estimator, X, y, kind=kind, sample_weight=sample_weight, random_state=random_state
             )
-            reduced = reduce(information.reshape(theta.shape * 2), of_class, columns)
+            reduced = reduce(information.reshape(theta.shape * 2), row, columns)
             metrics[kind] = None if reduced is None else reduced / weight
         display = cls(
-            centre=theta[of_class, columns],
+            centre=theta[row, columns],
             metrics=metrics,
             kl=float(kl),
             feature_names=[names[j] for j in columns],
-            class_name=None if len(theta) == 1 else str(estimator.classes_[of_class]),
+            class_name=None if len(theta) == 1 else str(estimator.classes_[row]),
             others=others,
         )
         return display.plot(ax, **line_kw)
 
-    def plot(self, ax: Any = None, **line_kw: Any) -> Self:
+    def plot(self, ax: Axes | None = None, **line_kw: Any) -> Self:
         """Draw the ellipses.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Axes to draw into; None is a figure of its own.
+            Axes to draw into. None makes a new figure.
 
         **line_kw : dict
-            Passed on to `matplotlib.axes.Axes.plot`, for every ellipse.
+            Passed to `matplotlib.axes.Axes.plot` for every ellipse.
 
         Returns
         -------
         display : FisherEllipseDisplay
-            Itself, with the artists as attributes.
+            The display itself, with the artists as attributes.
 
         Raises
         ------
@@ -226,11 +232,11 @@ class FisherEllipseDisplay:
             If there is no metric, or one is not positive definite.
         """
         if not self.metrics:
-            message = "kinds is empty, so there is nothing to draw; name one metric or more, such as 'true'."
+            message = "kinds is empty; it must name at least one metric, such as 'true'."
             raise ValueError(message)
         centre = np.asarray(self.centre, dtype=np.float64)
         curves = {kind: self._curve(kind, metric) for kind, metric in self.metrics.items()}
-        self.figure_, self.ax_ = axes(ax, "FisherEllipseDisplay.plot", (6.8, 4.6))
+        self.figure_, self.ax_ = axes(ax, "FisherEllipseDisplay.plot", (6.8, 4.6))  # inches
         self.ellipses_ = []
         for number, (kind, curve) in enumerate(curves.items()):
             x, y = centre[:, None] + curve
@@ -238,9 +244,10 @@ class FisherEllipseDisplay:
         (self.centre_,) = self.ax_.plot(
             *centre[:, None], marker="+", markersize=9, linestyle="none", color=self.ax_.xaxis.label.get_color()
         )
-        of_class = "" if self.class_name is None else f"for class {text(self.class_name)} "
+        of_class = "" if self.class_name is None else f"for class {label_text(self.class_name)} "
         x_label, y_label = (
-            f"coefficient of {text(name, 40)}\n{of_class}[nats per unit of the feature]" for name in self.feature_names
+            f"coefficient of {label_text(name, 40)}\n{of_class}[nats per unit of the feature]"
+            for name in self.feature_names
         )
         self.ax_.set(xlabel=x_label, ylabel=y_label)
         self.ax_.grid(visible=True, alpha=0.2)
@@ -249,7 +256,7 @@ class FisherEllipseDisplay:
         return self
 
     def _curve(self, kind: str, metric: Any) -> Array:
-        """Return the moves from the centre, ``(2, n_points)``, whose distance is the one asked for."""
+        """Return the moves from the centre at distance `kl` in the metric, ``(2, N_POINTS)``."""
         scale = np.zeros(2) if metric is None else np.sqrt(np.maximum(np.diagonal(metric), 0.0))
         unbounded = not scale.all()
         if not unbounded:
@@ -257,8 +264,8 @@ class FisherEllipseDisplay:
             unbounded = not 1.0 - correlation**2 > noise_floor(2)
         if unbounded:
             message = (
-                f"the metric {kind!r} does not determine the coefficients of {self.feature_names}, so that its ellipse "
-                "has no end; choose other features, or drop collinear columns."
+                f"the metric {kind!r} does not determine the coefficients of {self.feature_names}, so its ellipse is "
+                "unbounded; choose other features, or drop collinear columns."
             )
             raise ValueError(message)
         angles = np.linspace(0.0, 2.0 * np.pi, N_POINTS)
@@ -269,7 +276,7 @@ class FisherEllipseDisplay:
 
 def _check_choices(kl: Any, others: Any) -> None:
     if not isinstance(kl, Real) or isinstance(kl, bool) or not 0.0 < float(kl) < np.inf:
-        message = f"kl={kl!r} is no distance; it must be a number of nats above 0, such as 0.01."
+        message = f"kl={kl!r} is not a distance; it must be a number of nats above 0, such as 0.01."
         raise ValueError(message)
     if others not in get_args(Others):
         message = f"others={others!r} is unknown; it must be one of {list(get_args(Others))}."
@@ -284,15 +291,16 @@ def _pair(features: Any, names: list[str]) -> list[int]:
     return columns
 
 
-def _slice(information: Array, of_class: int, columns: list[int]) -> Array:
-    """Return the 2 x 2 block of ``(q, d, q, d)``: distances where nothing else moves."""
-    return information[of_class, columns][:, of_class, columns]
+def _slice(information: Array, row: int, columns: list[int]) -> Array:
+    """Return the 2 x 2 block of ``(q, d, q, d)``, the metric of two coefficients if the others are fixed."""
+    return information[row, columns][:, row, columns]
 
 
-def _shadow(information: Array, of_class: int, columns: list[int]) -> Array | None:
-    """Return the 2 x 2 metric of distances where all else moves so as to make them least; None if there is none.
+def _projection(information: Array, row: int, columns: list[int]) -> Array | None:
+    """Return the 2 x 2 metric of two coefficients if the others minimise the distance; None if it is not determined.
 
-    Over moves that sum to zero over classes: else others could follow along, which changes no prediction.
+    Moves are restricted to those that sum to zero over classes. Otherwise the coefficients of the other classes could
+    move along, which changes no prediction.
     """
     n_logits, n_columns = information.shape[:2]
     basis = sum_zero(n_logits)
@@ -301,7 +309,8 @@ def _shadow(information: Array, of_class: int, columns: list[int]) -> Array | No
     factor = factorise(reduced)
     if not factor.determined().reshape(n_free, n_columns)[:, columns].all():
         return None
-    probe: Array = np.zeros((n_free, n_columns, 2))
-    probe[:, columns, [0, 1]] = basis[of_class][:, None]
-    probe = probe.reshape(-1, 2)
-    return np.asarray(np.linalg.inv(probe.T @ factor.solve(probe)))
+    # maps free parameters to the two coefficients
+    selection: Array = np.zeros((n_free, n_columns, 2))
+    selection[:, columns, [0, 1]] = basis[row][:, None]
+    selection = selection.reshape(-1, 2)
+    return np.asarray(np.linalg.inv(selection.T @ factor.solve(selection)))

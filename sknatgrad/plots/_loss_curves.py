@@ -1,4 +1,4 @@
-"""How far above the optimum each fit was, at each iteration or second."""
+"""Loss above the optimum during each fit, by iteration or by time."""
 
 from __future__ import annotations
 
@@ -9,58 +9,64 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sknatgrad._solver.stopping import ROUNDING, FinalTolerance
-from sknatgrad.plots._canvas import axes, faint, height, legend, marker, pyplot, style
+from sknatgrad.plots._canvas import axes, figure_height, legend, marker, pyplot, reference_style, style
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from matplotlib.axes import Axes
+
     from sknatgrad._typing import Array
 
 Against = Literal["iteration", "seconds"]
-# parameters that say what is minimised
+# parameters that define the objective
 OBJECTIVE = ("C", "fit_intercept", "class_weight", "prior")
-# points of a curve that are marked one by one
-FEW_POINTS = 40
-# names in a legend that covers no more than a corner of the axes
-FEW_NAMES = 5
+# a curve with more values than this is drawn without markers, which would overlap; their size is in points
+MAX_MARKED_POINTS = 40
+MARKER_SIZE = 4.5
+# a legend of more names is drawn beside the axes, since it would cover more than a corner of them
+MAX_NAMES_INSIDE = 5
 
 
 class LossCurveDisplay:
     r"""Loss above the optimum of one or several fits, on a log scale.
 
-    Usually made by `from_estimators`.
+    Usually created by `from_estimators`.
 
     Parameters
     ----------
     names : list of str
-        What each curve is called.
+        Names of the curves.
 
-    losses : list of array-like, one of shape (n_points,) a curve
-        Penalised mean loss in nats per unit of weight, such as `loss_curve_`.
+    losses : list of array-like of shape (n_points,)
+        Penalised mean loss of each curve in nats per unit of weight, such as `loss_curve_`.
 
-    positions : list of array-like, one of shape (n_points,) a curve
-        Iterations or seconds, where each loss belongs.
+    positions : list of array-like of shape (n_points,)
+        Iterations or seconds of each curve, one for each loss.
 
     optimum : float
-        What gaps are measured from, in nats per unit of weight.
+        Loss that is subtracted from all losses, in nats per unit of weight.
 
     resolution : float
-        Up to how many nats per unit of weight the optimum is known, > 0. Smaller gaps are drawn at this height.
+        Accuracy to which `optimum` is known, in nats per unit of weight, > 0. Smaller gaps are drawn at this value.
 
     reached : bool, default=True
-        Whether `optimum` is one: if it is merely the least loss seen, smaller gaps than `resolution` are left out.
+        Whether `optimum` is an optimum. If it is only the smallest loss observed, gaps below `resolution` are not
+        drawn.
 
     against : {'iteration', 'seconds'}, default='iteration'
-        What `positions` are.
+        Unit of `positions`.
 
     Attributes
     ----------
     gaps_ : list of ndarray
-        What is drawn: NaN where there is no such point.
+        The values drawn, with NaN where a point is omitted.
 
     lines_ : list of matplotlib Line2D
         The curves.
 
     resolution_line_ : matplotlib Line2D or None
-        The line at `resolution`, where any gap is smaller than that.
+        The line at `resolution`, or None if no gap is that small.
 
     legend_ : matplotlib Legend
         The legend.
@@ -69,7 +75,7 @@ class LossCurveDisplay:
         The axes drawn into.
 
     figure_ : matplotlib Figure
-        Their figure.
+        The figure of the axes.
 
     Examples
     --------
@@ -83,7 +89,7 @@ class LossCurveDisplay:
     'iteration'
     """
 
-    def __init__(  # noqa: PLR0913 - scikit-learn's idiom: all that is drawn
+    def __init__(  # noqa: PLR0913 - scikit-learn's convention: everything that is drawn
         self,
         *,
         names: list[str],
@@ -109,7 +115,7 @@ class LossCurveDisplay:
         *,
         against: Against = "iteration",
         optimum: float | None = None,
-        ax: Any = None,
+        ax: Axes | None = None,
         **line_kw: Any,
     ) -> Self:
         """Draw the loss curves of fitted estimators.
@@ -117,43 +123,43 @@ class LossCurveDisplay:
         Parameters
         ----------
         estimators : dict of label to estimator, list of estimators, or estimator
-            Fitted models with a `loss_curve_`, of the same objective and the same rows; whether the rows are the same
-            cannot be seen here. Those of a list are called by the parameters in which they differ.
+            Fitted models with a `loss_curve_`, with the same objective and the same rows; whether the rows are the same
+            is not checked. The models of a list are named by the parameters in which they differ.
 
         against : {'iteration', 'seconds'}, default='iteration'
-            What the horizontal axis is. Seconds are those of `time_curve_`, since the fit began.
+            The horizontal axis. Seconds are those of `time_curve_`, counted from the start of the fit.
 
         optimum : float or None, default=None
-            Least value that the loss has, in nats per unit of weight. None is the least loss among the curves. If any
-            of the fits has converged, that lies above the optimum by no more than such a fit may leave, `tol` / 1,000
-            of the loss (`tol` of it with a fixed `learning_rate`), and gaps below that are drawn at that height, where
-            a line says so. If none has, nobody knows how far down the optimum is: the axis then says "above the least
-            of these", and the point that is the least is left out.
+            Minimum of the loss, in nats per unit of weight. None takes the smallest loss of all curves. If any of the
+            fits has converged, this exceeds the optimum by at most `tol` / 1,000 of the loss (`tol` with a fixed
+            `learning_rate`), and smaller gaps are drawn at that value, which a line marks. If no fit has converged, the
+            distance to the optimum is unknown. The axis is then labelled "above the smallest loss", and the point with
+            the smallest loss is not drawn.
 
         ax : matplotlib Axes or None, default=None
-            Axes to draw into; None is a figure of its own.
+            Axes to draw into. None makes a new figure.
 
         **line_kw : dict
-            Passed on to `matplotlib.axes.Axes.plot`, for every curve.
+            Passed to `matplotlib.axes.Axes.plot` for every curve.
 
         Returns
         -------
         display : LossCurveDisplay
-            With the artists as attributes.
+            The display, with the artists as attributes.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         ValueError
-            If there is no estimator, one has no loss curve or, for seconds, no `time_curve_`; if they minimise
-            different objectives and `optimum` is None; or if `optimum` lies above a loss that was reached.
+            If there is no estimator, or one has no loss curve or, for seconds, no `time_curve_`; if the objectives
+            differ and `optimum` is None; or if `optimum` is above a loss that was reached.
         """
         pyplot("LossCurveDisplay.from_estimators")
         if against not in get_args(Against):
             message = f"against={against!r} is unknown; it must be one of {list(get_args(Against))}."
             raise ValueError(message)
-        names, fits = _named(estimators)
+        names, fits = _names_and_fits(estimators)
         losses = [_curve(name, fit, "loss_curve_") for name, fit in zip(names, fits, strict=True)]
         positions = [np.arange(loss.size, dtype=np.float64) for loss in losses]
         if against == "seconds":
@@ -163,55 +169,54 @@ class LossCurveDisplay:
         )
         return display.plot(ax, **line_kw)
 
-    def plot(self, ax: Any = None, **line_kw: Any) -> Self:
+    def plot(self, ax: Axes | None = None, **line_kw: Any) -> Self:
         """Draw the curves.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Axes to draw into; None is a figure of its own.
+            Axes to draw into. None makes a new figure.
 
         **line_kw : dict
-            Passed on to `matplotlib.axes.Axes.plot`, for every curve.
+            Passed to `matplotlib.axes.Axes.plot` for every curve.
 
         Returns
         -------
         display : LossCurveDisplay
-            Itself, with the artists as attributes.
+            The display itself, with the artists as attributes.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         ValueError
-            If no curve has a point that is finite and, where the optimum is not known, above the least.
+            If no curve has a finite point or, if the optimum is unknown, one above the smallest loss.
         """
         gaps = [self._gap(np.asarray(loss, dtype=np.float64)) for loss in self.losses]
         if not any(np.isfinite(gap).any() for gap in gaps):
             message = (
-                "no curve has a finite loss above the least of them, so there is nothing to draw; pass the optimum as "
-                "a number, or a fit that has converged."
+                "no curve has a finite loss above the smallest loss, so there is nothing to draw; pass optimum as a "
+                "number, or a fit that has converged."
             )
             raise ValueError(message)
-        self.figure_, self.ax_ = axes(
-            ax, "LossCurveDisplay.plot", (8.0 if self._many else 6.4, height(self.names, 4.2))
-        )
+        size = (8.0 if self._legend_beside else 6.4, figure_height(self.names, 4.2))  # inches
+        self.figure_, self.ax_ = axes(ax, "LossCurveDisplay.plot", size)
         self.gaps_ = gaps
         self.lines_ = []
         for number, (name, gap, position) in enumerate(zip(self.names, gaps, self.positions, strict=True)):
-            points = {"marker": marker(number), "markersize": 4.5} if gap.size <= FEW_POINTS else {}
-            self.lines_ += self.ax_.plot(position, gap, **{"label": name, **style(number), **points, **line_kw})
+            marks = {"marker": marker(number), "markersize": MARKER_SIZE} if gap.size <= MAX_MARKED_POINTS else {}
+            self.lines_ += self.ax_.plot(position, gap, **{"label": name, **style(number), **marks, **line_kw})
         self.resolution_line_ = None
         if self.reached and any((gap == self.resolution).any() for gap in gaps):
             self.resolution_line_ = self.ax_.axhline(
-                self.resolution, **faint(self.ax_), label="no more is known of the optimum"
+                self.resolution, **reference_style(self.ax_), label="accuracy of the optimum"
             )
         self._describe()
         return self
 
     @property
-    def _many(self) -> bool:
-        return len(self.names) > FEW_NAMES
+    def _legend_beside(self) -> bool:
+        return len(self.names) > MAX_NAMES_INSIDE
 
     def _gap(self, loss: Array) -> Array:
         gap = np.where(np.isfinite(loss), loss - self.optimum, np.nan)
@@ -219,40 +224,41 @@ class LossCurveDisplay:
         return np.where(below, self.resolution if self.reached else np.nan, gap)
 
     def _describe(self) -> None:
-        above = "the optimum" if self.reached else "the least of these"
+        above = "the optimum" if self.reached else "the smallest loss"
         self.ax_.set(
             yscale="log",
             xlabel="iteration" if self.against == "iteration" else "time since the fit began [s]",
             ylabel=f"loss above {above}\n[nats per unit of weight]",
         )
         if self.against == "iteration":
-            self.ax_.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+            locator: Any = self.ax_.xaxis.get_major_locator()
+            locator.set_params(integer=True, min_n_ticks=1)
         self.ax_.grid(visible=True, alpha=0.25)
         line = [] if self.resolution_line_ is None else [self.resolution_line_]
-        self.legend_ = legend(self.ax_, [*self.lines_, *line], beside=self._many)
+        self.legend_ = legend(self.ax_, [*self.lines_, *line], beside=self._legend_beside)
 
 
-def _named(estimators: Any) -> tuple[list[str], list[Any]]:
-    """Return names and estimators of whatever was given."""
+def _names_and_fits(estimators: Any) -> tuple[list[str], list[Any]]:
+    """Return the names and the estimators of a dict, a list or a single estimator."""
     if isinstance(estimators, Mapping):
         names, fits = [str(label) for label in estimators], list(estimators.values())
     else:
         fits = [estimators] if hasattr(estimators, "fit") else list(estimators)
-        names = _told_apart(fits)
+        names = _distinct_names(fits)
     if not fits:
-        message = "estimators is empty; pass one fitted model or more."
+        message = "estimators is empty; pass at least one fitted model."
         raise ValueError(message)
     return names, fits
 
 
-def _told_apart(fits: list[Any]) -> list[str]:
-    """Return the parameters in which estimators differ as text; their class, and a number if need be, where none do."""
+def _distinct_names(fits: list[Any]) -> list[str]:
+    """Return a name for each estimator: the parameters that differ, or else its class, numbered if names are equal."""
     settings = [fit.get_params(deep=False) if hasattr(fit, "get_params") else {} for fit in fits]
-    shared = [name for name in (settings or [{}])[0] if all(name in each for each in settings)]
-    telling = [name for name in shared if len({repr(each[name]) for each in settings}) > 1]
+    shared = [name for name in (settings or [{}])[0] if all(name in params for params in settings)]
+    different = [name for name in shared if len({repr(params[name]) for params in settings}) > 1]
     names = [
-        ", ".join(f"{name}={each[name]!r}" for name in telling) or type(fit).__name__
-        for fit, each in zip(fits, settings, strict=True)
+        ", ".join(f"{name}={params[name]!r}" for name in different) or type(fit).__name__
+        for fit, params in zip(fits, settings, strict=True)
     ]
     return [f"{name} ({k + 1})" if names.count(name) > 1 else name for k, name in enumerate(names)]
 
@@ -261,10 +267,10 @@ def _curve(name: str, fit: Any, attribute: str) -> Array:
     if not hasattr(fit, attribute):
         check_is_fitted(fit)
         remedy = (
-            "pass what fit or fit_batches of this package have fitted, not partial_fit; of a pipeline its last step "
-            "and of a search its best_estimator_"
+            "pass a model fitted by fit or fit_batches of this package, not by partial_fit; of a pipeline pass its "
+            "last step, of a search its best_estimator_"
             if attribute == "loss_curve_"
-            else "fit it again with this version, or draw it against='iteration'"
+            else "fit it again with this version, or pass against='iteration'"
         )
         message = f"estimators holds {name!r}, a {type(fit).__name__} without {attribute}; {remedy}."
         raise ValueError(message)
@@ -272,43 +278,43 @@ def _curve(name: str, fit: Any, attribute: str) -> Array:
 
 
 def _reference(fits: list[Any], losses: list[Array], optimum: float | None) -> dict[str, Any]:
-    """Return what gaps are measured from, up to how much that is known, and whether it is an optimum."""
-    least = min(float(loss[np.isfinite(loss)].min(initial=np.inf)) for loss in losses)
-    known, reached = float(ROUNDING), True
+    """Return the arguments `optimum`, `resolution` and `reached` of the display."""
+    smallest = min(float(loss[np.isfinite(loss)].min(initial=np.inf)) for loss in losses)
+    accuracy, reached = float(ROUNDING), True
     if optimum is None:
         _check_same_objective(fits)
-        left = _left(fits)
-        known, reached, optimum = max(left or 0.0, ROUNDING), left is not None, least
-    elif not -np.inf < float(optimum) <= least + ROUNDING * abs(least):
+        remaining = _remaining(fits)
+        accuracy, reached, optimum = max(remaining or 0.0, ROUNDING), remaining is not None, smallest
+    elif not -np.inf < float(optimum) <= smallest + ROUNDING * abs(smallest):
         message = (
-            f"optimum={optimum!r} must be a finite number, no more than a loss that was reached, {least!r}; or None."
+            f"optimum={optimum!r} must be None or a finite number that is at most the smallest loss reached, "
+            f"{smallest!r}."
         )
         raise ValueError(message)
-    # an optimum of 0 is known exactly, and a log scale needs some end
-    resolution = max(known * abs(least), float(np.finfo(np.float64).tiny))
+    # an optimum of 0 is known exactly, but a log axis needs a positive lower end
+    resolution = max(accuracy * abs(smallest), float(np.finfo(np.float64).tiny))
     return {"optimum": float(optimum), "resolution": resolution, "reached": reached}
 
 
-def _left(fits: list[Any]) -> float | None:
-    """Return what the best of the converged fits may have left, as a share of the loss; None if there is none."""
-    left = []
+def _remaining(fits: list[Any]) -> float | None:
+    """Return the smallest bound on the relative gap of the converged fits; None if no fit has converged."""
+    bounds = []
     for fit in fits:
         if getattr(fit, "converged_", False):
             tol = float(getattr(fit, "tol", 0.0))
-            left.append(
+            bounds.append(
                 FinalTolerance.of(tol).order_independent if getattr(fit, "learning_rate", "auto") == "auto" else tol
             )
-    return min(left, default=None)
+    return min(bounds, default=None)
 
 
-def _check_same_objective(fits: list[Any]) -> None:
+def _check_same_objective(fits: Iterable[Any]) -> None:
     for name in (*OBJECTIVE, "n_features_in_", "classes_"):
-        each = [getattr(fit, name, None) for fit in fits]
-        values = {repr(value) for value in each}
-        if not all(_same(value, each[0]) for value in each):
+        values = [getattr(fit, name, None) for fit in fits]
+        if not all(_same(value, values[0]) for value in values):
             message = (
-                f"estimators differ in {name} ({', '.join(sorted(values))}), so that they have no optimum in common; "
-                "draw each by itself into the same ax, or pass a number as optimum."
+                f"estimators differ in {name} ({', '.join(sorted(set(map(repr, values))))}), so they have no common "
+                "optimum; draw each one separately into the same ax, or pass optimum as a number."
             )
             raise ValueError(message)
 

@@ -1,4 +1,4 @@
-"""Coefficients against the strength of the penalty."""
+"""Regularisation path: coefficients against the strength of the penalty."""
 
 from __future__ import annotations
 
@@ -8,21 +8,34 @@ import numpy as np
 from sklearn.base import clone
 
 from sknatgrad._inputs.columns import feature_names
-from sknatgrad.plots._canvas import check_axes, class_places, faint, legend, logit_rows, pyplot, style, text
+from sknatgrad.plots._canvas import (
+    check_axes,
+    class_indices,
+    label_text,
+    legend,
+    logit_rows,
+    pyplot,
+    reference_style,
+    style,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.legend import Legend
+
     from sknatgrad._typing import Array, Matrix
 
-# of the lines that a legend names
-NAMED = 8
-# panels beside each other
-BESIDE = 3
+# features with a colour and a legend entry of their own; more lines cannot be followed
+MAX_NAMED = 8
+PANELS_PER_ROW = 3
 
 
 class RegularizationPathDisplay:
-    """Coefficients against C, the inverse of the strength of the penalty: one panel a class.
+    """Coefficients against C, the inverse strength of the penalty, with one panel per class.
 
-    Usually made by `from_estimator`.
+    Usually created by `from_estimator`.
 
     Parameters
     ----------
@@ -30,12 +43,12 @@ class RegularizationPathDisplay:
         Values of C, ascending.
 
     coefs : array-like of shape (n_strengths, n_drawn, n_features)
-        Coefficients at each, of each class drawn.
+        Coefficients at each C, of each class drawn.
 
-    feature_names : list of str, n_features of them
+    feature_names : list of str of length n_features
         Names of the features.
 
-    classes : list, n_drawn of them
+    classes : list of length n_drawn
         The classes drawn.
 
     chosen : float or None, default=None
@@ -44,19 +57,19 @@ class RegularizationPathDisplay:
     Attributes
     ----------
     lines_ : list of list of matplotlib Line2D
-        One line a feature, for each class drawn.
+        For each class drawn, one line per feature.
 
     chosen_ : list of matplotlib Line2D
-        The mark of `chosen` in each panel, where it is among `Cs`.
+        The line that marks `chosen` in each panel, if it lies within the range of `Cs`.
 
     legend_ : matplotlib Legend
-        Names the features with the largest coefficients.
+        The legend, which names the features with the largest coefficients.
 
     ax_ : matplotlib Axes, or ndarray of them
-        The axes drawn into: several if several classes are drawn.
+        The axes drawn into; several if several classes are drawn.
 
     figure_ : matplotlib Figure
-        Their figure.
+        The figure of the axes.
 
     Examples
     --------
@@ -71,7 +84,13 @@ class RegularizationPathDisplay:
     """
 
     def __init__(
-        self, *, Cs: Any, coefs: Any, feature_names: list[str], classes: list[Any], chosen: float | None = None
+        self,
+        *,
+        Cs: Sequence[float] | Array,
+        coefs: Any,
+        feature_names: list[str],
+        classes: list[Any],
+        chosen: float | None = None,
     ) -> None:
         self.Cs = Cs
         self.coefs = coefs
@@ -80,84 +99,84 @@ class RegularizationPathDisplay:
         self.chosen = chosen
 
     @classmethod
-    def from_estimator(  # noqa: PLR0913 - all but the data are keywords
+    def from_estimator(  # noqa: PLR0913 - all arguments but the data are keyword-only
         cls,
         estimator: Any,
         X: Matrix,
         y: Any,
         *,
-        Cs: Any = None,
+        Cs: Sequence[float] | Array | None = None,
         sample_weight: Any = None,
         class_of_interest: Any = None,
-        ax: Any = None,
+        ax: Axes | Sequence[Axes] | None = None,
         **line_kw: Any,
     ) -> Self:
-        """Fit a clone of an estimator for each C, from the strongest penalty on, and draw its coefficients.
+        """Fit a clone of an estimator at each C, starting at the strongest penalty, and draw the coefficients.
 
         Parameters
         ----------
         estimator : estimator
-            A :class:`sknatgrad.NaturalGradientLogisticRegression`, fitted or not; it stays as it is.
+            A :class:`sknatgrad.NaturalGradientLogisticRegression`, fitted or not. It is not modified.
 
         X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
-            Training data. Coefficients are those of its columns: only columns of like scale can be compared by them.
+            Training data. Coefficients of different columns are comparable only if the columns have the same scale.
 
         y : array-like of shape (n_samples,)
             Class labels.
 
         Cs : array-like of float or None, default=None
-            Values of C: two or more, finite and above 0. None is 33 from 1e-4 to 1e4.
+            Values of C: at least two, finite and above 0. None is 33 values from 1e-4 to 1e4, equally spaced in log C.
 
         sample_weight : array-like of shape (n_samples,), float or None, default=None
             Weight of each row.
 
         class_of_interest : label or None, default=None
-            The only class whose coefficients to draw. None is all, a panel each; two classes have coefficients of one
-            alone, ``classes_[1]``.
+            The class whose coefficients are drawn. None draws all classes, each in its own panel; with two classes
+            there are only the coefficients of ``classes_[1]``.
 
         ax : matplotlib Axes, sequence of them, or None, default=None
-            Axes to draw into, one a panel; None is a figure of its own.
+            Axes to draw into, one per panel. None makes a new figure.
 
         **line_kw : dict
-            Passed on to `matplotlib.axes.Axes.plot`, for the lines of every feature.
+            Passed to `matplotlib.axes.Axes.plot` for the lines of every feature.
 
         Returns
         -------
         display : RegularizationPathDisplay
-            With the artists as attributes.
+            The display, with the artists as attributes.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         ValueError
-            If an argument is not what is allowed, or there are not as many axes as panels.
+            If an argument is invalid, or the number of axes differs from the number of panels.
 
         Warns
         -----
         ConvergenceWarning
-            As `fit` does.
+            If a fit does not converge.
         """
         pyplot("RegularizationPathDisplay.from_estimator")
-        ladder = _ladder(Cs)
+        strengths = _ascending_strengths(Cs)
         settings = estimator.get_params(deep=False) if hasattr(estimator, "get_params") else {}
         if not {"C", "warm_start"} <= set(settings):
             message = (
                 f"estimator is a {type(estimator).__name__}, which has no parameters C and warm_start; pass a "
-                "NaturalGradientLogisticRegression, and X as transformed by the steps before it."
+                "NaturalGradientLogisticRegression; of a pipeline, pass the last step and the transformed X."
             )
             raise ValueError(message)
         model = clone(estimator).set_params(warm_start=True)
-        coefs: list[Any] = []
-        for C in ladder:
+        coefs: list[Array] = []
+        for C in strengths:
             model.set_params(C=float(C)).fit(X, y, sample_weight=sample_weight)
             if not coefs:
-                drawn = class_places(class_of_interest, model.classes_)
+                drawn = class_indices(class_of_interest, model.classes_)
                 rows = logit_rows(class_of_interest, model.classes_, len(model.coef_))
-                _panels(ax, len(drawn))
+                _given_panels(ax, len(drawn))
             coefs.append(model.coef_)
         display = cls(
-            Cs=ladder,
+            Cs=strengths,
             coefs=np.stack(coefs)[:, rows],
             feature_names=feature_names(model),
             classes=[model.classes_[k] for k in drawn],
@@ -165,60 +184,61 @@ class RegularizationPathDisplay:
         )
         return display.plot(ax, **line_kw)
 
-    def plot(self, ax: Any = None, **line_kw: Any) -> Self:
+    def plot(self, ax: Axes | Sequence[Axes] | None = None, **line_kw: Any) -> Self:
         """Draw the coefficients.
 
         Parameters
         ----------
         ax : matplotlib Axes, sequence of them, or None, default=None
-            Axes to draw into, one a panel; None is a figure of its own.
+            Axes to draw into, one per panel. None makes a new figure.
 
         **line_kw : dict
-            Passed on to `matplotlib.axes.Axes.plot`, for the lines of every feature.
+            Passed to `matplotlib.axes.Axes.plot` for the lines of every feature.
 
         Returns
         -------
         display : RegularizationPathDisplay
-            Itself, with the artists as attributes.
+            The display itself, with the artists as attributes.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         ValueError
-            If there are not as many axes as panels, or no feature.
+            If the number of axes differs from the number of panels, or there is no feature.
         """
-        Cs, coefs = _ladder(self.Cs), np.asarray(self.coefs, dtype=np.float64)
+        Cs, coefs = _ascending_strengths(self.Cs), np.asarray(self.coefs, dtype=np.float64)
         if not coefs.size:
-            message = f"coefs has shape {coefs.shape}, so there is nothing to draw; it must hold a feature or more."
+            message = f"coefs has shape {coefs.shape}, which is empty; it must have at least one feature."
             raise ValueError(message)
-        panels = _panels(ax, len(self.classes))
+        panels = _given_panels(ax, len(self.classes))
         if panels is None:
             panels = _new_panels(len(self.classes))
         self.figure_, self.ax_ = panels[0].figure, panels[0] if len(panels) == 1 else panels
-        named = np.argsort(-np.abs(coefs).max(axis=(0, 1)), kind="stable")[:NAMED].tolist()
+        named = np.argsort(-np.abs(coefs).max(axis=(0, 1)), kind="stable")[:MAX_NAMED].tolist()
         self.lines_, self.chosen_ = [], []
         for k, panel in enumerate(panels):
-            looks = [
-                {**style(named.index(j)), "zorder": 3} if j in named else faint(panel) for j in range(coefs.shape[2])
+            styles = [
+                {**style(named.index(j)), "zorder": 3} if j in named else reference_style(panel)
+                for j in range(coefs.shape[2])
             ]
             lines = [
-                panel.plot(Cs, coefs[:, k, j], **{"label": name, **look, **line_kw})[0]
-                for j, (name, look) in enumerate(zip(self.feature_names, looks, strict=True))
+                panel.plot(Cs, coefs[:, k, j], **{"label": name, **styles[j], **line_kw})[0]
+                for j, name in enumerate(self.feature_names)
             ]
             self.lines_.append(lines)
             if self.chosen is not None and Cs[0] <= self.chosen <= Cs[-1]:
-                look = {**faint(panel), "linestyle": ":", "label": "C of the estimator"}
-                self.chosen_.append(panel.axvline(self.chosen, **look))
+                dotted = {**reference_style(panel), "linestyle": ":", "label": "C of the estimator"}
+                self.chosen_.append(panel.axvline(self.chosen, **dotted))
             self._describe(panel, k)
             if ax is None and not panel.get_subplotspec().is_first_col():
                 panel.set_ylabel("")
-        # at the end of the first row: in the last, which may be shorter, it would push columns apart
-        self.legend_ = self._legend(panels[min(BESIDE, len(panels)) - 1], named)
+        # at the end of the first row: the last row may be shorter, and a legend in it would widen the column gaps
+        self.legend_ = self._legend(panels[min(PANELS_PER_ROW, len(panels)) - 1], named)
         return self
 
-    def _describe(self, panel: Any, k: int) -> None:
-        whose = f"class {text(self.classes[k])}"
+    def _describe(self, panel: Axes, k: int) -> None:
+        whose = f"class {label_text(self.classes[k])}"
         several = len(self.classes) > 1
         panel.set(
             xscale="log",
@@ -228,7 +248,7 @@ class RegularizationPathDisplay:
         )
         panel.grid(visible=True, alpha=0.2)
 
-    def _legend(self, panel: Any, named: Any) -> Any:
+    def _legend(self, panel: Axes, named: list[int]) -> Legend:
         handles = [self.lines_[-1][j] for j in named]
         others = [line for j, line in enumerate(self.lines_[-1]) if j not in named]
         if others:
@@ -236,16 +256,16 @@ class RegularizationPathDisplay:
         return legend(panel, [*handles, *others[:1], *self.chosen_[-1:]], title="feature", beside=True)
 
 
-def _ladder(Cs: Any) -> Array:
+def _ascending_strengths(Cs: Sequence[float] | Array | None) -> Array:
     given = np.logspace(-4, 4, 33) if Cs is None else np.unique(np.asarray(Cs, dtype=np.float64))
     if given.size < 2 or not (np.isfinite(given) & (given > 0)).all():  # noqa: PLR2004 - a line has two ends
-        message = f"Cs={Cs!r} must hold two values or more, each finite and above 0."
+        message = f"Cs={Cs!r} must hold at least two different values, each finite and above 0."
         raise ValueError(message)
     return given
 
 
-def _panels(ax: Any, n_panels: int) -> Any:
-    """Return the axes given, one a panel, or None for None."""
+def _given_panels(ax: Axes | Sequence[Axes] | None, n_panels: int) -> Any:
+    """Return the given axes as an array with one per panel, or None for None."""
     if ax is None:
         return None
     given = np.asarray(ax, dtype=object).ravel()
@@ -253,8 +273,8 @@ def _panels(ax: Any, n_panels: int) -> Any:
         check_axes(panel)
     if given.size != n_panels:
         message = (
-            f"ax holds {given.size} Axes, but {n_panels} classes are drawn, each into its own; pass as many, or a "
-            "class_of_interest."
+            f"ax holds {given.size} Axes, but {n_panels} classes are drawn, one in each; pass {n_panels} Axes, or one "
+            "class as class_of_interest."
         )
         raise ValueError(message)
     return given
@@ -262,10 +282,11 @@ def _panels(ax: Any, n_panels: int) -> Any:
 
 def _new_panels(n_panels: int) -> Any:
     plt = pyplot("RegularizationPathDisplay.plot")
-    beside = min(n_panels, BESIDE)
-    below = -(-n_panels // beside)
-    size = (8.0, 4.2) if n_panels == 1 else (4.0 * beside + 1.5, 3.4 * below)
-    figure, panels = plt.subplots(below, beside, figsize=size, layout="constrained", squeeze=False, sharey=True)
-    for empty in panels.ravel()[n_panels:]:
-        figure.delaxes(empty)
+    n_columns = min(n_panels, PANELS_PER_ROW)
+    n_rows = -(-n_panels // n_columns)
+    # inches; 1.5 are for the legend
+    size = (8.0, 4.2) if n_panels == 1 else (4.0 * n_columns + 1.5, 3.4 * n_rows)
+    figure, panels = plt.subplots(n_rows, n_columns, figsize=size, layout="constrained", squeeze=False, sharey=True)
+    for unused in panels.ravel()[n_panels:]:
+        figure.delaxes(unused)
     return panels.ravel()[:n_panels]

@@ -1,4 +1,4 @@
-"""The probability of each class along one feature, with its interval."""
+"""Predicted probability of each class along one feature, with intervals."""
 
 from __future__ import annotations
 
@@ -12,20 +12,32 @@ from sknatgrad._inputs.checks import check_count, check_model
 from sknatgrad._inputs.columns import feature_names, place_of
 from sknatgrad._inputs.rows import check_rows
 from sknatgrad._rows.matrices import is_sparse
-from sknatgrad.plots._canvas import axes, class_places, faint, height, legend, percent, pyplot, style, text
+from sknatgrad.plots._canvas import (
+    axes,
+    class_indices,
+    figure_height,
+    label_text,
+    legend,
+    percent,
+    pyplot,
+    reference_style,
+    style,
+)
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from sknatgrad._typing import Array, Matrix
 
-# classes in a legend that covers no more than a corner of the axes
-FEW = 4
+# a legend of more classes is drawn beside the axes, since it would cover more than a corner of them
+MAX_CLASSES_INSIDE = 4
 DECILES = np.arange(1, 10) / 10
 
 
 class ProbabilityIntervalDisplay:
-    """Probability of each class along one feature, with a band for its interval.
+    """Predicted probability of each class along one feature, with a band that shows its interval.
 
-    Usually made by `from_estimator`.
+    Usually created by `from_estimator`.
 
     Parameters
     ----------
@@ -36,39 +48,39 @@ class ProbabilityIntervalDisplay:
         Probability of each class drawn.
 
     interval : array-like of shape (n_points, n_drawn, 2)
-        Lower and upper ends.
+        Lower and upper ends of the intervals.
 
     feature_name : str
         Name of the feature.
 
-    classes : list, n_drawn of them
+    classes : list of length n_drawn
         The classes drawn.
 
     level : float, default=0.95
-        Posterior probability that an interval holds.
+        Posterior probability of an interval.
 
     deciles : array-like or None, default=None
-        Where to mark the rows on the axis.
+        Values of the feature to mark on the axis.
 
     Attributes
     ----------
     lines_ : list of matplotlib Line2D
-        The probability of each class.
+        The curve of each class.
 
     bands_ : list of matplotlib PolyCollection
-        The interval of each class.
+        The band of each class.
 
     deciles_ : matplotlib LineCollection or None
-        Marks on the axis.
+        The marks of `deciles` on the axis.
 
     legend_ : matplotlib Legend or None
-        Of the classes, where several are drawn.
+        The legend of the classes if several are drawn, otherwise None.
 
     ax_ : matplotlib Axes
         The axes drawn into.
 
     figure_ : matplotlib Figure
-        Their figure.
+        The figure of the axes.
 
     Examples
     --------
@@ -82,7 +94,7 @@ class ProbabilityIntervalDisplay:
     3
     """
 
-    def __init__(  # noqa: PLR0913 - scikit-learn's idiom: all that is drawn
+    def __init__(  # noqa: PLR0913 - scikit-learn's convention: everything that is drawn
         self,
         *,
         grid: Any,
@@ -102,7 +114,7 @@ class ProbabilityIntervalDisplay:
         self.deciles = deciles
 
     @classmethod
-    def from_estimator(  # noqa: PLR0913 - all but the data are keywords
+    def from_estimator(  # noqa: PLR0913 - all arguments but the data are keyword-only
         cls,
         estimator: Any,
         X: Matrix,
@@ -112,9 +124,9 @@ class ProbabilityIntervalDisplay:
         grid_resolution: int = 100,
         at: Mapping[Any, float] | None = None,
         class_of_interest: Any = None,
-        ax: Any = None,
+        ax: Axes | None = None,
     ) -> Self:
-        """Draw probabilities along one feature, the others being held where they are.
+        """Draw the predicted probabilities along one feature, with the other features held fixed.
 
         Parameters
         ----------
@@ -122,34 +134,35 @@ class ProbabilityIntervalDisplay:
             A :class:`sknatgrad.NaturalGradientLogisticRegression` fitted with ``store_covariance=True``.
 
         X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
-            Rows that say where features lie: the feature's least and greatest values are the ends of the axis, its
-            deciles are marked on it, and the other features are held at their medians.
+            Rows that determine the range of the axis, from the smallest to the largest value of the feature, the
+            deciles marked on it, and the medians at which the other features are held.
 
         feature : str or int
             Name or index of the feature.
 
         level : float, default=0.95
-            Posterior probability that an interval holds, in (0, 1); see
+            Posterior probability of an interval, in (0, 1); see
             :meth:`sknatgrad.NaturalGradientLogisticRegression.predict_proba_interval`.
 
         grid_resolution : int, default=100
-            How many values of the feature, 2 or more.
+            Number of values of the feature, at least 2.
 
         at : dict of name or index to float, or None, default=None
-            Where to hold other features instead. A median is the lower of the two in the middle, so that it is a value
-            of the column, and of a column with two values the more frequent. Columns that code one category may all be
-            0 so, which no row is: give them here.
+            Values at which to hold other features instead of their medians. The median of an even number of values is
+            the lower of the two middle values, so it always occurs in the column, and is the more frequent value of a
+            column with two. The medians of the columns of one one-hot encoded category may all be 0, a combination that
+            no row has; give their values here.
 
         class_of_interest : label or None, default=None
-            The only class to draw. None is all, and of two ``classes_[1]``.
+            The class to draw. None draws all classes, but of two only ``classes_[1]``.
 
         ax : matplotlib Axes or None, default=None
-            Axes to draw into; None is a figure of its own.
+            Axes to draw into. None makes a new figure.
 
         Returns
         -------
         display : ProbabilityIntervalDisplay
-            With the artists as attributes.
+            The display, with the artists as attributes.
 
         Raises
         ------
@@ -157,22 +170,22 @@ class ProbabilityIntervalDisplay:
             If matplotlib is not installed.
         ValueError
             If the estimator has no covariance, a feature or class is unknown, the feature is constant in X, or
-            another argument is not what is allowed.
+            another argument is invalid.
         """
         pyplot("ProbabilityIntervalDisplay.from_estimator")
-        _check_knows_intervals(estimator)
+        _check_has_intervals(estimator)
         names = feature_names(estimator)
-        place = place_of("feature", feature, names)
-        drawn = class_places(class_of_interest, estimator.classes_)
-        given = _held(at, place, names)
+        column = place_of("feature", feature, names)
+        drawn = class_indices(class_of_interest, estimator.classes_)
+        fixed = _fixed_values(at, column, names)
         X = check_rows(estimator, X)
-        values = _column(X, place)
-        grid = _grid(values, names[place], grid_resolution)
-        rows = np.tile(_typical(X), (grid.size, 1))
-        rows[:, list(given)] = np.array(list(given.values()), dtype=np.float64)
-        rows[:, place] = grid
+        values = _column(X, column)
+        grid = _grid(values, names[column], grid_resolution)
+        rows = np.tile(_lower_medians(X), (grid.size, 1))
+        rows[:, list(fixed)] = np.array(list(fixed.values()), dtype=np.float64)
+        rows[:, column] = grid
         with warnings.catch_warnings():
-            # they are in the order of the fit
+            # the columns have no names, but are in the order of the fit
             warnings.filterwarnings("ignore", "X does not have valid feature names")
             interval = estimator.predict_proba_interval(rows, level)
             proba = estimator.predict_proba(rows)
@@ -180,90 +193,96 @@ class ProbabilityIntervalDisplay:
             grid=grid,
             proba=proba[:, drawn],
             interval=interval[:, drawn],
-            feature_name=names[place],
+            feature_name=names[column],
             classes=[estimator.classes_[k] for k in drawn],
             level=level,
             deciles=np.quantile(values, DECILES),
         )
         return display.plot(ax)
 
-    def plot(self, ax: Any = None, **line_kw: Any) -> Self:
-        """Draw the probabilities.
+    def plot(self, ax: Axes | None = None, **line_kw: Any) -> Self:
+        """Draw the probabilities and their intervals.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Axes to draw into; None is a figure of its own.
+            Axes to draw into. None makes a new figure.
 
         **line_kw : dict
-            Passed on to `matplotlib.axes.Axes.plot`, for every class.
+            Passed to `matplotlib.axes.Axes.plot` for every class.
 
         Returns
         -------
         display : ProbabilityIntervalDisplay
-            Itself, with the artists as attributes.
+            The display itself, with the artists as attributes.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         ValueError
-            If there are fewer than two values of the feature, or no class.
+            If there are fewer than two values of the feature, or there is no class.
         """
         grid, proba, interval = (np.asarray(part, dtype=float) for part in (self.grid, self.proba, self.interval))
         if grid.size < 2 or not self.classes:  # noqa: PLR2004 - a line has two ends
-            message = f"grid has {grid.size} values and classes {len(self.classes)}, so there is nothing to draw."
+            message = (
+                f"grid has {grid.size} values and classes has {len(self.classes)}, so there is nothing to draw; pass "
+                "at least two values and one class."
+            )
             raise ValueError(message)
-        self.figure_, self.ax_ = axes(ax, "ProbabilityIntervalDisplay.plot", (6.4, height(self.classes, 4.2)))
+        size = (6.4, figure_height(self.classes, 4.2))  # inches
+        self.figure_, self.ax_ = axes(ax, "ProbabilityIntervalDisplay.plot", size)
         self.lines_, self.bands_ = [], []
         for k, label in enumerate(self.classes):
             self.lines_ += self.ax_.plot(grid, proba[:, k], **{**style(k), "label": str(label), **line_kw})
             colour = self.lines_[-1].get_color()
-            look = {"facecolor": (colour, 0.2), "edgecolor": colour, "linewidth": 0.6}
-            self.bands_.append(self.ax_.fill_between(grid, *interval[:, k].T, **look))
+            band_style = {"facecolor": (colour, 0.2), "edgecolor": colour, "linewidth": 0.6}
+            self.bands_.append(self.ax_.fill_between(grid, *interval[:, k].T, **band_style))
         self.deciles_ = None
         if self.deciles is not None:
+            mark_style = {**reference_style(self.ax_), "alpha": 0.8}
             self.deciles_ = self.ax_.vlines(
-                self.deciles, 0, 0.03, transform=self.ax_.get_xaxis_transform(), **{**faint(self.ax_), "alpha": 0.8}
+                self.deciles, 0, 0.03, transform=self.ax_.get_xaxis_transform(), **mark_style
             )
         several = len(self.classes) > 1
-        whose = "each class" if several else f"class {text(self.classes[0])}"
+        whose = "each class" if several else f"class {label_text(self.classes[0])}"
         self.ax_.set(
-            xlabel=text(self.feature_name, width=60),
+            xlabel=label_text(self.feature_name, width=60),
             ylabel=f"probability of {whose}\nwith {percent(self.level)} interval",
             ylim=(-0.02, 1.02),
         )
         self.ax_.margins(x=0.01)
         self.ax_.grid(visible=True, alpha=0.2)
-        self.legend_ = legend(self.ax_, self.lines_, title="class", beside=len(self.classes) > FEW) if several else None
+        beside = len(self.classes) > MAX_CLASSES_INSIDE
+        self.legend_ = legend(self.ax_, self.lines_, title="class", beside=beside) if several else None
         return self
 
 
-def _check_knows_intervals(estimator: Any) -> None:
+def _check_has_intervals(estimator: Any) -> None:
     check_model(estimator)
     if not hasattr(estimator, "predict_proba_interval"):
         message = (
-            f"estimator is a {type(estimator).__name__}, which knows no intervals; pass a "
+            f"estimator is a {type(estimator).__name__}, which has no predict_proba_interval; pass a "
             "NaturalGradientLogisticRegression fitted with store_covariance=True."
         )
         raise ValueError(message)
 
 
-def _held(at: Any, place: int, names: list[str]) -> dict[int, float]:
-    """Return where features are to be held, by their places."""
+def _fixed_values(at: Any, drawn: int, names: list[str]) -> dict[int, float]:
+    """Return the values of `at` by column index; `drawn` is the column on the axis."""
     given = {} if at is None else at
     if not isinstance(given, Mapping):
-        message = f"at is a {type(at).__name__}; it must be a dict of names or indices of features to values, or None."
-        raise ValueError(message)  # noqa: TRY004 - as all that users pass
-    held = {place_of("at", name, names): value for name, value in given.items()}
-    if place in held:
-        message = f"at holds {names[place]!r}, the feature that is drawn along; leave it out."
+        message = f"at is a {type(at).__name__}; it must be a dict of feature names or indices to values, or None."
+        raise ValueError(message)  # noqa: TRY004 - every invalid argument raises ValueError
+    fixed = {place_of("at", name, names): value for name, value in given.items()}
+    if drawn in fixed:
+        message = f"at holds {names[drawn]!r}, the feature on the horizontal axis; remove it from at."
         raise ValueError(message)
-    return held
+    return fixed
 
 
-def _column(X: Matrix, place: int) -> Array:
-    column = X[:, [place]]
+def _column(X: Matrix, index: int) -> Array:
+    column = X[:, [index]]
     return np.asarray(column.toarray() if is_sparse(X) else column, dtype=np.float64).ravel()
 
 
@@ -271,7 +290,7 @@ def _grid(values: Array, name: str, resolution: int) -> Array:
     check_count("grid_resolution", resolution)
     low, high = float(values.min()), float(values.max())
     if low == high:
-        message = f"feature {name!r} is {low:g} in every row of X, so there is nothing to draw along it; take another."
+        message = f"feature {name!r} is {low:g} in every row of X, so it has no range; choose another feature."
         raise ValueError(message)
     if resolution < 2:  # noqa: PLR2004 - a line has two ends
         message = f"grid_resolution={resolution} must be 2 or more."
@@ -279,15 +298,15 @@ def _grid(values: Array, name: str, resolution: int) -> Array:
     return np.linspace(low, high, resolution)
 
 
-def _typical(X: Matrix) -> Array:
-    """Return the lower median of each column, ``(p,)``: a value that occurs in it."""
+def _lower_medians(X: Matrix) -> Array:
+    """Return the lower median of each column, ``(p,)``: a value that occurs in the column."""
     middle = (X.shape[0] - 1) // 2
     if not is_sparse(X):
-        middling: Array = np.partition(X, middle, axis=0)[middle].astype(np.float64)
-        return middling
-    typical = np.zeros(X.shape[1])
+        medians: Array = np.partition(X, middle, axis=0)[middle].astype(np.float64)
+        return medians
+    medians = np.zeros(X.shape[1])
     columns = X.tocsc()
-    # where more than half of the values are zeros, so is the median
+    # if more than half of the values are zero, so is the median
     for j in np.flatnonzero(2 * np.diff(columns.indptr) >= X.shape[0]):
-        typical[j] = np.partition(columns[:, [j]].toarray().ravel(), middle)[middle]
-    return typical
+        medians[j] = np.partition(columns[:, [j]].toarray().ravel(), middle)[middle]
+    return medians

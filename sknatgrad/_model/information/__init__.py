@@ -17,7 +17,7 @@ from sknatgrad._model.information.identity import IdentityInformation
 from sknatgrad._model.information.kronecker import KroneckerInformation
 
 if TYPE_CHECKING:
-    from sknatgrad._model.protocols import Information, PooledInformation, Precision, Structure
+    from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation, Structure
     from sknatgrad._typing import Array
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-def preconditioner_of(information: Information, shift: Array) -> Precision:
+def preconditioner_of(information: PooledInformation, shift: Array) -> FactorisedPrecision:
     """Factorise F + I ⊗ diag(shift), or for Kronecker factors a product near it that costs less."""
     if isinstance(information, KroneckerInformation):
         return information.product_precision(shift)

@@ -1,4 +1,4 @@
-"""What inference has to know of a fitted logistic regression, whoever fitted it."""
+"""A fitted logistic regression, of this package or of scikit-learn, as inference reads it."""
 
 from __future__ import annotations
 
@@ -12,50 +12,51 @@ from sknatgrad._inputs.columns import INTERCEPT, feature_names, places_of
 from sknatgrad._inputs.prior import configured_prior
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.layout import join, prior_precision
+from sknatgrad._model.prior import Prior
 from sknatgrad._rows.design import Design
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes, Matrix
 
-# how far the probabilities may be from those of the coefficients; float32 rounds by less
-SAME = 1e-3
-# rows to look at
-FEW_ROWS = 16
+# The largest difference of a probability from that of the coefficients. Fits to float32 differ by 1e-7; another link
+# function by much more.
+MAX_LINK_ERROR = 1e-3
+# Rows at which the link is checked: few, so that it takes no time.
+LINK_ROWS = 16
 
 
-class Fitted(NamedTuple):
-    """Coefficients and what they minimise."""
+class FittedModel(NamedTuple):
+    """The coefficients of a fit, and the objective that they minimise."""
 
     theta: Array  # (q, d)
-    prior: Array  # (d,), the precision of each column's coefficients
-    mean: Array | None  # (q, d), where it is centred; None is 0
+    prior: Prior
     classes: Any  # (K,)
     names: tuple[str, ...]  # of the d columns
     intercept: bool
-    loss: float | None = None  # nats per unit of weight where it ended, penalty included, if it says that it converged
-    tol: float = 0.0  # what it may have left, as a share of that
+    loss: float | None = None  # final nats per unit of weight, penalty included; None if the fit has not converged
+    tol: float = 0.0  # the remaining decrease that the fit allowed, relative to the loss
     class_weighted: bool = False
 
     @property
     def penalised(self) -> bool:
-        """Whether the estimate is shrunk."""
-        return bool(self.prior.any())
+        """Whether the fit has a penalty."""
+        return bool(self.prior.precision.any())
 
     @property
     def penalty(self) -> float:
-        """Its value, in nats."""
-        return 0.5 * float((self.prior * self.deviation**2).sum())
+        """The penalty at the coefficients, in nats."""
+        return self.prior.value(self.theta)
 
     @property
     def deviation(self) -> Array:
-        """Coefficients as the penalty sees them, ``(q, d)``."""
-        return self.theta if self.mean is None else self.theta - self.mean
+        """The coefficients less the mean of the prior, ``(q, d)``."""
+        return self.prior.deviation(self.theta)
 
     @classmethod
-    def of(cls, estimator: Any, X: Any) -> Fitted:
-        """Read a fitted estimator; refuse what is no logistic regression with an L2 penalty or none.
+    def of(cls, estimator: Any, X: Any) -> FittedModel:
+        """Read a fitted estimator; raise an error for any but logistic regression with an L2 penalty or none.
 
-        X may know the names of columns that the estimator was not told.
+        The names of the columns of X are used if the estimator has none.
         """
         check_model(estimator)
         intercept = bool(getattr(estimator, "fit_intercept", True))
@@ -67,7 +68,7 @@ class Fitted(NamedTuple):
             names = [str(name) for name in given]
         return cls(
             theta,
-            *_prior(estimator, theta.shape, intercept=intercept),
+            _prior(estimator, n_features, intercept=intercept),
             np.asarray(estimator.classes_),
             (*names, INTERCEPT) if intercept else tuple(names),
             intercept,
@@ -76,45 +77,46 @@ class Fitted(NamedTuple):
             getattr(estimator, "class_weight", None) is not None,
         )
 
-    def columns(self, features: Any) -> Codes:
+    def column_indices(self, features: Any) -> Codes:
         """Return the indices of columns that are given by name or index."""
         return np.array(places_of(features, list(self.names)), dtype=np.intp)
 
     def check_link(self, estimator: Any, X: Matrix) -> None:
-        """Refuse a model whose probabilities are not the sigmoid or softmax of its logits, such as one against rest."""
-        rows = X[: min(FEW_ROWS, X.shape[0])]
+        """Raise an error if the probabilities are not the softmax of the logits, as in one-vs-rest models."""
+        rows = X[: min(LINK_ROWS, X.shape[0])]
         expected = predict(Design.of(rows, self.theta.shape[1]).logits(self.theta)).distribution()
         with warnings.catch_warnings():
-            # that the columns have lost their names on the way
+            # the estimator may miss the names of the columns, which the checked rows no longer have
             warnings.simplefilter("ignore")
             proba = np.asarray(estimator.predict_proba(rows), dtype=np.float64)
-        if not np.abs(proba - expected).max(initial=0.0) <= SAME:
+        if not np.abs(proba - expected).max(initial=0.0) <= MAX_LINK_ERROR:
             message = (
                 f"estimator is a {type(estimator).__name__} whose probabilities are not the softmax of its logits, as "
-                "of a model of each class against the rest; fit one multinomial model."
+                "in one-vs-rest models; fit one multinomial model."
             )
             raise ValueError(message)
 
 
-def _prior(estimator: Any, shape: tuple[int, ...], *, intercept: bool) -> tuple[Array, Array | None]:
-    """Return precision ``(d,)`` and mean ``(q, d)`` of the prior that the estimator's penalty stands for."""
-    if getattr(estimator, "prior", None) is not None:
-        given = configured_prior(estimator, estimator.classes_)
-        if given.quadratic is None:
-            return given.precision, given.mean
-        message = (
-            "estimator has an earlier model, or a matrix, as its prior, which infer does not know of; its covariance_, "
-            "with store_covariance=True, does."
-        )
-        raise ValueError(message)
-    return _ridge(estimator, shape[1] - intercept, intercept=intercept), None
+def _prior(estimator: Any, n_features: int, *, intercept: bool) -> Prior:
+    """Return the Gaussian prior whose negative log density is the estimator's penalty."""
+    if getattr(estimator, "prior", None) is None:
+        return Prior(_penalty_precision(estimator, n_features, intercept=intercept))
+    prior = configured_prior(estimator, estimator.classes_)
+    if prior.quadratic is None:
+        return prior
+    message = (
+        "estimator has an earlier model, or a matrix, as its prior, which infer does not support; its covariance_, "
+        "with store_covariance=True, includes that prior."
+    )
+    raise ValueError(message)
 
 
-def _ridge(estimator: Any, n_features: int, *, intercept: bool) -> Array:
+def _penalty_precision(estimator: Any, n_features: int, *, intercept: bool) -> Array:
+    """Return the precision of each column, ``(d,)``, of an L2 penalty; raise an error for other penalties."""
     if not (hasattr(estimator, "C") or hasattr(estimator, "C_")):
         message = (
-            f"estimator is a {type(estimator).__name__}, which does not say by a parameter C what its penalty was; "
-            "pass a logistic regression of this package or of scikit-learn."
+            f"estimator is a {type(estimator).__name__}, which does not state its penalty by a parameter C; pass a "
+            "logistic regression of this package or of scikit-learn."
         )
         raise ValueError(message)
     penalty = getattr(estimator, "penalty", "l2")
@@ -122,8 +124,8 @@ def _ridge(estimator: Any, n_features: int, *, intercept: bool) -> Array:
     shares = [] if l1_ratio is None else [share for share in np.ravel(l1_ratio).tolist() if share]
     if penalty == "l1" or (penalty != "l2" and shares):
         message = (
-            f"estimator has an L1 penalty (l1_ratio={l1_ratio!r}), under which coefficients have no standard errors of "
-            "this kind; fit with an L2 penalty or none."
+            f"estimator has an L1 penalty (l1_ratio={l1_ratio!r}), for which infer has no standard errors; fit with an "
+            "L2 penalty or none."
         )
         raise ValueError(message)
     chosen = estimator.C_ if hasattr(estimator, "C_") else estimator.C
@@ -132,8 +134,8 @@ def _ridge(estimator: Any, n_features: int, *, intercept: bool) -> Array:
         message = f"estimator was fitted with another C for each class, {strengths.tolist()}; fit with one C for all."
         raise ValueError(message)
     C = np.inf if penalty is None else float(strengths[0])
-    prior = prior_precision(C, n_features, intercept=intercept)
+    precision = prior_precision(C, n_features, intercept=intercept)
     if intercept and getattr(estimator, "solver", "") == "liblinear":
         # it penalises the coefficient of a column of `intercept_scaling`
-        prior[-1] = 1.0 / C / float(estimator.intercept_scaling) ** 2
-    return prior
+        precision[-1] = 1.0 / C / float(estimator.intercept_scaling) ** 2
+    return precision

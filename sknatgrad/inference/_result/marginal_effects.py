@@ -1,4 +1,4 @@
-"""Average marginal effects: how much the probability of each class changes with each feature."""
+"""Average marginal effects: the derivative of each class's probability by each feature, averaged over rows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from sknatgrad._inputs.checks import check_level
 from sknatgrad._model.categorical import predict
+from sknatgrad._model.layout import BINARY
 from sknatgrad._model.normal import interval, two_sided
 from sknatgrad._rows.design import Design, gil_free_matmul
 
@@ -16,18 +17,17 @@ if TYPE_CHECKING:
     from sknatgrad._model.contrasts import Contrasts
     from sknatgrad._rows.source import RowBlock
     from sknatgrad._typing import Array
-
-# how much of the effects of single rows, (K, m, p), is held at a time
-EFFECT_BYTES = 2**22
+    from sknatgrad.inference._row_sums.sums import RowSums
 
 
 class MarginalEffects(NamedTuple):
-    """Mean over rows of the derivative of each class's probability by each feature, with standard errors.
+    """Average marginal effects: the mean derivative of each class's probability by each feature.
 
     Attributes
     ----------
     classes : tuple, n_classes or 1 of them
-        The class of each row of `effects`: for two classes the second alone, as the first has the negative.
+        The class of each row of `effects`: only the second of two classes, as the effects of the first are the
+        negatives.
 
     feature_names : tuple of str, n_features of them
         Names of the features.
@@ -51,11 +51,11 @@ class MarginalEffects(NamedTuple):
 
     @property
     def p_values(self) -> Array:
-        """Probability of a z at least as large, either way, if the effect were 0."""
+        """Two-sided p-values of the hypotheses that an effect is 0."""
         return two_sided(self.z)
 
     def conf_int(self, level: float = 0.95) -> Array:
-        """Return the interval of each effect.
+        """Return the confidence interval of each effect.
 
         Parameters
         ----------
@@ -71,6 +71,18 @@ class MarginalEffects(NamedTuple):
         return interval(self.effects, self.standard_errors, level)
 
 
+def average_effects(row_sums: RowSums, covariance: Array, labels: list[Any], names: tuple[str, ...]) -> MarginalEffects:
+    """Return the effects of the K `labels`, from the covariance of all coefficients."""
+    kernel = EffectsKernel(row_sums.theta, row_sums.contrasts, row_sums.limits.row_bytes)
+    effects, slopes = row_sums.total(kernel)
+    weight = row_sums.counts.total_weight
+    n_classes, n_features = effects.shape
+    flat = slopes.reshape(n_classes * n_features, -1) / weight
+    variance = np.einsum("ij,jk,ik->i", flat, covariance, flat).reshape(n_classes, n_features)
+    shown = slice(n_classes == BINARY, None)
+    return MarginalEffects(tuple(labels[shown]), names[:n_features], effects[shown] / weight, np.sqrt(variance[shown]))
+
+
 @dataclass(frozen=True)
 class EffectsKernel:
     r"""Sums over rows of the effects s ∂p_k/∂x_j and of their derivatives by the contrasts β.
@@ -82,6 +94,7 @@ class EffectsKernel:
 
     theta: Array  # (q, d)
     contrasts: Contrasts
+    row_bytes: int  # of D, (K, m, p), that is held at a time
 
     def __call__(self, block: RowBlock) -> tuple[Array, Array]:
         """Return the sums over one block, ``(K, p)`` and ``(K, p, K - 1, d)``."""
@@ -90,7 +103,7 @@ class EffectsKernel:
         design = Design.of_block(block, n_columns)
         effects = np.zeros((n_classes, n_features))
         slopes = np.zeros((n_classes, n_features, n_classes - 1, n_columns))
-        size = max(EFFECT_BYTES // (8 * n_classes * max(n_features, 1)), 1)
+        size = max(self.row_bytes // (8 * n_classes * max(n_features, 1)), 1)
         for start in range(0, n_rows, size):
             part = slice(start, min(start + size, n_rows))
             self._add(design.rows(part), block.weight[part], effects, slopes)
@@ -101,15 +114,16 @@ class EffectsKernel:
         n_features = effects.shape[1]
         coef = np.zeros((self.contrasts.n_classes, n_features))
         coef[self.contrasts.others] = self.contrasts.params(self.theta)[:, :n_features]
-        hstack = coef[:, None, :] - (proba @ coef)[None]  # D, (K, m, p)
+        differences = coef[:, None, :] - (proba @ coef)[None]  # D, (K, m, p)
         dense = design.dense()
         for k, of_class in enumerate(proba.T):
-            effects[k] += (weight * of_class) @ hstack[k]
+            effects[k] += (weight * of_class) @ differences[k]
             for index, l in enumerate(self.contrasts.others):
-                turn = weight * of_class * ((k == l) - proba[:, l])
-                rows = turn[:, None] * hstack[k] - (weight * of_class * proba[:, l])[:, None] * hstack[l]
+                by_logit = weight * of_class * ((k == l) - proba[:, l])
+                cross = (weight * of_class * proba[:, l])[:, None] * differences[l]
+                rows = by_logit[:, None] * differences[k] - cross
                 slopes[k, :, index] += gil_free_matmul(rows.T, dense)
-                slopes[k, range(n_features), index, range(n_features)] += turn.sum()
+                slopes[k, range(n_features), index, range(n_features)] += by_logit.sum()
 
     def merge(self, left: tuple[Array, Array], right: tuple[Array, Array]) -> tuple[Array, Array]:
         """Pool two runs of rows."""

@@ -1,4 +1,4 @@
-"""White's information matrix test: whether the two Fisher informations that a true model has in common agree."""
+"""White's information matrix test: whether the empirical and the true Fisher information agree, as in a true model."""
 
 from __future__ import annotations
 
@@ -12,55 +12,58 @@ from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.layout import BINARY
 from sknatgrad._rows.design import Design, gil_free_matmul
-from sknatgrad.inference._score import beside_the_others
+from sknatgrad.inference._hypothesis_tests.chi_squared import ChiSquared
+from sknatgrad.inference._hypothesis_tests.efficient_score import efficient_score
 
 if TYPE_CHECKING:
     from sknatgrad._model.contrasts import Contrasts
     from sknatgrad._rows.source import RowBlock
     from sknatgrad._typing import Array, Codes
-    from sknatgrad.inference._sums import Totals
-
-# how much of the indicators of single rows is held at a time
-ROW_BYTES = 2**22
+    from sknatgrad.inference._row_sums.sums import RowSums
 
 
-def indicators(totals: Totals, *, every: bool) -> tuple[Array, Array]:
-    """Return the difference of empirical and true Fisher information, less what the score explains, and its covariance.
+def information_matrix_test(row_sums: RowSums, *, every: bool) -> ChiSquared:
+    """Return the test of the differences of empirical and true Fisher information, less the part that scores explain.
 
-    The covariance is that under the model, with the labels of every row averaged over (Orme 1988): of products of
-    observed ones alone, the test would reject far too often in samples of a few hundred rows.
+    Their covariance is the one under the model, averaged over the labels of every row (Orme 1988): with products of
+    the observed differences alone, the test rejects far too often in samples of a few hundred rows.
     """
-    kernel = IndicatorKernel.of(totals.theta, totals.contrasts, every=every)
-    check_covariance_size(kernel.n_scores + kernel.n_indicators, "test squares alone, with every=False")
-    observed, covariance = totals.total(kernel)
-    new = np.arange(observed.size) >= kernel.n_scores
-    return beside_the_others(observed, covariance, covariance, new)
+    kernel = IndicatorKernel.of(row_sums.theta, row_sums.contrasts, row_sums.limits.row_bytes, every=every)
+    n_numbers = kernel.n_scores + kernel.n_indicators
+    check_covariance_size(n_numbers, "compare squares only, with every=False", row_sums.limits)
+    observed, covariance = row_sums.total(kernel)
+    tested = np.arange(observed.size) >= kernel.n_scores
+    return ChiSquared.quadratic(*efficient_score(observed, covariance, covariance, tested))
 
 
 @dataclass(frozen=True)
 class IndicatorKernel:
-    """Sums of v at the observed labels, and of E[v vᵀ]; v the score of a row and entries of u uᵀ - E[u uᵀ].
+    """Sums of v at the observed labels, and of E[v vᵀ]; v holds the score u of a row, and entries of u uᵀ - E[u uᵀ].
 
-    With r the score by the logits, such an entry is r_a r_b - E[r_a r_b] times x_j x_m. And r_a² less its mean is
-    -r_a (1 - 2 p_a), r_a r_b less its mean p_a r_b + p_b r_a.
+    With r = p - y the derivative of the loss by the logits, such an entry is (r_a r_b - E[r_a r_b]) x_j x_m. The
+    factor is -r_a (1 - 2 p_a) if a = b, and p_a r_b + p_b r_a otherwise.
     """
 
     theta: Array  # (q, d)
     contrasts: Contrasts
     classes: tuple[tuple[int, int], ...]  # (a, b)
     columns: tuple[tuple[int, int], ...]  # (j, m)
+    row_bytes: int  # of the numbers of single rows that are held at a time
 
     @classmethod
-    def of(cls, theta: Array, contrasts: Contrasts, *, every: bool) -> IndicatorKernel:
-        """Return the kernel for every entry, or for squares alone: of each class, whichever is the reference."""
+    def of(cls, theta: Array, contrasts: Contrasts, row_bytes: int, *, every: bool) -> IndicatorKernel:
+        """Return the kernel for every entry, or for squares only, of all classes, whichever is the reference.
+
+        Of two classes, one has all the information.
+        """
         n_columns = theta.shape[1]
         if every:
             classes = combinations_with_replacement(contrasts.others, 2)
             columns = combinations_with_replacement(range(n_columns), 2)
-            return cls(theta, contrasts, tuple(classes), tuple(columns))
-        # of two classes, one says it all
+            return cls(theta, contrasts, tuple(classes), tuple(columns), row_bytes)
         shown = contrasts.others if contrasts.n_classes == BINARY else range(contrasts.n_classes)
-        return cls(theta, contrasts, tuple((k, k) for k in shown), tuple((j, j) for j in range(n_columns)))
+        squares = tuple((j, j) for j in range(n_columns))
+        return cls(theta, contrasts, tuple((k, k) for k in shown), squares, row_bytes)
 
     @property
     def n_scores(self) -> int:
@@ -74,9 +77,9 @@ class IndicatorKernel:
 
     def __call__(self, block: RowBlock) -> tuple[Array, Array]:
         """Return the sums over one block."""
-        size = max(ROW_BYTES // (8 * (self.n_scores + self.n_indicators)), 1)
-        design = Design.of_block(block, self.theta.shape[1])
         n_numbers = self.n_scores + self.n_indicators
+        size = max(self.row_bytes // (8 * n_numbers), 1)
+        design = Design.of_block(block, self.theta.shape[1])
         observed, covariance = np.zeros(n_numbers), np.zeros((n_numbers, n_numbers))
         for start in range(0, len(block.codes), size):
             part = slice(start, start + size)

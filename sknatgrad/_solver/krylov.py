@@ -1,0 +1,108 @@
+"""Conjugate directions of a solve: re-orthogonalisation within it, recycling in the next one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sknatgrad._model.protocols import Precision
+    from sknatgrad._typing import Array
+
+# Products of a solve from which on its directions are recycled. Raw MNIST takes 918 products in all with 10, and 2,330
+# with 5, which is no better than without recycling (2,291): the directions of short solves carry little information.
+MIN_RECYCLED = 10
+
+
+class KrylovBasis:
+    """The first directions p of a solve, scaled to pᵀA p = 1, and their images A p; reused by one solve after another.
+
+    In exact arithmetic each new direction of conjugate gradients is conjugate to all before it. In floating point,
+    large eigenvalues return after they have been solved, the summation order changes the path, and a preconditioner in
+    single precision is not symmetric. Conjugating explicitly against all stored directions removes this. Notay (2000),
+    "Flexible conjugate gradients".
+    """
+
+    def __init__(self, capacity: int, size: int) -> None:
+        # pages that are never written take no memory
+        self._directions, self._images = np.empty((2, capacity, size))
+        self._used = 0
+
+    def clear(self) -> None:
+        """Forget all directions."""
+        self._used = 0
+
+    def add(self, direction: Array, image: Array, curvature: float) -> bool:
+        """Store one more direction p, `curvature` being pᵀA p; return False if the memory is full."""
+        fits = self._used < len(self._directions)
+        if fits:
+            scale = 1.0 / math.sqrt(curvature)
+            np.multiply(direction.ravel(), scale, out=self._directions[self._used])
+            np.multiply(image.ravel(), scale, out=self._images[self._used])
+            self._used += 1
+        return fits
+
+    def conjugate(self, vector: Array) -> Array:
+        """Return a vector made conjugate to all stored directions."""
+        shares = self._images[: self._used] @ vector.ravel()
+        along = (shares @ self._directions[: self._used]).reshape(vector.shape)
+        conjugated: Array = np.subtract(vector, along, out=along)
+        return conjugated
+
+    def update(self, gradient: Array, preconditioner: Precision, scale: float) -> Array:
+        """Return M⁻¹ g, M the preconditioner after one BFGS update by each stored pair (p, `scale` A p).
+
+        It is exact along the directions: the preconditioner of Morales and Nocedal (2000).
+        """
+        directions, images = self._directions[: self._used], self._images[: self._used]
+        shares = directions @ gradient.ravel()
+        beside = preconditioner.solve((gradient.ravel() - shares @ images).reshape(gradient.shape)).ravel()
+        along = shares / scale - images @ beside
+        return (beside + along @ directions).reshape(gradient.shape)
+
+
+@dataclass(frozen=True)
+class RecycledPreconditioner:
+    """A preconditioner, corrected along the directions of an earlier solve."""
+
+    preconditioner: Precision
+    basis: KrylovBasis
+    scale: float  # size of the matrix now, relative to that of the earlier solve
+
+    def solve(self, gradient: Array) -> Array:
+        """Return M⁻¹ g, ``(q, d)``."""
+        return self.basis.update(gradient, self.preconditioner, self.scale)
+
+
+@dataclass
+class RecycledDirections:
+    """The directions of the current solve, and those of the last solve that was long enough to learn from."""
+
+    capacity: int  # directions that are kept of a solve
+    _bases: list[KrylovBasis] = field(default_factory=list)  # of the current solve, of the recycled one
+    _loss: float = 0.0  # at the point of the recycled solve; 0 if there is none
+
+    def basis(self, size: int) -> KrylovBasis:
+        """Return memory for the directions of a solve with so many unknowns."""
+        if not self._bases:
+            self._bases = [KrylovBasis(self.capacity, size), KrylovBasis(self.capacity, size)]
+        return self._bases[0]
+
+    def record(self, products: int, loss: float) -> None:
+        """Recycle the directions of the solve that has ended, if it took enough products."""
+        if products >= MIN_RECYCLED:
+            self._bases.reverse()
+            self._loss = loss
+
+    def applied_to(self, preconditioner: Precision, loss: float) -> Precision:
+        """Return the preconditioner with what the recycled solve found out.
+
+        The matrix has changed since. Near separation it shrinks by the same factor as the loss, so its images are
+        scaled by that: 918 products for 1,673 on raw MNIST.
+        """
+        if min(loss, self._loss) > 0.0:
+            return RecycledPreconditioner(preconditioner, self._bases[1], loss / self._loss)
+        return preconditioner

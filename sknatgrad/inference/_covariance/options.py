@@ -1,0 +1,130 @@
+"""The options of a covariance: its kind, the meaning of weights, and groups of rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sknatgrad._typing import Array, Codes
+    from sknatgrad.inference._row_sums.rows import RowCounts
+
+Weights = Literal["frequency", "sampling"]
+Covariance = Literal["fisher", "frequentist", "robust", "HC1", "cluster"]
+# covariances that assume that the model holds
+MODEL_BASED = {"fisher", "frequentist"}
+
+
+class ScoreSums(Protocol):
+    """Sums of the outer products of scores, u of a row, of all coefficients or of some projections of them."""
+
+    @property
+    def counts(self) -> RowCounts:
+        """The number of rows, and the sums of their weights."""
+        ...
+
+    def squared_scores(self, power: int) -> Array:
+        """Return Σ s_iᵖ u_i u_iᵀ over rows."""
+        ...
+
+    def squared_group_scores(self, groups: Codes) -> Array:
+        """Return Σ_g u_g u_gᵀ over groups, u_g the weighted sum over the rows of a group."""
+        ...
+
+
+class CovarianceOptions(NamedTuple):
+    """The checked arguments of `infer` that determine the covariance."""
+
+    weights: Weights
+    covariance: Covariance
+    groups: Codes | None = None  # (n,), for the covariance by cluster
+    n_groups: int = 0  # that have a row of positive weight
+
+    @classmethod
+    def checked(cls, weights: Weights, covariance: Covariance, counts: RowCounts) -> CovarianceOptions:
+        """Return the options; raise an error for unknown names and for pairs that have no meaning."""
+        for name, value, known in (("weights", weights, Weights), ("covariance", covariance, Covariance)):
+            if not isinstance(value, str) or value not in get_args(known):
+                given = repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
+                hint = "; weights of rows go into sample_weight" if name == "weights" else ""
+                message = f"{name}={given} is unknown; it must be one of {list(get_args(known))}{hint}."
+                raise ValueError(message)
+        all_ones = counts.min_weight == 1.0 and counts.total_weight == counts.n_weighted
+        if weights == "sampling" and covariance in MODEL_BASED and not all_ones:
+            message = (
+                f"weights='sampling' and covariance={covariance!r} do not go together unless all weights are 0 or 1, "
+                "because such weights are not numbers of observations; use covariance='robust', 'HC1' or 'cluster'."
+            )
+            raise ValueError(message)
+        return cls(weights, covariance)
+
+    def with_groups(self, groups: Any, weight: Array) -> CovarianceOptions:
+        """Return the options with the group of each row; raise an error if groups are missing, wrong or not used."""
+        if self.covariance == "cluster":
+            codes = _checked_groups(groups, weight)
+            return self._replace(groups=codes, n_groups=int(np.unique(codes[weight > 0]).size))
+        if groups is not None:
+            message = "groups were given, but only covariance='cluster' uses them: pass that, or no groups."
+            raise ValueError(message)
+        return self
+
+    @property
+    def model_based(self) -> bool:
+        """Whether the covariance assumes that the model holds."""
+        return self.covariance in MODEL_BASED
+
+    def n_observations(self, counts: RowCounts) -> float:
+        """Return n: the sum of the weights if they are frequencies, else the number of rows of positive weight."""
+        return counts.total_weight if self.weights == "frequency" else float(counts.n_weighted)
+
+    def meat(self, scores: ScoreSums, fisher: Array, n_params: int) -> Array:
+        """Return the meat of the sandwich covariance, that of the total score: F, or from the scores of the rows.
+
+        Parameters
+        ----------
+        scores : ScoreSums
+            Sums of the scores of rows.
+
+        fisher : ndarray
+            Fisher information F, in the coordinates of the scores.
+
+        n_params : int
+            Number of coefficients that the data determine.
+        """
+        if self.model_based:
+            return fisher
+        n = self.n_observations(scores.counts)
+        if self.covariance != "robust" and n <= n_params:
+            message = (
+                f"covariance={self.covariance!r} divides by n - k, but n = {n:g} and k = {n_params} coefficients; fit "
+                "fewer columns."
+            )
+            raise ValueError(message)
+        if self.groups is not None:
+            factor = self.n_groups / (self.n_groups - 1.0) * (n - 1.0) / (n - n_params)
+            return factor * scores.squared_group_scores(self.groups)
+        squared = scores.squared_scores(1 if self.weights == "frequency" else 2)
+        return squared * (n / (n - n_params)) if self.covariance == "HC1" else squared
+
+
+def _checked_groups(groups: Any, weight: Array) -> Codes:
+    """Return the code of each row's group, for labels of any kind."""
+    if groups is None:
+        message = "groups=None, but covariance='cluster' needs the group of each row: pass groups."
+        raise ValueError(message)
+    labels = np.asarray(groups)
+    if labels.shape != weight.shape:
+        message = f"groups has shape {labels.shape}; it must hold one group a row of X, {weight.shape}."
+        raise ValueError(message)
+    missing = [label is None or label != label for label in labels.tolist()]  # noqa: PLR0124 - NaN differs from itself
+    if any(missing):
+        message = f"groups holds {labels[missing.index(True)]} at row {missing.index(True)}; every row needs a group."
+        raise ValueError(message)
+    weighted = set(labels[weight > 0].tolist())
+    if len(weighted) == 1:
+        message = f"groups holds one group only with weight, {weighted.pop()!r}; a covariance needs two or more."
+        raise ValueError(message)
+    # labels of mixed kinds do not sort, so they are numbered in the order of the rows
+    seen: dict[Any, int] = {}
+    return np.array([seen.setdefault(label, len(seen)) for label in labels.tolist()], dtype=np.intp)

@@ -1,0 +1,1 @@
+"""Reasons for which standard errors are unreliable, each with its theory."""

@@ -1,0 +1,1 @@
+"""Tests of hypotheses on the coefficients and on the model."""

@@ -1,0 +1,71 @@
+"""Wald's test of linear hypotheses on the coefficients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sknatgrad.inference._hypothesis_tests.chi_squared import ChiSquared
+
+if TYPE_CHECKING:
+    from sknatgrad._typing import Array
+
+MATRIX = 2  # dimensions
+
+
+class LinearHypothesis(NamedTuple):
+    """R β = v."""
+
+    constraints: Array  # (r, (K - 1) d), R
+    values: Array  # (r,), v
+
+    @classmethod
+    def checked(cls, constraint: Any, value: Any, names: tuple[str, ...], shape: tuple[int, ...]) -> LinearHypothesis:
+        """Return R and v from names of columns or numbers, for β of a shape ``(K - 1, d)``."""
+        constraints = _constraints(constraint, names, shape)
+        if np.size(value) not in {1, len(constraints)}:
+            message = (
+                f"value holds {np.size(value)} numbers; it must be one, or one for each of {len(constraints)} "
+                "constraints."
+            )
+            raise ValueError(message)
+        values = np.broadcast_to(np.asarray(value, dtype=np.float64).ravel(), len(constraints))
+        if np.linalg.matrix_rank(np.column_stack([constraints, values])) > np.linalg.matrix_rank(constraints):
+            message = f"constraint and value={value!r} contradict each other; no coefficients fulfil them all."
+            raise ValueError(message)
+        return cls(constraints, values)
+
+    def wald_test(self, params: Array, covariance: Array) -> ChiSquared:
+        """Return the test of β, ``((K - 1) d,)``; raise an error if a coefficient in it is not determined."""
+        used = np.abs(self.constraints).sum(axis=0) > 0.0
+        if np.isnan(covariance.diagonal()[used]).any():
+            message = "constraint involves coefficients that the data do not determine; test others, or drop columns."
+            raise ValueError(message)
+        constraints = self.constraints[:, used]
+        deviation = constraints @ params[used] - self.values
+        return ChiSquared.quadratic(deviation, constraints @ covariance[np.ix_(used, used)] @ constraints.T)
+
+
+def _constraints(constraint: Any, names: tuple[str, ...], shape: tuple[int, ...]) -> Array:
+    """Return R: a unit row for each coefficient of the named columns, or the given numbers."""
+    given = np.asarray(constraint)
+    asked = given.ravel().tolist()
+    size = int(np.prod(shape))
+    if given.ndim < MATRIX and all(isinstance(name, str) for name in asked):
+        unknown = [name for name in asked if name not in names]
+        if unknown or not asked:
+            message = f"constraint names {unknown}, but the columns are {list(names)}."
+            raise ValueError(message)
+        wanted = np.zeros(shape, dtype=bool)
+        wanted[:, [names.index(name) for name in asked]] = True
+        return np.eye(size)[wanted.ravel()]
+    numbers = given.dtype.kind in "fiub" and bool(np.isfinite(given).all())
+    rows = np.atleast_2d(given.astype(np.float64)) if numbers else np.empty((0, 0))
+    if rows.ndim != MATRIX or rows.shape[1] != size or not np.abs(rows).sum(axis=1).all():
+        message = (
+            f"constraint has shape {given.shape} and holds {given.dtype}; it must be names of columns, or rows of "
+            f"{size} finite numbers, not all zero, one for each coefficient in the order of params.ravel()."
+        )
+        raise ValueError(message)
+    return rows

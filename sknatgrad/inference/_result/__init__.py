@@ -1,0 +1,1 @@
+"""The result of an inference, and what it computes on request."""

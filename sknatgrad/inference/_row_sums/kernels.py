@@ -1,0 +1,90 @@
+"""Kernels of inference: Gram matrix, scores along directions, and any kernel with weights to a power."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic
+
+import numpy as np
+
+from sknatgrad._model.categorical import predict
+from sknatgrad._rows.design import Design
+from sknatgrad._typing import Result
+
+if TYPE_CHECKING:
+    from sknatgrad._rows.source import Kernel, RowBlock
+    from sknatgrad._typing import Array
+
+
+@dataclass(frozen=True)
+class GramKernel:
+    """Σ s x xᵀ."""
+
+    n_columns: int
+
+    def __call__(self, block: RowBlock) -> Array:
+        """Return the sum over one block, ``(d, d)``."""
+        return Design.of_block(block, self.n_columns).gram(block.weight)
+
+    def merge(self, left: Array, right: Array) -> Array:
+        """Pool two runs of rows."""
+        return left + right
+
+
+@dataclass(frozen=True)
+class WeightPowerKernel(Generic[Result]):
+    """Another kernel, of rows with their weights to a power."""
+
+    kernel: Kernel[Result]
+    power: int
+
+    def __call__(self, block: RowBlock) -> Result:
+        """Return the other kernel's result of one block."""
+        return self.kernel(block._replace(weight=block.weight**self.power))
+
+    def merge(self, left: Result, right: Result) -> Result:
+        """Pool two runs of rows."""
+        return self.kernel.merge(left, right)
+
+
+@dataclass(frozen=True)
+class ProjectedScoresKernel:
+    """Σ s_i a_i a_iᵀ, a_i the products of a row's score with some directions of θ."""
+
+    theta: Array  # (q, d)
+    directions: Array  # (j, q, d)
+    row_bytes: int  # of products held at a time
+
+    def __call__(self, block: RowBlock) -> Array:
+        """Return the sum over one block, ``(j, j)``."""
+        design = Design.of_block(block, self.theta.shape[1])
+        n_directions, n_logits, _ = self.directions.shape
+        total = np.zeros((n_directions, n_directions))
+        size = max(self.row_bytes // (8 * n_directions * n_logits), 1)
+        for start in range(0, len(block.codes), size):
+            part = slice(start, start + size)
+            rows = design.rows(part)
+            residual = predict(rows.logits(self.theta)).residual(block.codes[part])
+            scores = projected(rows, np.sqrt(block.weight[part])[:, None] * residual, self.directions)
+            total += scores.T @ scores
+        return total
+
+    def merge(self, left: Array, right: Array) -> Array:
+        """Pool two runs of rows."""
+        return left + right
+
+
+def projected(design: Design, residual: Array, directions: Array) -> Array:
+    """Return the products of the rows' scores with directions of θ, ``(m, j)``.
+
+    Parameters
+    ----------
+    residual : ndarray of shape (m, q)
+        Derivatives of the rows' losses by their logits.
+
+    directions : ndarray of shape (j, q, d)
+        The directions.
+    """
+    n_directions, n_logits, n_columns = directions.shape
+    logits = design.logits(directions.reshape(-1, n_columns)).reshape(len(residual), n_directions, n_logits)
+    return np.asarray(np.einsum("mjq,mq->mj", logits, residual))

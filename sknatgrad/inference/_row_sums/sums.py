@@ -1,0 +1,166 @@
+"""Sums over the rows of a fit in the contrasts, at the fitted coefficients."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sknatgrad._model.categorical import predict
+from sknatgrad._model.expectations import EmpiricalExpectation, TrueExpectation
+from sknatgrad._model.information import DenseInformation
+from sknatgrad._model.kernels import MeasureKernel
+from sknatgrad._rows.threads import Workers
+from sknatgrad.inference._row_sums.kernels import GramKernel, ProjectedScoresKernel, WeightPowerKernel, projected
+from sknatgrad.inference._row_sums.rows import InMemoryRows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sknatgrad._limits import Limits
+    from sknatgrad._model.contrasts import Contrasts
+    from sknatgrad._rows.design import Design
+    from sknatgrad._rows.source import Kernel, RowSource
+    from sknatgrad._typing import Array, Codes, Result
+    from sknatgrad.inference._row_sums.rows import AnyRows, RowCounts
+
+
+class ContrastSums(NamedTuple):
+    """Loss, gradient and true Fisher information, in the contrasts."""
+
+    loss: float
+    gradient: Array  # ((K - 1) d,), of the loss without penalty
+    fisher: Array  # ((K - 1) d, (K - 1) d)
+    max_loss: float  # the largest loss of a row of positive weight
+
+
+@dataclass(frozen=True)
+class RowSums:
+    """Sums over the rows of a fit at θ, in the K − 1 contrasts."""
+
+    rows: AnyRows
+    theta: Array  # (q, d)
+    contrasts: Contrasts
+    limits: Limits
+
+    @property
+    def counts(self) -> RowCounts:
+        """The number of rows, and the sums of their weights."""
+        return self.rows.counts(self.contrasts.n_classes)
+
+    @property
+    def n_params(self) -> int:
+        """Number of coefficients, (K - 1) d."""
+        return (self.contrasts.n_classes - 1) * int(self.theta.shape[1])
+
+    @contextmanager
+    def opened(self) -> Iterator[RowSource]:
+        """Provide the rows as a source, with threads."""
+        with Workers() as workers:
+            yield self.rows.source(self.theta.shape[0], workers, self.limits)
+
+    @property
+    def in_memory(self) -> InMemoryRows:
+        """The single rows; an error where they are not in memory."""
+        if isinstance(self.rows, InMemoryRows):
+            return self.rows
+        message = "score_test needs the rows of the fit one by one, but they are in a Dask collection."
+        raise ValueError(message)
+
+    def total(self, kernel: Kernel[Result]) -> Result:
+        """Apply a kernel to all rows."""
+        with self.opened() as source:
+            return source.total(kernel)
+
+    def in_contrasts(self) -> ContrastSums:
+        """Return loss, gradient and true Fisher information."""
+        sums = self.total(MeasureKernel(self.theta, TrueExpectation(), DenseInformation))
+        gradient = self.contrasts.scores(sums.gradient.T).T.ravel()
+        return ContrastSums(sums.loss, gradient, self.contrasts.matrix(sums.information.blocks), sums.max_loss)
+
+    def gram(self) -> Array:
+        """Return Σ s x xᵀ, ``(d, d)``."""
+        return self.total(GramKernel(self.theta.shape[1]))
+
+    def squared_scores(self, power: int) -> Array:
+        """Return Σ s_iᵖ u_i u_iᵀ, u_i the score of a row at its label: empirical Fisher information, not centred."""
+        kernel = MeasureKernel(self.theta, EmpiricalExpectation(), DenseInformation)
+        return self.contrasts.matrix(self.total(WeightPowerKernel(kernel, power)).information.blocks)
+
+    def squared_group_scores(self, groups: Codes) -> Array:
+        """Return Σ_g u_g u_gᵀ, u_g the sum of the weighted scores of a group's rows."""
+
+        def scores(rows: Codes) -> Array:
+            design, residual = self.residual(rows)
+            return design.scaled_rows(self.contrasts.scores(residual))
+
+        return _squared_group_sums(groups, scores, self.n_params, self.limits)
+
+    def projected(self, directions: Array) -> ProjectedScores:
+        """Return the sums of the scores along some directions of θ, ``(j, q, d)``."""
+        return ProjectedScores(self, directions)
+
+    def residual(self, rows: Codes) -> tuple[Design, Array]:
+        """Return the design of some rows, and the weighted derivative of their losses by the logits, ``(m, q)``."""
+        mine = self.in_memory
+        design = mine.design(rows, self.theta.shape[1])
+        residual = predict(design.logits(self.theta)).residual(mine.codes[rows])
+        return design, residual * mine.weight[rows, None]
+
+    def null_loss(self, *, intercept: bool) -> float:
+        """Return the loss of the model without features."""
+        class_weights = self.counts.class_weights
+        if not intercept:
+            return float(class_weights.sum() * np.log(self.contrasts.n_classes))
+        present = class_weights[class_weights > 0]
+        return float(-(present * np.log(present / present.sum())).sum())
+
+
+@dataclass(frozen=True)
+class ProjectedScores:
+    """Sums of the scores of rows along some directions of θ, without a matrix of all coefficients."""
+
+    row_sums: RowSums
+    directions: Array  # (j, q, d)
+
+    @property
+    def counts(self) -> RowCounts:
+        """The number of rows, and the sums of their weights."""
+        return self.row_sums.counts
+
+    def squared_scores(self, power: int) -> Array:
+        """Return Σ s_iᵖ a_i a_iᵀ, ``(j, j)``, a_i the products of a row's score with the directions."""
+        kernel = ProjectedScoresKernel(self.row_sums.theta, self.directions, self.row_sums.limits.row_bytes)
+        return self.row_sums.total(WeightPowerKernel(kernel, power))
+
+    def squared_group_scores(self, groups: Codes) -> Array:
+        """Return Σ_g a_g a_gᵀ, ``(j, j)``, a_g the sum of the weighted products of a group's rows."""
+
+        def scores(rows: Codes) -> Array:
+            return projected(*self.row_sums.residual(rows), self.directions)
+
+        return _squared_group_sums(groups, scores, len(self.directions), self.row_sums.limits)
+
+
+def _squared_group_sums(groups: Codes, scores: Callable[[Codes], Array], n_scores: int, limits: Limits) -> Array:
+    """Return Σ_g u_g u_gᵀ, u_g the sum of the scores, ``(n_scores,)``, of a group's rows."""
+    order = np.argsort(groups, kind="stable")
+    size = max(limits.row_bytes // (8 * n_scores), 1)
+    total = np.zeros((n_scores, n_scores))
+    open_group, carried = -1, np.zeros(n_scores)
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        of_rows = groups[rows]
+        firsts = np.flatnonzero(np.append(True, of_rows[1:] != of_rows[:-1]))
+        sums = np.add.reduceat(scores(rows), firsts, axis=0)
+        if of_rows[0] == open_group:
+            sums[0] += carried
+        else:
+            total += np.outer(carried, carried)
+        # the last group may go on in the next run of rows
+        open_group, carried = int(of_rows[-1]), sums[-1]
+        total += sums[:-1].T @ sums[:-1]
+    total += np.outer(carried, carried)
+    return total
