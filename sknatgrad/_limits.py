@@ -28,7 +28,8 @@ class Limits(NamedTuple):
     # Products F v that F as a matrix may cost for it to be computed at every point: reached at d of about 60.
     direct_products: float = 4.5
     # Values of X, times q, from which a fit starts at the optimum of a subsample. With 2^16 a fit takes longer
-    # (5,000 x 10: 2.1 ms, 1.7 without), with 2^18 about as long (25,000 x 10: 5.0 ms, 6.8 without; 12,000 x 20: 4.9, 3.7).
+    # (5,000 x 10: 2.1 ms, 1.7 without), with 2^18 about as long (25,000 x 10: 5.0 ms, 6.8 without; 12,000 x 20: 4.9,
+    # 3.7).
     min_sampled_values: int = 2**18
     # Rows for each parameter that a subsample has at least; 16 and 64 take as long as 32 at 25,000 x 10.
     min_rows_per_parameter: int = 32

@@ -236,14 +236,13 @@ def test_twice_the_weights_have_the_same_optimum_without_a_penalty():
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_blocks_of_rows_add_up(n_classes, monkeypatch):
+def test_blocks_of_rows_add_up(n_classes, limits):
     problem = make_problem(n_classes, n_rows=600)
     with pytest.warns(ConvergenceWarning):
         model = fit_problem(problem, max_iter=1)
     with pytest.warns(InferenceWarning, match="has not converged"):
         whole = infer_problem(problem, model, "robust")
-    monkeypatch.setattr("sknatgrad._rows.memory.BLOCK_BYTES", 2**10)
-    monkeypatch.setattr("sknatgrad._rows.memory.MIN_BLOCK_ROWS", 16)
+    limits(block_bytes=2**10, min_block_rows=16)
     with pytest.warns(InferenceWarning, match="has not converged"):
         parts = infer_problem(problem, model, "robust")
     np.testing.assert_allclose(parts.covariance, whole.covariance, rtol=1e-10)

@@ -13,7 +13,6 @@ from sklearn.linear_model import LogisticRegression
 
 from sknatgrad import NaturalGradientLogisticRegression, fisher_information
 from sknatgrad._inputs.labels import encode
-from sknatgrad._solver import plan as _strategy
 
 KINDS = list(as_kinds(np.eye(2)))
 
@@ -257,12 +256,12 @@ def test_blocks_change_nothing(fisher, limits):
 @pytest.mark.parametrize("fisher", FISHERS)
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("C", [1.0, np.inf])
-def test_matrix_free_reaches_the_same_coefficients(fisher, n_classes, C, monkeypatch):
+def test_matrix_free_reaches_the_same_coefficients(fisher, n_classes, C, limits):
     X, y = counts(n_classes)
     direct = fit(X, y, fisher=fisher, C=C, tol=1e-12)
     # a Kronecker factor may still fit where the whole matrix does not
     q, d = (1 if n_classes == 2 else n_classes), X.shape[1] + 1
-    monkeypatch.setattr(_strategy, "DENSE_BUDGET_BYTES", 8 * max(q, d) ** 2 + (0 if q > 1 else -1))
+    limits(matrix_bytes=8 * max(q, d) ** 2 + (0 if q > 1 else -1))
     if fisher == "kronecker" and q == 1:
         with pytest.raises(ValueError, match="fisher='kronecker' would need a 6 x 6 factor"):
             fit(X, y, fisher=fisher, C=C)

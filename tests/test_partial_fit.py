@@ -26,9 +26,8 @@ def test_one_batch_of_all_rows_is_a_fit(fisher, n_classes):
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("size", [1, 7, 100])
-def test_the_first_rows_are_solved_for_together(n_classes, size, limits, monkeypatch):
-    monkeypatch.setattr("sknatgrad._solver.recursive.SHARE_OF_ERROR", 0.0)
-    limits(first_rows_growth=1.0)
+def test_the_first_rows_are_solved_for_together(n_classes, size, limits):
+    limits(first_rows_growth=1.0, batch_error_share=0.0)
     X, y = standard_rows(n_classes, n_rows=100)
     model = partial_fits(NaturalGradientLogisticRegression(), X, y, size)
     whole = NaturalGradientLogisticRegression().partial_fit(X, y, classes=np.unique(y))
@@ -57,11 +56,11 @@ def test_one_pass_is_as_good_as_a_fit(n_classes):
 
 
 @pytest.mark.parametrize("kept", [2**22, 0])
-def test_forgetting_weighs_rows_by_their_age(kept, limits, monkeypatch):
+def test_forgetting_weighs_rows_by_their_age(kept, limits):
     """Exactly while rows are kept, and nearly so after, whatever the batches."""
     limits(first_rows_growth=1.0)
     limits(first_rows_bytes=kept)
-    monkeypatch.setattr("sknatgrad._solver.recursive.SHARE_OF_ERROR", 0.0)
+    limits(batch_error_share=0.0)
     X, y = standard_rows(2, n_rows=200)
     age = np.arange(199.0, -1.0, -1.0)
     weight = 0.99**age
@@ -140,10 +139,10 @@ def test_tables_are_known_by_the_names_of_their_columns():
 
 
 @pytest.mark.parametrize("kept", [2**22, 0])
-def test_weights_are_repeated_rows(kept, limits, monkeypatch):
+def test_weights_are_repeated_rows(kept, limits):
     limits(first_rows_growth=1.0)
     limits(first_rows_bytes=kept)
-    monkeypatch.setattr("sknatgrad._solver.recursive.SHARE_OF_ERROR", 0.0)
+    limits(batch_error_share=0.0)
     X, y = standard_rows(2, n_rows=200)
     times = np.random.default_rng(1).integers(0, 3, size=200)
     weighted = NaturalGradientLogisticRegression()

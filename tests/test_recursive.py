@@ -37,9 +37,8 @@ def recursion(X, y, size, C, n_classes):
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_batches_follow_the_laplace_recursion(n_classes, monkeypatch, limits):
-    monkeypatch.setattr("sknatgrad._estimator.partial_fit.KEPT_BYTES", 0)
-    limits(batch_error_share=0.0)
+def test_batches_follow_the_laplace_recursion(n_classes, limits):
+    limits(first_rows_bytes=0, batch_error_share=0.0)
     X, y = standard_rows(n_classes, n_rows=400)
     model = partial_fits(NaturalGradientLogisticRegression(tol=1e-12, store_covariance=True), X, y, 50)
     theta, information = recursion(X, y, 50, 1.0, n_classes)
@@ -50,9 +49,9 @@ def test_batches_follow_the_laplace_recursion(n_classes, monkeypatch, limits):
     np.testing.assert_allclose(model.covariance_, covariance, rtol=1e-5, atol=1e-8)
 
 
-def test_what_a_short_descent_leaves_over_is_remembered(monkeypatch):
+def test_what_a_short_descent_leaves_over_is_remembered(limits):
     """One step a batch: the gradient that is left goes into the next one."""
-    monkeypatch.setattr("sknatgrad._estimator.partial_fit.KEPT_BYTES", 0)
+    limits(first_rows_bytes=0)
     X, y = standard_rows(3, n_rows=4000)
     short = partial_fits(NaturalGradientLogisticRegression(max_iter=1), X, y, 50)
     assert standard_errors_apart(short, NaturalGradientLogisticRegression().fit(X, y), X, y) < 0.7
