@@ -28,7 +28,7 @@ def test_conjugate_gradients_go_to_the_chunks(limits):
     assert_close(model, NaturalGradientLogisticRegression(tol=TIGHT).fit(X, y, weight))
 
 
-def test_an_iteration_is_one_pass_over_the_blocks(monkeypatch):
+def test_an_iteration_is_one_pass_over_the_blocks():
     """Besides the first pass and the start; with so few rows, no sample is drawn first."""
     X, y, _ = raw_rows()
     seen = []
@@ -43,7 +43,7 @@ def test_an_iteration_is_one_pass_over_the_blocks(monkeypatch):
     assert model.n_passes_ == 2 + model.n_iter_[0]
 
 
-def test_a_sample_first_saves_passes(monkeypatch):
+def test_a_sample_first_saves_passes():
     X, y, _ = raw_rows(n_rows=60_000)
     plain = DaskNaturalGradientLogisticRegression(max_kl=10.0).fit(*in_chunks(X, y))
     model = DaskNaturalGradientLogisticRegression().fit(*in_chunks(X, y))

@@ -64,9 +64,9 @@ def plan_fit(estimator: Configuration, data: TrainingData) -> FitPlan:
     check_stored_covariance(estimator, data.layout)
     prior = configured_prior(estimator, data.layout.classes)
     options = descent_options(estimator, prior)
-    metric = plan(
-        estimator.fisher, data.costs, estimator._limits, adaptive=options.adaptive, subsample=options.max_kl is None
-    )
+    subsample = options.max_kl is None  # fits whose steps are bounded start at zero
+    limits = estimator._limits  # noqa: SLF001 - a parameter
+    metric = plan(estimator.fisher, data.costs, limits, adaptive=options.adaptive, subsample=subsample)
     return FitPlan(prior, options, metric, seed_of(estimator), _warm_start(estimator, data.layout))
 
 

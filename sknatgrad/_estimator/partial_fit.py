@@ -159,7 +159,8 @@ def run_update(
     if objective is None or update_plan.to_solve is None:
         return stream
     rows, history, first_rows = update_plan.to_solve
-    quadratic, step = update(objective, stream.quadratic.theta, update_plan.options, estimator._limits)  # noqa: SLF001 - a parameter
+    limits = estimator._limits  # noqa: SLF001 - a parameter
+    quadratic, step = update(objective, stream.quadratic.theta, update_plan.options, limits)
     if step.outcome is Outcome.overflow:
         raise ValueError(explain_overflow(estimator, rows))
     return stream._replace(

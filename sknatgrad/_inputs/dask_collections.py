@@ -22,7 +22,6 @@ from sknatgrad._limits import Limits
 from sknatgrad._model.layout import logits_for
 from sknatgrad._rows.dask_chunks import Chunk, ChunkError, ClusterSource, Part, computed
 from sknatgrad._rows.source import LabelledRows
-from sknatgrad._solver.plan import SENT_BYTES
 
 if TYPE_CHECKING:
     from sknatgrad._inputs.configuration import Configuration
@@ -177,10 +176,11 @@ def check_collections(estimator: Configuration, X: Any, y: Any, sample_weight: A
     statistics = collections.statistics
     statistics.check_classes()
     factors = check_class_weights(estimator.class_weight, statistics.labels, statistics.totals)
-    source = collections.source(statistics.labels, factors, estimator._limits)  # noqa: SLF001 - a parameter
+    limits = estimator._limits  # noqa: SLF001 - a parameter
+    source = collections.source(statistics.labels, factors, limits)
     # the first pass is one too
     passes = Passes(statistics, factors, collections.verify, lambda: 1 + next(source.passes))
-    return streamed_data(estimator, layout_of(estimator, statistics.labels), source, passes, SENT_BYTES)
+    return streamed_data(estimator, layout_of(estimator, statistics.labels), source, passes, limits.sent_sample_bytes)
 
 
 class CheckedCollections(NamedTuple):

@@ -21,11 +21,7 @@ SAMPLE_SHARE = 8
 # of adult led the second one astray, 11 iterations for 6.
 SAMPLE_RATIO = 16
 
-# for modules that still import them from here
-DENSE_BUDGET_BYTES, SAMPLE_BYTES = Limits().matrix_bytes, Limits().sample_bytes
-MATRIX_BYTES, SENT_BYTES = Limits().preconditioner_bytes, Limits().sent_sample_bytes
-
-__all__ = ["DENSE_BUDGET_BYTES", "MATRIX_BYTES", "SAMPLE_BYTES", "SENT_BYTES", "STRUCTURES", "Plan", "Shape", "plan"]
+__all__ = ["STRUCTURES", "Plan", "Shape", "plan"]
 
 
 class Plan(NamedTuple):
