@@ -21,8 +21,6 @@ SAMPLE_SHARE = 8
 # of adult led the second one astray, 11 iterations for 6.
 SAMPLE_RATIO = 16
 
-__all__ = ["STRUCTURES", "Plan", "Shape", "plan"]
-
 
 class Plan(NamedTuple):
     """How the metric is computed."""
