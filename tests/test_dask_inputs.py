@@ -232,3 +232,12 @@ def test_rows_of_a_block_without_labels_are_refused():
                 ((2_500, 2_500, 2_500, 1_500, 2_500, 2_500, 2_500, 2_500),)
             ),
         )
+
+
+def test_collections_without_rows_are_refused():
+    X, y, _ = raw_rows(n_rows=100)
+    table = pd.DataFrame(X).assign(label=y)
+    empty = dd.from_pandas(table, npartitions=2)
+    empty = empty[empty["label"] > 5]
+    with pytest.raises(ValueError, match="X has no rows; a fit needs rows of two classes or more"):
+        DaskNaturalGradientLogisticRegression().fit(empty.drop(columns="label"), empty["label"])
