@@ -306,12 +306,10 @@ def test_a_score_omits_empty_blocks():
     columns = [name for name in table.columns if name.startswith("column")]
     some = table[(table["column 0"] > 0) & (table.index >= 200)]
     assert 0 in some.map_partitions(len).compute().tolist()
-    held = some.compute()
-    model = DaskNaturalGradientLogisticRegression().fit(X, y)
-    expected = model.score(held[columns].to_numpy(), held["label"])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "X has feature names")
-        assert model.score(some[columns], some["label"]) == pytest.approx(expected)
+    whole, held = table.compute(), some.compute()
+    model = DaskNaturalGradientLogisticRegression().fit(whole[columns], whole["label"])
+    expected = model.score(held[columns], held["label"])
+    assert model.score(some[columns], some["label"]) == pytest.approx(expected)
 
 
 def test_rows_in_memory_are_inferred_from_in_memory():
