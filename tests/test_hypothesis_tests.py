@@ -18,6 +18,7 @@ from problems import (
 from scipy import stats
 
 from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._limits import Limits
 from sknatgrad._rows.threads import Workers
 from sknatgrad.inference import infer
 from sknatgrad.inference._hypothesis_tests.information_matrix import IndicatorKernel
@@ -63,7 +64,7 @@ def test_constraints_of_every_kind():
     with pytest.raises(ValueError, match="contradict each other"):
         result.wald_test([[1, 0, 0, 0], [2, 0, 0, 0]], value=[0, 1])
     assert result.wald_test([[1, 0, 0, 0], [2, 0, 0, 0]], value=[1, 2]).dof == 1
-    with pytest.raises(ValueError, match=r"level='0\.9' is no coverage"):
+    with pytest.raises(ValueError, match=r"level='0\.9' is not a coverage"):
         result.conf_int("0.9")
 
 
@@ -72,7 +73,7 @@ def test_invalid_arguments_of_the_methods_of_a_result():
     shrunk = infer_problem(problem, fit_problem(problem, 1.0), "fisher")
     result = infer_problem(problem, fit_problem(problem), "fisher")
     for call, message in [
-        (lambda: result.conf_int(95), "level=95 is no coverage"),
+        (lambda: result.conf_int(95), "level=95 is not a coverage"),
         (lambda: result.wald_test("age"), r"constraint names \['age'\]"),
         (lambda: result.wald_test([]), "constraint names"),
         (lambda: result.wald_test([[1.0, 2.0]]), r"constraint has shape \(1, 2\)"),
@@ -81,7 +82,7 @@ def test_invalid_arguments_of_the_methods_of_a_result():
         (lambda: shrunk.score_test(problem.X), "penalised"),
         (lambda: result.score_test(problem.X[1:]), "X_extra has 59 rows, but the fit had 60"),
         (lambda: result.score_test(np.full((60, 1), np.nan)), "NaN"),
-        (lambda: result.marginal_effects().conf_int(0.0), "level=0.0 is no coverage"),
+        (lambda: result.marginal_effects().conf_int(0.0), "level=0.0 is not a coverage"),
         (lambda: result.lr_test(infer_problem(problem, fit_problem(problem, 1.0), "fisher")), "penalised"),
         (
             lambda: result.lr_test(infer_problem(problem, fit_problem(problem), "robust", weights="sampling")),
@@ -126,7 +127,7 @@ def test_models_that_are_not_nested_are_refused(case):
 def test_rows_in_memory_and_elsewhere_are_not_compared():
     problem = make_problem(2, n_rows=90)
     rows = InMemoryRows(problem.X, problem.codes, problem.weight)
-    elsewhere = OutOfCoreRows(rows.source(1, Workers()), rows.counts(2), rows.shape(1, 4))
+    elsewhere = OutOfCoreRows(rows.source(1, Workers(), Limits()), rows.counts(2), rows.shape(1, 4))
     assert not rows.has_labels_and_weights_of(elsewhere)
     assert not elsewhere.has_labels_and_weights_of(rows)
     assert elsewhere.has_labels_and_weights_of(elsewhere)
