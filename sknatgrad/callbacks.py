@@ -64,7 +64,7 @@ class EarlyStopping:
     Raises
     ------
     ValueError
-        If an argument is not what is allowed, or X, y and sample_weight are of different lengths.
+        If an argument is not allowed, or X, y and sample_weight are of different lengths.
 
     Notes
     -----
@@ -178,7 +178,7 @@ class FisherMonitor:
         `seconds` since the fit began, the monitor included; `loss`, in nats per unit of weight, after the step; and of
         the step: `kl`, nats by which it moved the predictions; `damping`; `gain`, the actual over the predicted
         decrease; `decrement`, :math:`\frac{1}{2} g^T (F + \Lambda)^{-1} g / S` before it, nats per unit of weight that
-        were still to be gained, of the true Fisher information whatever the metric; `condition_number`, that of
+        the loss could still decrease, of the true Fisher information whatever the metric; `condition_number`, that of
         :math:`F + \Lambda` before it, each column scaled by its diagonal, on moves that change predictions: about 1
         for two classes and uncorrelated columns, whatever their scales. A number that was not asked for, or is lost in
         rounding, is NaN.

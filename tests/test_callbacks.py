@@ -21,14 +21,14 @@ from sknatgrad.callbacks import EarlyStopping, FisherMonitor
 
 
 @needs_callbacks
-def test_every_iteration_is_told_of_in_its_order(cancer):
+def test_every_iteration_is_reported_in_order(cancer):
     recorder = Recorder()
     model = NaturalGradientLogisticRegression().set_callbacks(recorder).fit(*cancer)
     n_iter = int(model.n_iter_[0])
-    told = [("setup", "fit"), ("begin", "fit", 0)]
+    expected = [("setup", "fit"), ("begin", "fit", 0)]
     for iteration in range(n_iter):
-        told += [("begin", "iteration", iteration), ("end", "iteration", iteration)]
-    assert recorder.calls == [*told, ("end", "fit", 0), ("teardown", "fit")]
+        expected += [("begin", "iteration", iteration), ("end", "iteration", iteration)]
+    assert recorder.calls == [*expected, ("end", "fit", 0), ("teardown", "fit")]
 
 
 @needs_callbacks

@@ -312,7 +312,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         Raises
         ------
         ValueError
-            If a parameter, X, y or the weights are not what is allowed.
+            If a parameter, X, y or the weights are not allowed.
 
         Warns
         -----
@@ -362,7 +362,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         Raises
         ------
         ValueError
-            If batches can be read only once, a batch is not what is allowed, or a later pass gives other rows.
+            If batches can be read only once, a batch is not allowed, or a later pass gives other rows.
 
         Warns
         -----
@@ -437,7 +437,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         Raises
         ------
         ValueError
-            If X, y, the weights or the classes are not what is allowed, or the information is too large for a matrix.
+            If X, y, the weights or the classes are not allowed, or the information is too large for a matrix.
 
         Warns
         -----

@@ -60,7 +60,7 @@ class FitResult(NamedTuple):
 
 
 def plan_fit(estimator: Configuration, data: TrainingData) -> FitPlan:
-    """Return the prior, the options of the descent, and how the metric is computed; refuse what is too large."""
+    """Return the prior, the options of the descent, and the plan of the metric; refuse too large a covariance."""
     check_stored_covariance(estimator, data.layout)
     prior = configured_prior(estimator, data.layout.classes)
     options = descent_options(estimator, prior)

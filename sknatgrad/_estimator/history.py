@@ -88,7 +88,7 @@ def advice(step: Step, fisher: str, options: DescentOptions, history: History) -
     left = f"{min(step.decrement, step.loss):.1e}" if known else "unknown"
     standing = (
         f"after {n_iter} iterations of fisher={fisher!r} the loss is {step.loss:.6g} nats per unit of weight, "
-        f"and what is still to be gained, as the Newton decrement estimates it, {left} (allowed: {options.tol:g} of "
+        f"and the decrease that remains, as the Newton decrement estimates it, {left} (allowed: {options.tol:g} of "
         "the loss)"
     )
     reason = "" if step.accepted else ", and the next would overflow"

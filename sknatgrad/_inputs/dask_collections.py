@@ -91,7 +91,7 @@ def parts_of(collection: Any) -> list[Part]:
 
 
 def _column(name: str, given: Any) -> Any:
-    """Return labels or weights, refusing what is not one value a row."""
+    """Return labels or weights as a collection of one value per row; refuse any others."""
     if is_frame(given):
         if given.ndim == MATRIX and len(given.columns) != 1:
             message = f"{name} is a DataFrame of {len(given.columns)} columns; it must have one."

@@ -32,7 +32,7 @@ HARMLESS = 1e100
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Rows with their labels and weights, and what is known of them before the descent."""
+    """Rows with their labels and weights, and what a fit needs to know of them before the descent."""
 
     layout: Layout
     source: RowSource  # of the columns that the layout has
