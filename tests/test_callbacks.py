@@ -1,6 +1,7 @@
 """Callbacks of scikit-learn, FisherMonitor and EarlyStopping."""
 
 import pickle
+import sys
 import warnings
 
 import numpy as np
@@ -20,14 +21,14 @@ from sknatgrad.callbacks import EarlyStopping, FisherMonitor
 
 
 @needs_callbacks
-def test_every_iteration_is_told_of_in_its_order(cancer):
+def test_every_iteration_is_reported_in_order(cancer):
     recorder = Recorder()
     model = NaturalGradientLogisticRegression().set_callbacks(recorder).fit(*cancer)
     n_iter = int(model.n_iter_[0])
-    told = [("setup", "fit"), ("begin", "fit", 0)]
+    expected = [("setup", "fit"), ("begin", "fit", 0)]
     for iteration in range(n_iter):
-        told += [("begin", "iteration", iteration), ("end", "iteration", iteration)]
-    assert recorder.calls == [*told, ("end", "fit", 0), ("teardown", "fit")]
+        expected += [("begin", "iteration", iteration), ("end", "iteration", iteration)]
+    assert recorder.calls == [*expected, ("end", "fit", 0), ("teardown", "fit")]
 
 
 @needs_callbacks
@@ -415,3 +416,17 @@ def test_without_callbacks_in_scikit_learn_the_error_names_the_version():
         pytest.skip("scikit-learn has callbacks from 1.9 on")
     with pytest.raises(ImportError, match=r"callbacks need scikit-learn 1\.9"):
         NaturalGradientLogisticRegression().set_callbacks(FisherMonitor())
+
+
+def test_without_pandas_the_records_are_still_there(cancer, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    monitor = FisherMonitor()
+    with pytest.raises(ImportError, match="to_dataframe needs the package pandas, which is not here: pip install"):
+        monitor.to_dataframe()
+
+
+def test_without_the_protocol_of_callbacks_fits_are_the_same(cancer, monkeypatch):
+    expected = NaturalGradientLogisticRegression().fit(*cancer)
+    monkeypatch.setattr(NaturalGradientLogisticRegression, "_init_callback_context", None, raising=False)
+    model = NaturalGradientLogisticRegression().fit(*cancer)
+    assert np.array_equal(model.coef_, expected.coef_)

@@ -291,3 +291,30 @@ def test_inference_says_what_it_cannot_do():
     larger, less = infer(model, dX, dy), infer(smaller, dX[:, :2], dy)
     expected = infer_in_memory(model, X, y).lr_test(infer_in_memory(smaller, X[:, :2], y))
     assert larger.lr_test(less).statistic == pytest.approx(expected.statistic, rel=1e-8)
+
+
+def test_chunks_of_columns_are_joined_in_predictions():
+    X, y, _ = raw_rows(3, n_rows=400)
+    model = DaskNaturalGradientLogisticRegression().fit(X, y)
+    lazily = model.predict_proba(da.from_array(X, chunks=(100, 2)))
+    np.testing.assert_allclose(lazily.compute(), model.predict_proba(X), rtol=1e-12)
+
+
+def test_a_score_omits_empty_blocks():
+    X, y, weight = raw_rows(3, n_rows=1_000)
+    table = dask_frame(X, y, weight)
+    columns = [name for name in table.columns if name.startswith("column")]
+    some = table[(table["column 0"] > 0) & (table.index >= 200)]
+    assert 0 in some.map_partitions(len).compute().tolist()
+    whole, held = table.compute(), some.compute()
+    model = DaskNaturalGradientLogisticRegression().fit(whole[columns], whole["label"])
+    expected = model.score(held[columns], held["label"])
+    assert model.score(some[columns], some["label"]) == pytest.approx(expected)
+
+
+def test_rows_in_memory_are_inferred_from_in_memory():
+    X, y, weight = raw_rows()
+    model = DaskNaturalGradientLogisticRegression(C=np.inf).fit(X, y, weight)
+    result = infer(model, X, y, sample_weight=weight)
+    expected = infer_in_memory(model, X, y, sample_weight=weight)
+    np.testing.assert_array_equal(result.covariance, expected.covariance)

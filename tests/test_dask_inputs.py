@@ -10,7 +10,7 @@ from problems import TIGHT, assert_close, dask_frame, in_chunks, raw_rows
 from scipy import sparse
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad.dask import DaskNaturalGradientLogisticRegression
+from sknatgrad.dask import DaskNaturalGradientLogisticRegression, infer
 
 
 @pytest.mark.parametrize(
@@ -91,16 +91,22 @@ def test_labels_as_a_frame_or_array_of_one_column():
     )
 
 
-def test_other_chunks_are_cut_anew_with_a_word():
+def test_other_chunks_are_rechunked_with_a_warning_on_the_line_of_the_user():
     X, y, _ = raw_rows()
     expected = NaturalGradientLogisticRegression(tol=TIGHT).fit(X, y)
     model = DaskNaturalGradientLogisticRegression(tol=TIGHT)
-    with pytest.warns(UserWarning, match=r"y is not in the chunks of X, and is rechunked in every pass: y\.rechunk"):
+    message = r"y is not in the chunks of X, and is rechunked in every pass: y\.rechunk"
+    with pytest.warns(UserWarning, match=message) as rows:
         model.fit(in_chunks(X)[0], in_chunks(y, rows=999)[0])
     assert_close(model, expected)
-    with pytest.warns(UserWarning, match="X has several chunks of columns"):
+    with pytest.warns(UserWarning, match="X has several chunks of columns") as columns:
         model.fit(da.from_array(X, chunks=(2_500, 2)), in_chunks(y)[0])
     assert_close(model, expected)
+    with pytest.warns(UserWarning, match=message) as score:
+        model.score(in_chunks(X)[0], in_chunks(y, rows=999)[0])
+    with pytest.warns(UserWarning, match=message) as inference:
+        infer(model, in_chunks(X)[0], in_chunks(y, rows=999)[0])
+    assert {caught.filename for each in (rows, columns, score, inference) for caught in each} == {__file__}
 
 
 def test_a_collection_whose_rows_change_in_mid_fit_is_refused():
@@ -232,3 +238,12 @@ def test_rows_of_a_block_without_labels_are_refused():
                 ((2_500, 2_500, 2_500, 1_500, 2_500, 2_500, 2_500, 2_500),)
             ),
         )
+
+
+def test_collections_without_rows_are_refused():
+    X, y, _ = raw_rows(n_rows=100)
+    table = pd.DataFrame(X).assign(label=y)
+    empty = dd.from_pandas(table, npartitions=2)
+    empty = empty[empty["label"] > 5]
+    with pytest.raises(ValueError, match="X has no rows; a fit needs rows of two classes or more"):
+        DaskNaturalGradientLogisticRegression().fit(empty.drop(columns="label"), empty["label"])

@@ -260,11 +260,11 @@ def test_geometry_names_what_is_wrong():
         fisher_information(model, X, Y + 6, kind="empirical")
     with pytest.raises(ValueError, match=r"n_draws=0 must be an integer of 1 or more"):
         fisher_information(model, X, kind="monte_carlo", n_draws=0)
-    for stranger in (make_pipeline(StandardScaler(), model), LinearSVC(), DecisionTreeClassifier()):
+    for unsuitable in (make_pipeline(StandardScaler(), model), LinearSVC(), DecisionTreeClassifier()):
         with pytest.raises(
             ValueError, match=r"which is not a logistic regression .*; of a pipeline pass the last step"
         ):
-            fisher_information(stranger.fit(X, Y), X)
+            fisher_information(unsuitable.fit(X, Y), X)
     with pytest.raises(ValueError, match="not fitted yet"):
         kl_divergence(model, NaturalGradientLogisticRegression(), X)
     other = NaturalGradientLogisticRegression().fit(X, np.array(["a", "b"])[Y])

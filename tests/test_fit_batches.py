@@ -258,9 +258,9 @@ def test_two_fits_give_the_same_bits_at_any_number_of_threads(fisher, small_capa
 
 
 @pytest.mark.parametrize("place", [0, 3, 8])
-@pytest.mark.parametrize("room", [2000, 10**6])
-def test_batches_without_rows_are_skipped(place, room, set_capacity):
-    set_capacity(room)
+@pytest.mark.parametrize("n_values", [2000, 10**6])
+def test_batches_without_rows_are_skipped(place, n_values, set_capacity):
+    set_capacity(n_values)
     X, y = rows_of()
     batches = in_batches(X, y, WEIGHTS)
     plain = model_of().fit_batches(batches)

@@ -104,6 +104,7 @@ def test_ctrl_c_after_the_last_step_keeps_the_optimum(fisher, nth, cancer, monke
     with pytest.raises(ValueError, match="has no covariance_"):
         model.predict_proba_interval(cancer[0])
     calls.clear()
+    monkeypatch.setattr(MeasureKernel, "__call__", kernel)
     model.set_params(on_interrupt="raise")
     before = copy.copy(vars(model))
     with pytest.raises(KeyboardInterrupt):

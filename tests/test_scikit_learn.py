@@ -3,6 +3,7 @@
 import pickle
 import re
 from email.message import Message
+from importlib.metadata import PackageNotFoundError
 
 import joblib
 import numpy as np
@@ -176,11 +177,17 @@ def test_the_html_representation_links_to_our_documentation(monkeypatch):
 
 
 def test_the_documentation_is_where_the_package_says_or_beside_it(monkeypatch, tmp_path):
-    assert not _documented.documentation(tmp_path / "nowhere")
+    assert not _documented.documentation(tmp_path / "missing")
     assert not _documented.documentation(tmp_path)
     (tmp_path / "index.html").touch()
     assert _documented.documentation(tmp_path) == tmp_path.as_uri()
     assert (_documented.SITE.parents[2] / "pyproject.toml").is_file()
+
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(_documented, "metadata", missing)
+    assert _documented.documentation(tmp_path) == tmp_path.as_uri()
     message = Message()
     message["Project-URL"] = "Documentation, https://example.org/docs"
     monkeypatch.setattr(_documented, "metadata", lambda _: message)

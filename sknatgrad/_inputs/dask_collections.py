@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -73,8 +74,11 @@ def blocks_of(X: Any, y: Any, sample_weight: Any) -> list[DelayedRows]:
 
 def _warn_of_rechunking(what: str, remedy: str) -> None:
     message = f"{what}, and is rechunked in every pass: {remedy}.persist() does it once."
-    # on the line that calls `fit`: blocks_of, of, check_collections, fit and its wrapper lie between
-    warnings.warn(message, UserWarning, stacklevel=7)
+    # on the line of the user, who calls `fit`, `score` or `infer`: a different number of frames lies between
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals["__name__"].partition(".")[0] in {"sknatgrad", "sklearn"}:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, UserWarning, stacklevel=level)
 
 
 def lengths_of(collection: Any) -> Array:
