@@ -53,6 +53,8 @@ from sknatgrad.inference._row_sums.sums import RowSums
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import ArrayLike
+
     from sknatgrad._typing import Array, Matrix
     from sknatgrad.inference import InferenceResult
     from sknatgrad.inference._covariance.options import Covariance, Weights
@@ -101,7 +103,7 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
     """
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Matrix, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model to training data.
 
         Parameters
@@ -157,7 +159,7 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
     predict_proba_interval = _lazy(NaturalGradientLogisticRegression.predict_proba_interval, "intervals")
     predict_proba_averaged = _lazy(NaturalGradientLogisticRegression.predict_proba_averaged, "averaged probabilities")
 
-    def score(self, X: Matrix, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the accuracy, computed: as `NaturalGradientLogisticRegression.score`."""
         if not any_collection(X, y, sample_weight):
             return float(super().score(X, y, sample_weight))
@@ -171,9 +173,9 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
 def infer(  # noqa: PLR0913 - all but the rows are keywords
     estimator: Any,
     X: Any,
-    y: Any,
+    y: ArrayLike,
     *,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
     weights: Weights = "frequency",
     covariance: Covariance = "fisher",
     reference: Any = None,
@@ -237,7 +239,7 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
 
 
 @dask.delayed(pure=False)
-def _weight_of_correct(model: Any, number: int, X: Any, y: Any, weight: Any) -> tuple[float, float]:
+def _weight_of_correct(model: Any, number: int, X: Any, y: ArrayLike, weight: Any) -> tuple[float, float]:
     """Return the weight of the rows of a block that are classified correctly, and of all its rows."""
     if is_empty(X, y):
         return 0.0, 0.0

@@ -30,6 +30,8 @@ from sknatgrad._solver.recursive import update
 from sknatgrad._solver.stopping import FinalTolerance
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._model.layout import Layout
     from sknatgrad._model.prior import Prior
@@ -63,7 +65,9 @@ class UpdatePlan(NamedTuple):
     to_solve: RowsToSolve | None  # None if no row of the batch has weight
 
 
-def check_batch(estimator: Configuration, X: Matrix, y: Any, classes: Any, sample_weight: Any) -> StreamBatch:
+def check_batch(
+    estimator: Configuration, X: Matrix, y: ArrayLike, classes: Any, sample_weight: ArrayLike | None
+) -> StreamBatch:
     """Check a batch; the first one sets the feature attributes of the estimator."""
     stream: StreamState | None = getattr(estimator, "_stream", None)
     begins = stream is None
