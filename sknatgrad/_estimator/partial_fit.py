@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -66,7 +66,7 @@ class UpdatePlan(NamedTuple):
 
 
 def check_batch(
-    estimator: Configuration, X: Matrix, y: ArrayLike, classes: Any, sample_weight: ArrayLike | None
+    estimator: Configuration, X: Matrix, y: ArrayLike, classes: ArrayLike | None, sample_weight: ArrayLike | None
 ) -> StreamBatch:
     """Check a batch; the first one sets the feature attributes of the estimator."""
     stream: StreamState | None = getattr(estimator, "_stream", None)
@@ -99,7 +99,7 @@ def _notices_of_new_stream(estimator: Configuration) -> list[Warning]:
     return [UserWarning(message)]
 
 
-def _check_classes(estimator: Configuration, classes: Any, *, begins: bool) -> Labels:
+def _check_classes(estimator: Configuration, classes: ArrayLike | None, *, begins: bool) -> Labels:
     """Return the classes of the stream, sorted."""
     known: Labels = estimator.classes_ if classes is None else check_known_classes(classes)
     if not begins and not np.array_equal(known, estimator.classes_):
@@ -177,7 +177,7 @@ def run_update(
 
 def stream_attributes(
     estimator: Configuration, batch: StreamBatch, update_plan: UpdatePlan, stream: StreamState
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the attributes of an estimator after a batch."""
     theta, information = stream.quadratic.theta, stream.quadratic.information
     attributes = batch.layout.attributes(theta, floating_type(batch.rows.X.dtype)) | {"_stream": stream}

@@ -104,7 +104,7 @@ def codes_among(classes: Labels, labels: Labels) -> Codes:
     return np.array([code_of[label] for label in found.tolist()], dtype=_smallest_type(len(classes)))[codes]
 
 
-def check_known_classes(classes: Any) -> Labels:
+def check_known_classes(classes: ArrayLike) -> Labels:
     """Return the classes that a caller names, sorted."""
     given, known = np.asarray(classes), None
     if given.ndim == 1:
