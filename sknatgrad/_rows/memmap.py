@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 # rows that are compared, to verify that the file is the one that is mapped: the first, the middle and the last
 COMPARED_ROWS = 3
 # A block is used with its gaps, and not copied, if a row with its gaps has at most this multiple of the bytes of its
-# values.
+# values. Passes over 400,000 rows of 8, 13 and 20 of 40 columns take 21 to 33 ms with 1 to 8, without a common trend.
 MAX_SPREAD = 2
 # Bytes of a page, the least that the system reads. Wider gaps are skipped by one call per row, which takes a
 # microsecond, as long as copying about this many bytes. Narrower gaps would be read from the disk anyway.
 PAGE_BYTES = 2**12
-# bytes of values with gaps that are read at a time, to be copied without gaps
+# Bytes of values with gaps that are read at a time, to be copied without gaps. 400,000 rows of 8 of 40 columns: 24 to
+# 26 ms with 2**18 to 2**22, 33 with 2**16.
 GAPPED_BYTES = 2**20
 
 

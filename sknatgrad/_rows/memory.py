@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from sknatgrad._rows.source import Kernel
     from sknatgrad._typing import Array, Codes, Matrix, Result
 
-# numbers that are computed for each row and logit of a block: logits, probabilities, residuals and their temporaries
+# numbers that exist at a time for each row and logit of a block: logits, probabilities, residuals and their temporaries
 TEMPORARIES = 8
-# a block of a sparse matrix stores at least this many values for each column, because each block's sums have d numbers
+# Values that a block of a sparse matrix stores for each column, at least, because each block's sums have d numbers. A
+# gradient of 40,000 x 100,000 with 30 values a row takes 8 to 10 ms with 1 to 32.
 STORED_PER_COLUMN = 8
 
 

