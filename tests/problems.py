@@ -35,7 +35,7 @@ except ImportError:
     ScoringMonitor = None
 
 FISHERS = ["true", "empirical", "diagonal", "kronecker", "monte_carlo", "identity"]
-# 'identity' is the Euclidean metric, no form of the Fisher information
+# 'identity' is the Euclidean metric, not a form of the Fisher information
 FISHER_METRICS = [name for name in FISHERS if name != "identity"]
 DATASETS = {"breast_cancer": load_breast_cancer, "wine": load_wine, "digits": load_digits, "iris": load_iris}
 ROOT = Path(__file__).parents[1]
@@ -50,7 +50,7 @@ LONG_NAMES = [
     "_a_name_without_any_blank_in_it_that_does_not_fit_into_one_line_nor_two",
 ]
 
-needs_callbacks = pytest.mark.skipif(ScoringMonitor is None, reason="scikit-learn has callbacks from 1.9 on")
+needs_callbacks = pytest.mark.skipif(ScoringMonitor is None, reason="scikit-learn has callbacks since 1.9")
 
 
 class Problem(NamedTuple):
@@ -147,7 +147,7 @@ def as_kinds(X):
     }
 
 
-def gain_left(X, y, model, C, sample_weight=None, n_steps=8):
+def remaining_decrease(X, y, model, C, sample_weight=None, n_steps=8):
     """The decrease of the objective that Newton steps by orthogonal least squares find from a fit, relative to it.
 
     The steps are solved on the square root of F + Λ, (n K + p) rows, so they see columns that are collinear to 1e-8
@@ -200,12 +200,12 @@ def _least_squares_step(design, codes, weight, theta, prior):
     scale = np.linalg.norm(system, axis=0)
     scale[scale == 0] = 1.0
     move = -(np.linalg.lstsq(system / scale, target, rcond=1e-14)[0] / scale).reshape(q, d)
-    # a large constant common to all classes would only add rounding, and rounding can look like a gain
+    # a large constant common to all classes would only add rounding, and rounding can look like a decrease
     return move if q == 1 else move - move.mean(axis=0)
 
 
 def random_text(n_rows, n_words, words_a_row, seed=0):
-    """A CSR matrix of a few random words a row, and weights of the words; no dense array of its shape is made."""
+    """A CSR matrix of a few random words per row, and weights of the words; no dense array of its shape is made."""
     rng = np.random.default_rng(seed)
     words = rng.integers(0, n_words, size=n_rows * words_a_row)
     X = sparse.csr_matrix(

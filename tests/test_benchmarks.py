@@ -49,7 +49,7 @@ def test_the_cheapest_rung_within_the_gap_counts(tmp_path):
     assert record.time_of(peer, 1e-1) == 1.1
     assert record.time_of(peer, 1e-8) == 2.5
     assert record.time_of(peer, 1e-10) is None
-    # at the headline gap only the defaults count, of whoever has any
+    # at the headline gap only default settings count, for contestants that have them
     assert record.time_of(ours, 1e-8) == 0.6
     save(tmp_path / "results.json", [record])
     assert load([tmp_path / "results.json"]) == [record]

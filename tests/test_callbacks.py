@@ -364,7 +364,7 @@ def test_the_monitor_of_uncorrelated_columns_shows_no_condition_whatever_their_s
     X = np.linalg.qr(X - X.mean(axis=0))[0] * [1e-6, 1.0, 1e6]
     monitor = FisherMonitor()
     NaturalGradientLogisticRegression(C=np.inf).set_callbacks(monitor).fit(X, random.integers(2, size=400))
-    # at zero all rows count alike
+    # at zero all rows have the same weight
     assert monitor.records_[0]["condition_number"] == pytest.approx(1.0, abs=1e-9)
 
 

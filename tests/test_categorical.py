@@ -85,7 +85,7 @@ def test_views_of_scores_agree(n_logits, kind):
 @pytest.mark.parametrize("logit", [30.0, 40.0, 300.0, 700.0])
 @pytest.mark.parametrize("n_logits", LOGITS)
 def test_small_quantities_keep_their_relative_accuracy(logit, n_logits):
-    """Fitted well, a row's loss, residual and variance are about exp(-logit): never 0, never rounded through 1."""
+    """Loss, residual and variance of a row that is fitted well are about exp(-logit): never 0, never rounded near 1."""
     logits = np.zeros((1, n_logits))
     logits[0, -1] = logit
     code = np.array([max(n_logits, 2) - 1])

@@ -180,7 +180,7 @@ def test_a_prior_is_the_same_as_in_memory(n_classes):
 
 
 def test_at_the_default_tolerance_many_columns_agree_as_far_as_it_says():
-    """Both losses are within the share tol of the optimum; the coefficients may differ by as much as that allows."""
+    """Both losses are within a relative tol of the optimum; the coefficients may differ by as much as that allows."""
     random = np.random.default_rng(0)
     X = random.normal(size=(30_000, 60))
     y = (X @ random.normal(size=60) / 8.0 + random.logistic(size=30_000) > 0).astype(int)
@@ -190,7 +190,7 @@ def test_at_the_default_tolerance_many_columns_agree_as_far_as_it_says():
     assert model.converged_
     left = model.tol * best.loss_curve_[-1]
     assert model.loss_curve_[-1] - best.loss_curve_[-1] <= left
-    # two points with at most so much left are at most four times as far apart in the metric, in nats a row
+    # two points with at most this remaining decrease are at most four times as far apart in the metric, in nats per row
     logits = model.decision_function(X) - expected.decision_function(X)
     proba = best.predict_proba(X)
     apart = 0.5 * (proba.prod(axis=1) * logits**2).mean()
@@ -200,7 +200,7 @@ def test_at_the_default_tolerance_many_columns_agree_as_far_as_it_says():
 @parametrize_with_checks([DaskNaturalGradientLogisticRegression()])
 def test_contract(estimator, check):
     with warnings.catch_warnings():
-        # the checks' separable data and low max_iter are meant to warn
+        # separable data and a low max_iter in these checks are expected to warn
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", SkipTestWarning)
         check(estimator)

@@ -132,7 +132,7 @@ def test_scales_of_all_columns(fisher, scale):
     X, y = overlapping(2)
     model = quiet_fit(scale * X, y, C=np.inf, fisher=fisher, fit_intercept=False, max_iter=1000)
     assert np.isfinite(model.coef_).all()
-    # the Euclidean metric is not free of scale, and its damping is a million million million times the curvature
+    # the Euclidean metric depends on scale, and its damping is 1e18 times the curvature
     assert model.converged_ or (fisher == "identity" and scale <= 1e-30)
     if not model.converged_:
         return
@@ -178,7 +178,7 @@ def test_many_more_columns_than_rows_without_penalty():
     model = NaturalGradientLogisticRegression(C=np.inf, fit_intercept=False)
     with pytest.warns(SeparationWarning):
         model.fit(X, y)
-    # in units that give all columns one scale, hardly any part of the coefficients lies outside the row space
+    # if all columns are scaled alike, almost no part of the coefficients lies outside the row space
     units = np.sqrt((X**2).mean(axis=0))
     outside = model.coef_[0] * units
     rows = X / units
@@ -235,7 +235,7 @@ def test_no_newton_decrement_where_the_information_has_vanished(n_classes, budge
 
 
 def test_saturated_start_is_stalled_and_said():
-    """No step leads away from where the information has vanished, and the descent does not pretend."""
+    """No step leaves a point where the information is zero, and the descent does not report convergence."""
     problem = make_problem(2)
     steps = [step for _, step in walk(problem.objective("true", C=np.inf), 1e6 * problem.theta, DescentOptions())]
     assert steps[-1].outcome is Outcome.stalled
@@ -244,7 +244,7 @@ def test_saturated_start_is_stalled_and_said():
 
 @pytest.mark.parametrize("rounding", range(4))
 def test_empirical_metric_is_damped_where_it_is_blind(rounding):
-    """Rows fitted almost perfectly have r² for r(1 - r): undamped, 64 to 100 steps, depending on rounding alone."""
+    """Rows fitted almost perfectly have r² in place of r(1 - r): undamped, 64 to 100 steps, depending on rounding."""
     centres = 10 * np.random.default_rng(0).normal(size=(4, 3))
     y = np.arange(60) % 4
     X = centres[y] + np.random.default_rng(1).normal(size=(60, 3))
@@ -282,7 +282,7 @@ def test_rows_that_alone_are_separated_are_said_to_be(n_classes, way, limits):
         limits(min_sampled_values=0)
         limits(min_rows_per_parameter=1)
     if way == "sparse":
-        # so many columns without entries that the fit drops them
+        # enough columns without entries for the fit to omit them
         X = sparse.csr_array(np.column_stack([np.zeros((400, 3000)), X]))
     model = NaturalGradientLogisticRegression(C=np.inf, **settings)
     name = "x3002" if way == "sparse" else "x2"

@@ -132,7 +132,7 @@ def test_max_kl_bounds_every_step(fisher, learning_rate):
         problem.X, problem.codes, fisher=fisher, max_iter=10, learning_rate=learning_rate, max_kl=bound, random_state=0
     )
     assert max(model.kl_curve_) <= bound * (1 + 1e-12)
-    # steepest descent at constant KL speed: the step that would be too long uses all that it may
+    # steepest descent at constant KL speed: a step that is too long is shortened to the bound
     assert max(model.kl_curve_) == pytest.approx(bound, rel=1e-9)
 
 
@@ -171,7 +171,7 @@ def test_path_of_predictions_is_invariant(fisher, transform, name):
 
 @pytest.mark.parametrize("fisher", ["diagonal", "identity"])
 def test_other_metrics_are_not_invariant_to_mixing(fisher):
-    """The invariance above is a property of the natural gradient, not of every method."""
+    """Invariance is a property of the natural gradient, not of every method."""
     X, y = DATASETS["breast_cancer"](return_X_y=True)
     X = StandardScaler().fit_transform(X)
     mixed = X @ np.random.default_rng(0).normal(size=(X.shape[1],) * 2)
@@ -349,7 +349,7 @@ def test_trial_point_that_overflows_is_rejected():
     ("left", "factor"), [(0.05, 1.0), (-0.5, 1.0), (0.2, 1.25), (0.4, 5 / 3), (0.9, 2.0), (1.5, 1.0)]
 )
 def test_steps_that_end_too_early_make_the_next_one_longer(left, factor):
-    """By the secant through the slopes at both ends, where that says 11 % or more, and at most twice."""
+    """By the secant through the slopes at both ends, if it lengthens the step by 11 % or more, and at most twice."""
     problem = make_problem(2)
     point = problem.objective("true").measure(problem.theta)
     trial = point._replace(gradient=left * point.gradient)
@@ -360,7 +360,7 @@ def test_steps_that_end_too_early_make_the_next_one_longer(left, factor):
 
 
 def test_extrapolated_steps_save_iterations():
-    """Breast cancer takes nine steps of Newton's own length."""
+    """Breast cancer takes nine full Newton steps."""
     X, y = DATASETS["breast_cancer"](return_X_y=True)
     assert fit(X, y).n_iter_ <= 7
 

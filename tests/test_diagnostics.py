@@ -287,7 +287,7 @@ def test_a_loose_tolerance_is_not_taken_for_other_data():
 @pytest.mark.parametrize("tol", [1e-5, 1e-2, 0.1])
 @pytest.mark.parametrize("seed", range(8))
 def test_the_data_of_a_loose_fit_are_accepted(tol, seed):
-    """Rare dummies without a penalty, heavy tails, and several classes: the last step is long, and no Newton step."""
+    """Rare indicators without a penalty, heavy tails, and several classes: the last step is long, not a Newton step."""
     rng = np.random.default_rng(seed)
     dummies = 1.0 * (rng.uniform(size=(200, 3)) < 0.1)
     heavy = rng.standard_cauchy(size=(500, 3))

@@ -11,8 +11,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sknatgrad import NaturalGradientLogisticRegression
 
-# monte_carlo draws other labels where rows are repeated; without a penalty those checks' data have no optimum that
-# the two fits could meet at
+# monte_carlo draws other labels where rows are repeated; without a penalty the data of those checks have no optimum
+# at which the two fits could agree
 ESTIMATORS = [
     NaturalGradientLogisticRegression(fisher=fisher, fit_intercept=fit_intercept, C=C)
     for fisher in FISHERS
@@ -36,7 +36,7 @@ MORE_CHECKS = [
 
 @pytest.fixture(autouse=True)
 def _unconverged_is_no_error():
-    # the checks' separable data and low max_iter are meant to warn
+    # separable data and a low max_iter in these checks are expected to warn
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         # array API checks skip themselves where array-api-strict is absent; this estimator does not claim support

@@ -269,7 +269,7 @@ def test_batches_without_rows_are_skipped(place, n_values, set_capacity):
 
 
 class Folder:
-    """Can be iterated over anew for each pass."""
+    """Can be iterated over once for each pass."""
 
     def __init__(self, batches):
         self.batches = batches

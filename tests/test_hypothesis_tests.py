@@ -240,7 +240,7 @@ def test_white_compares_the_two_fisher_informations(every):
 
 @pytest.mark.parametrize("every", [False, True])
 def test_white_of_several_classes_is_the_difference_of_the_matrices(every, limits):
-    """δ beside the scores is that of the squares of the scores, summed as the empirical and the true Fisher are."""
+    """δ is the difference of the sums of squared scores that empirical and true Fisher information have."""
     problem = make_problem(3, n_rows=120)
     model = fit_problem(problem)
     row_sums = infer_problem(problem, model, "fisher").row_sums

@@ -22,7 +22,7 @@ PROBLEMS = [(n_classes, intercept) for n_classes in (2, 4) for intercept in (Tru
 
 
 def drawn_labels(problem, seed):
-    """The labels of a seed: one uniform number a row, from Philox, compared with the cumulative probabilities."""
+    """The labels of a seed: one uniform number per row, from Philox, compared with the cumulative probabilities."""
     draw = np.random.Generator(np.random.Philox(seed)).random(len(problem.X))
     p = probabilities(problem.design @ problem.theta.T)
     if len(problem.theta) == 1:
@@ -251,7 +251,7 @@ def test_kl_differs_from_its_quadratic_by_the_third_power(n_classes):
     model = fitted_at(problem)
     exact = fisher_information(model, problem.X, sample_weight=problem.weight) / problem.weight.sum()
     direction = np.random.default_rng(3).normal(size=problem.theta.shape)
-    # short enough for the fourth power not to show
+    # short enough for the fourth power to be negligible
     sizes = np.geomspace(1e-2, 1e-5, 7)
     rest = []
     for size in sizes:
@@ -285,7 +285,7 @@ def test_kl_of_certain_predictions_is_finite_where_logits_are():
 
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_kl_of_nearly_equal_models_keeps_its_digits(n_classes):
-    """At moves of 1e-7 the divergence is 1e-14 nats: a sum of p log p/q would be nothing but rounding."""
+    """At moves of 1e-7 the divergence is 1e-14 nats: a plain sum of p log p/q would be only rounding."""
     problem = make_problem(n_classes)
     model = fitted_at(problem)
     exact = fisher_information(model, problem.X) / len(problem.X)

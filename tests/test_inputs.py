@@ -74,7 +74,7 @@ def test_duplicate_sparse_entries_count_as_their_sum():
     for kind in ("true", "diagonal"):
         information = fisher_information(model, doubled, kind=kind)
         np.testing.assert_allclose(information, fisher_information(model, X, kind=kind), rtol=1e-12, atol=1e-12)
-    assert doubled.nnz == 2 * np.count_nonzero(X)  # the user's matrix is as it was
+    assert doubled.nnz == 2 * np.count_nonzero(X)  # the user's matrix is unchanged
 
 
 def test_read_only_memory_map(tmp_path):
@@ -215,13 +215,13 @@ def test_warm_start_maps_coefficients_by_label():
     whole = fit(X, names, warm_start=True)
     start = dict(zip(whole.classes_, whole.coef_, strict=True))
     whole.set_params(learning_rate=1e-12, max_iter=1, tol=0.0)
-    # three classes to two: beech is gone
+    # three classes to two, without beech
     kept = names != "beech"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         whole.fit(X[kept], names[kept])
         np.testing.assert_allclose(whole.coef_[0], start["oak"] - start["ash"], atol=1e-9)
-        # two classes to three, one of them new: it starts in the middle
+        # two classes to three, one of them new: it starts at zero
         renamed = np.where(names == "beech", "yew", names)
         whole.fit(X, renamed)
     half = 0.5 * (start["oak"] - start["ash"])

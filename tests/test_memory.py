@@ -12,7 +12,7 @@ from sknatgrad._solver.cost_model import DIRECTION_BYTES
 
 
 def peak_of_fit(X, y, **options):
-    """Bytes beyond X and y at the worst moment; numpy reports its arrays, and the fit makes little else."""
+    """Peak bytes beyond X and y; numpy reports its arrays, and the fit allocates little else."""
     model = NaturalGradientLogisticRegression(**options)
     tracemalloc.start()
     try:
@@ -64,7 +64,7 @@ def test_direct_solves_take_four_matrices(size, limits):
 
 
 def test_sparse_data_are_neither_made_dense_nor_transposed():
-    """20,000 x 30,000 with 20 entries a row: 4.6 MiB as stored, 4.5 GiB dense."""
+    """20,000 x 30,000 with 20 entries per row: 4.6 MiB as stored, 4.5 GiB dense."""
     X, _ = random_text(20_000, 30_000, 20)
     y = np.arange(20_000) % 2
     stored = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes

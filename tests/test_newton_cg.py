@@ -12,9 +12,9 @@ from sknatgrad._solver.preconditioning import PreconditionerOption, Precondition
 def test_a_preconditioner_is_upgraded_only_when_the_rate_shows_the_need():
     policy = PreconditionerPolicy(options=[PreconditionerOption("true", "a matrix", 20.0)])
     goal = 1e-17
-    # a tenth a product, 17 to go: not worth 20
+    # a factor of 0.1 per product and 17 to go: not worth 20
     assert not policy.upgrade_pays(products=10, first=1.0, remaining=1e-10, goal=goal)
-    # 0.9 a product: 370 to go
+    # a factor of 0.9 per product: 370 to go
     assert policy.upgrade_pays(products=10, first=1.0, remaining=0.9**10, goal=goal)
     # the same, but too few products to know the rate
     assert not policy.upgrade_pays(products=2, first=1.0, remaining=0.9**2, goal=goal)

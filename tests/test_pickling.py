@@ -1,4 +1,4 @@
-"""Stored models: those of every release load, and another version is warned of."""
+"""Stored models: those of every release load, and a warning names another version."""
 
 import json
 import pickle
@@ -36,7 +36,7 @@ def test_models_stored_by_every_release_say_the_same(path):
             model = LOADERS[path.suffix](file)
     assert model.predict(few).tolist() == said["predict"]
     np.testing.assert_allclose(model.predict_proba(few), said["predict_proba"], rtol=1e-12)
-    # parameters that have come since have their defaults
+    # parameters that are newer have their defaults
     assert repr(model)
     assert model.get_params().keys() == NaturalGradientLogisticRegression().get_params().keys()
     if "predict_proba_interval" in said:

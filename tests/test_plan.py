@@ -27,12 +27,12 @@ def raw_table(n_classes, n_rows=3000, seed=0):
 
 
 def never(policy, products, first, remaining, goal):
-    """No preconditioner pays."""
+    """No preconditioner is worth its cost."""
     return False
 
 
 def at_once(policy, products, first, remaining, goal):
-    """Every preconditioner pays after the first product."""
+    """Every preconditioner is worth its cost after the first product."""
     return bool(policy.options) and products > 0 and remaining > goal
 
 
@@ -51,12 +51,12 @@ def choose_single(monkeypatch, *, single):
     monkeypatch.setattr(Shape, "gains_by_single", lambda _shape: single)
 
 
-# what conjugate gradients leave of the loss is then 1e-18; by default, 1e-11
+# the decrease that remains after conjugate gradients is then 1e-18 of the loss; by default, 1e-11
 EXACTLY = 1e-15
 DIRECT = {"direct_products": np.inf, "min_sampled_values": np.inf}
 FREE = {"direct_products": 0.0, "min_sampled_values": np.inf}
 SAMPLED = {"min_sampled_values": 0, "min_rows_per_parameter": 4}
-# limits, when a preconditioner pays, the only one there is, whether products are computed in float32
+# limits, when a preconditioner is worth its cost, the only one allowed, whether products are computed in float32
 OTHER_SIDE = {
     "conjugate gradients by the diagonal": (FREE, never, None, None),
     "conjugate gradients by any preconditioner": (FREE, at_once, None, None),
@@ -248,7 +248,7 @@ def test_samples_grow_up_to_a_share_of_the_rows():
     assert sizes == tuple(sorted(sizes))
     assert sizes[-1] == 10**7 // SAMPLE_SHARE
     assert sizes[0] >= Limits().min_rows_per_parameter * 21
-    assert plan("true", shape(20_000, 1, 1_001)).sample_sizes == ()  # 20 rows a parameter: no sample would do
+    assert plan("true", shape(20_000, 1, 1_001)).sample_sizes == ()  # 20 rows per parameter: too few for a sample
     assert plan("true", shape(10**6, 1, 201)).sample_sizes == ()  # by conjugate gradients
     assert plan("diagonal", shape(10**7, 1, 21)).sample_sizes == ()  # users look at the path of this metric itself
 

@@ -43,7 +43,7 @@ def test_ellipses_solve_their_equation(n_classes, scale):
         information = fisher_information(model, X, y, kind=kind, sample_weight=weight, random_state=0)
         metric = information[np.ix_(places, places)] / weight.sum()
         curve = np.array(ellipse.get_data())
-        # as far as moves can be told from the coefficients they are added to
+        # to the rounding of sums of moves and coefficients
         rounding = 1e-14 * (np.abs(centre)[:, None] / np.ptp(curve, axis=1, keepdims=True)).max()
         np.testing.assert_allclose(distance(moves_of(ellipse, centre), metric), 0.02, rtol=max(1e-10, rounding))
         np.testing.assert_allclose(curve[:, 0], curve[:, -1])

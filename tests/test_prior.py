@@ -116,7 +116,7 @@ def test_none_is_the_ridge():
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("fisher", ["true", "diagonal", "kronecker"])
 def test_an_earlier_model_counts_as_its_rows_would(n_classes, fisher):
-    """To the error of its quadratic model: the two halves are within a tenth of what one half is off by."""
+    """To the error of the quadratic approximation: less than a tenth of the distance of one half from the whole."""
     X, y = make(n_classes, n_rows=4_000)
     earlier = NaturalGradientLogisticRegression(store_covariance=True).fit(X[:2_000], y[:2_000])
     model = NaturalGradientLogisticRegression(prior=earlier, fisher=fisher).fit(X[2_000:], y[2_000:])
@@ -171,7 +171,7 @@ def test_streams_begin_with_it(given):
     continued.partial_fit(X[2_000:], y[2_000:])
     for model in (stream, continued):
         np.testing.assert_allclose(model.coef_, joint.coef_, atol=0.02)
-    # in one batch it is the fit, but for what streams begin with: a thousandth of a row
+    # one batch gives the fit, except for the thousandth of a row with which streams begin
     at_once = NaturalGradientLogisticRegression(prior=given, store_covariance=True, tol=1e-12)
     at_once.partial_fit(X, y, classes=[0, 1, 2])
     np.testing.assert_allclose(at_once.coef_, joint.coef_, atol=1e-4)

@@ -50,7 +50,7 @@ def test_batches_follow_the_laplace_recursion(n_classes, limits):
 
 
 def test_what_a_short_descent_leaves_over_is_remembered(limits):
-    """One step a batch: the gradient that is left goes into the next one."""
+    """One step per batch: the remaining gradient enters the next batch."""
     limits(first_rows_bytes=0)
     X, y = standard_rows(3, n_rows=4000)
     short = partial_fits(NaturalGradientLogisticRegression(max_iter=1), X, y, 50)

@@ -178,7 +178,7 @@ def test_overflow_in_a_block_is_as_quiet_in_a_thread():
 
 @pytest.mark.parametrize("n_threads", [1, 2, 8])
 def test_groups_are_merged_in_order_whichever_is_first(n_threads):
-    """Concatenation does not commute. With more than one thread, some items wait until the one after them is done."""
+    """Concatenation does not commute. With more than one thread, some items wait until the next one is done."""
     done = [threading.Event() for _ in range(60)]
 
     def work(item):

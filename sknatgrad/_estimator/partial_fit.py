@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from sknatgrad._solver.problem import DescentOptions
     from sknatgrad._typing import Labels, Matrix
 
-# A stream begins with the information of a mean row at even probabilities, times this share. Without it, a class that is
-# not seen yet, or a column that only one class has, would have no finite optimum. 1e-5 to 1e-2 give the same distance
+# A stream begins with the information of a mean row at even probabilities, times this share. Without it, a class not
+# seen yet, or a column that only one class has, would have no finite optimum. 1e-5 to 1e-2 give the same distance
 # to a fit to all rows; 1 gives a squared distance 4 to 8 times as large (2,000 x 10).
 INITIAL_SHARE = 1e-3
 
