@@ -25,6 +25,8 @@ from sknatgrad.inference._row_sums.rows import InMemoryRows
 from sknatgrad.inference._row_sums.sums import RowSums
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from sknatgrad._typing import Codes, Matrix
     from sknatgrad.inference._covariance.options import Covariance, Weights
     from sknatgrad.inference._covariance.protocol import CoefficientCovariance
@@ -33,12 +35,12 @@ if TYPE_CHECKING:
 def infer(  # noqa: PLR0913 - all but the data are keywords
     estimator: Any,
     X: Matrix,
-    y: Any,
+    y: ArrayLike,
     *,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
     weights: Weights = "frequency",
     covariance: Covariance = "fisher",
-    groups: Any = None,
+    groups: ArrayLike | None = None,
     reference: Any = None,
     features: Any = None,
 ) -> InferenceResult:
