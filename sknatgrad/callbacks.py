@@ -17,9 +17,11 @@ from sknatgrad._estimator.callbacks import ITERATION
 from sknatgrad._model.layout import sum_zero
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from sknatgrad._estimator.callbacks import Iteration
     from sknatgrad._inputs.configuration import Configuration
-    from sknatgrad._typing import Array, Matrix
+    from sknatgrad._typing import Array, Labels, Matrix
 
 __all__ = ["EarlyStopping", "FisherMonitor"]
 
@@ -86,9 +88,9 @@ class EarlyStopping:
     def __init__(  # noqa: PLR0913 - all but the rows are keywords
         self,
         X: Matrix,
-        y: Any,
+        y: ArrayLike,
         *,
-        sample_weight: Any = None,
+        sample_weight: ArrayLike | None = None,
         scoring: Any = None,
         n_iter_no_change: int = 1,
         tol: float = 0.0,
@@ -101,7 +103,7 @@ class EarlyStopping:
             raise ValueError(message)
         self.X: Matrix = X
         # labels may be a table of one column
-        self.y: Any = column_or_1d(y)
+        self.y: Labels = column_or_1d(y)
         self.sample_weight: Any = sample_weight
         check_consistent_length(X, self.y, sample_weight)
         self.scoring: Any = scoring

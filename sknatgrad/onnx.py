@@ -21,6 +21,7 @@ except ImportError as error:
 import numpy as np
 
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
+from sknatgrad._model.layout import BINARY
 
 __all__ = ["register_converter"]
 
@@ -31,7 +32,6 @@ OPTIONS = {
     "output_class_labels": [False, True],
     "raw_scores": [True, False],
 }
-BINARY = 2  # classes that share one logit
 
 
 def register_converter(estimator: type = NaturalGradientLogisticRegression) -> None:

@@ -16,6 +16,8 @@ from sknatgrad._solver.records import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from numpy.typing import ArrayLike
+
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._solver.objective import Objective
     from sknatgrad._solver.problem import State
@@ -58,7 +60,13 @@ class FitMonitor:
     version there are no callbacks. Make it before an estimator can fail, so that callbacks are torn down if it does.
     """
 
-    def __init__(self, estimator: Configuration, X: Matrix = None, y: Any = None, sample_weight: Any = None) -> None:
+    def __init__(
+        self,
+        estimator: Configuration,
+        X: Matrix = None,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> None:
         self.started_at = perf_counter()
         self._estimator = estimator
         # a score needs no weights if all rows have the same

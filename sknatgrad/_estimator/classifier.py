@@ -22,6 +22,8 @@ from sknatgrad._rows.threads import Workers
 from sknatgrad._sklearn import CallbackSupportMixin, HasMethods, Interval, StrOptions, fit_context
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from sknatgrad._inputs.configuration import ClassWeight, RandomState
     from sknatgrad._typing import Matrix
 
@@ -289,7 +291,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Matrix, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model to training data.
 
         Parameters
@@ -335,7 +337,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit_batches(self, batches: Any, classes: Any = None) -> Self:
+    def fit_batches(self, batches: Any, classes: ArrayLike | None = None) -> Self:
         """Fit the model to rows that are read in batches, in as many passes as needed: to the same optimum as `fit`.
 
         The first pass checks all batches, counts classes and keeps up to 256 MiB of the rows. If these are all rows,
@@ -397,7 +399,9 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Matrix, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+    def partial_fit(
+        self, X: Matrix, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         r"""Update the model with one more batch of rows, of which it keeps the Fisher information.
 
         The coefficients become the optimum of the batch's loss plus a quadratic model of all batches before,

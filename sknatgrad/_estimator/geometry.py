@@ -21,6 +21,8 @@ from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.threads import Workers
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from sknatgrad._inputs.configuration import RandomState
     from sknatgrad._typing import Array, Matrix
 
@@ -28,10 +30,10 @@ if TYPE_CHECKING:
 def fisher_information(  # noqa: PLR0913 - all but X are keywords
     estimator: Any,
     X: Matrix,
-    y: Any = None,
+    y: ArrayLike | None = None,
     *,
     kind: FisherName = "true",
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
     n_draws: int = 1,
     random_state: RandomState = None,
 ) -> Array:
@@ -108,7 +110,7 @@ def fisher_information(  # noqa: PLR0913 - all but X are keywords
     return np.asarray(information.dense()) / len(seeds)
 
 
-def kl_divergence(estimator: Any, other: Any, X: Matrix, *, sample_weight: Any = None) -> float:
+def kl_divergence(estimator: Any, other: Any, X: Matrix, *, sample_weight: ArrayLike | None = None) -> float:
     r"""Return the mean Kullback-Leibler divergence between the predictions of two classifiers.
 
     .. math:: \frac{1}{S} \sum_i s_i \sum_k p_{ik} \log \frac{p_{ik}}{q_{ik}}

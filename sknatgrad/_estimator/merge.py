@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import clone
@@ -28,6 +28,8 @@ from sknatgrad._rows.threads import Workers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import ArrayLike
+
     from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._model.expectations import Expectation
@@ -39,7 +41,11 @@ SAME_TOTALS = 1e-8
 
 
 def merge(
-    models: Sequence[NaturalGradientLogisticRegression], X: Matrix = None, y: Any = None, *, sample_weight: Any = None
+    models: Sequence[NaturalGradientLogisticRegression],
+    X: Matrix = None,
+    y: ArrayLike | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
 ) -> NaturalGradientLogisticRegression:
     r"""Return one estimator from several that were fitted to different rows.
 
@@ -117,7 +123,9 @@ def _pooled_optimum(quadratics: list[QuadraticApproximation], prior: Prior) -> Q
     return QuadraticApproximation(anchor.theta + move, gradient + information.matvec(move), information)
 
 
-def _check_rows_of_models(model: Configuration, X: Matrix, y: Any, sample_weight: Any, totals: Array) -> LabelledRows:
+def _check_rows_of_models(
+    model: Configuration, X: Matrix, y: ArrayLike | None, sample_weight: ArrayLike | None, totals: Array
+) -> LabelledRows:
     """Return the rows of all models; refuse rows whose classes have other weights than `totals`, ``(K,)``."""
     X = check_rows(model, X)
     codes = codes_of(model, y, X.shape[0])

@@ -30,6 +30,8 @@ from sknatgrad._solver.recursive import update
 from sknatgrad._solver.stopping import FinalTolerance
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._model.layout import Layout
     from sknatgrad._model.prior import Prior
@@ -63,7 +65,9 @@ class UpdatePlan(NamedTuple):
     to_solve: RowsToSolve | None  # None if no row of the batch has weight
 
 
-def check_batch(estimator: Configuration, X: Matrix, y: Any, classes: Any, sample_weight: Any) -> StreamBatch:
+def check_batch(
+    estimator: Configuration, X: Matrix, y: ArrayLike, classes: ArrayLike | None, sample_weight: ArrayLike | None
+) -> StreamBatch:
     """Check a batch; the first one sets the feature attributes of the estimator."""
     stream: StreamState | None = getattr(estimator, "_stream", None)
     begins = stream is None
@@ -95,7 +99,7 @@ def _notices_of_new_stream(estimator: Configuration) -> list[Warning]:
     return [UserWarning(message)]
 
 
-def _check_classes(estimator: Configuration, classes: Any, *, begins: bool) -> Labels:
+def _check_classes(estimator: Configuration, classes: ArrayLike | None, *, begins: bool) -> Labels:
     """Return the classes of the stream, sorted."""
     known: Labels = estimator.classes_ if classes is None else check_known_classes(classes)
     if not begins and not np.array_equal(known, estimator.classes_):

@@ -12,6 +12,8 @@ from sklearn.utils.multiclass import check_classification_targets
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import ArrayLike
+
     from sknatgrad._typing import Codes, Labels
 
 MIN_CLASSES = 2
@@ -82,7 +84,7 @@ def _smallest_type(n_classes: int) -> np.dtype[np.intp]:
     return np.min_scalar_type(n_classes)
 
 
-def codes_of(estimator: Any, y: Any, n_rows: int) -> Codes:
+def codes_of(estimator: Any, y: ArrayLike | None, n_rows: int) -> Codes:
     """Return the index of each label among the classes of a fitted estimator."""
     labels = np.asarray(y)
     if labels.shape != (n_rows,):
@@ -102,7 +104,7 @@ def codes_among(classes: Labels, labels: Labels) -> Codes:
     return np.array([code_of[label] for label in found.tolist()], dtype=_smallest_type(len(classes)))[codes]
 
 
-def check_known_classes(classes: Any) -> Labels:
+def check_known_classes(classes: ArrayLike) -> Labels:
     """Return the classes that a caller names, sorted."""
     given, known = np.asarray(classes), None
     if given.ndim == 1:
@@ -118,7 +120,7 @@ def check_known_classes(classes: Any) -> Labels:
     return known
 
 
-def refuse_missing(y: Any) -> None:
+def refuse_missing(y: ArrayLike) -> None:
     """Refuse labels that are missing or not finite, and y whose rows have different lengths."""
     try:
         labels = np.asarray(y).ravel()

@@ -16,6 +16,8 @@ from sknatgrad._rows.matrices import stored_bytes_per_row
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import ArrayLike
+
     from sknatgrad._typing import Array, Codes, Labels, Matrix
 
 
@@ -30,7 +32,7 @@ def error_label(part: str, kind: type[ValueError] = ValueError) -> Iterator[None
 
 
 def check_part(
-    estimator: object, X: Matrix, y: Any, sample_weight: Any, *, reset: bool
+    estimator: object, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
 ) -> tuple[Matrix, Labels, Array]:
     """Return some of the rows, their labels and weights.
 
@@ -40,7 +42,7 @@ def check_part(
     return checked, labels, check_sample_weight(sample_weight, len(labels), some=False)
 
 
-def is_empty(X: Any, y: Any) -> bool:
+def is_empty(X: Any, y: ArrayLike) -> bool:
     """Say whether a part has no rows, as parts of a file may that was filtered while it was read."""
     n_rows = X.shape[0] if getattr(X, "shape", ()) else len(X) if hasattr(X, "__len__") else 1
     return n_rows == 0 and np.size(y) == 0

@@ -13,6 +13,8 @@ from sknatgrad._inputs.labels import MIN_CLASSES, encode, refuse_missing
 from sknatgrad._rows.matrices import canonical, stored_values
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from sknatgrad._typing import Codes, Labels, Matrix
 
 # integers, booleans and float32 keep their type: blocks are converted one at a time
@@ -33,7 +35,7 @@ def check_rows(estimator: object, X: Matrix) -> Matrix:
     return canonical(checked)
 
 
-def check_rows_and_labels(estimator: object, X: Matrix, y: Any, *, reset: bool) -> tuple[Matrix, Labels]:
+def check_rows_and_labels(estimator: object, X: Matrix, y: ArrayLike, *, reset: bool) -> tuple[Matrix, Labels]:
     """Return X and the labels, one a row.
 
     With `reset` scikit-learn sets the feature attributes of the estimator, otherwise it compares X with them.
@@ -45,7 +47,7 @@ def check_rows_and_labels(estimator: object, X: Matrix, y: Any, *, reset: bool) 
         return canonical(_numbers(checked)), labels
 
 
-def check_training_rows(estimator: object, X: Matrix, y: Any) -> tuple[Matrix, Labels, Codes]:
+def check_training_rows(estimator: object, X: Matrix, y: ArrayLike) -> tuple[Matrix, Labels, Codes]:
     """Return X, the sorted classes and the code of each label; sets the feature attributes of the estimator.
 
     X is not searched for values that are not finite: the first gradient over all rows shows them.

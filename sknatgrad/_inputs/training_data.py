@@ -17,6 +17,8 @@ from sknatgrad._solver.cost_model import Shape
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import ArrayLike
+
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._inputs.row_statistics import RowStatistics
     from sknatgrad._model.layout import Layout
@@ -65,7 +67,9 @@ class Passes(NamedTuple):
         return overflow_advice(max_abs, max_weight, C)
 
 
-def check_arrays(estimator: Configuration, X: Matrix, y: Any, sample_weight: Any, workers: Workers) -> TrainingData:
+def check_arrays(
+    estimator: Configuration, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None, workers: Workers
+) -> TrainingData:
     """Check arrays, or what becomes arrays; sets the feature attributes of the estimator."""
     X, classes, codes = check_training_rows(estimator, X, y)
     weight, totals = check_row_weights(sample_weight, estimator.class_weight, classes, codes)

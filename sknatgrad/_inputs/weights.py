@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
@@ -12,11 +12,13 @@ from sknatgrad._inputs.labels import MIN_CLASSES
 from sknatgrad._rows.sampling import class_totals
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from sknatgrad._inputs.configuration import ClassWeight
     from sknatgrad._typing import Array, Codes, Labels
 
 
-def check_sample_weight(sample_weight: Any, n_rows: int, *, some: bool = True) -> Array:
+def check_sample_weight(sample_weight: ArrayLike | None, n_rows: int, *, some: bool = True) -> Array:
     """Return the sample weight of each row, ``(n,)``: ones for None, and a number for all rows alike.
 
     With `some` at least one of them must be positive.
@@ -48,7 +50,7 @@ def check_sample_weight(sample_weight: Any, n_rows: int, *, some: bool = True) -
     return weight
 
 
-def _as_floats(sample_weight: Any) -> Array:
+def _as_floats(sample_weight: ArrayLike | None) -> Array:
     try:
         given = np.asarray(sample_weight)
         return given.astype(np.float64, casting="unsafe" if given.dtype == object else "same_kind")
@@ -58,7 +60,7 @@ def _as_floats(sample_weight: Any) -> Array:
 
 
 def check_row_weights(
-    sample_weight: Any, class_weight: ClassWeight, classes: Labels, codes: Codes
+    sample_weight: ArrayLike | None, class_weight: ClassWeight, classes: Labels, codes: Codes
 ) -> tuple[Array, Array]:
     """Return the weight of each row, ``(n,)``, and the sum of the sample weights of each class, ``(K,)``."""
     weight = check_sample_weight(sample_weight, codes.size)

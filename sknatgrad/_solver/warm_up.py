@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sknatgrad._model.kernels import SquaresKernel
-from sknatgrad._model.layout import BINARY
+from sknatgrad._model.layout import classes_for
 from sknatgrad._solver.descent import descend
 from sknatgrad._solver.objective import make_objective
 from sknatgrad._solver.stopping import LOSS_ROUNDING, FinalTolerance
@@ -74,7 +74,7 @@ def subsample_objective(objective: Objective, source: RowSource, plan: Plan, neg
 def starting_point(objective: Objective, theta: Array) -> Measured:
     """Return the point θ, or zero if that has the lower loss: where F has vanished, far out, no step leads back."""
     # log K nats per unit of weight; one logit is two classes
-    mean_loss_at_zero = np.log(max(theta.shape[0], BINARY)) * (1.0 + LOSS_ROUNDING)
+    mean_loss_at_zero = np.log(classes_for(theta.shape[0])) * (1.0 + LOSS_ROUNDING)
     with np.errstate(over="ignore", invalid="ignore"):
         point = objective.measure(theta)
         zero = np.zeros_like(theta)

@@ -16,7 +16,7 @@ from sknatgrad._model.prior import Prior
 from sknatgrad._rows.design import Design
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Codes, Matrix
+    from sknatgrad._typing import Array, Codes, Labels, Matrix
 
 # The largest difference of a probability from that of the coefficients. Fits to float32 differ by 1e-7; another link
 # function by much more.
@@ -30,7 +30,7 @@ class FittedModel(NamedTuple):
 
     theta: Array  # (q, d)
     prior: Prior
-    classes: Any  # (K,)
+    classes: Labels  # (K,)
     names: tuple[str, ...]  # of the d columns
     intercept: bool
     loss: float | None = None  # final nats per unit of weight, penalty included; None if the fit has not converged

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._inputs.labels import codes_of
+from sknatgrad._inputs.notices import stacklevel_of_user
 from sknatgrad._inputs.rows import check_rows
 from sknatgrad._inputs.weights import check_row_weights
 from sknatgrad._limits import Limits
@@ -24,6 +25,8 @@ from sknatgrad.inference._row_sums.rows import InMemoryRows
 from sknatgrad.inference._row_sums.sums import RowSums
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from sknatgrad._typing import Codes, Matrix
     from sknatgrad.inference._covariance.options import Covariance, Weights
     from sknatgrad.inference._covariance.protocol import CoefficientCovariance
@@ -32,12 +35,12 @@ if TYPE_CHECKING:
 def infer(  # noqa: PLR0913 - all but the data are keywords
     estimator: Any,
     X: Matrix,
-    y: Any,
+    y: ArrayLike,
     *,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
     weights: Weights = "frequency",
     covariance: Covariance = "fisher",
-    groups: Any = None,
+    groups: ArrayLike | None = None,
     reference: Any = None,
     features: Any = None,
 ) -> InferenceResult:
@@ -169,7 +172,7 @@ def infer_from_sums(
     params = row_sums.contrasts.params(fitted.theta)
     reasons = diagnostics(fitted, row_sums, covariance, options, names)
     if reasons:
-        warnings.warn(reasons, InferenceWarning, stacklevel=3)
+        warnings.warn(reasons, InferenceWarning, stacklevel=stacklevel_of_user())
     return InferenceResult(
         params=params if chosen is None else params[:, chosen],
         covariance=covariance.covariance(options),

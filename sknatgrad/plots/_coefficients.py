@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import LineCollection
     from matplotlib.lines import Line2D
+    from numpy.typing import ArrayLike
 
     from sknatgrad._typing import Array, Matrix
     from sknatgrad.inference import InferenceResult
@@ -198,9 +199,9 @@ class CoefficientDisplay:
         cls,
         estimator: Any,
         X: Matrix,
-        y: Any,
+        y: ArrayLike,
         *,
-        sample_weight: Any = None,
+        sample_weight: ArrayLike | None = None,
         level: float = 0.95,
         odds_ratios: bool = False,
         features: Sequence[str | int] | None = None,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
 
     from sknatgrad._model.metrics import FisherName
     from sknatgrad._typing import Array, Matrix
@@ -110,11 +111,11 @@ class FisherEllipseDisplay:
         *,
         features: Sequence[str | int] = (0, 1),
         kinds: FisherName | Sequence[FisherName] = ("true", "diagonal"),
-        y: Any = None,
+        y: ArrayLike | None = None,
         kl: float = 0.01,
         others: Others = "fixed",
         class_of_interest: Any = None,
-        sample_weight: Any = None,
+        sample_weight: ArrayLike | None = None,
         random_state: int | np.random.RandomState | None = None,
         ax: Axes | None = None,
         **line_kw: Any,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.legend import Legend
+    from numpy.typing import ArrayLike
 
     from sknatgrad._typing import Array, Matrix
 
@@ -103,10 +104,10 @@ class RegularizationPathDisplay:
         cls,
         estimator: Any,
         X: Matrix,
-        y: Any,
+        y: ArrayLike,
         *,
         Cs: Sequence[float] | Array | None = None,
-        sample_weight: Any = None,
+        sample_weight: ArrayLike | None = None,
         class_of_interest: Any = None,
         ax: Axes | Sequence[Axes] | None = None,
         **line_kw: Any,

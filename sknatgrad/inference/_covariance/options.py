@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from sknatgrad._typing import Array, Codes
     from sknatgrad.inference._row_sums.rows import RowCounts
 
@@ -59,7 +61,7 @@ class CovarianceOptions(NamedTuple):
             raise ValueError(message)
         return cls(weights, covariance)
 
-    def with_groups(self, groups: Any, weight: Array) -> CovarianceOptions:
+    def with_groups(self, groups: ArrayLike | None, weight: Array) -> CovarianceOptions:
         """Return the options with the group of each row; raise an error if groups are missing, wrong or not used."""
         if self.covariance == "cluster":
             codes = _checked_groups(groups, weight)
@@ -108,7 +110,7 @@ class CovarianceOptions(NamedTuple):
         return squared * (n / (n - n_params)) if self.covariance == "HC1" else squared
 
 
-def _checked_groups(groups: Any, weight: Array) -> Codes:
+def _checked_groups(groups: ArrayLike | None, weight: Array) -> Codes:
     """Return the code of each row's group, for labels of any kind."""
     if groups is None:
         message = "groups=None, but covariance='cluster' needs the group of each row: pass groups."
