@@ -17,8 +17,8 @@ from sknatgrad.exceptions import SeparationWarning
 
 __all__ = ["NaturalGradientLogisticRegression", "SeparationWarning", "fisher_information", "kl_divergence", "merge"]
 
-# Pickles, skops and HTML name the address of a class: a public one, which modules may move behind. The records are in
-# stored models; doctest finds the examples of methods by their address.
+# Pickles, skops and HTML name the module of a class. A public one lets private modules move. The records are part of
+# stored models; doctest finds the examples of methods by their module.
 _ESTIMATOR = (
     NaturalGradientLogisticRegression,
     NaturalGradientLogisticRegression.fit,

@@ -8,11 +8,11 @@ from typing import NamedTuple
 class Limits(NamedTuple):
     """Budgets of one fit or one inference, handed down to the code that respects them.
 
-    It has more fields than other records, because each is one number with a default, and the code that hands them down
-    need not know which of them matter below.
+    It has more fields than other records, because each is one number with a default, and code that hands them down
+    need not know which of them its callees use.
     """
 
-    # Bytes of a block of rows and its temporaries: twice a core's own cache. Smaller blocks cost more to hand out than
+    # Bytes of a block of rows and its temporaries: twice a core's own cache. Smaller blocks cost more to schedule than
     # they gain. 20,000 x 1,000, a product F v: 10.3 ms in blocks of 2 MiB, 5.8 in 4, 6.5 in 8 (1/8 to 32 MiB measured).
     block_bytes: int = 2**22
     # Rows of a block at least: each block also costs calls of Python and a merge of its (d, d) sums. 4,000 x 4,000 in
@@ -34,8 +34,9 @@ class Limits(NamedTuple):
     min_rows_per_parameter: int = 32
     # Bytes of a subsample of rows that are read in batches or from a memory map: 256 MiB.
     sample_bytes: int = 2**28
-    # Bytes of the first rows of `partial_fit` that are stored and fitted together. A quadratic model is as good as its
-    # point: from batches of 100 alone, 20,000 rows and strong effects, the squared error was 1.5 times that of a fit.
+    # Bytes of the first rows of `partial_fit` that are stored and fitted together. A quadratic approximation is only as
+    # accurate as the point at which it is computed: from batches of 100 alone, 20,000 rows and strong effects, the
+    # squared error of the coefficients was 1.5 times that of a fit to all rows.
     first_rows_bytes: int = 2**22
     # The first rows are solved for again once there are this many times as many: the rows of all solves then add up to
     # at most 11 times those of the last one, a geometric series, however small the batches are.
@@ -46,9 +47,9 @@ class Limits(NamedTuple):
     # Bytes of a matrix that only preconditions: qd of 2,048. Correlated 4,000 x 1,000 takes 0.5 s with it, 1.1
     # without; 5,000 x 2,500, which is above, would take 25 s with it and takes 16 without.
     preconditioner_bytes: int = 2**25
-    # Bytes of the sample that workers send to the client: a pass over a sample that stays in 16 chunks takes 40 ms, and
-    # there are a dozen (10⁶ x 20 takes 1.5 s so, 0.7 with the sample sent).
+    # Bytes of the sample that Dask workers send to the client. A pass over a sample that stays in 16 chunks takes 40
+    # ms, and there are a dozen: 10⁶ x 20 takes 1.5 s then, and 0.7 with the sample sent.
     sent_sample_bytes: int = 2**23
-    # Share of the statistical error of the coefficients to which a batch of a stream is solved, the error of the whole
-    # stream being meant: solved to a share of the batch's own error, the squared error at the end is 9 % larger.
+    # Accuracy to which a batch of a stream is solved, as a share of the statistical error of the coefficients from the
+    # whole stream. With a share of the error from the batch alone, the final squared error is 9 % larger.
     batch_error_share: float = 0.005

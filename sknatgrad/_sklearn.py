@@ -1,4 +1,4 @@
-"""The private names of scikit-learn that have no public counterpart, each with its reason.
+"""Private names of scikit-learn that have no public counterpart, each with the reason for its use.
 
 All others are imported from scikit-learn's public modules where they are used.
 """

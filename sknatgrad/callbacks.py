@@ -37,13 +37,13 @@ class EarlyStopping:
     Parameters
     ----------
     X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
-        The held-out rows, not among those of the fit; with as many columns as the estimator itself is fitted to.
+        Held-out rows, which the fit must not use, with the columns that the estimator itself is fitted to.
 
     y : array-like of shape (n_samples,)
-        Their labels.
+        Labels of the rows.
 
     sample_weight : array-like of shape (n_samples,) or None, default=None
-        Their weights.
+        Weights of the rows.
 
     scoring : str, callable or None, default=None
         The score to maximise: the name of a scorer, or a callable ``scorer(estimator, X, y)``, see
@@ -66,11 +66,11 @@ class EarlyStopping:
     Raises
     ------
     ValueError
-        If an argument is not allowed, or X, y and sample_weight are of different lengths.
+        If an argument is invalid, or X, y and sample_weight have different lengths.
 
     Notes
     -----
-    In a search that fits in other processes it stops the fits there; `scores_` and `best_iteration_` do not come back.
+    In a search that uses other processes it stops the fits there, but `scores_` and `best_iteration_` are not returned.
 
     Examples
     --------
@@ -117,7 +117,7 @@ class EarlyStopping:
         self._scores[id(estimator)] = []
 
     def teardown(self, estimator: object, context: object) -> None:  # noqa: ARG002 - scikit-learn's protocol
-        """Publish its scores."""
+        """Set `scores_` and `best_iteration_`."""
         self.scores_ = self._scores.pop(id(estimator))
         self.best_iteration_ = 1 + self._best(self.scores_) if self.scores_ else 0
 
@@ -162,8 +162,8 @@ class EarlyStopping:
 class FisherMonitor:
     r"""Records each iteration of a descent: the Newton decrement before it, its damping, and its length.
 
-    It changes only the time that a fit takes: up to a pass over the rows and a factorisation for `decrement`, or a
-    solve by conjugate gradients, and one more of each for `condition_number`.
+    It does not change the fit, but adds time to each iteration: for `decrement`, up to a pass over the rows and a
+    factorisation, or a solve by conjugate gradients; for `condition_number`, one more of each.
 
     Parameters
     ----------
@@ -171,23 +171,23 @@ class FisherMonitor:
         Whether to compute the Newton decrement before each iteration.
 
     condition_number : bool, default=True
-        Whether to compute the condition number, where the matrix takes up to 256 MiB: about 5,800 coefficients.
+        Whether to compute the condition number, if the matrix takes at most 256 MiB: about 5,800 coefficients.
 
     Attributes
     ----------
     records_ : list of dict
-        One for each iteration of each fit: `fit`, counted from 0 in the order in which they began; `iteration`, from 1;
-        `seconds` since the fit began, the monitor included; `loss`, in nats per unit of weight, after the step; and of
-        the step: `kl`, nats by which it moved the predictions; `damping`; `gain`, the actual over the predicted
-        decrease; `decrement`, :math:`\frac{1}{2} g^T (F + \Lambda)^{-1} g / S` before it, nats per unit of weight that
-        the loss could still decrease, of the true Fisher information whatever the metric; `condition_number`, that of
-        :math:`F + \Lambda` before it, each column scaled by its diagonal, on moves that change predictions: about 1
-        for two classes and uncorrelated columns, whatever their scales. A number that was not asked for, or is lost in
-        rounding, is NaN.
+        One dict for each iteration of each fit. `fit` is the number of the fit, from 0 in the order of their starts;
+        `iteration` counts from 1; `seconds` is the time since the start of the fit, including the monitor; `loss` is
+        the loss after the step, in nats per unit of weight. `kl` is the length of the step in nats, as in `kl_curve_`;
+        `damping` its damping; `gain` the ratio of the actual to the predicted decrease. `decrement` is the Newton
+        decrement before the step, :math:`\frac{1}{2} g^T (F + \Lambda)^{-1} g / S`, in nats per unit of weight, with
+        the true Fisher information whatever the metric. `condition_number` is that of :math:`F + \Lambda` before the
+        step, each column scaled by its diagonal, on moves that change predictions: about 1 for two classes and
+        uncorrelated columns, whatever their scales. A number that is not computed, or is lost in rounding, is NaN.
 
     Notes
     -----
-    In a search that fits in other processes, the records do not come back.
+    In a search that uses other processes, the records are not returned.
 
     Examples
     --------
@@ -213,11 +213,11 @@ class FisherMonitor:
         self._n_fits += 1
 
     def teardown(self, estimator: object, context: object) -> None:  # noqa: ARG002 - scikit-learn's protocol
-        """End it."""
+        """End the records of a fit."""
         del self._running[id(estimator)]
 
     def on_fit_task_begin(self, estimator: Configuration, context: object) -> None:
-        """Measure the point where an iteration begins."""
+        """Measure the point from which an iteration starts."""
         iteration: Iteration | None = getattr(context, ITERATION, None)
         if iteration is None or iteration.point is None or iteration.objective is None:
             return
@@ -266,7 +266,7 @@ class FisherMonitor:
         try:
             import pandas as pd  # noqa: PLC0415 - an optional dependency
         except ImportError as error:
-            message = "to_dataframe needs the package pandas, which is not here: pip install pandas; or use records_."
+            message = "to_dataframe needs pandas, which is not installed; run pip install pandas, or use records_."
             raise ImportError(message) from error
         return pd.DataFrame(self.records_)
 

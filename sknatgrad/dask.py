@@ -1,4 +1,4 @@
-"""The estimator for Dask collections: rows stay on their workers, and only sums over them travel.
+"""The estimator for Dask collections: rows stay on their workers, which send only sums over them.
 
 Needs the extra ``dask``: ``pip install 'sknatgrad[dask]'``.
 """
@@ -15,7 +15,7 @@ try:
     import dask
     import dask.array as da
 except ImportError as error:  # pragma: no cover - the tests have it
-    message = "sknatgrad.dask needs the package dask, which is not here: pip install 'sknatgrad[dask]'."
+    message = "sknatgrad.dask needs the package dask, which is not installed; run pip install 'sknatgrad[dask]'."
     raise ImportError(message) from error
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -53,6 +53,8 @@ from sknatgrad.inference._row_sums.sums import RowSums
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import ArrayLike
+
     from sknatgrad._typing import Array, Matrix
     from sknatgrad.inference import InferenceResult
     from sknatgrad.inference._covariance.options import Covariance, Weights
@@ -61,7 +63,7 @@ __all__ = ["DaskNaturalGradientLogisticRegression", "infer"]
 
 
 def _lazy(method: Callable[..., Any], what: str) -> Callable[..., Any]:
-    """Return a method that is lazy for Dask collections, and for anything else that of the estimator in memory."""
+    """Return a method that is lazy for Dask collections, and computes at once for anything else."""
 
     @wraps(method)
     def lazily(self: DaskNaturalGradientLogisticRegression, X: Matrix, *args: Any, **options: Any) -> Any:
@@ -79,13 +81,13 @@ def _lazy(method: Callable[..., Any], what: str) -> Callable[..., Any]:
 class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
     """Logistic regression by natural gradient descent, on Dask arrays and dataframes.
 
-    Parameters, attributes and the optimum are those of :class:`sknatgrad.NaturalGradientLogisticRegression`, and of
-    anything but Dask collections it is that class. `fit` sends the coefficients to the workers that hold the chunks of
-    rows, and receives sums over them: loss, gradient (q, d) and the metric. A tree merges them in the order of the
-    chunks, so that neither the number of workers nor their speed changes the result. The fitted estimator is in memory;
-    its predictions are lazy for Dask collections.
+    Parameters, attributes and the optimum are those of :class:`sknatgrad.NaturalGradientLogisticRegression`, and data
+    other than Dask collections are handled as by that class. `fit` sends the coefficients to the workers that hold the
+    chunks of rows, and receives sums over the rows: loss, gradient (q, d) and the metric. A tree merges them in the
+    order of the chunks, so that neither the number of workers nor their speed changes the result. The fitted estimator
+    is in memory; its predictions are lazy for Dask collections.
 
-    Tasks go to the connected `distributed.Client`, or to Dask's default scheduler. Collections that are not persisted
+    Tasks run on the connected `distributed.Client`, or on Dask's default scheduler. Collections that are not persisted
     are computed again in each pass; ``n_passes_`` is the number of passes.
 
     Examples
@@ -103,17 +105,17 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
     """
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Matrix, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model to training data.
 
         Parameters
         ----------
         X : dask array or dataframe of shape (n_samples, n_features), or as for `NaturalGradientLogisticRegression.fit`
-            Training data, in chunks of rows of known or unknown length, dense or of scipy's sparse matrices. If there
-            are several chunks of columns, they are joined, with a warning.
+            Training data, in chunks of rows of known or unknown length, dense or scipy sparse matrices. Several chunks
+            of columns are joined, with a warning.
 
         y : dask array, series or dataframe of one column, or array-like of shape (n_samples,)
-            Class labels of any kind that sorts. If its chunks are not those of X, it is rechunked, with a warning.
+            Class labels of any type that can be sorted. Other chunks than those of X are rechunked, with a warning.
 
         sample_weight : dask array or series, or array-like of shape (n_samples,), float or None, default=None
             Weight of each row, >= 0.
@@ -121,14 +123,13 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
         Returns
         -------
         self : DaskNaturalGradientLogisticRegression
-            The fitted estimator. If fitting fails, it stays as it was.
+            The fitted estimator. If the fit fails, it is unchanged.
 
         Raises
         ------
         ValueError
-            If a parameter is not allowed, collections do not have the same number of rows, or a block cannot be
-            computed, holds values that are not allowed, or has more or fewer rows in a later pass; the message names
-            the block.
+            If a parameter is invalid, collections do not have the same number of rows, or a block cannot be computed,
+            has invalid values, or has a different number of rows in a later pass; the message names the block.
         ConnectionError
             If the client is closed, or its tasks are cancelled, before the fit has ended.
 
@@ -160,7 +161,7 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
     predict_proba_interval = _lazy(NaturalGradientLogisticRegression.predict_proba_interval, "intervals")
     predict_proba_averaged = _lazy(NaturalGradientLogisticRegression.predict_proba_averaged, "averaged probabilities")
 
-    def score(self, X: Matrix, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the accuracy, computed: as `NaturalGradientLogisticRegression.score`."""
         if not any_collection(X, y, sample_weight):
             return float(super().score(X, y, sample_weight))
@@ -174,9 +175,9 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
 def infer(  # noqa: PLR0913 - all but the rows are keywords
     estimator: Any,
     X: Any,
-    y: Any,
+    y: ArrayLike,
     *,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
     weights: Weights = "frequency",
     covariance: Covariance = "fisher",
     reference: Any = None,
@@ -184,9 +185,9 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
 ) -> InferenceResult:
     """Return standard errors, tests and intervals of a fitted model, from the Dask collections of its fit.
 
-    As :func:`sknatgrad.inference.infer`, with a few passes over the rows where they live. Separation is detected by a
-    further Newton step, not by a linear program. Covariances by cluster, and `score_test`, need single rows and are not
-    available.
+    As :func:`sknatgrad.inference.infer`, in a few passes over the rows on their workers. Separation is detected by a
+    further Newton step, not by a linear program. Cluster-robust covariances and `score_test` need single rows and are
+    not available.
 
     Parameters
     ----------
@@ -196,18 +197,18 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
     X, y, sample_weight : dask collections
         The data of the fit, as for `DaskNaturalGradientLogisticRegression.fit`.
 
-    weights, covariance, reference, features : as there
-        As for :func:`sknatgrad.inference.infer`; `covariance` is not ``'cluster'``.
+    weights, covariance, reference, features : as for `sknatgrad.inference.infer`
+        As for :func:`sknatgrad.inference.infer`, except that `covariance` cannot be ``'cluster'``.
 
     Returns
     -------
     result : InferenceResult
-        As there; those of its tests that need the data make passes over the collections.
+        As that of :func:`sknatgrad.inference.infer`; tests that need the rows make more passes over the collections.
 
     Raises
     ------
     ValueError
-        As :func:`sknatgrad.inference.infer`, and for `covariance` 'cluster'.
+        As :func:`sknatgrad.inference.infer`, and if `covariance` is 'cluster'.
     """
     if covariance == "cluster":
         message = "covariance='cluster' needs rows one by one, but X is a Dask collection; use 'robust' or 'HC1'."
@@ -240,7 +241,7 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
 
 
 @dask.delayed(pure=False)
-def _weight_of_correct(model: Any, number: int, X: Any, y: Any, weight: Any) -> tuple[float, float]:
+def _weight_of_correct(model: Any, number: int, X: Any, y: ArrayLike, weight: Any) -> tuple[float, float]:
     """Return the weight of the rows of a block that are classified correctly, and of all its rows."""
     if is_empty(X, y):
         return 0.0, 0.0

@@ -6,7 +6,7 @@ __all__ = ["InferenceWarning", "SeparationWarning"]
 
 
 class SeparationWarning(ConvergenceWarning):
-    """A direction of the coefficients separates classes, or rows of them: without a penalty there is no maximum."""
+    """A direction of the coefficients separates all or some rows by class: without a penalty there is no maximum."""
 
 
 class InferenceWarning(UserWarning):

@@ -1,4 +1,4 @@
-"""Fitted models as ONNX graphs: a converter for skl2onnx, for models of this package alone or in pipelines.
+"""Fitted models as ONNX graphs: a skl2onnx converter for models of this package, alone or in pipelines.
 
 It needs the extra ``onnx``: ``pip install 'sknatgrad[onnx]'``.
 """
@@ -35,7 +35,7 @@ OPTIONS = {
 
 
 def register_converter(estimator: type = NaturalGradientLogisticRegression) -> None:
-    """Register a converter of our models with skl2onnx, for a model alone or in a pipeline.
+    """Register a converter of models of this package with skl2onnx, for a model alone or in a pipeline.
 
     The graph takes rows of float32, float64, int64 or bool and computes in float64, as `predict_proba` does. The
     results are float64 if the rows are, otherwise float32. The first output is the label, int64 or string, and the

@@ -216,12 +216,12 @@ def test_what_does_not_fit_together_is_refused_before_any_work():
     cases = [
         ((dX, dy[:-1]), "y has 19,999 rows and X has 20,000; they must have the same"),
         ((dX, dy, weight[:-1]), "sample_weight has 19,999 rows and X has 20,000"),
-        ((X, dy), "X is a ndarray; beside Dask collections it must be one too"),
+        ((X, dy), "X is a ndarray; with Dask collections X must be a Dask array"),
         ((dX[:, 0], dy), "X has 1 dimensions; it must have 2"),
         ((unknown, y), "y is in memory, and the lengths of the blocks of X are not known"),
         ((unknown, in_chunks(y, rows=5_000)[0]), "y is in 4 blocks and X in 8, and not all of their lengths are known"),
-        ((dX, None), "y is None; it must hold one label a row of X"),
-        ((dX, da.stack([dy, dy], axis=1)), r"y has shape \(20000, 2\); it must be 1-dimensional, with one value a row"),
+        ((dX, None), "y is None; it must hold one label per row of X"),
+        ((dX, da.stack([dy, dy], axis=1)), r"y has shape \(20000, 2\); .* 1-dimensional, with one value per row"),
         ((dX, np.stack([y, y], axis=1)), r"y has shape \(20000, 2\); it must be 1-dimensional"),
         ((dX, dy, da.stack([dy, dy], axis=1)), r"sample_weight has shape \(20000, 2\); it must be 1-dimensional"),
         ((dX, dX[:, 0], dX[:, :2][dX[:, 0] > 0]), "sample_weight has shape .*nan, 2.*; it must be 1-dimensional"),
@@ -231,7 +231,7 @@ def test_what_does_not_fit_together_is_refused_before_any_work():
         ((table[["column 0"]], table["label"], table["weight"].mean()), "sample_weight is a Scalar"),
         ((dX, dask.delayed(y)), r"y is a Delayed.*; it must be .*dask\.array\.from_delayed"),
         ((dX, dy, dask.delayed(weight)), r"sample_weight is a Delayed.*; .*dask\.array\.from_delayed"),
-        ((dX, 1), "y is 1; it must hold one label a row of X"),
+        ((dX, 1), "y is 1; it must hold one label per row of X"),
         ((table[["column 0"]], y), r"y is in memory, .*X\.to_dask_array\(lengths=True\)"),
     ]
     for given, message in cases:

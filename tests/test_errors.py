@@ -30,7 +30,7 @@ CASES = {
         with_value(X, np.nan),
         Y,
         None,
-        r"X contains NaN at row 1, column 1 \(1 such in all\); every value",
+        r"X contains NaN at row 1, column 1 \(1 in total\); every value",
     ),
     "inf in X": ({}, with_value(X, np.inf), Y, None, r"X contains infinity at row 1, column 1 .*finite"),
     "NaN in sparse X": ({}, sparse.csr_array(with_value(X, np.nan)), Y, None, r"X contains NaN at row 1, column 1"),
@@ -46,7 +46,7 @@ CASES = {
         pd.DataFrame({"age": X[:, 0], "town": ["Bath", "Ely"] * 3}),
         Y,
         None,
-        r"'Bath'; column 'town' of X, of type \w+, must hold numbers: encode it, or leave it out\.$",
+        r"'Bath'; column 'town' of X, of type \w+, must hold numbers: encode it, or drop it\.$",
     ),
     "categories in a frame": (
         {},
@@ -160,7 +160,7 @@ CASES = {
     "text weights": ({}, X, Y, ["a"] * 6, r"sample_weight holds values that are not real numbers; every"),
     "complex weights": ({}, X, Y, np.ones(6) + 1j, r"sample_weight holds values that are not real numbers; every"),
     "class weight text": ({"class_weight": {0: "a", 1: 1.0}}, X, Y, None, r"class_weight=.*finite weight of 0 or more"),
-    "ragged y": ({}, X, [[0], [1, 2], [0], [1], [1], [0]], None, r"y is ragged.*one label a row of X"),
+    "ragged y": ({}, X, [[0], [1, 2], [0], [1], [1], [0]], None, r"y is ragged.*one label per row of X"),
     "huge weights": ({}, X, Y, np.full(6, 1e308), r"sample_weight times class_weight is so large, up to 1.0e\+308"),
     "huge X": ({}, 1e200 * X, Y, None, r"X holds values so large.*rescale the columns"),
 }
@@ -254,7 +254,7 @@ def test_geometry_names_what_is_wrong():
         fisher_information(model, X, kind="exact")
     with pytest.raises(ValueError, match=r"y=None, but kind='empirical' needs the observed labels"):
         fisher_information(model, X, kind="empirical")
-    with pytest.raises(ValueError, match=r"y has shape \(4,\); it must hold one label a row of X, \(6,\)"):
+    with pytest.raises(ValueError, match=r"y has shape \(4,\); it must hold one label per row of X, \(6,\)"):
         fisher_information(model, X, Y[:4], kind="empirical")
     with pytest.raises(ValueError, match=r"y holds 6, which is not among the estimator's classes \[0, 1\]"):
         fisher_information(model, X, Y + 6, kind="empirical")

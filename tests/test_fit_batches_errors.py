@@ -1,4 +1,4 @@
-"""Errors of fit_batches: messages that name the batch, and an estimator that stays as it was."""
+"""Errors of fit_batches: messages that name the batch, and an estimator that is unchanged."""
 
 import threading
 from itertools import count
@@ -65,7 +65,7 @@ ERRORS = {
     "rows without labels": (lambda: but(3, (X5, Y5[:0])), r"batch 3: .*inconsistent numbers of samples"),
     "no labels": (lambda: but(3, (X5, None)), r"batch 3: .*requires y to be passed"),
     "one label": (lambda: but(3, (X5, 1)), r"batch 3: y should be a 1d array"),
-    "NaN": (lambda: but(3, with_value(np.nan)), r"batch 3: .*X contains NaN at row 17, column 2 \(1 such"),
+    "NaN": (lambda: but(3, with_value(np.nan)), r"batch 3: .*X contains NaN at row 17, column 2 \(1 in total"),
     "infinity": (lambda: but(3, with_value(np.inf)), r"batch 3: .*X contains infinity at row 17, column 2"),
     "NaN, sparse": (
         lambda: but(3, (sparse.csr_array(with_value(np.nan)[0]), Y5)),
@@ -129,7 +129,7 @@ def test_an_error_says_what_is_wrong_and_leaves_the_estimator_as_it_was(name, sm
     [
         ([0, 1], r"y holds 2, which is not among .* classes \[0, 1\]"),
         (["0", "1", "2"], r"y holds 0, which is not among .* classes \['0', '1', '2'\]"),
-        ([0, 1, 2, 5], r"classes holds 5, which no .* has; leave it out: nothing can be learnt of it"),
+        ([0, 1, 2, 5], r"classes holds 5, which no .* has; omit it: its coefficients cannot be estimated"),
         ([1], r"classes=\[1\] must hold two classes or more"),
         ([[0, 1, 2]], r"classes=.* must be a 1-dimensional list of labels that sort"),
     ],

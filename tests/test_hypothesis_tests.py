@@ -202,7 +202,7 @@ def test_scales_of_columns_change_no_test(kind):
 def test_a_column_that_is_in_the_model_already_has_nothing_to_test():
     problem = make_problem(2, n_rows=90)
     result = infer_problem(problem, fit_problem(problem), "fisher")
-    with pytest.raises(ValueError, match="X_extra holds nothing beside the columns of the model"):
+    with pytest.raises(ValueError, match="X_extra has only linear combinations of the columns of the model"):
         result.score_test(problem.X[:, :1] * 3.0)
     more = np.random.default_rng(0).normal(size=(90, 1))
     both = result.score_test(np.column_stack([problem.X[:, 0], more]))

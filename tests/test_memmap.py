@@ -259,7 +259,7 @@ def test_a_file_that_was_cut_short_is_an_error(tmp_path):
     os.truncate(tmp_path / "X", X.nbytes - 8)
     with (
         unchanged(model),
-        pytest.raises(ValueError, match=r"X is a memory map of X, which has .* bytes where .* cut short; write it"),
+        pytest.raises(ValueError, match=r"X is a memory map of X, which has .* bytes where .* truncated; write it"),
     ):
         model.fit(mapped, y)
 
@@ -282,7 +282,7 @@ def test_a_file_that_is_cut_short_in_mid_fit_is_an_error(reads, n_threads, tmp_p
     with (
         threadpool_limits(n_threads, user_api="blas"),
         unchanged(model),
-        pytest.raises(ValueError, match=r"X is a memory map of X, which has 8 bytes .* cut short; write it again"),
+        pytest.raises(ValueError, match=r"X is a memory map of X, which has 8 bytes .* truncated; write it again"),
     ):
         model.fit(mapped, y)
     assert threading.active_count() == before
@@ -299,14 +299,14 @@ def test_a_file_that_is_cut_short_while_a_sample_is_taken_is_an_error(tmp_path, 
         return sample(source, n_rows)
 
     monkeypatch.setattr(MemorySource, "sample", cutting)
-    with unchanged(model), pytest.raises(ValueError, match="cut short"):
+    with unchanged(model), pytest.raises(ValueError, match="truncated"):
         model.fit(mapped, y)
 
 
 def test_error_names_a_value_that_is_not_finite_in_a_file(tmp_path):
     X, y = rows_of()
     X[1234, 2] = np.nan
-    with pytest.raises(ValueError, match=r"X contains NaN at row 1234, column 2 \(1 such in all\)"):
+    with pytest.raises(ValueError, match=r"X contains NaN at row 1234, column 2 \(1 in total\)"):
         model_of().fit(written(tmp_path / "X", X), y)
 
 
@@ -408,7 +408,7 @@ def test_files_are_closed_when_the_fit_has_failed(tmp_path):
     gc.collect()
     before = len(list(DESCRIPTORS.iterdir()))
     os.truncate(tmp_path / "X", 8)
-    with pytest.raises(ValueError, match="cut short"):
+    with pytest.raises(ValueError, match="truncated"):
         model_of().fit(mapped, y)
     # the traceback of the error refers to the rows
     gc.collect()

@@ -95,7 +95,7 @@ def test_rows_that_polish_are_those_of_the_models():
     X, y = random.normal(size=(200, 3)), np.arange(200) % 2
     halves = [slice(0, 100), slice(100, 200)]
     models = [NaturalGradientLogisticRegression(store_covariance=True).fit(X[half], y[half]) for half in halves]
-    with pytest.raises(ValueError, match=r"X and y hold \[99.0, 100.0\] of the classes, where the models have learnt"):
+    with pytest.raises(ValueError, match=r"X and y have classes of total weights \[99.0, 100.0\], but the models have"):
         merge(models, X[1:], y[1:])
     with pytest.raises(ValueError, match="y has shape"):
         merge(models, X)

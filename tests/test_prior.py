@@ -224,9 +224,9 @@ BAD = {
     "another kind": (LogisticRegression().fit(X, Y), "keeps no information of its rows"),
     "other classes": (
         clone(EARLIER).fit(X, Y + 1),
-        r"prior is a model with classes \[1, 2\], where this fit has \[0, 1\]",
+        r"prior is a model with classes \[1, 2\], but this fit has \[0, 1\]",
     ),
-    "other features": (clone(EARLIER).fit(X[:, :2], Y), "prior is a model with features 2, where this fit has 4"),
+    "other features": (clone(EARLIER).fit(X[:, :2], Y), "prior is a model with features 2, but this fit has 4"),
     "no intercept": (clone(EARLIER).set_params(fit_intercept=False).fit(X, Y), "with fit_intercept False"),
     "a word": ("ridge", "The 'prior' parameter"),
 }

@@ -1,4 +1,4 @@
-"""The monitor of a fit: it notifies callbacks of each iteration, and decides where a fit ends that is stopped early."""
+"""The monitor of a fit: notifies callbacks of each iteration, and chooses where a fit ends that is stopped early."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
     # the attributes of an estimator that is fitted to a state of the descent
     FittedAttributes: TypeAlias = Callable[[State], dict[str, Any]]
 
-# the attribute by which a callback context of scikit-learn carries the iteration that it stands for
+# attribute of a callback context of scikit-learn that holds the iteration
 ITERATION = "natural_gradient_iteration"
-# outcomes without an optimum: an earlier iterate that a callback has chosen is then preferred to the last one
+# outcomes without an optimum: the fit then ends at an earlier iterate if a callback has chosen one
 WITHOUT_OPTIMUM = {Outcome.exhausted, Outcome.stalled, Outcome.diverged, Outcome.separable}
 
 
 @dataclass
 class Iteration:
-    """What the callbacks of this package read, and set, of the iteration that a context stands for."""
+    """One iteration, as the callbacks of this package see it; they may set `keep`."""
 
     number: int
     objective: Objective | None  # None once the iteration has ended, so that contexts do not keep the rows
     point: Measured | None  # where the step begins; None likewise
-    step: Step | None = None  # None until it was taken
+    step: Step | None = None  # None before it is taken
     seconds: float = 0.0  # since the fit began, at its end
-    keep: bool = False  # whether a fit that is stopped later is to end here
+    keep: bool = False  # whether a fit that is stopped later ends at this iterate
 
 
 class Iterate(NamedTuple):
-    """A point of the descent that the fit may end at."""
+    """A point of the descent at which the fit may end."""
 
     state: State
     step: Step
@@ -56,8 +56,8 @@ class Iterate(NamedTuple):
 class FitMonitor:
     """Follows a descent and notifies callbacks of each iteration; they may stop it.
 
-    scikit-learn 1.9 has the protocol: `_init_callback_context` is its public contract with estimators. Before that
-    version there are no callbacks. Make it before an estimator can fail, so that callbacks are torn down if it does.
+    The protocol is that of scikit-learn 1.9, which prescribes `_init_callback_context` for estimators; earlier versions
+    have no callbacks. The monitor is created before anything can fail, so that callbacks are torn down on failure.
     """
 
     def __init__(
@@ -88,20 +88,20 @@ class FitMonitor:
 
     @contextmanager
     def unless_interrupted(self, notices: list[Warning]) -> Iterator[None]:
-        """Run the passes after the descent; an interruption that keeps the iterate ends them, and adds a notice."""
+        """Run the passes after the descent; with ``on_interrupt='keep'`` Ctrl-C ends them and adds a warning."""
         try:
             yield
         except KeyboardInterrupt:
             if not self._keeps:
                 raise
             message = (
-                "Interrupted after the last step: the coefficients are there, but what follows the steps may not be, "
-                "covariance_ where it is stored and the look for separation; fit again for those."
+                "Interrupted after the last step: the coefficients are complete, but covariance_, if it is stored, and "
+                "the check for separation may be missing; fit again to obtain them."
             )
             notices.append(ConvergenceWarning(message))
 
     def begin(self, choice: str) -> History:
-        """Notify callbacks that the fit begins; return its history, which prints the choice of method if asked."""
+        """Notify callbacks that the fit begins; return its history, which prints the method if `verbose` is 2."""
         if self._root is not None:
             self._root.call_on_fit_task_begin(**self._arguments)
         return History(int(self._estimator.verbose), choice, self.started_at)
@@ -111,7 +111,7 @@ class FitMonitor:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        """Notify callbacks that the estimator is fitted, if it is."""
+        """Notify callbacks that the estimator is fitted, unless it failed."""
         if self._root is not None and kind is None:
             self._root.call_on_fit_task_end(**self._arguments, reconstruction_attributes={})
 
@@ -122,7 +122,7 @@ class FitMonitor:
         objective: Objective,
         fitted: FittedAttributes,
     ) -> tuple[State, Step]:
-        """Return where the fit ends: at the last iterate, or earlier if a callback or an interruption says so.
+        """Return where the fit ends: at the last iterate, or at an earlier one after a callback or an interruption.
 
         `history` is truncated there.
         """

@@ -1,4 +1,4 @@
-"""The estimator: its parameters, and fits as six steps: check, plan, objective, descend, publish, tell."""
+"""The estimator: its parameters and its fits, each in six steps: check, plan, objective, descend, publish, tell."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
     weight, and w the coefficients without the intercept, which is not penalised. Each step is
     :math:`-M^{-1} \nabla J`, where M is a metric on distributions: the Fisher information F, the Hessian of the
     Kullback-Leibler divergence between predictions, plus the prior and damping. Steps therefore do not depend on how
-    features are scaled or mixed, and fits to unscaled tables converge, as far as float64 can distinguish their columns
-    (see Notes).
+    features are scaled or mixed, and fits to unscaled data converge, unless float64 cannot distinguish the columns (see
+    Notes).
 
     Parameters
     ----------
@@ -48,77 +48,80 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         The metric. All reach the same optimum, by different paths. See Notes for the formulas.
 
     C : float, default=1.0
-        Inverse of the strength of the L2 penalty, in (0, inf]. ``C=np.inf`` means no penalty.
+        Inverse strength of the L2 penalty, in (0, inf]. ``C=np.inf`` means no penalty.
 
     damping : float, default=1e-3
         Initial Levenberg-Marquardt damping, >= 0: the multiple of the metric's diagonal (averaged over classes) that is
-        added to the metric. It adapts to how well each step was predicted, unless `learning_rate` is a number.
+        added to the metric. It is adapted after each step to the ratio of the actual to the predicted decrease, unless
+        `learning_rate` is a number.
 
     learning_rate : 'auto' or float, default='auto'
-        Length of the steps. ``'auto'`` minimises the quadratic model with the exact Fisher information over the span
-        of the natural gradient and the previous step, and accepts a step only if the loss falls. A number is the length
-        of every step, with constant damping: the textbook algorithm.
+        Step length. ``'auto'`` minimises the quadratic model with the exact Fisher information over the span
+        of the natural gradient and the previous step, and accepts a step only if the loss falls. A number is a constant
+        step length, with constant damping: the textbook algorithm.
 
     max_kl : float or None, default=None
-        Longest step allowed, in nats of :math:`\frac{1}{2} v^T F v / S` (mean KL divergence of the predictions to
-        second order); longer steps are shortened to it.
+        Bound on the length of a step v, in nats of :math:`\frac{1}{2} v^T F v / S`: to second order, the mean KL
+        divergence between the predictions before and after it. Longer steps are shortened to the bound.
 
     max_iter : int, default=100
-        Largest number of steps.
+        Maximum number of steps.
 
     tol : float, default=1e-8
-        Stop when the Newton decrement :math:`\frac{1}{2} g^T (F + \Lambda)^{-1} g`, the decrease of the loss that
-        remains, is at most this share of the loss. It is computed with the true Fisher information whatever the metric,
-        so the test means the same for all metrics. Under ``'auto'`` the step to the optimum is then taken. The decrease
-        that remains after it is far below `tol` where matrices are factorised, and at most about ``tol / 1000`` where
-        steps are solved by conjugate gradients.
+        Tolerance of the convergence test, relative to the loss. The test is passed when the Newton decrement
+        :math:`\frac{1}{2} g^T (F + \Lambda)^{-1} g`, an estimate of the remaining decrease of the loss, is at most
+        `tol` times the loss. It uses the true Fisher information whatever the metric, so it has the same meaning for
+        all metrics. With ``learning_rate='auto'`` a final step to the optimum of the quadratic model follows. The
+        decrease that remains after it is far below `tol` if steps are computed by factorising a matrix, and at most
+        about ``tol / 1000`` if they are computed by conjugate gradients.
 
     fit_intercept : bool, default=True
         Whether to fit an intercept.
 
     class_weight : dict, 'balanced' or None, default=None
-        Weight of each class by label, or ``'balanced'`` for weights inversely proportional to the class totals.
+        Weight of each class by label; ``'balanced'`` makes it inversely proportional to the total weight of its rows.
 
     prior : (mean, precision), fitted model or None, default=None
         Gaussian prior on the coefficients; its negative log density is the penalty,
         :math:`\frac{1}{2C} (\theta - \mu)^T P (\theta - \mu)`. None means a mean of 0, and a precision of 1 for
-        features and 0 for the intercept. Mean and precision are each a number, for all features alike; an array of
-        shape (n_features,), for penalties by feature; or of shape (q, d), with the intercept last, which is 0 where it
-        is not given. The precision may also be a matrix (q * d, q * d), ordered as `covariance_`. An earlier model of
-        the same classes and features, fitted with ``store_covariance=True`` or by `partial_fit`, stands for its
-        posterior, so that its rows count about as if this fit had them. In a search or cross-validation wrap it in
-        :class:`sklearn.frozen.FrozenEstimator`. At ``C=np.inf`` there is no prior, whatever is given.
+        features and 0 for the intercept. Mean and precision are each a number for all features, an array of shape
+        (n_features,) with one number per feature, or an array of shape (q, d), with the intercept last. If the
+        intercept is not included, its mean and precision are 0. The precision may also be a matrix (q * d, q * d),
+        ordered as `covariance_`. If `prior` is a model of the same classes and features, fitted with
+        ``store_covariance=True`` or by `partial_fit`, the prior is its posterior: its rows then count about as if they
+        were part of this fit. In a search or cross-validation, wrap it in :class:`sklearn.frozen.FrozenEstimator`. With
+        ``C=np.inf`` there is no prior, whatever `prior` is.
 
     warm_start : bool, default=False
         Start from the coefficients of the last fit, matched by class label (a new class starts at zero), unless the
         loss is higher there than at zero.
 
     store_covariance : bool, default=False
-        Whether to compute `covariance_`, by one more pass over the data, for predictions with their uncertainty:
+        Whether to compute `covariance_`, in one more pass over the data. The methods that quantify uncertainty need it:
         `predict_proba_interval`, `decision_function_std`, `predict_proba_averaged` and `sample_coef`. Standard errors
-        and tests, see :func:`sknatgrad.inference.infer`, do not need it.
+        and tests by :func:`sknatgrad.inference.infer` do not.
 
     forgetting : float, default=1.0
-        For `partial_fit`: the factor, in (0, 1], by which each row reduces the weight of the rows before it. With 1 all
-        rows count alike; for data that drift, 0.999 gives weight to about the last 1,000 rows.
+        Only for `partial_fit`: the factor, in (0, 1], by which each new row multiplies the weight of all earlier rows.
+        With 1 all rows count equally; for data that drift, 0.999 gives weight to about the last 1,000 rows.
 
     random_state : int, RandomState instance or None, default=None
-        For the labels that ``fisher='monte_carlo'`` draws.
+        Seed of the labels that ``fisher='monte_carlo'`` draws.
 
     on_interrupt : {'raise', 'keep'}, default='raise'
-        What Ctrl-C does to a fit. ``'raise'`` raises the `KeyboardInterrupt`, and the estimator stays as it was.
-        ``'keep'`` ends the fit at the iterate with the lowest loss, and warns how far from the optimum it is; before
-        the first loss over all rows there is none, and the interruption is raised. An interruption after the last step
-        omits `covariance_`.
+        Effect of Ctrl-C on a fit. With ``'raise'``, `KeyboardInterrupt` is raised and the estimator is unchanged. With
+        ``'keep'``, the fit ends at the iterate with the lowest loss, and a warning states how far it is from the
+        optimum; if no loss over all rows has been computed yet, `KeyboardInterrupt` is raised. After an interruption
+        that follows the last step, `covariance_` is missing.
 
     verbose : int, default=0
-        1 prints one line per iteration, 2 also the choice of method and the rejected trials.
+        1 prints one line per iteration, 2 also prints the choice of method and the rejected steps.
 
     Attributes
     ----------
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        Coefficients: of the log-odds of ``classes_[1]`` for two classes, otherwise one row per class, which sum to zero
-        over classes. float32 if X is, otherwise float64.
+        Coefficients: those of the log-odds of ``classes_[1]`` for two classes, otherwise one row per class, with a sum
+        of zero over classes. float32 if X is, otherwise float64.
 
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Intercepts; zeros if `fit_intercept` is False.
@@ -130,29 +133,30 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         Only with ``store_covariance=True``: the covariance of the coefficients, :math:`(F + \Lambda)^{-1}` at the
         optimum, where F is the true Fisher information, whatever `fisher` is, and :math:`\Lambda` the precision of the
         penalty: 1/C for features, 0 for the intercept. Without a penalty it is the covariance of maximum likelihood;
-        with one, of the Laplace approximation to the posterior, the penalty being the prior. q is 1 for two classes,
+        with one, that of the Laplace approximation to the posterior under the Gaussian prior. q is 1 for two classes,
         else n_classes, and d is n_features, plus 1 with an intercept. After `partial_fit`, F is the information of all
         rows seen, in the structure of `fisher`. Entry (k * d + j, l * d + m) belongs to ``coef_[k, j]`` and
-        ``coef_[l, m]``, the intercept last in each class. Where columns are collinear and ``C=np.inf``, it is the
-        pseudo-inverse, which is right for rows with the same collinearity; other rows have infinite variance.
+        ``coef_[l, m]``, the intercept last in each class. If columns are collinear and ``C=np.inf``, it is the
+        pseudo-inverse, which is correct for rows with the same collinearity; other rows have infinite variance.
 
     n_iter_ : ndarray of shape (1,), int32
         Number of steps taken.
 
     loss_curve_ : list of float of length `n_iter_` + 1
-        J/S in nats per unit of weight, before the first step over all rows and after each. Never increases under
-        ``'auto'``, where a change smaller than the rounding error of the sum is recorded as none.
+        J/S in nats per unit of weight, with S the sum of the weights: before the first step on all rows, and after each
+        step. With ``learning_rate='auto'`` it never increases; a change below the rounding error of the sum is recorded
+        as zero.
 
     kl_curve_ : list of float of length `n_iter_`
-        How far each step moved the predictions: :math:`\frac{1}{2} v^T F v / S`, in nats.
+        Length of each step v: :math:`\frac{1}{2} v^T F v / S`, in nats, as for `max_kl`.
 
     time_curve_ : list of float of length `n_iter_` + 1
         Seconds since the fit began, at each point of `loss_curve_`.
 
     converged_ : bool
-        Whether the fit has reached the optimum, to `tol`: False if a callback or Ctrl-C ended it before. Where only
-        some rows can be separated and ``C=np.inf``, the loss converges, but the coefficients of the columns that
-        separate them do not: a `SeparationWarning` says so.
+        Whether the fit has reached the optimum, to within `tol`; False if a callback or Ctrl-C ended it earlier. If
+        only some rows can be separated and ``C=np.inf``, the loss converges, but the coefficients of the columns that
+        separate them do not, and a `SeparationWarning` is issued.
 
     n_passes_ : int
         Only after `fit_batches`: number of passes over all rows.
@@ -171,9 +175,9 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
 
     Notes
     -----
-    With :math:`p_i` the predicted distribution, :math:`r_i = p_i - \mathrm{onehot}(y_i)` the score by the logits
-    ((q,), q = 1 for two classes, else n_classes) and x_i the features with a one for the intercept ((d,)), the metrics
-    are an expectation over labels times a structure that stores it:
+    Let :math:`p_i` be the predicted distribution, :math:`r_i = p_i - \mathrm{onehot}(y_i)` the score with respect to
+    the logits ((q,), q = 1 for two classes, else n_classes) and x_i the features with a one for the intercept ((d,)).
+    Each metric combines an expectation over labels with a structure that stores it:
 
     ``'true'``
         :math:`F = \sum_i s_i\, E_{y \sim p_i}[r r^T] \otimes x_i x_i^T`, with
@@ -183,27 +187,29 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         :math:`\sum_i s_i\, r_i r_i^T \otimes x_i x_i^T` at the observed labels, not centred; shape (qd, qd). Kunstner,
         Balles and Hennig (2019) [3]_ on how it differs.
     ``'monte_carlo'``
-        The same with one label a row drawn from the model, anew each step; shape (qd, qd). An unbiased estimate of
-        ``'true'``: Martens (2014) [2]_.
+        The same with one label per row drawn from the model, again at each step; shape (qd, qd). An unbiased estimate
+        of ``'true'``: Martens (2014) [2]_.
     ``'diagonal'``
         The diagonal of ``'true'``: :math:`\sum_i s_i\, p_{ik} (1 - p_{ik})\, x_{ij}^2`; shape (q, d). See Martens
         (2014) [2]_ on what it omits.
     ``'kronecker'``
         :math:`B \otimes A / \mathrm{tr} B` with :math:`B = \sum_i s_i (\mathrm{diag}(p_i) - p_i p_i^T)`, (q, q), and
         :math:`A = \sum_i s_i (1 - \|p_i\|^2) x_i x_i^T`, (d, d). After Martens and Grosse (2015) [4]_, but with the
-        features weighted by the variance of each row's score. For two classes B is a number, and it equals ``'true'``.
+        features weighted by the variance of each row's score. For two classes B is a number and the metric equals
+        ``'true'``.
     ``'identity'``
-        S times the identity, S the sum of the weights: the Euclidean metric, that is plain gradient descent on the
-        mean loss; one number. Sensitive to scale; for comparison. Cauchy (1847) [5]_.
+        S times the identity, with S the sum of the weights; stored as one number. This Euclidean metric gives plain
+        gradient descent on the mean loss, which depends on the scale of the features; for comparison. Cauchy
+        (1847) [5]_.
 
-    The method of solving with ``'true'`` is chosen by cost, see ``verbose=2``: as a matrix where that is cheap,
-    otherwise by conjugate gradients on exact products with the data; a fit to many rows starts from the optimum of a
-    sample of them. The optimum is the same to rounding. ``'empirical'`` and ``'monte_carlo'`` are never formed where
-    they would take more than 256 MiB.
+    With ``'true'``, the method that computes steps is chosen by its cost, which ``verbose=2`` prints: factorisation of
+    the matrix where that is cheap, otherwise conjugate gradients on exact products with the data. A fit to many rows
+    starts from the optimum of a sample of them. The optimum is the same to rounding. The matrices of ``'empirical'``
+    and ``'monte_carlo'`` are not formed if they would take more than 256 MiB.
 
-    F consists of squares of the columns, so directions that differ by less than about 1e-7 of the columns' size are
-    lost in rounding: nearly collinear columns, or a mean of more than 1e6 times the spread (subtract it). The warning
-    says so.
+    F contains products of the columns, so directions in which columns differ by less than about 1e-7 of their size are
+    lost in rounding. This affects columns that are nearly collinear, and columns whose mean is more than 1e6 times
+    their spread; subtract such a mean. A warning reports it.
 
     References
     ----------
@@ -297,34 +303,35 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         Parameters
         ----------
         X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
-            Training data, dense in any order or sparse, of floats, integers or booleans; read a block of rows at a
-            time, without a converted copy of all rows, by as many threads as BLAS may use.
+            Training data, dense in any memory order or sparse, of floats, integers or booleans. Blocks of rows are
+            converted as they are used, without a converted copy of all rows, by as many threads as BLAS may use.
 
         y : array-like of shape (n_samples,)
-            Class labels of any kind that sorts.
+            Class labels of any type that can be sorted.
 
         sample_weight : array-like of shape (n_samples,), float or None, default=None
-            Weight of each row, >= 0; a weight of 2 is the same as the row twice.
+            Weight of each row, >= 0; a weight of 2 is equivalent to having the row twice.
 
         Returns
         -------
         self : NaturalGradientLogisticRegression
-            The fitted estimator. If fitting fails or is interrupted, the estimator stays as it was.
+            The fitted estimator. If the fit raises an error or `KeyboardInterrupt`, the estimator is unchanged.
 
         Raises
         ------
         ValueError
-            If a parameter, X, y or the weights are not allowed.
+            If a parameter, X, y or the weights are invalid.
 
         Warns
         -----
         ConvergenceWarning
-            If the optimum was not reached: with the decrease of the loss that remains, and the remedy.
+            If the optimum was not reached; the message states the remaining decrease of the loss and the remedy.
         SeparationWarning
-            If the classes are separable and ``C=np.inf``, so that there is no optimum. Where only some rows are
-            separable, the warning names the columns: the loss has then converged, and `converged_` is True, but the
-            coefficients of these columns have not. The last step shows it if `tol` is 1e-4 or less, unless a metric at
-            labels or a fixed `learning_rate` has overshot to where probabilities are 0.
+            If the classes are separable and ``C=np.inf``, so that there is no optimum. If only some rows are separable,
+            the warning names the columns: the loss has converged and `converged_` is True, but the coefficients of
+            these columns have not converged. The last step reveals this if `tol` is 1e-4 or less, unless
+            ``fisher='empirical'``, ``fisher='monte_carlo'`` or a fixed `learning_rate` has overshot to probabilities
+            of 0.
         """
         monitor = FitMonitor(self, X, y, sample_weight)
         with unchanged_on_error(self), Workers() as workers, monitor:
@@ -338,33 +345,34 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit_batches(self, batches: Any, classes: ArrayLike | None = None) -> Self:
-        """Fit the model to rows that are read in batches, in as many passes as needed: to the same optimum as `fit`.
+        """Fit the model to rows that are read in batches, in several passes, to the same optimum as `fit`.
 
-        The first pass checks all batches, counts classes and keeps up to 256 MiB of the rows. If these are all rows,
-        they are fitted in memory; otherwise the fit starts from the optimum of this sample, and takes few more passes:
-        with ``fisher='true'`` and up to a few hundred columns, five to eight as a rule. The next batch is read while
-        one is worked on, so the reader must not reuse the memory of a batch; there are never more than two at a time.
+        The first pass checks all batches, counts the classes and stores up to 256 MiB of the rows. If these are all
+        rows, they are fitted in memory. Otherwise the fit starts from the optimum of this sample and takes few more
+        passes: usually five to eight with ``fisher='true'`` and up to a few hundred columns. Each batch is read while
+        the previous one is processed, so the reader must not reuse the memory of a batch; at most two exist at a time.
 
         Parameters
         ----------
         batches : iterable or callable
-            Batches ``(X, y)`` or ``(X, y, sample_weight)``, each as for `fit`, of some thousand rows or more: a list,
-            or any object that can be iterated over again for each pass; or a function of no arguments that begins a
-            pass. Each pass must give the same rows in the same order. Batches are read in the thread of the caller.
+            Batches ``(X, y)`` or ``(X, y, sample_weight)``, each as for `fit`, best of a few thousand rows or more.
+            Either a list or another object that can be iterated over once for each pass, or a function without
+            arguments that returns the batches of one pass, such as a generator function. Each pass must give the same
+            rows in the same order. Batches are read in the thread of the caller.
 
         classes : array-like of shape (n_classes,) or None, default=None
-            The only class labels that are allowed; None allows all that the batches hold.
+            The class labels that are allowed; None allows all labels in the batches.
 
         Returns
         -------
         self : NaturalGradientLogisticRegression
             The fitted estimator, with `n_passes_` besides the attributes of `fit`. If reading or fitting fails, the
-            estimator stays as it was.
+            estimator is unchanged.
 
         Raises
         ------
         ValueError
-            If batches can be read only once, a batch is not allowed, or a later pass gives other rows.
+            If `batches` can be read only once, a batch is invalid, or a later pass gives different rows.
 
         Warns
         -----
@@ -373,7 +381,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
 
         See Also
         --------
-        partial_fit : Learns from a stream whose rows are each seen once.
+        partial_fit : Fits a stream whose rows are each seen once.
 
         Examples
         --------
@@ -402,52 +410,55 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
     def partial_fit(
         self, X: Matrix, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
-        r"""Update the model with one more batch of rows, of which it keeps the Fisher information.
+        r"""Update the model with one more batch of rows, and store their Fisher information.
 
-        The coefficients become the optimum of the batch's loss plus a quadratic model of all batches before,
-        :math:`\frac{1}{2} (\theta - \theta_0)^T F_0 (\theta - \theta_0)`, with :math:`\theta_0` the coefficients so far
-        and :math:`F_0` the Fisher information of all rows seen, each at the coefficients of its time: the Laplace
-        approximation to the posterior, taken a batch at a time, which is the extended Kalman filter (Ollivier 2018
-        [1]_). There is no learning rate to tune: `learning_rate` has no effect. The first rows, 1,000 or more (50 for
-        each coefficient, and 5 of each class for each coefficient of the class) or 4 MiB, are kept and solved for
-        together, as a quadratic model is only as good as the point it is made at. After one pass the coefficients are
-        about as accurate as those of a fit to all rows at once; after the first rows, time and memory do not grow with
-        the rows seen.
+        The new coefficients minimise the loss of the batch plus a quadratic approximation to the loss of all earlier
+        batches, :math:`\frac{1}{2} (\theta - \theta_0)^T F_0 (\theta - \theta_0)`. Here :math:`\theta_0` are the
+        coefficients before the batch and :math:`F_0` is the Fisher information of all rows seen, each computed at the
+        coefficients after its own batch. This is the Laplace approximation to the posterior, updated batch by batch,
+        and equals the extended Kalman filter (Ollivier 2018 [1]_). There is no learning rate to tune: `learning_rate`
+        has no effect.
 
-        `fisher` is the structure of the information: ``'true'``, ``'empirical'`` and ``'monte_carlo'`` keep a matrix,
-        ``'diagonal'`` and ``'kronecker'`` what their names say, which is less exact. `forgetting` discounts it.
+        The first rows are stored and fitted together, because a quadratic approximation is only as accurate as the
+        point at which it is computed. They are 1,000 rows or more (50 per coefficient, and 5 of each class per
+        coefficient of the class), or 4 MiB. After one pass the coefficients are about as accurate as those of a fit to
+        all rows at once. After the first rows, the time and memory of an update do not grow with the rows seen.
+
+        `fisher` is the structure of the stored information: a matrix with ``'true'``, ``'empirical'`` and
+        ``'monte_carlo'``; ``'diagonal'`` and ``'kronecker'`` store less and are less accurate. `forgetting` discounts
+        it.
 
         Parameters
         ----------
         X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
-            The rows of the batch; one is enough.
+            The rows of the batch, one or more.
 
         y : array-like of shape (n_samples,)
-            Their labels; not every class needs to be among them.
+            The labels of the rows; a batch need not contain every class.
 
         classes : array-like of shape (n_classes,) or None, default=None
-            All classes that may ever appear; needed in the first call. After a `fit` with ``store_covariance=True`` the
-            stream continues from that fit; otherwise a new stream begins.
+            All classes that may appear in the stream; required in the first call. After a `fit` with
+            ``store_covariance=True`` the stream continues from that fit; otherwise a new stream begins.
 
         sample_weight : array-like of shape (n_samples,), float or None, default=None
-            Weight of each row, >= 0. ``class_weight='balanced'`` uses the class totals so far.
+            Weight of each row, >= 0. ``class_weight='balanced'`` uses the class totals of all rows so far.
 
         Returns
         -------
         self : NaturalGradientLogisticRegression
             The estimator, with updated `coef_`, `intercept_`, `classes_` and, with ``store_covariance=True``,
-            `covariance_`. If the update fails, the estimator stays as it was.
+            `covariance_`. If the update fails, the estimator is unchanged.
 
         Raises
         ------
         ValueError
-            If X, y, the weights or the classes are not allowed, or the information is too large for a matrix.
+            If X, y, the weights or the classes are invalid, or the information is too large for a matrix.
 
         Warns
         -----
         UserWarning
-            If a new stream begins although the estimator was fitted by `fit`, without ``store_covariance=True``, and
-            `classes` do not say that a new stream is meant.
+            If a new stream begins because an earlier `fit` without ``store_covariance=True`` cannot be continued. Pass
+            `classes` to begin one without the warning.
 
         References
         ----------
@@ -491,7 +502,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         """Return scikit-learn's tags: X may be sparse; without an intercept, scores depend on the origin."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        # The tag's checks ask for one class to be predicted nearly everywhere on data around the origin. No hyperplane
-        # through the origin can, whatever its fit; scikit-learn's LogisticRegression(fit_intercept=False) fails them.
+        # The checks of this tag expect one class to be predicted nearly everywhere on data around the origin, which no
+        # hyperplane through the origin does; scikit-learn's LogisticRegression(fit_intercept=False) fails them too.
         tags.classifier_tags.poor_score = not self.fit_intercept
         return tags

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sknatgrad._estimator.history import advice, partial_separation, partial_separation_notice
-from sknatgrad._estimator.publish import forget, posterior_attributes
+from sknatgrad._estimator.publish import delete_results, posterior_attributes
 from sknatgrad._estimator.stream import StreamState
 from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._inputs.columns import INTERCEPT, feature_names
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class FitPlan(NamedTuple):
-    """What the parameters of an estimator make of the fit to some data."""
+    """How an estimator fits some data: prior, options of the descent, method, seed and start."""
 
     prior: Prior  # of all columns
     options: DescentOptions
@@ -53,20 +53,20 @@ class FitPlan(NamedTuple):
 
 
 class FitResult(NamedTuple):
-    """The fitted attributes, and the warnings that go with them."""
+    """The fitted attributes, and the warnings to issue."""
 
     attributes: dict[str, Any]
     notices: list[Warning]
 
 
 def plan_fit(estimator: Configuration, data: TrainingData) -> FitPlan:
-    """Return the prior, the options of the descent, and the plan of the metric; refuse too large a covariance."""
+    """Return the prior, the options of the descent, and the method; refuse a covariance that is too large."""
     check_stored_covariance(estimator, data.layout)
     prior = configured_prior(estimator, data.layout.classes)
     options = descent_options(estimator, prior)
     subsample = options.max_kl is None  # fits whose steps are bounded start at zero
     limits = estimator._limits  # noqa: SLF001 - a parameter
-    metric = choose_plan(estimator.fisher, data.costs, limits, adaptive=options.adaptive, subsample=subsample)
+    metric = choose_plan(estimator.fisher, data.cost_shape, limits, adaptive=options.adaptive, subsample=subsample)
     return FitPlan(prior, options, metric, seed_of(estimator), _warm_start(estimator, data.layout))
 
 
@@ -95,10 +95,10 @@ def build_objective(data: TrainingData, fit_plan: FitPlan) -> Objective:
 def run_descent(
     estimator: Configuration, data: TrainingData, fit_plan: FitPlan, objective: Objective, monitor: FitMonitor
 ) -> FitResult:
-    """Descend, and return the attributes of the end; passes after the descent may be interrupted."""
+    """Run the descent and the passes after it, and return the attributes and the warnings of its end."""
     history = monitor.begin(objective.plan.describe())
-    # callbacks see copies of the estimator
-    forget(estimator)
+    # callbacks receive copies of the estimator, which must not have results of an earlier fit
+    delete_results(estimator)
     theta, options = fit_plan.start, fit_plan.options
     if theta is None:
         theta, options = warm_up(objective, options)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def check_batches(estimator: Configuration, batches: Any, classes: ArrayLike | None, workers: Workers) -> TrainingData:
-    """Read through all batches once, and return the training data: in memory, if the sample kept is all rows."""
+    """Read through all batches once, and return the training data: in memory if the sample contains all rows."""
     limits = estimator._limits  # noqa: SLF001 - a parameter
     reader = BatchReader(estimator, batches)
     known = None if classes is None else check_known_classes(classes)
@@ -68,7 +68,8 @@ class BatchReader:
         batches = self.batches() if callable(self.batches) else self.batches
         if not hasattr(batches, "__iter__"):
             message = (
-                f"batches() gave a {type(batches).__name__}; it must begin a pass over batches, as a generator does."
+                f"batches() gave a {type(batches).__name__}; it must return the batches of one pass, as a generator "
+                "function does."
             )
             raise ValueError(message)
         first = self.n_passes == 0
@@ -100,7 +101,7 @@ class BatchReader:
         if n_rows != statistics.n_rows:
             message = (
                 f"batches gave {n_rows:,} rows in pass {self.n_passes} and {statistics.n_rows:,} in the first; each "
-                "pass must give the same rows: nothing may change what is read before the fit has ended."
+                "pass must give the same rows: the data must not change before the fit has ended."
             )
             raise ValueError(message)
 
@@ -127,7 +128,7 @@ def first_pass(
                 codes_among(classes, labels)
             new, codes = RowStatistics.of(X, labels, weight)
             statistics = new if statistics is None else statistics.merge(new)
-        # codes by appearance, as labels that are still to come are not known
+        # codes in the order of appearance, because later labels are not known yet
         numbers = [appeared.setdefault(each, len(appeared)) for each in new.labels.tolist()]
         reservoir.add(X, np.array(numbers, dtype=np.min_scalar_type(len(appeared)))[codes], weight)
     if statistics is None:

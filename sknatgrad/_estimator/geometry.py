@@ -58,10 +58,10 @@ def fisher_information(  # noqa: PLR0913 - all but X are keywords
         Weight of each row.
 
     n_draws : int, default=1
-        Labels drawn per row for ``kind='monte_carlo'``; the error falls as 1/√n_draws.
+        Labels drawn per row for ``kind='monte_carlo'``; the standard error is proportional to 1/√n_draws.
 
     random_state : int, RandomState instance or None, default=None
-        For ``kind='monte_carlo'``.
+        Seed of the labels drawn for ``kind='monte_carlo'``.
 
     Returns
     -------
@@ -73,8 +73,8 @@ def fisher_information(  # noqa: PLR0913 - all but X are keywords
     Raises
     ------
     ValueError
-        If `estimator` is no logistic regression, `kind` is unknown or 'empirical' without `y`, or y holds labels that
-        the estimator has not seen.
+        If `estimator` is not a logistic regression, `kind` is unknown, or is 'empirical' without `y`, or y holds labels
+        that are not classes of the estimator.
 
     Examples
     --------
@@ -115,8 +115,8 @@ def kl_divergence(estimator: Any, other: Any, X: Matrix, *, sample_weight: Array
 
     .. math:: \frac{1}{S} \sum_i s_i \sum_k p_{ik} \log \frac{p_{ik}}{q_{ik}}
 
-    with p the probabilities that `estimator` predicts and q those of `other`. Not symmetric. To second order in the
-    difference d of two logistic regressions' coefficients it is :math:`\frac{1}{2} d^T F d / S`.
+    with p the probabilities that `estimator` predicts and q those of `other`. It is not symmetric. For two logistic
+    regressions whose coefficients differ by d, it is to second order :math:`\frac{1}{2} d^T F d / S`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Readers of the steps of a descent: the curves, the printed lines, and the warnings at its end."""
+"""Records of a descent: its curves, printed lines, and the warnings at its end."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from sknatgrad._solver.problem import DescentOptions, State
     from sknatgrad._solver.records import Step
 
-# the value of `verbose` that prints the choice of method and rejected trials too
+# the value of `verbose` that also prints the choice of method and rejected steps
 PRINT_CHOICES = 2
 
 
 class History:
-    """The curves of a fit, by accepted step; prints a line each at ``verbose=1``, and rejected trials too at 2."""
+    """The curves of a fit, one point per accepted step; prints steps as `verbose` demands."""
 
     def __init__(self, verbose: int, choice: str, started_at: float) -> None:
         self.verbose, self.started_at = verbose, started_at
@@ -63,7 +63,7 @@ class History:
 
 
 def partial_separation(source: RowSource, end: State) -> SeparationStatistics | None:
-    """Return the rows that a further step still moves at the end of a fit, if they are separated by class."""
+    """Return statistics of the rows that a further Newton step separates at the end of a fit; None if none."""
     step = end.to_optimum
     if step is None:
         return None
@@ -74,9 +74,10 @@ def partial_separation_notice(statistics: SeparationStatistics, columns: list[st
     """Say how many rows are separated by class, and by which columns."""
     return (
         f"The classes are separated in part: {statistics.n_rows:,} rows are moved by up to "
-        f"{statistics.max_margin:.2g} nats by a further step, although the loss has converged, mostly by "
-        f"{', '.join(columns)}: at C=inf such coefficients grow for ever, and their sizes mean nothing; set a finite C "
-        "(the default is 1.0), or drop the columns. sknatgrad.inference.infer looks for the direction."
+        f"{statistics.max_margin:.2g} nats by a further step, although the loss has converged, mostly through "
+        f"{', '.join(columns)}: with C=inf these coefficients have no finite optimum, and their values are "
+        "meaningless; set a finite C (the default is 1.0), or drop the columns. sknatgrad.inference.infer searches for "
+        "the direction."
     )
 
 
@@ -85,10 +86,10 @@ def advice(step: Step, fisher: str, options: DescentOptions, history: History) -
     known = math.isfinite(step.decrement)
     n_iter, start = history.n_iter, history.loss_curve[0]
     # far from the optimum the quadratic estimate can exceed the loss
-    left = f"{min(step.decrement, step.loss):.1e}" if known else "unknown"
+    remaining = f"{min(step.decrement, step.loss):.1e}" if known else "unknown"
     standing = (
         f"after {n_iter} iterations of fisher={fisher!r} the loss is {step.loss:.6g} nats per unit of weight, "
-        f"and the decrease that remains, as the Newton decrement estimates it, {left} (allowed: {options.tol:g} of "
+        f"and the remaining decrease, estimated by the Newton decrement, is {remaining} (allowed: {options.tol:g} of "
         "the loss)"
     )
     reason = "" if step.accepted else ", and the next would overflow"
@@ -108,13 +109,13 @@ def advice(step: Step, fisher: str, options: DescentOptions, history: History) -
             f"per unit of weight in {n_iter} iterations{reason}; lower it, set max_kl, or use learning_rate='auto'."
         ),
         Outcome.interrupted: (
-            f"Interrupted: {standing}; that iterate is kept, as on_interrupt='keep' asks; fit again with "
-            "warm_start=True to go on from there."
+            f"Interrupted: {standing}; the fit ends at this iterate because of on_interrupt='keep'; fit again with "
+            "warm_start=True to continue from it."
         ),
         Outcome.separable: (
             "The classes are perfectly separable, with most of the probability of each training row on its own class: "
-            "at C=inf the likelihood has no maximum and the coefficients grow for ever; stopped after "
-            f"{n_iter} iterations at a loss of {step.loss:.1e} nats per unit of weight, their sizes mean nothing; set "
-            "a finite C (the default is 1.0), or drop the columns that give the classes away."
+            "with C=inf the likelihood has no maximum, so the values of the coefficients are meaningless; the fit "
+            f"ended after {n_iter} iterations at a loss of {step.loss:.1e} nats per unit of weight; set a finite C "
+            "(the default is 1.0), or drop the columns that determine the classes."
         ),
     }[step.outcome]

@@ -49,36 +49,36 @@ def merge(
 ) -> NaturalGradientLogisticRegression:
     r"""Return one estimator from several that were fitted to different rows.
 
-    Each keeps a quadratic model of the loss of its rows, with the Fisher information as the curvature. Quadratic models
-    add up, and the coefficients are the optimum of the sum and of one prior:
+    Each model stores a quadratic approximation to the loss of its rows, whose curvature is the Fisher information. The
+    merged coefficients minimise the sum of these approximations and one prior:
 
     .. math:: \theta = \Bigl(\sum_i F_i + \Lambda\Bigr)^{-1} \sum_i (F_i \theta_i - g_i)
 
-    with :math:`g_i` the gradient of the loss of the rows of model i at its :math:`\theta_i`, which is not zero where
-    there is a penalty. The difference to a fit to all rows at once is smaller than the statistical error, where each
-    model has seen many rows a coefficient.
+    with :math:`g_i` the gradient of the loss of the rows of model i at its :math:`\theta_i`, which is not zero if
+    there is a penalty. The difference from a fit to all rows at once is smaller than the statistical error if each
+    model has seen many rows per coefficient.
 
     Parameters
     ----------
     models : sequence of NaturalGradientLogisticRegression
-        Fitted by `partial_fit`, or by `fit` with ``store_covariance=True``: of the same classes, features, `fisher`,
-        `C`, `prior` and `fit_intercept`, on rows of which none is in two of them.
+        Models fitted by `partial_fit`, or by `fit` with ``store_covariance=True``, to disjoint sets of rows. They have
+        the same classes, features, `fisher`, `C`, `prior` and `fit_intercept`.
 
     X, y, sample_weight : as for `fit`, default=None
-        The rows of all the models, if they are available: for one step of natural gradient descent on them from the
-        merged coefficients, which is taken if the loss falls. It removes nearly all of the error of the quadratic
-        models.
+        The rows of all models, if they are available. One step of natural gradient descent on these rows then starts
+        from the merged coefficients, and is taken if the loss falls. It removes nearly all of the error of the
+        quadratic approximations.
 
     Returns
     -------
     model : NaturalGradientLogisticRegression
-        Fitted, with the parameters of the first; `partial_fit` goes on from there.
+        A fitted estimator with the parameters of the first model; `partial_fit` can continue from it.
 
     Raises
     ------
     ValueError
-        If there is no model, one keeps no information of its rows, they do not agree, y or weights come without X, or
-        X and y hold other weights of the classes than the models have learnt from.
+        If `models` is empty, a model stores no information of its rows, the models differ in the settings above, `y` or
+        `sample_weight` is given without X, or the classes have other total weights in X and y than in the models.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def merge(
 
 
 def _pooled_optimum(quadratics: list[QuadraticApproximation], prior: Prior) -> QuadraticApproximation:
-    """Return the sum of quadratic models, expanded around its optimum together with the prior."""
+    """Return the sum of quadratic approximations, expanded around its optimum together with the prior."""
     anchor = quadratics[0]
     gradient, information = anchor.gradient, anchor.information
     for quadratic in quadratics[1:]:
@@ -132,8 +132,8 @@ def _check_rows_of_models(
     weight, found = check_row_weights(sample_weight, model.class_weight, model.classes_, codes)
     if not np.allclose(found, totals, rtol=SAME_TOTALS):
         message = (
-            f"X and y hold {found.tolist()} of the classes, where the models have learnt from {totals.tolist()}; pass "
-            "the rows of all the models with their weights, or none."
+            f"X and y have classes of total weights {found.tolist()}, but the models have {totals.tolist()}; pass the "
+            "rows of all the models with their weights, or none."
         )
         raise ValueError(message)
     return LabelledRows(X, codes, weight)
@@ -166,7 +166,7 @@ def _refuse_without_rows(X: object, **others: object) -> None:
 
 
 def _check_models(models: object) -> tuple[list[NaturalGradientLogisticRegression], list[StreamState]]:
-    """Return the models, and the quadratic model that each keeps of its rows."""
+    """Return the models, and the stream state that each stores."""
     given = list(models) if isinstance(models, (list, tuple)) else []
     if not given or len({id(model) for model in given}) < len(given):
         message = "models must be a list of one model or more, none of them twice."
@@ -187,18 +187,18 @@ def _check_models(models: object) -> tuple[list[NaturalGradientLogisticRegressio
         if prior.quadratic is not None:
             message = (
                 f"models holds a {type(model).__name__} whose prior is an earlier model or a matrix, which would count "
-                "once for each; merge models without it, and fit with the merged one as prior."
+                "once for each model; merge models without it, and use the merged model as the prior of a further fit."
             )
             raise ValueError(message)
-        kinds.append(_kind(model, stream.fisher, prior))
+        kinds.append(_shared_settings(model, stream.fisher, prior))
         if kinds[-1] != kinds[0]:
             message = "models differ in their classes, features, fisher, C or fit_intercept; fit them alike."
             raise ValueError(message)
     return given, streams
 
 
-def _kind(model: Configuration, fisher: str, prior: Prior) -> tuple[object, ...]:
-    """Return what must be the same for the information of two models to be of the same coefficients."""
+def _shared_settings(model: Configuration, fisher: str, prior: Prior) -> tuple[object, ...]:
+    """Return the settings that must be equal for models to have the same coefficients."""
     return (
         fisher,
         prior.precision.tolist(),

@@ -52,12 +52,12 @@ class StreamBatch(NamedTuple):
     rows: LabelledRows  # their weight is sample weight times class weight times age
     layout: Layout
     stream: StreamState  # of the batches before, with the totals of the classes after this one
-    share: float  # of their weight that the rows before keep
+    share: float  # factor on the weights of all earlier rows
     notices: list[Warning]
 
 
 class UpdatePlan(NamedTuple):
-    """What the parameters of an estimator make of a batch."""
+    """How an estimator updates its stream: prior, options of the descent, seed, and the rows to solve for."""
 
     prior: Prior
     options: DescentOptions
@@ -78,7 +78,7 @@ def check_batch(
     layout = layout_of(estimator, known)
     stream = _begin_stream(estimator, layout) if stream is None else stream
     _check_same_stream(estimator, stream, layout)
-    weight = check_sample_weight(sample_weight, codes.size, some=False)
+    weight = check_sample_weight(sample_weight, codes.size, positive=False)
     totals = stream.totals + totals_of_all(codes, weight, len(known))
     weight = weighted(weight, class_factors(estimator.class_weight, known, totals), codes)
     share = estimator.forgetting**codes.size
@@ -88,13 +88,13 @@ def check_batch(
 
 
 def _notices_of_new_stream(estimator: Configuration) -> list[Warning]:
-    """Return the warning that a stream begins, after a fit that it does not continue; refuse one without classes."""
+    """Return the warning that a new stream does not continue the earlier fit; refuse a first call without classes."""
     if not hasattr(estimator, "classes_"):
         message = "classes=None in the first call of partial_fit; pass all classes that may ever appear."
         raise ValueError(message)
     message = (
-        "partial_fit begins afresh: fit without store_covariance=True keeps nothing of its rows that it could go "
-        "on from; pass classes to say that this is meant."
+        "partial_fit begins afresh: fit without store_covariance=True stores nothing from which a stream could "
+        "continue; pass classes to begin a new stream without this warning."
     )
     return [UserWarning(message)]
 
@@ -121,7 +121,7 @@ def _check_same_stream(estimator: Configuration, stream: StreamState, layout: La
     if stream.fisher != estimator.fisher or stream.quadratic.theta.shape != layout.shape:
         message = (
             f"fisher={estimator.fisher!r} and fit_intercept={estimator.fit_intercept} are not those that the stream "
-            "began with; set them back, or begin another one with a clone."
+            "began with; restore them, or begin another stream with a clone."
         )
         raise ValueError(message)
 
@@ -129,7 +129,7 @@ def _check_same_stream(estimator: Configuration, stream: StreamState, layout: La
 def plan_update(estimator: Configuration, batch: StreamBatch) -> UpdatePlan:
     """Return the prior, the options of the descent, and the rows to solve for."""
     prior = configured_prior(estimator, batch.layout.classes)
-    # the length of the steps is chosen: a number is for the textbook algorithm of `fit`
+    # steps are adaptive: a fixed `learning_rate` applies to `fit` only
     options = descent_options(estimator, prior)._replace(penalised=True, learning_rate=None)
     if not batch.rows.weight.any():
         return UpdatePlan(prior, options, 0, None)
@@ -140,18 +140,18 @@ def plan_update(estimator: Configuration, batch: StreamBatch) -> UpdatePlan:
 def batch_objective(
     estimator: Configuration, batch: StreamBatch, update_plan: UpdatePlan, workers: Workers
 ) -> Objective | None:
-    """Return the function to minimise: the loss of the rows to solve for, and the quadratic model of all others."""
+    """Return the function to minimise: the loss of the rows to solve for plus an approximation to that of others."""
     if update_plan.to_solve is None:
         return None
-    rows, history, _ = update_plan.to_solve
+    rows, earlier, _ = update_plan.to_solve
     limits = estimator._limits  # noqa: SLF001 - a parameter
     source = MemorySource(*rows, batch.layout.n_logits, workers, limits=limits)
     metric = choose_plan(estimator.fisher, Shape.of(rows.X, *batch.layout.shape), limits, adaptive=False)
-    if history is None:
+    if earlier is None:
         kernel = MeasureKernel(np.zeros(batch.layout.shape), TrueExpectation(), metric.structure)
         even = source.total(kernel).information
-        history = update_plan.prior.initial_quadratic(even.scaled(INITIAL_SHARE / rows.codes.size))
-    prior = update_plan.prior._replace(quadratic=history)
+        earlier = update_plan.prior.initial_quadratic(even.scaled(INITIAL_SHARE / rows.codes.size))
+    prior = update_plan.prior._replace(quadratic=earlier)
     return make_objective(source, prior, metric, update_plan.seed, FinalTolerance.of(update_plan.options.tol))
 
 
@@ -162,7 +162,7 @@ def run_update(
     stream = batch.stream
     if objective is None or update_plan.to_solve is None:
         return stream
-    rows, history, first_rows = update_plan.to_solve
+    rows, earlier, first_rows = update_plan.to_solve
     limits = estimator._limits  # noqa: SLF001 - a parameter
     quadratic, step = update(objective, stream.quadratic.theta, update_plan.options, limits)
     if step.outcome is Outcome.overflow:
@@ -171,7 +171,7 @@ def run_update(
         quadratic=quadratic,
         n_batches=stream.n_batches + 1,
         first_rows=first_rows,
-        n_solved=len(rows.codes) if history is None else stream.n_solved,
+        n_solved=len(rows.codes) if earlier is None else stream.n_solved,
     )
 
 

@@ -22,16 +22,16 @@ def without_version(estimator: type, state: dict[str, Any]) -> dict[str, Any]:
     scikit-learn does this for its own estimators only.
     """
     attributes = dict(state)
-    version = attributes.pop(STORED_BY, "of before 0.1.0")
+    version = attributes.pop(STORED_BY, "before 0.1.0")
     if version == __version__:
         return attributes
     message = (
         f"this {estimator.__name__} was stored by sknatgrad {version} and is loaded by {__version__}; compare "
-        "its predictions with those it made, or fit it anew."
+        "its predictions with those it made before, or fit it again."
     )
-    # on the line that loads: this function and __setstate__ lie between
+    # for the line that loads the model: this function and __setstate__ lie between
     warnings.warn(message, UserWarning, stacklevel=3)
-    # with the defaults of parameters that are newer than the model
+    # parameters that are newer than the model get their defaults
     return _defaults(estimator) | attributes
 
 

@@ -26,7 +26,7 @@ METHODS = ("probit", "monte_carlo")
 
 
 class PredictionMixin:
-    """Predictions from `coef_`, `intercept_` and `classes_`; with `covariance_`, of their uncertainty too."""
+    """Predictions from `coef_`, `intercept_` and `classes_`, and their uncertainty from `covariance_`."""
 
     coef_: Array
     intercept_: Array
@@ -70,7 +70,7 @@ class PredictionMixin:
         return labels
 
     def predict_proba(self, X: Matrix) -> Array:
-        """Return the probability of each class, stable for any finite logit.
+        """Return the probability of each class, computed stably for any finite logits.
 
         Parameters
         ----------
@@ -117,8 +117,8 @@ class PredictionMixin:
         Returns
         -------
         std : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Standard deviations of `decision_function`, in nats; infinite for rows that the fit does not determine:
-            without a penalty, rows that break a collinearity of the columns in the fit.
+            Standard deviations of `decision_function`, in nats; infinite for rows whose logits the fit does not
+            determine: without a penalty, rows in which columns that are collinear in the fit are not.
 
         Raises
         ------
@@ -134,8 +134,9 @@ class PredictionMixin:
 
         The log-odds of a class against all others, :math:`\log p_k / (1 - p_k)`, are about normal. Their interval is
         transformed to probabilities: :math:`\sigma(\mathrm{logit}\, p_k \pm z \sqrt{g_k^T V g_k})`, V the posterior
-        covariance of the row's logits and :math:`g_k` the derivative of the log-odds by them (delta method). The ends
-        lie in [0, 1], on both sides of `predict_proba`. For two classes only the posterior is approximated.
+        covariance of the row's logits and :math:`g_k` the gradient of the log-odds with respect to them (delta method).
+        The ends lie in [0, 1], on both sides of `predict_proba`. For two classes the posterior is the only
+        approximation.
 
         Parameters
         ----------
@@ -179,16 +180,16 @@ class PredictionMixin:
             Rows to predict.
 
         method : {'probit', 'monte_carlo'}, default='probit'
-            ``'probit'``: a pair of classes alone has about :math:`\sigma(m / \sqrt{1 + \pi v / 8})`, m and v the
-            posterior mean and variance of the difference of their logits (MacKay 1992 [1]_); with more than two, the
-            odds of each class against the rest follow from those of its pairs (Lu, Ie and Sha 2020 [2]_).
+            ``'probit'``: for two classes the average is about :math:`\sigma(m / \sqrt{1 + \pi v / 8})`, m and v the
+            posterior mean and variance of the difference of their logits (MacKay 1992 [1]_); for more, the odds of each
+            class against the rest follow from those of its pairs (Lu, Ie and Sha 2020 [2]_).
             ``'monte_carlo'``: the mean over draws of the coefficients, the same draws for every row.
 
         n_draws : int, default=1000
-            Draws for ``'monte_carlo'``; the error falls as 1/√n_draws.
+            Draws for ``'monte_carlo'``; the standard error is proportional to 1/√n_draws.
 
         random_state : int, RandomState instance or None, default=None
-            For ``'monte_carlo'``.
+            Seed of the draws for ``'monte_carlo'``.
 
         Returns
         -------
@@ -221,7 +222,7 @@ class PredictionMixin:
         return cast(proba, self._type_for(X))
 
     def sample_coef(self, n_draws: int = 1, random_state: RandomState = None) -> tuple[Array, Array]:
-        """Return coefficients drawn from their posterior, the normal distribution around them with `covariance_`.
+        """Return coefficients drawn from their posterior, the normal distribution with covariance `covariance_`.
 
         Parameters
         ----------
@@ -254,8 +255,8 @@ class PredictionMixin:
         check_is_fitted(self)
         if not hasattr(self, "covariance_"):
             message = (
-                f"this {type(self).__name__} has no covariance_, which says how uncertain its coefficients are; fit "
-                "it with store_covariance=True."
+                f"this {type(self).__name__} has no covariance_, from which uncertainty is computed; fit it with "
+                "store_covariance=True."
             )
             raise ValueError(message)
         layout = self._covariance_layout

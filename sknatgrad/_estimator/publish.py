@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sknatgrad._model.protocols import PooledInformation
     from sknatgrad._typing import Array
 
-# what a fit or a stream leaves besides the coefficients, and not each of them leaves all
+# attributes that a fit or a stream sets besides the coefficients; not every one sets all of them
 RESULTS = (
     "covariance_",
     "_undetermined",
@@ -41,7 +41,7 @@ def unchanged_on_error(estimator: object) -> Iterator[None]:
         raise
 
 
-def forget(estimator: object) -> None:
+def delete_results(estimator: object) -> None:
     """Delete the results of an earlier fit or stream, except the coefficients, from which a warm start begins."""
     for name in RESULTS:
         vars(estimator).pop(name, None)
@@ -49,18 +49,18 @@ def forget(estimator: object) -> None:
 
 def publish(estimator: object, attributes: dict[str, Any]) -> None:
     """Replace the results of an earlier fit or stream by these."""
-    forget(estimator)
+    delete_results(estimator)
     vars(estimator).update(attributes)
 
 
 def tell(notices: Iterable[Warning]) -> None:
-    """Warn of the notices of a fit, on the line of the user."""
+    """Issue the warnings of a fit, on the line of the user."""
     for notice in notices:
         warnings.warn(notice, stacklevel=stacklevel_of_user())
 
 
 def posterior_attributes(theta: Array, information: PooledInformation, precision: Array) -> dict[str, Any]:
-    """Return `covariance_` and the directions that the rows do not determine, of the prior precision λ ``(d,)``."""
+    """Return `covariance_` and the directions that the rows do not determine, for the prior precision λ ``(d,)``."""
     posterior = Posterior.of(theta, information.dense().reshape(*theta.shape, *theta.shape), precision)
     return {
         "covariance_": posterior.covariance.reshape(theta.size, theta.size),

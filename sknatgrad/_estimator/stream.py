@@ -1,4 +1,4 @@
-"""The state of a stream: a quadratic model of the loss of all rows so far, and the first rows themselves."""
+"""The state of a stream: a quadratic approximation to the loss of all rows so far, and the first rows."""
 
 from __future__ import annotations
 
@@ -16,31 +16,29 @@ if TYPE_CHECKING:
     from sknatgrad._model.layout import Layout
     from sknatgrad._typing import Array
 
-# The first rows are kept, and solved for together, until there are this many in all and for each coefficient, and this
-# many of each class seen for each coefficient of the class; or until they take `first_rows_bytes` of the limits. A
-# quadratic model is as good as the point it is made at: with batches of 100 rows from the first on, strong effects, and
-# 20,000 rows in all, coefficients were off by 1.5 times the squared error of a fit to all rows.
+# The first rows are stored and fitted together until there are this many in total and per coefficient, and this many of
+# each class seen per coefficient of the class; or until they take `first_rows_bytes` of the limits.
 MIN_FIRST_ROWS = 1000
 ROWS_PER_COEFFICIENT = 50
 CLASS_ROWS_PER_COEFFICIENT = 5
 
 
 class StreamState(NamedTuple):
-    """What a stream keeps of the batches so far."""
+    """The state of a stream after some batches."""
 
     fisher: str  # the metric, which decides how the information is stored
     quadratic: QuadraticApproximation  # of the loss of all rows, the first rows included
     totals: Array  # (K,), sum of the sample weights of each class
     n_batches: int = 0
     first_rows: LabelledRows | None = None  # None once they are no longer kept
-    n_solved: int = 0  # how many of the first rows were last solved for together
+    n_solved: int = 0  # number of first rows in the last solve of all of them
 
 
 class RowsToSolve(NamedTuple):
     """The rows that an update solves for."""
 
     rows: LabelledRows
-    history: QuadraticApproximation | None  # of the rows that are not among them; None if all are
+    earlier: QuadraticApproximation | None  # of the loss of the rows that are not among them; None if all rows are
     first_rows: LabelledRows | None  # to keep
 
 
@@ -54,7 +52,7 @@ def empty_stream(fisher: str, layout: Layout) -> StreamState:
 def rows_to_solve(stream: StreamState, new: LabelledRows, share: float, limits: Limits) -> RowsToSolve:
     """Return the rows to solve for after a batch of new rows; the weight of earlier rows is multiplied by `share`.
 
-    First rows are solved for together, without a quadratic model of them, whenever their number has grown enough.
+    All first rows are solved for, without a quadratic approximation, whenever their number has grown enough.
     """
     if stream.first_rows is None and stream.n_batches > 0:
         return RowsToSolve(new, stream.quadratic.discounted(share), None)

@@ -10,13 +10,13 @@ from sknatgrad._limits import Limits
 
 
 def check_model(estimator: object) -> None:
-    """Refuse what is not a fitted logistic regression."""
+    """Raise an error unless the estimator is a fitted logistic regression."""
     check_is_fitted(estimator)
     if not (hasattr(estimator, "coef_") and hasattr(estimator, "predict_proba")):
         message = (
             f"estimator is a {type(estimator).__name__}, which is not a logistic regression with coef_ and "
-            "predict_proba; of a pipeline pass the last step, with X as transformed by the steps before it, and of a "
-            "search its best_estimator_."
+            "predict_proba; of a pipeline pass the last step, with X transformed by the earlier steps, and of a search "
+            "its best_estimator_."
         )
         raise ValueError(message)
 

@@ -15,32 +15,32 @@ INTERCEPT = "(Intercept)"
 
 
 def feature_names(estimator: Any, n_features: int | None = None) -> list[str]:
-    """Return the names of the features of a fitted estimator, or of one that is to have so many coefficients."""
+    """Return the names of the features of a fitted estimator, or of one that will have `n_features` of them."""
     given = getattr(estimator, "feature_names_in_", None)
     if given is not None:
         return [str(name) for name in given]
     return [f"x{j}" for j in range(estimator.coef_.shape[1] if n_features is None else n_features)]
 
 
-def place_of(name: str, feature: Any, names: list[str]) -> int:
+def column_index(name: str, feature: Any, names: list[str]) -> int:
     """Return the index of a column that is given by name or index; `name` is the name of the argument."""
-    place = names.index(feature) if isinstance(feature, str) and feature in names else feature
-    if not isinstance(place, (int, np.integer)) or isinstance(place, bool) or not 0 <= place < len(names):
+    index = names.index(feature) if isinstance(feature, str) and feature in names else feature
+    if not isinstance(index, (int, np.integer)) or isinstance(index, bool) or not 0 <= index < len(names):
         message = (
             f"{name} holds {feature!r}, which is neither the name of a column nor an index from 0 to "
             f"{len(names) - 1}; names are such as {names[:3]}."
         )
         raise ValueError(message)
-    return int(place)
+    return int(index)
 
 
-def places_of(features: Any, names: list[str]) -> list[int]:
+def column_indices(features: Any, names: list[str]) -> list[int]:
     """Return the indices of columns that `features` gives by name or index: one or more, none twice."""
-    places = [place_of("features", feature, names) for feature in listed(features)]
-    if not places or len(set(places)) < len(places):
+    indices = [column_index("features", feature, names) for feature in listed(features)]
+    if not indices or len(set(indices)) < len(indices):
         message = f"features={features!r} must name at least one column, and each only once."
         raise ValueError(message)
-    return places
+    return indices
 
 
 def listed(features: Any) -> list[Any]:
@@ -49,7 +49,7 @@ def listed(features: Any) -> list[Any]:
 
 
 @contextmanager
-def naming_columns(X: Any) -> Iterator[None]:
+def error_column(X: Any) -> Iterator[None]:
     """Add to an error the first column of a frame that does not hold numbers, where conversion to numbers fails."""
     try:
         yield
@@ -60,7 +60,7 @@ def naming_columns(X: Any) -> Iterator[None]:
             raise
         # numpy's message about types other than strings is long, and does not help
         said = "" if isinstance(error, TypeError) else f"{error}; "
-        message = f"{said}{column}, must hold numbers: encode it, or leave it out."
+        message = f"{said}{column}, must hold numbers: encode it, or drop it."
         raise ValueError(message) from None
 
 

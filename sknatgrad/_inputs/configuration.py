@@ -66,6 +66,6 @@ def descent_options(estimator: Configuration, prior: Prior) -> DescentOptions:
 def seed_of(estimator: Configuration) -> int:
     """Return the seed of drawn labels; each call takes a number from a `random_state` that is a generator."""
     if estimator.fisher != "monte_carlo":
-        # no labels are drawn, so the global generator is left alone
+        # no labels are drawn, so the global generator is not used
         return 0
     return int(check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max // 2))

@@ -55,8 +55,8 @@ def blocks_of(X: Any, y: Any, sample_weight: Any) -> list[DelayedRows]:
     """Return the blocks of rows of X with their labels and weights."""
     if not (isinstance(X, da.Array) or is_frame(X)):
         message = (
-            f"X is a {type(X).__name__}; beside Dask collections it must be one too, an array or dataframe: "
-            "see dask.array.from_array."
+            f"X is a {type(X).__name__}; with Dask collections X must be a Dask array or dataframe too: see "
+            "dask.array.from_array."
         )
         raise ValueError(message)
     if X.ndim != MATRIX:
@@ -90,8 +90,8 @@ def parts_of(collection: Any) -> list[Part]:
     return list(np.asarray(delayed, dtype=object).ravel())
 
 
-def _column(name: str, given: Any) -> Any:
-    """Return labels or weights as a collection of one value per row; refuse any others."""
+def _one_value_per_row(name: str, given: Any) -> Any:
+    """Return labels or weights; refuse a collection that does not have one value per row."""
     if is_frame(given):
         if given.ndim == MATRIX and len(given.columns) != 1:
             message = f"{name} is a DataFrame of {len(given.columns)} columns; it must have one."
@@ -106,13 +106,13 @@ def _column(name: str, given: Any) -> Any:
             raise ValueError(message)
         given = da.from_array(np.asarray(given), chunks=-1)
     if given.ndim == 0:
-        message = f"{name} is a Dask array of one number, not yet computed; it must hold one value a row"
+        message = f"{name} is a Dask array of one number, not yet computed; it must hold one value per row"
         message += ", or be a number: pass sample_weight.compute()." if name == "sample_weight" else "."
         raise ValueError(message)
     if given.ndim == MATRIX and given.shape[1] == 1:
         return given[:, 0]
     if given.ndim > 1:
-        message = f"{name} has shape {given.shape}; it must be 1-dimensional, with one value a row of X."
+        message = f"{name} has shape {given.shape}; it must be 1-dimensional, with one value per row of X."
         raise ValueError(message)
     return given
 
@@ -122,11 +122,11 @@ def _aligned(name: str, given: Any, lengths: Array, X: Any) -> list[Part]:
     in_memory = not dask.is_dask_collection(given)
     if in_memory and np.ndim(given) == 0:
         if name == "y":
-            message = f"y is {given!r}; it must hold one label a row of X."
+            message = f"y is {given!r}; it must hold one label per row of X."
             raise ValueError(message)
         return [given] * lengths.size
     known = bool(np.isfinite(lengths).all())
-    given = _column(name, given)
+    given = _one_value_per_row(name, given)
     remedy = "make an array of it first, X.to_dask_array(lengths=True)"
     remedy = remedy if is_frame(X) else "call X.compute_chunk_sizes() first"
     if in_memory and not known:
@@ -178,7 +178,7 @@ def check_collections(estimator: Configuration, X: Any, y: Any, sample_weight: A
     factors = check_class_weights(estimator.class_weight, statistics.labels, statistics.totals)
     limits = estimator._limits  # noqa: SLF001 - a parameter
     source = collections.source(statistics.labels, factors, limits)
-    # the first pass is one too
+    # the first pass counts too
     passes = Passes(statistics, factors, collections.verify, lambda: 1 + next(source.passes))
     return streamed_data(estimator, layout_of(estimator, statistics.labels), source, passes, limits.sent_sample_bytes)
 
@@ -275,7 +275,7 @@ def _block_statistics(
             statistics, codes = RowStatistics.of(checked, labels, weights)
             return statistics, np.bincount(codes[weights > 0], minlength=len(statistics.labels))
     except ChunkError as error:
-        # returned, so that the client raises that of the first block, and not of the fastest worker
+        # returned, so that the client raises the error of the first block, not that of the fastest worker
         return error
 
 
@@ -294,7 +294,7 @@ def _labelled_rows(  # noqa: PLR0913, PLR0917 - the delayed parts of a block, an
         if X.shape[0] != n_rows:
             message = (
                 f"it has {X.shape[0]:,} rows in this pass, and had {n_rows:,} in the first; each pass must give the "
-                "same rows: nothing may change what is read before the fit has ended, or call persist() first."
+                "same rows: the data must not change before the fit has ended; or call persist() first."
             )
             raise ValueError(message)
         checked, labels, weights = check_block(schema, X, y, weight)

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Codes, Labels
 
 MIN_CLASSES = 2
-# Integer labels from a range of at most so many values are encoded by a table of 4,096 entries, which stays in the
-# cache of a core, instead of being sorted.
+# Integer labels from a range of at most this many values are encoded by a table, which stays in the cache of a core,
+# instead of being sorted.
 TABLE_SIZE = 2**12
-# labels that are encoded at a time: 64-bit differences of so many take 512 KiB, and not a copy of all
+# labels that are encoded at a time, so that their 64-bit differences take 512 KiB, and not a copy of all labels
 RUN_LENGTH = 2**16
 
 
@@ -88,7 +88,7 @@ def codes_of(estimator: Any, y: ArrayLike | None, n_rows: int) -> Codes:
     """Return the index of each label among the classes of a fitted estimator."""
     labels = np.asarray(y)
     if labels.shape != (n_rows,):
-        message = f"y has shape {labels.shape}; it must hold one label a row of X, ({n_rows},)."
+        message = f"y has shape {labels.shape}; it must hold one label per row of X, ({n_rows},)."
         raise ValueError(message)
     return codes_among(estimator.classes_, labels)
 
@@ -125,7 +125,7 @@ def refuse_missing(y: ArrayLike) -> None:
     try:
         labels = np.asarray(y).ravel()
     except ValueError:
-        message = "y is ragged, with rows of different lengths; it must hold one label a row of X."
+        message = "y is ragged, with rows of different lengths; it must hold one label per row of X."
         raise ValueError(message) from None
     if labels.dtype.kind == "f":
         bad = ~np.isfinite(labels)
@@ -136,7 +136,7 @@ def refuse_missing(y: ArrayLike) -> None:
     if bad.any():
         row = int(bad.argmax())
         missing = labels[row] if labels.dtype.kind == "f" and np.isinf(labels[row]) else f"NaN ({labels[row]!r})"
-        message = f"y contains {missing} at row {row}; every label must be present and finite: drop the rows without."
+        message = f"y contains {missing} at row {row}; every label must be present and finite: drop rows without."
         raise ValueError(message)
 
 

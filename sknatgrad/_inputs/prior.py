@@ -11,7 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._inputs.configuration import layout_of
 from sknatgrad._model.layout import prior_precision
-from sknatgrad._model.prior import REMEDY, Prior, gaussian_prior, posterior_prior
+from sknatgrad._model.prior import PRIOR_FORMS, Prior, gaussian_prior, posterior_prior
 
 if TYPE_CHECKING:
     from sknatgrad._inputs.configuration import Configuration
@@ -26,7 +26,7 @@ def configured_prior(estimator: Configuration, classes: Labels) -> Prior:
     if not isinstance(given, (tuple, list)):
         return _prior_from_model(estimator, given, classes)
     if len(given) != 2:  # noqa: PLR2004 - a mean and a precision
-        message = f"prior is a {type(given).__name__} of {len(given)}; {REMEDY}."
+        message = f"prior is a {type(given).__name__} of {len(given)}; {PRIOR_FORMS}."
         raise ValueError(message)
     remedy = "pass a prior whose precision is the same for all classes"
     return gaussian_prior(
@@ -44,7 +44,7 @@ def _prior_from_model(estimator: Configuration, given: Any, classes: Labels) -> 
     if not hasattr(earlier, "coef_"):
         message = (
             f"prior is a {type(earlier).__name__} that is not fitted: fit it, and where estimators are cloned, which "
-            "forgets fits, wrap it: prior=sklearn.frozen.FrozenEstimator(model)."
+            "removes fits, wrap it: prior=sklearn.frozen.FrozenEstimator(model)."
         )
         raise ValueError(message)
     stream = getattr(earlier, "_stream", None)
@@ -55,10 +55,10 @@ def _prior_from_model(estimator: Configuration, given: Any, classes: Labels) -> 
         )
         raise ValueError(message)
     own, others = _coefficients_of(estimator, classes), _coefficients_of(earlier, earlier.classes_)
-    for what, mine in own.items():
-        if mine != others[what]:
+    for setting, mine in own.items():
+        if mine != others[setting]:
             message = (
-                f"prior is a model with {what} {others[what]!r}, where this fit has {mine!r}; they must be the same."
+                f"prior is a model with {setting} {others[setting]!r}, but this fit has {mine!r}; they must be equal."
             )
             raise ValueError(message)
     # the information that a model stores of its rows includes the model that was its own prior, if there was one
@@ -69,7 +69,7 @@ def _prior_from_model(estimator: Configuration, given: Any, classes: Labels) -> 
 
 
 def _coefficients_of(estimator: Configuration, classes: Labels) -> dict[str, Any]:
-    """Return what must be the same for two models to have the same coefficients."""
+    """Return the settings that must be equal for two models to have the same coefficients."""
     names = getattr(estimator, "feature_names_in_", None)
     return {
         "classes": np.asarray(classes).tolist(),

@@ -1,4 +1,4 @@
-"""Statistics of a first pass over rows in parts, each part checked: what a fit needs to know of all rows."""
+"""Statistics of all rows from a first pass over their parts, each of which is checked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def error_label(part: str, kind: type[ValueError] = ValueError) -> Iterator[None]:
-    """Prefix errors with the part of the data that they are about."""
+    """Prefix errors with the part of the data that causes them."""
     try:
         yield
     except ValueError as error:
@@ -39,11 +39,11 @@ def check_part(
     With `reset` the feature attributes of the estimator are set, otherwise X is compared with them.
     """
     checked, labels = check_rows_and_labels(estimator, X, y, reset=reset)
-    return checked, labels, check_sample_weight(sample_weight, len(labels), some=False)
+    return checked, labels, check_sample_weight(sample_weight, len(labels), positive=False)
 
 
 def is_empty(X: Any, y: ArrayLike) -> bool:
-    """Say whether a part has no rows, as parts of a file may that was filtered while it was read."""
+    """Say whether a part has no rows, such as a part of a file that was filtered while it was read."""
     n_rows = X.shape[0] if getattr(X, "shape", ()) else len(X) if hasattr(X, "__len__") else 1
     return n_rows == 0 and np.size(y) == 0
 
@@ -72,7 +72,7 @@ class RowStatistics:
 
     def merge(self, other: RowStatistics) -> RowStatistics:
         """Pool with the statistics of other rows."""
-        if _kind(self.labels) != _kind(other.labels):
+        if _label_kind(self.labels) != _label_kind(other.labels):
             mine, others = self.labels[:1].tolist()[0], other.labels[:1].tolist()[0]
             message = f"y holds labels of different kinds, such as {mine!r} and {others!r}; they must be of one kind."
             raise ValueError(message)
@@ -102,7 +102,9 @@ class RowStatistics:
             codes_among(classes, self.labels)
             absent = sorted(set(classes.tolist()) - set(self.labels.tolist()))
             if absent:
-                message = f"classes holds {absent[0]!r}, which no row has; leave it out: nothing can be learnt of it."
+                message = (
+                    f"classes holds {absent[0]!r}, which no row has; omit it: its coefficients cannot be estimated."
+                )
                 raise ValueError(message)
         if len(self.labels) < MIN_CLASSES:
             message = (
@@ -111,7 +113,7 @@ class RowStatistics:
             raise ValueError(message)
 
 
-def _kind(labels: Labels) -> str:
+def _label_kind(labels: Labels) -> str:
     if labels.dtype.kind in "biuf":
         return "number"
     # pandas keeps words in arrays of objects

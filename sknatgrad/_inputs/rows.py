@@ -1,4 +1,4 @@
-"""The matrix X, checked by scikit-learn; values that are not finite or too large are reported by their place."""
+"""The matrix X, checked by scikit-learn; errors state where values are not finite or too large."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import validate_data
 
-from sknatgrad._inputs.columns import naming_columns
+from sknatgrad._inputs.columns import error_column
 from sknatgrad._inputs.labels import MIN_CLASSES, encode, refuse_missing
 from sknatgrad._rows.matrices import canonical, stored_values
 
@@ -29,8 +29,8 @@ _ANY_ROWS: dict[str, Any] = {
 
 def check_rows(estimator: object, X: Matrix) -> Matrix:
     """Return X for a fitted estimator, dense or CSR, in its own type and order."""
-    with naming_columns(X):
-        checked = _numbers(validate_data(estimator, X, reset=False, **_ANY_ROWS))
+    with error_column(X):
+        checked = _without_categories(validate_data(estimator, X, reset=False, **_ANY_ROWS))
     refuse_infinite(estimator, checked)
     return canonical(checked)
 
@@ -42,9 +42,9 @@ def check_rows_and_labels(estimator: object, X: Matrix, y: ArrayLike, *, reset: 
     """
     if y is not None:
         refuse_missing(y)
-    with naming_columns(X):
+    with error_column(X):
         checked, labels = validate_data(estimator, X, y, reset=reset, **_ANY_ROWS)
-        return canonical(_numbers(checked)), labels
+        return canonical(_without_categories(checked)), labels
 
 
 def check_training_rows(estimator: object, X: Matrix, y: ArrayLike) -> tuple[Matrix, Labels, Codes]:
@@ -60,7 +60,7 @@ def check_training_rows(estimator: object, X: Matrix, y: ArrayLike) -> tuple[Mat
     return checked, classes, codes
 
 
-def _numbers(X: Matrix) -> Matrix:
+def _without_categories(X: Matrix) -> Matrix:
     # scikit-learn does not convert the categories of pandas
     return X.astype(np.float64) if X.dtype == object else X
 
@@ -72,7 +72,7 @@ def max_abs_value(X: Matrix) -> float:
 
 
 def refuse_infinite(estimator: object, X: Matrix) -> None:
-    """Raise an error that says where X is not finite, if it is not; the estimator knows the names of its columns."""
+    """Raise an error if X is not finite that states where, with the names of columns that the estimator has."""
     values = stored_values(X)
     if values.dtype.kind != "f":
         return
@@ -90,7 +90,7 @@ def _where_infinite(estimator: object, X: Matrix) -> str:
     where = f"column {column}" if names is None else f"column {str(names[column])!r}"
     found = "NaN" if np.isnan(value) else "infinity"
     return (
-        f"Input X contains {found} at row {row}, {where} ({len(rows)} such in all); every value must be finite: "
+        f"Input X contains {found} at row {row}, {where} ({len(rows)} in total); every value must be finite: "
         "impute, clip or drop them first."
     )
 

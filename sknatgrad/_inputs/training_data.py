@@ -29,25 +29,25 @@ if TYPE_CHECKING:
 
 # Values and weights of at most this size cannot overflow: a weight times a squared value is at most 1e300, and a sum of
 # 1e8 of them stays below the largest float64, 1.8e308.
-HARMLESS = 1e100
+OVERFLOW_SAFE = 1e100
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Rows with their labels and weights, and what a fit needs to know of them before the descent."""
+    """Rows with their labels and weights, and their properties before the descent."""
 
     layout: Layout
     source: RowSource  # of the columns that the layout has
     all_columns: RowSource
     totals: Array  # (K,), sums of the sample weights alone
-    costs: Shape  # sizes of the source that costs depend on
+    cost_shape: Shape  # sizes of the source on which costs depend
     dtype: Any  # of X
     explain_overflow: Callable[[], str]  # which input makes the first sums overflow; raises if X is not finite
     n_passes: Callable[[], int] | None = None  # over all rows so far, where they are read in passes
 
 
 class Passes(NamedTuple):
-    """Rows that each pass reads anew, after a first pass over them."""
+    """Rows that each pass reads again, after a first pass over them."""
 
     statistics: RowStatistics
     factors: Array  # (K,), weight of each class
@@ -59,10 +59,10 @@ class Passes(NamedTuple):
         self.verify()
         max_abs = self.statistics.max_abs
         max_weight = self.statistics.max_weight * float(self.factors.max())
-        if max(max_abs, max_weight) < HARMLESS:
+        if max(max_abs, max_weight) < OVERFLOW_SAFE:
             return (
-                f"X gave sums that are not finite, though its values are at most {max_abs:.1e} by size: one pass "
-                "held NaN, infinity or others; each pass must give the same rows."
+                f"X gave sums that are not finite, although its values are at most {max_abs:.1e} in size: the values "
+                "have changed between passes; each pass must give the same rows."
             )
         return overflow_advice(max_abs, max_weight, C)
 
@@ -70,7 +70,7 @@ class Passes(NamedTuple):
 def check_arrays(
     estimator: Configuration, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None, workers: Workers
 ) -> TrainingData:
-    """Check arrays, or what becomes arrays; sets the feature attributes of the estimator."""
+    """Check arrays and data that convert to arrays; sets the feature attributes of the estimator."""
     X, classes, codes = check_training_rows(estimator, X, y)
     weight, totals = check_row_weights(sample_weight, estimator.class_weight, classes, codes)
     return memory_data(estimator, LabelledRows(X, codes, weight), classes, totals, workers)
@@ -79,7 +79,7 @@ def check_arrays(
 def memory_data(
     estimator: Configuration, rows: LabelledRows, classes: Labels, totals: Array, workers: Workers
 ) -> TrainingData:
-    """Return the training data of rows in memory, or in a file behind a memory map."""
+    """Return the training data of rows in memory or in a memory map."""
     # without `prior`, the coefficients of a column without entries are 0
     X, nonempty = without_empty_columns(rows.X) if estimator.prior is None else (rows.X, None)
     layout = layout_of(estimator, classes, nonempty)
@@ -92,7 +92,7 @@ def memory_data(
         source,
         all_columns,
         totals,
-        costs=Shape.of(X, layout.n_logits, layout.n_columns)._replace(out_of_core=source.out_of_core),
+        cost_shape=Shape.of(X, layout.n_logits, layout.n_columns)._replace(out_of_core=source.out_of_core),
         dtype=X.dtype,
         explain_overflow=partial(explain_overflow, estimator, rows),
     )
@@ -101,7 +101,7 @@ def memory_data(
 def streamed_data(
     estimator: Configuration, layout: Layout, source: RowSource, passes: Passes, sample_bytes: float
 ) -> TrainingData:
-    """Return the training data of rows that each pass reads anew, of which a sample may take so many bytes."""
+    """Return the training data of rows that each pass reads again; a sample of them may take `sample_bytes`."""
     statistics = passes.statistics
     n_stored = statistics.stored / statistics.n_rows + layout.intercept
     return TrainingData(
@@ -109,7 +109,7 @@ def streamed_data(
         source,
         source,
         statistics.totals,
-        costs=Shape(statistics.n_rows, *layout.shape, n_stored, out_of_core=True, sample_bytes=sample_bytes),
+        cost_shape=Shape(statistics.n_rows, *layout.shape, n_stored, out_of_core=True, sample_bytes=sample_bytes),
         dtype=statistics.dtype,
         explain_overflow=partial(passes.explain_overflow, estimator.C),
         n_passes=passes.n_passes,

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes, Labels
 
 
-def check_sample_weight(sample_weight: ArrayLike | None, n_rows: int, *, some: bool = True) -> Array:
-    """Return the sample weight of each row, ``(n,)``: ones for None, and a number for all rows alike.
+def check_sample_weight(sample_weight: ArrayLike | None, n_rows: int, *, positive: bool = True) -> Array:
+    """Return the sample weight of each row, ``(n,)``: 1 for None; a number is the weight of every row.
 
-    With `some` at least one of them must be positive.
+    With `positive` at least one of them must be positive.
     """
     if sample_weight is None:
         # a view of one number, which takes no memory
@@ -31,7 +31,7 @@ def check_sample_weight(sample_weight: ArrayLike | None, n_rows: int, *, some: b
         weight = np.full(n_rows, float(weight))
     if weight.shape != (n_rows,):
         message = (
-            f"sample_weight has shape {weight.shape}; it must be 1-dimensional with one weight a row, ({n_rows},)."
+            f"sample_weight has shape {weight.shape}; it must be 1-dimensional with one weight per row, ({n_rows},)."
         )
         raise ValueError(message)
     bad = ~np.isfinite(weight)
@@ -44,7 +44,7 @@ def check_sample_weight(sample_weight: ArrayLike | None, n_rows: int, *, some: b
         row = int((weight < 0).argmax())
         message = f"sample_weight contains the negative value {weight[row]} at row {row}; every weight must be >= 0."
         raise ValueError(message)
-    if some and not weight.any():
+    if positive and not weight.any():
         message = "sample_weight is zero for every row; at least one weight must be positive."
         raise ValueError(message)
     return weight

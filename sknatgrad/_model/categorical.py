@@ -1,4 +1,4 @@
-"""Likelihood of the categorical distribution in its logits, stable in both tails. Knows no features.
+"""Likelihood of the categorical distribution in its logits, stable in both tails. Independent of the features.
 
 For q = 1 the single logit is that of class 1 against class 0; for q = K > 2 it is the symmetric softmax. Quantities
 that tend to 0 (the loss of a row fitted well, 1 - p of a nearly certain class, its residual) are computed without
@@ -45,7 +45,7 @@ class Prediction(Protocol):
         ...
 
     def residual(self, codes: Codes) -> Array:
-        """Return r = p - onehot(code), the derivative of the loss by the logits, ``(m, q)``."""
+        """Return r = p - onehot(code), the gradient of the loss with respect to the logits, ``(m, q)``."""
         ...
 
 

@@ -58,7 +58,7 @@ class Contrasts(NamedTuple):
         return image
 
     def scores(self, rows: Array) -> Array:
-        """Return derivatives by the K − 1 logits of β, ``(m, K - 1)``, from those by the q logits of θ."""
+        """Return derivatives with respect to the logits of β, ``(m, K - 1)``, from those for the q logits of θ."""
         if self.n_classes == BINARY:
             return rows if self.reference == 0 else -rows
         return rows[:, self.others]

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from sknatgrad._model.protocols import Scores
     from sknatgrad._typing import Array, Codes
 
-# random numbers that a Philox generator makes at each count
+# random numbers that Philox4x64 generates per value of its counter: Salmon et al. (2011)
 VALUES_PER_COUNT = 4
 
 
 class Expectation(Protocol):
-    """How a metric takes E[r rᵀ]. Travels by pickle."""
+    """How a metric takes E[r rᵀ]. It can be pickled, for Dask."""
 
     def scores(self, prediction: Prediction, codes: Codes, start: int) -> Scores:
         """Return the scores of a block whose first row has index `start`."""
@@ -52,10 +52,10 @@ class EmpiricalExpectation:
 
 @dataclass(frozen=True)
 class SampledExpectation:
-    """One label a row, drawn from the model.
+    """One label per row, drawn from the model.
 
-    The draw of a row depends on `seed` and on the row's index alone, not on the limits of blocks nor on the order in
-    which they are computed: a Philox counter is advanced to the row.
+    The draw of a row depends only on `seed` and the index of the row, and not on the bounds of blocks or on the order
+    in which they are computed: a Philox counter is advanced to the row.
     """
 
     seed: int

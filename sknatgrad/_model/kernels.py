@@ -1,4 +1,4 @@
-"""Kernels: what is computed of one block of rows, and how the results of two blocks merge. Frozen, to pickle."""
+"""Kernels: functions of one block of rows, and how the results of two blocks merge. They can be pickled, for Dask."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class InformationKernel(Generic[Pooled]):
     scores: RowScores
     structure: type[Pooled]
     n_columns: int
-    float32: bool = False  # as the scores and the blocks then have to be
+    float32: bool = False  # whether the scores and the blocks are in float32
 
     def __call__(self, block: RowBlock) -> Pooled:
         """Return the information of one block."""

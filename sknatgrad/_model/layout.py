@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes, Labels
 
 
+# classes that share one logit
 BINARY = 2
 
 
@@ -36,7 +37,7 @@ def centre(theta: Array) -> Array:
 
 
 def sum_zero(n_logits: int) -> Array:
-    """Return an orthonormal basis of what sums to zero over classes, ``(q, q - 1)``; ``(1, 1)`` for one logit."""
+    """Return an orthonormal basis of vectors with zero sum over classes, ``(q, q - 1)``; ``(1, 1)`` for one logit."""
     basis: Array = np.eye(1) if n_logits == 1 else linalg.helmert(n_logits).T
     return basis
 
@@ -60,12 +61,12 @@ def split(theta: Array, *, intercept: bool) -> tuple[Array, Array]:
 
 
 class Layout(NamedTuple):
-    """What the entries of θ ``(q, d)`` belong to: a row a logit, a column a feature of X, the intercept last."""
+    """The entries of θ ``(q, d)``: one row per logit, one column per feature of X, the intercept last."""
 
     classes: Labels  # (K,)
     n_features: int  # p, of X
     intercept: bool
-    nonempty: Codes | None = None  # the columns of X that θ has, where others without entries are omitted
+    nonempty: Codes | None = None  # the columns of X that θ has; None if empty columns are not omitted
 
     @property
     def n_logits(self) -> int:
@@ -84,7 +85,7 @@ class Layout(NamedTuple):
 
     @property
     def n_params(self) -> int:
-        """Coefficients of all columns that the likelihood determines, (K - 1) (p + 1) with an intercept."""
+        """Number of coefficients of all columns that the likelihood determines, (K - 1) (p + 1) with an intercept."""
         return (len(self.classes) - 1) * (self.n_features + self.intercept)
 
     def restrict(self, values: Array) -> Array:

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 # A row leaves the row space of the data if its product with an undetermined direction exceeds this share of the sum of
 # absolute values in that product: far more than rounding, which is about 1e-15.
 OUTSIDE_ROW_SPACE = 1e-6
-# components of a unit vector that are set to zero: rounding of a singular value decomposition
-ROUNDING = 1e-10
-# matrices of shape (K, K) that are computed for each row
-TEMPORARIES = 6
+# components of a unit vector that are set to zero: far more than the rounding of its singular value decomposition
+MIN_COMPONENT = 1e-10
+# arrays of numbers for each row that exist at a time: of shape (K, K), or one number per draw and logit
+ARRAYS_PER_ROW = 6
 
 
 class Posterior(NamedTuple):
@@ -61,7 +61,7 @@ class Posterior(NamedTuple):
         inverse = factor.solve(np.eye(len(precision)))
         covariance = contrasts.lifted(0.5 * (inverse + inverse.T)).reshape(information.shape)
         diagonal = precision.diagonal().reshape(-1, theta.shape[1])
-        return cls(theta, covariance, _undetermined(factor.null_space(), diagonal))
+        return cls(theta, covariance, _row_directions(factor.null_space(), diagonal))
 
     @property
     def n_classes(self) -> int:
@@ -71,7 +71,7 @@ class Posterior(NamedTuple):
     def of_rows(self, X: Matrix, function: Callable[[Logits], Array], limits: Limits = Limits()) -> Array:
         """Return a function of the logits of each row."""
         n_logits, n_columns = self.theta.shape
-        numbers = n_logits * n_columns + TEMPORARIES * self.n_classes**2
+        numbers = n_logits * n_columns + ARRAYS_PER_ROW * self.n_classes**2
         return _by_rows(X, numbers, n_columns, lambda design: function(self._logits(design)), limits)
 
     def _logits(self, design: Design) -> Logits:
@@ -117,7 +117,7 @@ class Logits(NamedTuple):
         return np.where(self.unknown[:, None], np.inf, std)
 
     def by_class(self) -> Logits:
-        """Return one logit a class: a single one becomes half of it for class 1, and minus half for class 0."""
+        """Return one logit per class; a single one is split into its halves, negative for class 0."""
         if self.mean.shape[1] > 1:
             return self
         halves = np.array([-0.5, 0.5])
@@ -127,8 +127,8 @@ class Logits(NamedTuple):
         """Return the ends of the interval of each class's probability, ``(m, K, 2)``.
 
         The interval of the log-odds of the class against all others together, by the delta method, transformed to
-        probabilities. The gradient of these log-odds by the logits is e_k - Σ_{l≠k} w_l e_l with w_l = p_l / (1 - p_k).
-        For two classes the posterior is the only approximation.
+        probabilities. The gradient of these log-odds with respect to the logits is e_k - Σ_{l≠k} w_l e_l with
+        w_l = p_l / (1 - p_k). For two classes the posterior is the only approximation.
         """
         mean, covariance, unknown = self.by_class()
         others = np.repeat(mean[:, None, :], mean.shape[1], axis=1)
@@ -144,7 +144,7 @@ class Logits(NamedTuple):
     def averaged(self) -> Array:
         """Return probabilities averaged over the logits, ``(m, K)``, with probits in place of logistic functions.
 
-        Of two classes alone the average is σ(m / √(1 + π v / 8)), m and v the mean and variance of the difference of
+        For two classes the average is about σ(m / √(1 + π v / 8)), m and v the mean and variance of the difference of
         their logits. The odds of a class against all others are combined from those of its pairs.
         """
         mean, covariance, unknown = self.by_class()
@@ -168,7 +168,7 @@ def averaged_over(draws: Array, undetermined: Array, X: Matrix, limits: Limits =
         unknown = leaves_row_space(design, undetermined)
         return _equal_where_unknown(each.reshape(n_draws, logits.shape[1], -1).mean(axis=0), unknown)
 
-    return _by_rows(X, TEMPORARIES * n_draws * n_logits, n_columns, mean_of, limits)
+    return _by_rows(X, ARRAYS_PER_ROW * n_draws * n_logits, n_columns, mean_of, limits)
 
 
 def _equal_where_unknown(proba: Array, unknown: Mask) -> Array:
@@ -184,7 +184,7 @@ def leaves_row_space(design: Design, undetermined: Array) -> Mask:
     return np.asarray(leaves.any(axis=1))
 
 
-def _undetermined(null_space: Array, diagonal: Array) -> Array:
+def _row_directions(null_space: Array, diagonal: Array) -> Array:
     """Return row directions, ``(j, d)``, from null vectors of the information of contrasts, ``((K - 1) d, m)``."""
     total = diagonal.sum(axis=0)
     units = np.where(total > 0, np.sqrt(total), 1.0)
@@ -193,12 +193,12 @@ def _undetermined(null_space: Array, diagonal: Array) -> Array:
         return stacked
     _, sizes, directions = np.linalg.svd(stacked, full_matrices=False)
     # a row that is zero in all other columns would otherwise seem to leave the row space
-    directions[abs(directions) < ROUNDING] = 0.0
+    directions[abs(directions) < MIN_COMPONENT] = 0.0
     return np.asarray(directions[sizes > OUTSIDE_ROW_SPACE * sizes[0]] / units)
 
 
 def _by_rows(X: Matrix, numbers: int, n_columns: int, function: Callable[[Design], Array], limits: Limits) -> Array:
-    """Return a function of all rows, computed for so few at a time that `numbers` a row fill ``limits.row_bytes``."""
+    """Return a function of all rows, computed in parts that fill ``limits.row_bytes`` with `numbers` per row."""
     values = np.empty(0)
     for start, design in _designs(X, n_columns, max(limits.row_bytes // (8 * numbers), 1), limits):
         of_part = function(design)

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from sknatgrad._model.protocols import PooledInformation
     from sknatgrad._typing import Array
 
-REMEDY = (
-    "pass (mean, precision), each a number, an array of shape (n_features,), with the intercept (d,), or of shape "
-    "(q, d); or for the precision a matrix (q * d, q * d); or an earlier fitted model"
+PRIOR_FORMS = (
+    "pass (mean, precision), each a number or an array of shape (n_features,), (d,) with the intercept, or (q, d), or "
+    "for the precision a matrix (q * d, q * d); or pass an earlier fitted model"
 )
+# Asymmetry of a precision matrix, and size of a negative eigenvalue, relative to its largest entry, up to which they
+# count as the rounding of the code that computed it: float64 has an epsilon of 2e-16.
+MATRIX_ROUNDING = 1e-10
 
 
 class Prior(NamedTuple):
@@ -55,14 +58,14 @@ class Prior(NamedTuple):
         return information.merge(restructured(self.quadratic.information, type(information)))
 
     def pooled(self, quadratic: QuadraticApproximation) -> QuadraticApproximation:
-        """Return the quadratic model of rows plus that of F₀, in the structure of the rows."""
+        """Return the quadratic approximation of rows plus that of F₀, in the structure of the rows."""
         if self.quadratic is None:
             return quadratic
         gradient = quadratic.gradient + self.quadratic.gradient_at(quadratic.theta)
         return QuadraticApproximation(quadratic.theta, gradient, self.merged(quadratic.information))
 
     def initial_quadratic(self, information: PooledInformation) -> QuadraticApproximation:
-        """Return a quadratic of this information, centred at the prior mean, plus that of F₀."""
+        """Return a quadratic with this information, centred at the prior mean, plus that of F₀."""
         zero = np.zeros(information.diagonal().shape)
         return self.pooled(QuadraticApproximation(zero if self.mean is None else self.mean, zero, information))
 
@@ -77,7 +80,7 @@ def gaussian_prior(
 ) -> Prior:
     """Return the prior of a mean and a precision, the latter over C."""
     mean = centre(_broadcast("mean", given[0], shape, intercept=intercept))
-    precision = _numbers("precision", given[1])
+    precision = _finite_numbers("precision", given[1])
     if precision.shape == (mean.size, mean.size) and mean.size > 1:
         return _of_matrix(mean, precision / C)
     diagonal = _broadcast("precision", precision, shape, intercept=intercept) / C
@@ -86,7 +89,7 @@ def gaussian_prior(
         raise ValueError(message)
     if (diagonal == diagonal[0]).all():
         return Prior(diagonal[0], mean)
-    # its Schur complement has entries off the diagonal
+    # the Schur complement in `_of_matrix` has entries off the diagonal
     check_size(mean.size)
     return _of_matrix(mean, np.diag(diagonal.ravel()))
 
@@ -94,30 +97,30 @@ def gaussian_prior(
 def posterior_prior(
     quadratic: QuadraticApproximation, before: Prior, C: float, check_size: Callable[[int], None]
 ) -> Prior:
-    """Return the posterior of an earlier model as a prior: the quadratic model of its rows plus its prior `before`."""
+    """Return the posterior of an earlier model as a prior: the approximation of its rows plus its prior `before`."""
     mean, information = quadratic.theta, quadratic.information.scaled(1.0 / C)
     precision = before.precision / C
     if len(mean) > 1 and isinstance(information, DiagonalInformation):
-        # the only Fisher information whose curvature along equal moves of all classes is not zero
+        # unlike other structures, it has curvature along equal moves of all classes
         check_size(mean.size)
         return _of_matrix(mean, information.dense())._replace(precision=precision)
     return Prior(precision, mean, QuadraticApproximation(mean, np.zeros_like(mean), information))
 
 
-def _numbers(name: str, given: Any) -> Array:
+def _finite_numbers(name: str, given: Any) -> Array:
     try:
         values = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
         values = np.array(np.nan)
     if not np.isfinite(values).all():
-        message = f"prior has a {name} that is not made of finite numbers; {REMEDY}."
+        message = f"prior has a {name} that is not made of finite numbers; {PRIOR_FORMS}."
         raise ValueError(message)
     return values
 
 
 def _broadcast(name: str, given: Any, shape: tuple[int, int], *, intercept: bool) -> Array:
     """Return one number a coefficient, ``(q, d)``; 0 for an intercept if only features are given."""
-    values = _numbers(name, given)
+    values = _finite_numbers(name, given)
     n_logits, n_columns = shape
     n_features = n_columns - intercept
     if values.ndim <= 2 and (values.ndim == 0 or values.shape[-1] in {n_features, n_columns}):  # noqa: PLR2004 - (q, d)
@@ -128,7 +131,7 @@ def _broadcast(name: str, given: Any, shape: tuple[int, int], *, intercept: bool
             return full
     message = (
         f"prior has a {name} of shape {values.shape}, where there are {n_features} features"
-        f"{', an intercept' * intercept} and {n_logits} logits; {REMEDY}."
+        f"{', an intercept' * intercept} and {n_logits} logits; {PRIOR_FORMS}."
     )
     raise ValueError(message)
 
@@ -141,8 +144,8 @@ def _of_matrix(mean: Array, matrix: Array) -> Prior:
     """
     n_logits, n_columns = mean.shape
     size = abs(matrix).max(initial=0.0)
-    definite = np.linalg.eigvalsh(matrix).min(initial=0.0) >= -1e-10 * size
-    if abs(matrix - matrix.T).max(initial=0.0) > 1e-10 * size or not definite:
+    definite = np.linalg.eigvalsh(matrix).min(initial=0.0) >= -MATRIX_ROUNDING * size
+    if abs(matrix - matrix.T).max(initial=0.0) > MATRIX_ROUNDING * size or not definite:
         message = "prior has a precision matrix that is not symmetric and positive semi-definite; it must be both."
         raise ValueError(message)
     if n_logits > 1:

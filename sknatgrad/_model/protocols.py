@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Scores(Protocol):
-    """E[r rᵀ] of each row of a block, r the (q,) derivative of the row's loss by its logits."""
+    """E[r rᵀ] of each row of a block, r the (q,) gradient of the row's loss with respect to its logits."""
 
     def diagonal(self) -> Array:
         """Return the diagonal for each row, ``(m, q)``."""
@@ -47,7 +47,7 @@ class RowScores(Protocol):
 
 
 class Precision(Protocol):
-    """A metric that solves, and does not merge."""
+    """A metric in a form that solves linear systems."""
 
     def solve(self, gradient: Array) -> Array:
         """Return M⁻¹ g, ``(q, d)``; the least-norm solution where M is singular."""

@@ -1,4 +1,4 @@
-"""A quadratic model of the loss of rows seen before."""
+"""A quadratic approximation to the loss of rows seen before."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class QuadraticApproximation(NamedTuple):
     """The loss of the rows seen, as gᵀ(θ - θ₀) + ½ (θ - θ₀)ᵀ F (θ - θ₀), without any prior.
 
     Laplace's approximation at θ₀, the optimum when the rows were seen. Its gradient is minus that of the prior, plus
-    the gradient that remained at the end of the descent. So a descent that stops early loses nothing.
+    the gradient that remained at the end of the descent, so that a descent that stops early loses no information.
     """
 
     theta: Array  # (q, d), θ₀

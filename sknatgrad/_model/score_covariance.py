@@ -1,4 +1,4 @@
-"""Second moments E[r rᵀ] of the scores of rows, r the derivative of a row's loss by its logits."""
+"""Second moments E[r rᵀ] of the scores of rows, r the gradient of a row's loss with respect to its logits."""
 
 from __future__ import annotations
 

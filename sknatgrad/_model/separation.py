@@ -2,7 +2,7 @@
 
 A direction V of the coefficients, with a vector V_k for each class k, separates rows if its margins
 m_k = (V_y − V_k)ᵀ x are at least 0 for every row x with label y and every other class k, and positive for some row.
-The likelihood then rises along V for ever and has no maximum. Without such a direction it has one: A. Albert, J. A.
+The likelihood then always increases along V and has no maximum. Without such a direction it has one: A. Albert, J. A.
 Anderson, "On the existence of maximum likelihood estimates in logistic regression models", Biometrika 71(1), 1984.
 Separation is complete if some direction has only positive margins; otherwise the classes are separated in part.
 
@@ -13,7 +13,7 @@ Four methods detect it, from the cheapest to the most expensive:
 - *The curvature near the optimum.* Let θ be δ standard errors from the optimum, C = Vᵀ F V, and s the weight of a row.
   The loss falls along V at the rate Σ s p_k m_k, which is at most δ √C by the inequality of Cauchy and Schwarz. C is at
   most Σ s p_k m_k², so at most the largest margin M times that rate. Hence C ≤ δ² M²: a separating direction has
-  nearly no curvature, and `may_be_separable` compares the least curvature of all directions with this bound.
+  almost no curvature, and `may_be_separable` compares the least curvature of all directions with this bound.
 - *A Newton step near the optimum.* Along a separating direction the probability of the wrong class falls as exp(−t).
   Slope f′ and curvature f″ of the loss are both proportional to it, so the step f′ / f″ moves the separated rows by
   one nat, however small the remaining decrease. Steps along all other directions vanish: `separated_by_step`.
@@ -46,7 +46,7 @@ SEPARATED_LOSS = math.log(2.0)
 
 # Standard errors from the optimum up to which `may_be_separable` holds, and their square: the largest curvature of a
 # separating direction, relative to the squares of its logits.
-MAX_DISTANCE = 0.1
+NEAR_OPTIMUM = 0.1
 MAX_CURVATURE = 0.01
 
 # The four thresholds of `separated_by_step`. With them, 300 fits to random data of 2 and 3 classes, 131 of them
@@ -62,8 +62,9 @@ MIN_KL_SHARE = 0.2
 # Remaining decrease relative to the loss, at most, so that the step is near the optimum. 1e-9 to 1e-4 made no
 # difference.
 MAX_DECREASE = 1e-6
-# Columns that a message names, at most, and their part in the step relative to the first, at least.
-MAX_NAMED = 3
+# Columns that a message names, at most, so that it stays readable, and their part in the step relative to the first, at
+# least.
+MAX_NAMED_COLUMNS = 3
 MIN_NAMED_SHARE = 0.1
 
 # Relative to the sum of the sizes of a row's numbers: smaller margins are rounding. HiGHS, the solver of scipy, allows
@@ -93,7 +94,7 @@ class SeparationStatistics(NamedTuple):
     kl: float  # KL divergence of their predictions before and after the step, to second order, nats
 
     def separates(self, decrement: float) -> bool:
-        """Say whether there are such rows, and they have a large share in the step.
+        """Say whether such rows exist and have a large share in the step.
 
         Parameters
         ----------
@@ -106,7 +107,7 @@ class SeparationStatistics(NamedTuple):
     def columns(self, step: Array) -> list[int]:
         """Return the few columns with the largest part in the step, ``(q, d)``."""
         shares = abs(step).max(axis=0) * self.sizes
-        largest = np.argsort(-shares, kind="stable")[:MAX_NAMED]
+        largest = np.argsort(-shares, kind="stable")[:MAX_NAMED_COLUMNS]
         return [int(j) for j in largest if shares[j] >= MIN_NAMED_SHARE * shares.max()]
 
 
@@ -171,7 +172,7 @@ def separated_by_step(
 
 
 def may_be_separable(fisher: Array, gram: Array, n_classes: int) -> bool:
-    """Say whether the curvature allows a separating direction, within `MAX_DISTANCE` of the optimum.
+    """Say whether the curvature allows a separating direction, within `NEAR_OPTIMUM` of the optimum.
 
     C ≤ δ² M², as the module says, where M² is at most the sum of the squares of V's logits over rows for one logit and
     at most twice that for several; 2 (K + 1) times that is used. The distance δ is in units of the smallest weight.
@@ -216,7 +217,7 @@ class SeparatingDirection(NamedTuple):
 
 
 def is_program_small(n_rows: int, n_columns: int, n_classes: int, program_size: int) -> bool:
-    """Say whether the constraints of the linear program have at most so many numbers."""
+    """Say whether the constraints of the linear program have at most `program_size` numbers."""
     return n_rows * (n_classes - 1) ** 2 * n_columns <= program_size
 
 

@@ -1,1 +1,1 @@
-"""Matrices of rows, where they come from, and how a pass over them is shared by threads. Knows no likelihood."""
+"""Matrices and sources of rows, and passes over them that threads share. Independent of the likelihood."""

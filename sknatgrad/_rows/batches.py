@@ -1,4 +1,4 @@
-"""Rows in batches that a reader gives anew for each pass: from files, a database or a generator."""
+"""Rows in batches that are read again in each pass: from files, a database or a generator."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchSource:
-    """Batches of rows, read again in each pass; one is read while the one before is worked on."""
+    """Batches of rows, read again in each pass; each is read while the previous one is processed."""
 
     read: Callable[[], Iterator[LabelledRows]]  # begins a pass
     reservoir: MemorySource  # a sample of the rows; each class has the total weight that it has in all rows

@@ -78,7 +78,7 @@ class ClusterSource:
     def sample(self, n_rows: int) -> MemorySource:
         """Return a source of about `n_rows` rows in memory; each class has the total weight that it has here.
 
-        They are few: a pass over so few rows on the workers takes longer to schedule than to compute.
+        A pass over so few rows on the workers would take longer to schedule than to compute.
         """
         allocated = allocation(self.counts, n_rows)
         tasks = [
@@ -136,8 +136,8 @@ def computed(tasks: Sequence[Part], blocks: Iterable[tuple[int, Sequence[Part]]]
     except BaseException as error:
         if _is_gone(client, error):
             message = (
-                "The Dask client was closed, or its work cancelled, before the fit had ended; the estimator is as it "
-                "was: connect a new client, and fit again."
+                "The Dask client was closed, or its work cancelled, before the fit had ended; the estimator is "
+                "unchanged: connect a new client, and fit again."
             )
             raise ConnectionError(message) from error
         if isinstance(error, Exception):

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from sknatgrad._rows.source import RowBlock
     from sknatgrad._typing import Array, Codes, Matrix
 
-# Multiplications of a dense product in float32 in the time of one of a sparse product: so the gram of a sparse block is
-# a dense product if more than one value in 14, √200, is stored. 4,000 x 400, one value in 14 stored: 10.4 ms, sparse
-# 13.0; one in 40: 14.6 ms, sparse 8.5.
+# Float32 multiplications of a dense product that take as long as one of a sparse product. The Gram matrix of a sparse
+# block is therefore computed as a dense product if more than one value in √200 = 14 is stored. For 4,000 x 400 with one
+# value in 14 stored: dense 10.4 ms, sparse 13.0; with one in 40: dense 14.6 ms, sparse 8.5.
 DENSE_PER_SPARSE_FLOP = 200
 
 
@@ -143,8 +143,8 @@ _THREAD = threading.local()
 def _scratch(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """Return memory that the next call in the same thread overwrites.
 
-    A process whose allocator returns freed memory at once (`allocator`) would obtain memory of this size from the
-    system each time, page by page.
+    A process whose allocator returns freed memory at once (see `allocator`) would otherwise obtain memory of this size
+    from the system in each call, page by page.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     buffer = getattr(_THREAD, "buffer", None)
@@ -155,7 +155,7 @@ def _scratch(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
 
 
 def gil_free_matmul(left: Array, right: Array) -> Array:
-    """Return the product of two dense matrices, during which other threads of Python may run.
+    """Return the product of two dense matrices, and let other Python threads run meanwhile.
 
     matmul of numpy holds the interpreter's lock if the result has at most 500 numbers, however long it takes. dot
     always releases the lock, but copies arrays that are not contiguous.

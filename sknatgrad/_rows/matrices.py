@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
     from sknatgrad._typing import Array, Codes, Matrix
 
-# Empty columns are looked for in a sparse matrix with at most so many entries a column: more leave hardly any empty.
+# Entries per column up to which a sparse matrix is searched for empty columns. With more, few columns are empty: of
+# columns with 4 entries on average, at random, exp(-4) = 2 %.
 MAX_ENTRIES_PER_COLUMN = 4
-# They are dropped if at most this share of the columns is left: the vectors of a fit then shorten by 30 % or more.
+# Empty columns are dropped if at most this share of the columns is not empty: vectors then are at least 30 % shorter.
 MAX_SHARE_OF_COLUMNS = 0.7
 
 
@@ -50,9 +51,9 @@ def take_rows(X: Matrix, start: int, stop: int, dtype: type = np.float64) -> Mat
 
 
 def without_empty_columns(X: Matrix) -> tuple[Matrix, Codes | None]:
-    """Return X and None, or the nonempty columns of a sparse X, and their indices, if those are few.
+    """Return X and None, or the nonempty columns of a sparse X and their indices, if many columns are empty.
 
-    A table of few texts uses few words of its vocabulary. The coefficients of the others are 0, and vectors are shorter
+    A few texts use a small part of a vocabulary. The coefficients of all other words are 0, and vectors are shorter
     without them. The values are not copied.
     """
     if not is_sparse(X) or X.nnz > MAX_ENTRIES_PER_COLUMN * X.shape[1]:

@@ -1,8 +1,8 @@
 """Rows of a memory map, read from its file a block at a time.
 
-Pages of a map that have been accessed count as memory of the process, and access behind the end of a file that has been
-cut short kills the process. A read does neither: a block goes to a buffer that the next block overwrites, and a file
-that is too short raises an error. Gaps between rows that are wider than a page are not read.
+Pages of a map that have been accessed count as memory of the process, and access beyond the end of a truncated file
+kills the process. Reading avoids both: a block is read into a buffer that the next block overwrites, and a file that is
+too short raises an error. Gaps between rows that are wider than a page are not read.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import numpy as np
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Matrix
 
-# rows that are compared, to verify that the file is the one that is mapped
+# rows that are compared, to verify that the file is the one that is mapped: the first, the middle and the last
 COMPARED_ROWS = 3
 # A block is used with its gaps, and not copied, if a row with its gaps has at most this multiple of the bytes of its
 # values.
 MAX_SPREAD = 2
-# Bytes that the system reads at least. Wider gaps are not read: a call for each row takes a microsecond, in which about
-# so many bytes are copied. Narrower gaps would be read from the disk anyway.
+# Bytes of a page, the least that the system reads. Wider gaps are skipped by one call per row, which takes a
+# microsecond, as long as copying about this many bytes. Narrower gaps would be read from the disk anyway.
 PAGE_BYTES = 2**12
 # bytes of values with gaps that are read at a time, to be copied without gaps
 GAPPED_BYTES = 2**20
@@ -83,7 +83,7 @@ class MemmapRows:
         if size < begin + length:
             message = (
                 f"X is a memory map of {self.name}, which has {size:,} bytes where the {self.array.shape[0]:,} rows "
-                f"need {begin + length:,}: the file has been cut short; write it again, and map it anew."
+                f"need {begin + length:,}: the file has been truncated; write it again, and map it again."
             )
             raise ValueError(message)
 

@@ -32,7 +32,7 @@ class Sample(NamedTuple):
 
 
 class StratifiedReservoir:
-    """The rows with the smallest random numbers: some of each class, and as many in all as the capacity allows.
+    """The rows with the smallest random numbers: some of each class, and as many in total as the capacity allows.
 
     The random number of a row depends on its index alone. While the capacity suffices, all rows are stored.
     """
@@ -43,7 +43,7 @@ class StratifiedReservoir:
         self._parts: list[Sample] = []
         self._size = 0.0  # bytes
         self._bound = 1.0  # rows with a smaller number are stored
-        self._class_bounds = np.ones(0)  # (K,), the same for the rows of each class, beyond the common bound
+        self._class_bounds = np.ones(0)  # (K,), rows of a class with a number below its bound are stored too
         self._random = np.random.default_rng(0)
 
     @property

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 # rows of each class in a sample, or all rows of a class that has fewer
 MIN_ROWS_PER_CLASS = 32
-# up to so many classes, comparing the codes with each takes less time than np.bincount
+# up to this many classes, comparing the codes with each takes less time than np.bincount
 MAX_COMPARED_CLASSES = 8
-# its multiples modulo 1 are spread evenly over 0 to 1, however many
+# any number of its multiples modulo 1 are spread evenly over [0, 1): D. E. Knuth, TAOCP 3, section 6.4
 GOLDEN_RATIO = 0.6180339887498949
 
 
@@ -38,7 +38,7 @@ def stratified_indices(codes: Codes, weight: Array, n_rows: int) -> Codes:
 
 
 def allocation(counts: Codes, n_rows: int) -> Codes:
-    """Return how many rows of each part and class to sample, ``(parts, K)``, of the `counts` that there are.
+    """Return how many of the `counts` rows of each part and class to sample, ``(parts, K)``.
 
     Each class gets its share of `n_rows`, or `MIN_ROWS_PER_CLASS` if that is more, in all parts together. Cumulative
     numbers are rounded from part to part, so the total does not grow with the number of parts.

@@ -36,18 +36,18 @@ def concatenated(parts: Sequence[LabelledRows]) -> LabelledRows:
 
 
 class RowBlock(NamedTuple):
-    """A run of consecutive rows, ready for arithmetic: float64 or float32, CSR, or dense with one axis contiguous."""
+    """Consecutive rows, ready for arithmetic: float64 or float32, CSR, or dense with one axis contiguous."""
 
     X: Matrix  # (m, p); None in a block that is not converted yet
     codes: Codes  # (m,)
     weight: Array  # (m,)
     start: int  # index of the first row in the whole data
     number: int  # index of the block
-    transposed: Matrix = None  # (p, m), a view of X: scipy takes a while to make one of a sparse X
+    transposed: Matrix = None  # (p, m), a view of X, stored because scipy takes long to make one of a sparse X
 
 
 class Kernel(Protocol[Result]):
-    """What is computed of each block, and how the results of two blocks merge. Travels by pickle."""
+    """A function of one block, and how the results of two blocks merge. It can be pickled, for Dask."""
 
     def __call__(self, block: RowBlock) -> Result:
         """Compute the result of one block."""
@@ -59,7 +59,7 @@ class Kernel(Protocol[Result]):
 
 
 class RowSource(Protocol):
-    """Rows of a fit, wherever they are stored. Knows no likelihood."""
+    """The rows of a fit, in memory, in files or on workers. It does not depend on the likelihood."""
 
     @property
     def out_of_core(self) -> bool:

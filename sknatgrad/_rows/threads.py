@@ -38,7 +38,7 @@ def _blas() -> ThreadpoolController:
 
 def _set_threads(library: LibController, n_threads: int) -> None:
     # In newer versions of threadpoolctl only the thread that first set the number of threads of OpenBLAS may set it
-    # again. If several threads fit models, the first may end before the others: so every thread may set it here.
+    # again. If several threads fit models, that one may end before the others, so every thread may set it here.
     clear = getattr(library, "clear_controlling_thread", None)
     if clear is not None:
         clear(force=True)
@@ -104,8 +104,8 @@ def single_threaded_blas() -> Iterator[int]:
 class Workers:
     """Threads for one fit, as many as BLAS may use, started with the first pass over several blocks.
 
-    Inside its context BLAS has one thread: more cost small matrices more than they gain. Leaving the context ends the
-    threads.
+    Inside its context BLAS has one thread, because more make products of small matrices slower. Leaving the context
+    ends the threads.
     """
 
     max_threads: int | None = None  # None: as many as BLAS may use
@@ -133,7 +133,7 @@ class Workers:
         merge: Callable[[Result, Result], Result],
         groups: Iterable[Sequence[Item]],
     ) -> Result:
-        """Return the same over the items of all groups, each read while the one before is worked on.
+        """Return the same over the items of all groups, each read while the previous one is processed.
 
         This thread reads, others work. At most two groups exist at a time.
         """
@@ -151,7 +151,7 @@ class Workers:
 
     @contextmanager
     def _helping(self, job: _Job[Item, Result], n_helpers: int, allowed: int) -> Iterator[None]:
-        """Let `n_helpers` other threads work on a job inside this context; all have ended when it ends, or fails."""
+        """Run a job in `n_helpers` other threads inside this context, and wait for them when it ends or fails."""
         # numpy handles floating-point errors by settings of each thread
         handling = np.geterr()
 

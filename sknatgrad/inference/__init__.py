@@ -10,5 +10,5 @@ from sknatgrad.inference._result.summary import Summary
 __all__ = ["ChiSquared", "InferenceResult", "MarginalEffects", "OddsRatios", "Summary", "infer"]
 
 for _public in (ChiSquared, InferenceResult, MarginalEffects, OddsRatios, Summary, infer):
-    # the public address, which pickles and pages then name
+    # pickles and documentation then name the public address
     _public.__module__ = __name__

@@ -1,4 +1,4 @@
-"""A fitted logistic regression, of this package or of scikit-learn, as inference reads it."""
+"""The coefficients and the objective of a fitted logistic regression, of this package or of scikit-learn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sknatgrad._inputs.checks import check_model
-from sknatgrad._inputs.columns import INTERCEPT, feature_names, places_of
+from sknatgrad._inputs.columns import INTERCEPT, column_indices, feature_names
 from sknatgrad._inputs.prior import configured_prior
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.layout import join, prior_precision
@@ -79,7 +79,7 @@ class FittedModel(NamedTuple):
 
     def column_indices(self, features: Any) -> Codes:
         """Return the indices of columns that are given by name or index."""
-        return np.array(places_of(features, list(self.names)), dtype=np.intp)
+        return np.array(column_indices(features, list(self.names)), dtype=np.intp)
 
     def check_link(self, estimator: Any, X: Matrix) -> None:
         """Raise an error if the probabilities are not the softmax of the logits, as in one-vs-rest models."""

@@ -73,14 +73,14 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
         The rows of the fit. If the estimator was fitted without names of columns, those of a table are used.
 
     y : array-like of shape (n_samples,)
-        Their labels.
+        The labels of the rows.
 
     sample_weight : array-like of shape (n_samples,), float or None, default=None
-        Their weights in the fit. They are multiplied by the estimator's `class_weight`, as in the fit.
+        The weights of the rows in the fit. They are multiplied by the estimator's `class_weight`, as in the fit.
 
     weights : {'frequency', 'sampling'}, default='frequency'
-        What weights mean. ``'frequency'``: the number of times that a row was observed; n is their sum. ``'sampling'``:
-        the number of unobserved rows that a row represents; n is the number of rows, M is
+        The meaning of the weights. ``'frequency'``: the number of times that a row was observed; n is their sum.
+        ``'sampling'``: the number of unobserved rows that a row represents; n is the number of rows, M is
         :math:`\sum_i s_i^2 u_i u_i^T`, and the covariance must be ``'robust'``, ``'HC1'`` or ``'cluster'``.
 
     covariance : {'fisher', 'frequentist', 'robust', 'HC1', 'cluster'}, default='fisher'
@@ -101,14 +101,14 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     Returns
     -------
     result : InferenceResult
-        Coefficients, their covariance, and what follows from them.
+        Coefficients and their covariance, with intervals, tests and a summary.
 
     Raises
     ------
     ValueError
         If the estimator is not a logistic regression as above, an argument is not allowed, the covariance is too large
-        and `features` is None, or the data, weights or parameters are not those of the fit. The last is only checked of
-        fits of this package that have converged; for others the warning states how far the optimum is.
+        and `features` is None, or the data, weights or parameters are not those of the fit. The last is checked only
+        for fits of this package that have converged; for others the warning states the distance to the optimum.
 
     Warns
     -----
@@ -117,7 +117,7 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
         rows by class, so that the likelihood has no maximum; the fit has not converged; the data do not determine all
         coefficients, and the standard errors of those are NaN; there are more than 0.2 coefficients per row, where
         the variance of maximum likelihood exceeds the inverse Fisher information (Sur and Candès 2019 [3]_); the
-        estimator's `class_weight` is taken for frequencies; or there are fewer than 20 groups.
+        estimator's `class_weight` is treated as frequencies; or there are fewer than 20 groups.
 
     References
     ----------
@@ -164,7 +164,7 @@ def limits_of(estimator: Any) -> Limits:
 def infer_from_sums(
     fitted: FittedModel, row_sums: RowSums, options: CovarianceOptions, features: Any
 ) -> InferenceResult:
-    """Return the result from sums over the rows, wherever they live; warn if standard errors are unreliable."""
+    """Return the result from sums over rows, in memory or not; warn if standard errors are unreliable."""
     chosen = None if features is None else fitted.column_indices(features)
     covariance = _covariance(fitted, row_sums, chosen)
     check_same_data(fitted, row_sums, covariance)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from sknatgrad._inputs.columns import INTERCEPT, places_of
+from sknatgrad._inputs.columns import INTERCEPT, column_indices
 from sknatgrad.inference import infer
 from sknatgrad.plots._canvas import (
     COLOURS,
@@ -351,7 +351,7 @@ def _columns(features: Any, names: list[str]) -> list[int]:
     if features is None:
         others = [j for j, name in enumerate(names) if name != INTERCEPT]
         return others or list(range(len(names)))
-    return places_of(features, names)
+    return column_indices(features, names)
 
 
 def _interval_name(result: InferenceResult) -> str:

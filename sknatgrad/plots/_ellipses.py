@@ -10,7 +10,7 @@ from scipy import linalg
 
 from sknatgrad._estimator.geometry import fisher_information
 from sknatgrad._inputs.checks import check_model
-from sknatgrad._inputs.columns import INTERCEPT, feature_names, listed, place_of
+from sknatgrad._inputs.columns import INTERCEPT, column_index, feature_names, listed
 from sknatgrad._inputs.weights import check_sample_weight
 from sknatgrad._model.information.symmetric import factorise, noise_floor
 from sknatgrad._model.layout import join, sum_zero
@@ -285,7 +285,7 @@ def _check_choices(kl: Any, others: Any) -> None:
 
 
 def _pair(features: Any, names: list[str]) -> list[int]:
-    columns = [place_of("features", feature, names) for feature in listed(features)]
+    columns = [column_index("features", feature, names) for feature in listed(features)]
     if len(columns) != 2 or columns[0] == columns[1]:  # noqa: PLR2004 - a plane has two axes
         message = f"features={features!r} must be two different columns, by name or index."
         raise ValueError(message)

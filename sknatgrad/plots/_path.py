@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array, Matrix
 
 # features with a colour and a legend entry of their own; more lines cannot be followed
-MAX_NAMED = 8
+MAX_COLOURED_FEATURES = 8
+# three panels of 4 inches and the legend fit the width of a page
 PANELS_PER_ROW = 3
 
 
@@ -216,7 +217,7 @@ class RegularizationPathDisplay:
         if panels is None:
             panels = _new_panels(len(self.classes))
         self.figure_, self.ax_ = panels[0].figure, panels[0] if len(panels) == 1 else panels
-        named = np.argsort(-np.abs(coefs).max(axis=(0, 1)), kind="stable")[:MAX_NAMED].tolist()
+        named = np.argsort(-np.abs(coefs).max(axis=(0, 1)), kind="stable")[:MAX_COLOURED_FEATURES].tolist()
         self.lines_, self.chosen_ = [], []
         for k, panel in enumerate(panels):
             styles = [

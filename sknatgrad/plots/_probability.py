@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from sknatgrad._inputs.checks import check_count, check_model
-from sknatgrad._inputs.columns import feature_names, place_of
+from sknatgrad._inputs.columns import column_index, feature_names
 from sknatgrad._inputs.rows import check_rows
 from sknatgrad._rows.matrices import is_sparse
 from sknatgrad.plots._canvas import (
@@ -175,11 +175,11 @@ class ProbabilityIntervalDisplay:
         pyplot("ProbabilityIntervalDisplay.from_estimator")
         _check_has_intervals(estimator)
         names = feature_names(estimator)
-        column = place_of("feature", feature, names)
+        column = column_index("feature", feature, names)
         drawn = class_indices(class_of_interest, estimator.classes_)
         fixed = _fixed_values(at, column, names)
         X = check_rows(estimator, X)
-        values = _column(X, column)
+        values = _feature_values(X, column)
         grid = _grid(values, names[column], grid_resolution)
         rows = np.tile(_lower_medians(X), (grid.size, 1))
         rows[:, list(fixed)] = np.array(list(fixed.values()), dtype=np.float64)
@@ -274,14 +274,14 @@ def _fixed_values(at: Any, drawn: int, names: list[str]) -> dict[int, float]:
     if not isinstance(given, Mapping):
         message = f"at is a {type(at).__name__}; it must be a dict of feature names or indices to values, or None."
         raise ValueError(message)  # noqa: TRY004 - every invalid argument raises ValueError
-    fixed = {place_of("at", name, names): value for name, value in given.items()}
+    fixed = {column_index("at", name, names): value for name, value in given.items()}
     if drawn in fixed:
         message = f"at holds {names[drawn]!r}, the feature on the horizontal axis; remove it from at."
         raise ValueError(message)
     return fixed
 
 
-def _column(X: Matrix, index: int) -> Array:
+def _feature_values(X: Matrix, index: int) -> Array:
     column = X[:, [index]]
     return np.asarray(column.toarray() if is_sparse(X) else column, dtype=np.float64).ravel()
 

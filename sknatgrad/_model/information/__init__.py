@@ -1,4 +1,4 @@
-"""Structures that store pooled Fisher information: dense, diagonal, Kronecker, one block a class, identity.
+"""Structures that store pooled Fisher information: dense, diagonal, Kronecker, one block per class, identity.
 
 Each is a `PooledInformation`. Row and column order of every dense form is that of θ flattened in C order: class by
 class, and within a class the features in order with the intercept last.
@@ -41,9 +41,9 @@ def preconditioner_of(information: PooledInformation, shift: Array) -> Factorise
 def restructured(information: PooledInformation, structure: Structure) -> PooledInformation:
     """Return the information in another structure, approximated where the structure stores less.
 
-    Of Kronecker factors, that of the features is the sum of the diagonal (d, d) blocks, as for rows, and that of the
-    classes is zero: the information that it is merged with supplies the shares of the classes. The Euclidean metric
-    ignores it.
+    Kronecker factors: that of the features is the sum of the diagonal (d, d) blocks, as for rows, and that of the
+    classes is zero, because the information that it is merged with supplies the shares of the classes. The Euclidean
+    metric ignores it.
     """
     if isinstance(information, structure):
         return information

@@ -1,4 +1,4 @@
-"""One matrix a class, ``(q, d, d)``, without the blocks between classes. A preconditioner for many classes."""
+"""One matrix per class, ``(q, d, d)``, without the blocks between classes. A preconditioner for many classes."""
 
 from __future__ import annotations
 

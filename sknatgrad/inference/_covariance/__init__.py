@@ -1,1 +1,1 @@
-"""The covariance of the coefficients: which one, as a matrix, or of selected columns by conjugate gradients."""
+"""The covariance of the coefficients: its options, the whole matrix, or selected columns by conjugate gradients."""

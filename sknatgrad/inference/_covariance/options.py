@@ -40,8 +40,8 @@ class CovarianceOptions(NamedTuple):
 
     weights: Weights
     covariance: Covariance
-    groups: Codes | None = None  # (n,), for the covariance by cluster
-    n_groups: int = 0  # that have a row of positive weight
+    groups: Codes | None = None  # (n,), for the cluster-robust covariance
+    n_groups: int = 0  # with a row of positive weight
 
     @classmethod
     def checked(cls, weights: Weights, covariance: Covariance, counts: RowCounts) -> CovarianceOptions:
@@ -117,7 +117,7 @@ def _checked_groups(groups: ArrayLike | None, weight: Array) -> Codes:
         raise ValueError(message)
     labels = np.asarray(groups)
     if labels.shape != weight.shape:
-        message = f"groups has shape {labels.shape}; it must hold one group a row of X, {weight.shape}."
+        message = f"groups has shape {labels.shape}; it must hold one group per row of X, {weight.shape}."
         raise ValueError(message)
     missing = [label is None or label != label for label in labels.tolist()]  # noqa: PLR0124 - NaN differs from itself
     if any(missing):

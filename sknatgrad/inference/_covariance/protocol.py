@@ -1,4 +1,4 @@
-"""What `infer` reads of the covariance of the coefficients, however it is computed."""
+"""The interface of the covariance of the coefficients, however it is computed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class CoefficientCovariance(Protocol):
     """The inverse of H = F + Λ at the fit, and quantities that follow from it.
 
-    F is the true Fisher information of the K - 1 contrasts, Λ the precision of the prior that is the penalty.
+    F is the true Fisher information of the K - 1 contrasts, Λ the precision of the Gaussian prior.
     """
 
     @property

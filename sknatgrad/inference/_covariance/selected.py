@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # A solve ends where its remaining squared error, in the units of the variance, is this share of the variance. Sandwich
 # covariances are linear in the error, and some of them are much smaller than the variance.
 SOLVE_TOLERANCE = 1e-20
-# With a larger share remaining, the coefficient counts as not determined: its variance has less than seven digits.
+# If a larger share remains, the coefficient is treated as not determined: its variance has fewer than seven digits.
 MAX_REMAINING = 1e-7
 # Random vectors for the trace, one solve each: with eight its standard error is √tr / 2.
 N_PROBES = 8
@@ -47,7 +47,7 @@ class Columns(NamedTuple):
 
 
 class Solved(NamedTuple):
-    """All that takes solves with H."""
+    """The results of linear solves with H."""
 
     columns: Columns  # of the selected coefficients
     gradient: Columns  # one column, H⁻¹ g

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 # Standard errors from the optimum up to which a fit that has converged may be, whatever its `tol`.
 MAX_CONVERGED_DISTANCE = 1.0
-# The same as a multiple of the distance that `tol` allows. The last step is judged by the loss alone, and in a loose
-# fit the curvature has changed by the end of that step: of 120 fits with tol=0.1 the farthest was at 1.4 times.
+# The same as a multiple of the distance that `tol` allows. The last step is accepted by its loss alone, and with a
+# large `tol` the curvature has changed by the end of that step: the largest of 120 fits with tol=0.1 was at 1.4 times.
 TOLERANCE_FACTOR = 30.0
 # The largest relative difference from the loss that the fit recorded, or `TOLERANCE_FACTOR` times tol if that is more:
 # the recorded loss may be the one before the final step. The differences of the same 120 fits were up to 0.7 tol.
@@ -24,7 +24,7 @@ LOSS_TOLERANCE = 1e-3
 def check_same_data(fitted: FittedModel, row_sums: RowSums, covariance: CoefficientCovariance) -> None:
     """Raise an error if a fit that has converged is not near the optimum of these rows, labels and weights.
 
-    Nothing is checked of scikit-learn's fits, which do not record how near they came.
+    Fits by scikit-learn are not checked, because they do not record their final loss.
     """
     if fitted.loss is None:
         return

@@ -20,8 +20,8 @@ MAX_DISTANCE = 0.1
 # Coefficients per row from which maximum likelihood is high-dimensional: standard errors are 1.13 times too small there
 # (Sur and Candès 2019).
 HIGH_DIMENSIONAL = 0.2
-# Groups below which covariances by cluster are known to be too small: A. C. Cameron, D. L. Miller, "A practitioner's
-# guide to cluster-robust inference", Journal of Human Resources 50(2), 2015.
+# Groups below which cluster-robust covariances are known to be too small: A. C. Cameron, D. L. Miller, "A
+# practitioner's guide to cluster-robust inference", Journal of Human Resources 50(2), 2015.
 FEW_GROUPS = 20
 
 
@@ -32,7 +32,7 @@ def diagnostics(
     options: CovarianceOptions,
     names: tuple[str, ...],
 ) -> str:
-    """Return the reasons as one sentence, an empty one if there are none; `names` are those of the selected columns."""
+    """Return the reasons as one sentence, or an empty string; `names` are those of the selected columns."""
     distance = covariance.distance
     separated = "" if fitted.penalised else separation_reason(fitted, row_sums, covariance)
     n = options.n_observations(row_sums.counts)
@@ -102,6 +102,6 @@ def _few_groups(options: CovarianceOptions) -> str:
     if options.groups is None or options.n_groups >= FEW_GROUPS:
         return ""
     return (
-        f"{options.n_groups} groups are few: covariances by cluster are too small with fewer than 20 to 50 groups "
+        f"{options.n_groups} groups are few: cluster-robust covariances are too small with fewer than 20 to 50 groups "
         "(Cameron and Miller 2015)"
     )

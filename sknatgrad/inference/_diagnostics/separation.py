@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sknatgrad._model.separation import (
-    MAX_DISTANCE,
+    NEAR_OPTIMUM,
     is_completely_separated,
     is_program_small,
     may_be_separable,
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from sknatgrad.inference._fitted_model import FittedModel
     from sknatgrad.inference._row_sums.sums import RowSums
 
-# coefficients of a direction that are named at most
-MAX_NAMED = 5
+# coefficients of a direction that a message names, at most, so that it stays readable
+MAX_NAMED_COEFFICIENTS = 5
 REMEDY = "fit with a penalty, or drop columns"
 
 
@@ -31,8 +31,8 @@ def separation_reason(fitted: FittedModel, row_sums: RowSums, covariance: Coeffi
     """Return the reason if the classes are separated, in whole or in part; else an empty string."""
     fisher, counts = covariance.fisher, row_sums.counts
     n_classes, n_columns = row_sums.contrasts.n_classes, row_sums.theta.shape[1]
-    # in units of the lightest row: probabilities must be small, whatever the weights
-    near_optimum = covariance.distance <= MAX_DISTANCE * np.sqrt(min(counts.min_weight, 1.0))
+    # in units of the smallest weight: probabilities must be small, whatever the weights
+    near_optimum = covariance.distance <= NEAR_OPTIMUM * np.sqrt(min(counts.min_weight, 1.0))
     if fisher is not None and near_optimum and not may_be_separable(fisher, row_sums.gram(), n_classes):
         return ""
     rows = row_sums.rows
@@ -57,7 +57,7 @@ def separation_reason(fitted: FittedModel, row_sums: RowSums, covariance: Coeffi
 
 def _along(found: SeparatingDirection, fitted: FittedModel) -> str:
     labels = fitted.classes.tolist()
-    entries, more = found.largest(MAX_NAMED)
+    entries, more = found.largest(MAX_NAMED_COEFFICIENTS)
     parts = [f"{found.direction[k, j]:+.3g} {fitted.names[j]} for {labels[k + 1]!r}" for k, j in entries]
     how = "completely" if found.complete else "in part"
     return (

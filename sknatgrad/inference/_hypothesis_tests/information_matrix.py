@@ -1,4 +1,4 @@
-"""White's information matrix test: whether the empirical and the true Fisher information agree, as in a true model."""
+"""White's information matrix test: whether empirical and true Fisher information agree, as in a correct model."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def information_matrix_test(row_sums: RowSums, *, every: bool) -> ChiSquared:
 class IndicatorKernel:
     """Sums of v at the observed labels, and of E[v vᵀ]; v holds the score u of a row, and entries of u uᵀ - E[u uᵀ].
 
-    With r = p - y the derivative of the loss by the logits, such an entry is (r_a r_b - E[r_a r_b]) x_j x_m. The
-    factor is -r_a (1 - 2 p_a) if a = b, and p_a r_b + p_b r_a otherwise.
+    With r = p - y the gradient of the loss with respect to the logits, such an entry is (r_a r_b - E[r_a r_b]) x_j x_m.
+    The factor is -r_a (1 - 2 p_a) if a = b, and p_a r_b + p_b r_a otherwise.
     """
 
     theta: Array  # (q, d)
@@ -54,7 +54,7 @@ class IndicatorKernel:
     def of(cls, theta: Array, contrasts: Contrasts, row_bytes: int, *, every: bool) -> IndicatorKernel:
         """Return the kernel for every entry, or for squares only, of all classes, whichever is the reference.
 
-        Of two classes, one has all the information.
+        For two classes, one of them has all the information.
         """
         n_columns = theta.shape[1]
         if every:

@@ -17,7 +17,7 @@ NESTED_TOLERANCE = 1e-9
 
 
 class ComparedModel(NamedTuple):
-    """What the test reads of a model."""
+    """The properties of a model that the test uses."""
 
     likelihood: Likelihood
     weights: Weights
@@ -36,8 +36,8 @@ def likelihood_ratio_test(larger: ComparedModel, smaller: ComparedModel) -> ChiS
         raise ValueError(message)
     if larger.labels != smaller.labels or not larger.rows.has_labels_and_weights_of(smaller.rows):
         message = (
-            f"other is of n = {of_smaller.n:g} with {len(smaller.labels)} classes, this one of n = {of_larger.n:g} "
-            f"with {len(larger.labels)}, or of other labels or weights; likelihoods can be compared only on the same "
+            f"other has n = {of_smaller.n:g} and {len(smaller.labels)} classes, this one has n = {of_larger.n:g} and "
+            f"{len(larger.labels)}, or their labels or weights differ; likelihoods can be compared only on the same "
             "rows."
         )
         raise ValueError(message)

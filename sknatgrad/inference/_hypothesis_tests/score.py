@@ -34,6 +34,8 @@ def score_test(row_sums: RowSums, options: CovarianceOptions, extra: Matrix) -> 
     meat = options.meat(wider, sums.fisher, int((~tested).sum()))
     score, covariance = efficient_score(sums.gradient, sums.fisher, meat, tested)
     if not score.size:
-        message = "X_extra holds nothing beside the columns of the model, so there is nothing to test; pass others."
+        message = (
+            "X_extra has only linear combinations of the columns of the model, so nothing is left to test; pass others."
+        )
         raise ValueError(message)
     return ChiSquared.quadratic(score, covariance)

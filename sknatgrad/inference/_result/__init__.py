@@ -1,1 +1,1 @@
-"""The result of an inference, and what it computes on request."""
+"""The result of an inference: the class, and the tables and effects that it computes on request."""

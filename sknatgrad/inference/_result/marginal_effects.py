@@ -1,4 +1,4 @@
-"""Average marginal effects: the derivative of each class's probability by each feature, averaged over rows."""
+"""Average marginal effects: mean derivatives of each class's probability with respect to each feature."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class MarginalEffects(NamedTuple):
-    """Average marginal effects: the mean derivative of each class's probability by each feature.
+    """Average marginal effects: the mean derivative of each class's probability with respect to each feature.
 
     Attributes
     ----------
@@ -85,11 +85,11 @@ def average_effects(row_sums: RowSums, covariance: Array, labels: list[Any], nam
 
 @dataclass(frozen=True)
 class EffectsKernel:
-    r"""Sums over rows of the effects s ∂p_k/∂x_j and of their derivatives by the contrasts β.
+    r"""Sums over rows of the effects s ∂p_k/∂x_j and of their derivatives with respect to β.
 
     With :math:`D_{kj} = \beta_{kj} - \sum_r p_r \beta_{rj}`, β of the reference 0, an effect is :math:`p_k D_{kj}`, and
-    its derivative by :math:`\beta_{lm}` is :math:`x_m (p_k (\delta_{kl} - p_l) D_{kj} - p_k p_l D_{lj}) + \delta_{jm}
-    p_k (\delta_{kl} - p_l)`.
+    its derivative with respect to :math:`\beta_{lm}` is :math:`x_m (p_k (\delta_{kl} - p_l) D_{kj} - p_k p_l D_{lj}) +
+    \delta_{jm} p_k (\delta_{kl} - p_l)`.
     """
 
     theta: Array  # (q, d)

@@ -1,4 +1,4 @@
-"""Coefficients with their covariance, and what follows from them."""
+"""The result of `infer`: coefficients with their covariance, and methods for tests, intervals and tables."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class InferenceResult:
-    r"""Coefficients of a fitted logistic regression with their covariance, and what follows from them.
+    r"""Coefficients of a fitted logistic regression with their covariance, and tests, intervals and tables from them.
 
     K classes have K - 1 rows of coefficients, the log-odds of each class against the reference. Standard errors and
     p-values use the normal approximation: :math:`z = \beta / \mathrm{SE}`, two-sided.
@@ -124,12 +124,12 @@ class InferenceResult:
 
     @property
     def aic(self) -> float:
-        """Akaike's criterion, -2 loglik + 2 effective_dof; NaN with weights for sampling, which have no likelihood."""
+        """Akaike's criterion, -2 loglik + 2 effective_dof; NaN with sampling weights, which have no likelihood."""
         return np.nan if self.options.weights == "sampling" else self.likelihood.aic
 
     @property
     def bic(self) -> float:
-        """Schwarz's criterion, -2 loglik + log(n) effective_dof; NaN with weights for sampling."""
+        """Schwarz's criterion, -2 loglik + log(n) effective_dof; NaN with sampling weights."""
         return np.nan if self.options.weights == "sampling" else self.likelihood.bic
 
     @property
@@ -220,8 +220,8 @@ class InferenceResult:
         Parameters
         ----------
         other : InferenceResult
-            Of a model whose columns are among those of this one. If they are not, this is only noticed where `other`
-            fits better.
+            The result for a model whose columns are a subset of those of this one. If they are not, this is detected
+            only if `other` fits better.
 
         Returns
         -------
@@ -234,7 +234,7 @@ class InferenceResult:
         ------
         ValueError
             If labels or weights of the two differ, `other` is not smaller or fits better, a fit is penalised, or
-            weights are for sampling.
+            weights are sampling weights.
         """
         if not isinstance(other, InferenceResult):
             message = f"other is a {type(other).__name__}; it must be the result of infer for the smaller model."
@@ -296,12 +296,12 @@ class InferenceResult:
         Raises
         ------
         ValueError
-            If the fit is penalised, weights are for sampling, or the entries are too many for a matrix.
+            If the fit is penalised, weights are sampling weights, or the entries are too many for a matrix.
         """
         self._check_unpenalised("information_matrix_test")
         if self.options.weights == "sampling":
             message = (
-                "information_matrix_test needs weights='frequency': with weights for sampling the two matrices differ "
+                "information_matrix_test needs weights='frequency': with sampling weights the two matrices differ "
                 "even if the model holds."
             )
             raise ValueError(message)

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from sknatgrad.inference._covariance.options import CovarianceOptions
     from sknatgrad.inference._likelihood import Likelihood
 
-# as R prints them
+# as R prints them; p-values below each bound get its stars
 HEADERS = ("", "Estimate", "Std. Error", "z value", "Pr(>|z|)", "")
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"), (0.1, "."))
 LEGEND = "Signif. codes:  0 '***' 0.001 '**' 0.01 '*' 0.05 '.' 0.1 ' ' 1"
 # Smaller p-values are printed as "<2e-16": the epsilon of float64, as in R.
 MIN_P_VALUE = 2.2e-16
 
-MODEL_BASED = "F⁻¹, the inverse Fisher information"
-# {H} is the inverse of F, or of F + Λ under a penalty; {s} is the weight, squared if it is for sampling
+INVERSE_FISHER = "F⁻¹, the inverse Fisher information"
+# {H} is the inverse of F, or of F + Λ under a penalty; {s} is the weight, squared for sampling weights
 FORMULAS = {
     "fisher": "{H}, the posterior covariance under the Gaussian prior of the penalty (Laplace)",
     "frequentist": "{H} F {H}, the covariance of the shrunk estimate",
@@ -107,7 +107,7 @@ def footer(likelihood: Likelihood, options: CovarianceOptions, n_intercepts: int
 
 def _formula(likelihood: Likelihood, options: CovarianceOptions) -> str:
     if options.model_based and not likelihood.penalised:
-        return MODEL_BASED
+        return INVERSE_FISHER
     inverse = "(F + Λ)⁻¹" if likelihood.penalised else "F⁻¹"
     return FORMULAS[options.covariance].format(H=inverse, s="s²" if options.weights == "sampling" else "s")
 

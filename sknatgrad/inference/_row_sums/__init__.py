@@ -1,1 +1,1 @@
-"""Sums over the rows of a fit, at its coefficients, in memory or where the rows live."""
+"""Sums over the rows of a fit, at its coefficients, in memory or out of core."""

@@ -1,4 +1,4 @@
-"""Kernels of inference: Gram matrix, scores along directions, and any kernel with weights to a power."""
+"""Kernels of inference: Gram matrix, projected scores, and other kernels with powers of the weights."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def projected(design: Design, residual: Array, directions: Array) -> Array:
     Parameters
     ----------
     residual : ndarray of shape (m, q)
-        Derivatives of the rows' losses by their logits.
+        Gradients of the rows' losses with respect to their logits.
 
     directions : ndarray of shape (j, q, d)
         The directions.

@@ -1,4 +1,4 @@
-"""The rows of a fit, in memory or where they live, and how many there are."""
+"""The rows of a fit, in memory or out of core, and their numbers and weights."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class InMemoryRows(NamedTuple):
 
 @dataclass(frozen=True)
 class OutOfCoreRows:
-    """The rows of a fit where they live: sums over them, but no single rows."""
+    """The rows of a fit that are not in memory: sums over them, but no single rows."""
 
     row_source: RowSource
     row_counts: RowCounts

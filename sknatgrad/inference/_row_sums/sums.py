@@ -103,7 +103,7 @@ class RowSums:
         return ProjectedScores(self, directions)
 
     def residual(self, rows: Codes) -> tuple[Design, Array]:
-        """Return the design of some rows, and the weighted derivative of their losses by the logits, ``(m, q)``."""
+        """Return the design of some rows, and the weighted gradients with respect to their logits, ``(m, q)``."""
         mine = self.in_memory
         design = mine.design(rows, self.theta.shape[1])
         residual = predict(design.logits(self.theta)).residual(mine.codes[rows])
