@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Codes: TypeAlias = npt.NDArray[np.intp]
-Labels: TypeAlias = npt.NDArray[Any]  # class labels, of any type that sorts
+Labels: TypeAlias = npt.NDArray[Any]  # class labels, of any type that can be sorted
 Mask: TypeAlias = npt.NDArray[np.bool_]
+DType: TypeAlias = np.dtype[Any]
 Matrix: TypeAlias = Any  # dense array or scipy sparse matrix: only `_rows.matrices` and `_rows.design` distinguish them
 
 Result = TypeVar("Result")

@@ -7,7 +7,7 @@ them. On a model that is part of a pipeline or a search they follow each of its 
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from sklearn.metrics import check_scoring
@@ -17,11 +17,15 @@ from sknatgrad._estimator.callbacks import ITERATION
 from sknatgrad._model.layout import sum_zero
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike
 
     from sknatgrad._estimator.callbacks import Iteration
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._typing import Array, Labels, Matrix
+
+    Scoring: TypeAlias = str | Callable[..., float] | None
 
 __all__ = ["EarlyStopping", "FisherMonitor"]
 
@@ -91,7 +95,7 @@ class EarlyStopping:
         y: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        scoring: Any = None,
+        scoring: Scoring = None,
         n_iter_no_change: int = 1,
         tol: float = 0.0,
     ) -> None:
@@ -106,7 +110,7 @@ class EarlyStopping:
         self.y: Labels = column_or_1d(y)
         self.sample_weight: Any = sample_weight
         check_consistent_length(X, self.y, sample_weight)
-        self.scoring: Any = scoring
+        self.scoring: Scoring = scoring
         self.n_iter_no_change: int = n_iter_no_change
         self.tol: float = tol
         # all clones of an estimator share this instance, and may be fitted at the same time

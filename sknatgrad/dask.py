@@ -51,10 +51,12 @@ from sknatgrad.inference._row_sums.rows import OutOfCoreRows, RowCountsKernel
 from sknatgrad.inference._row_sums.sums import RowSums
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from numpy.typing import ArrayLike
 
+    from sknatgrad._inputs.columns import Features
+    from sknatgrad._inputs.dask_collections import Collection
     from sknatgrad._typing import Array, Matrix
     from sknatgrad.inference import InferenceResult
     from sknatgrad.inference._covariance.options import Covariance, Weights
@@ -174,14 +176,14 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
 
 def infer(  # noqa: PLR0913 - all but the rows are keywords
     estimator: Any,
-    X: Any,
+    X: Collection,
     y: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
     weights: Weights = "frequency",
     covariance: Covariance = "fisher",
-    reference: Any = None,
-    features: Any = None,
+    reference: Hashable = None,
+    features: Features | None = None,
 ) -> InferenceResult:
     """Return standard errors, tests and intervals of a fitted model, from the Dask collections of its fit.
 
@@ -241,7 +243,9 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
 
 
 @dask.delayed(pure=False)
-def _weight_of_correct(model: Any, number: int, X: Any, y: ArrayLike, weight: Any) -> tuple[float, float]:
+def _weight_of_correct(
+    model: NaturalGradientLogisticRegression, number: int, X: Matrix, y: ArrayLike, weight: ArrayLike
+) -> tuple[float, float]:
     """Return the weight of the rows of a block that are classified correctly, and of all its rows."""
     if is_empty(X, y):
         return 0.0, 0.0
@@ -250,21 +254,27 @@ def _weight_of_correct(model: Any, number: int, X: Any, y: ArrayLike, weight: An
         return float(weights[_predict_in_memory(X, model, "predict", {}) == labels].sum()), float(weights.sum())
 
 
-def _predict_in_memory(X: Any, model: Any, method: str, options: dict[str, Any]) -> Array:
+def _predict_in_memory(
+    X: Matrix, model: NaturalGradientLogisticRegression, method: str, options: dict[str, object]
+) -> Array:
     """Return the result of a method of the estimator in memory."""
     result: Array = getattr(NaturalGradientLogisticRegression, method)(model, X, **options)
     return result
 
 
 @dask.delayed(pure=False)
-def _predict_block(X: Any, model: Any, method: str, options: dict[str, Any], template: Array) -> Array:
+def _predict_block(
+    X: Matrix, model: NaturalGradientLogisticRegression, method: str, options: dict[str, object], template: Array
+) -> Array:
     # a block may have another type than its collection declares
     if is_empty(X, ()):
         return template
     return _predict_in_memory(X, model, method, options).astype(template.dtype, copy=False)
 
 
-def _blockwise(model: Any, method: str, X: Any, options: dict[str, Any]) -> Any:
+def _blockwise(
+    model: NaturalGradientLogisticRegression, method: str, X: Collection, options: dict[str, object]
+) -> Collection:
     """Return the result of a method for each block of a collection, lazily."""
     check_is_fitted(model)
     check_columns(model, X, reset=False)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Matrix
 
     # the attributes of an estimator that is fitted to a state of the descent
-    FittedAttributes: TypeAlias = Callable[[State], dict[str, Any]]
+    FittedAttributes: TypeAlias = Callable[[State], dict[str, object]]
 
 # attribute of a callback context of scikit-learn that holds the iteration
 ITERATION = "natural_gradient_iteration"

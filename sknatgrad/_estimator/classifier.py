@@ -24,7 +24,7 @@ from sknatgrad._sklearn import CallbackSupportMixin, HasMethods, Interval, StrOp
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from sknatgrad._inputs.configuration import ClassWeight, RandomState
+    from sknatgrad._inputs.configuration import Batches, ClassWeight, RandomState
     from sknatgrad._typing import Matrix
 
 
@@ -344,7 +344,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit_batches(self, batches: Any, classes: ArrayLike | None = None) -> Self:
+    def fit_batches(self, batches: Batches, classes: ArrayLike | None = None) -> Self:
         """Fit the model to rows that are read in batches, in several passes, to the same optimum as `fit`.
 
         The first pass checks all batches, counts the classes and stores up to 256 MiB of the rows. If these are all
@@ -485,11 +485,11 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
             tell(batch.notices)
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Return the attributes and the version of the package, for pickle, joblib, skops and copies."""
         return with_version(super().__getstate__())
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         """Set the attributes; warn if another version of the package stored them."""
         super().__setstate__(without_version(type(self), state))
 

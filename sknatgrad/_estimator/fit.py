@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -55,7 +55,7 @@ class FitPlan(NamedTuple):
 class FitResult(NamedTuple):
     """The fitted attributes, and the warnings to issue."""
 
-    attributes: dict[str, Any]
+    attributes: dict[str, object]
     notices: list[Warning]
 
 
@@ -122,7 +122,7 @@ def run_descent(
     return FitResult(attributes, notices)
 
 
-def fitted_attributes(data: TrainingData, state: State, history: History) -> dict[str, Any]:
+def fitted_attributes(data: TrainingData, state: State, history: History) -> dict[str, object]:
     """Return the attributes of an estimator that is fitted to a state of the descent."""
     return {
         **data.layout.attributes(state.theta, floating_type(data.dtype)),
@@ -134,12 +134,14 @@ def fitted_attributes(data: TrainingData, state: State, history: History) -> dic
     }
 
 
-def floating_type(dtype: object) -> type[np.floating[Any]]:
+def floating_type(dtype: object) -> type[np.float32 | np.float64]:
     """Return the type of the coefficients of a fit to rows of this type."""
     return np.float32 if dtype == np.float32 else np.float64
 
 
-def information_attributes(estimator: Configuration, data: TrainingData, prior: Prior, theta: Array) -> dict[str, Any]:
+def information_attributes(
+    estimator: Configuration, data: TrainingData, prior: Prior, theta: Array
+) -> dict[str, object]:
     """Return the covariance of the coefficients, and the state from which `partial_fit` continues.
 
     Both or, if a pass is interrupted, neither.

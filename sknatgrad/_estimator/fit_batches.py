@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,17 +20,19 @@ from sknatgrad._rows.sampling import reweighted
 from sknatgrad._rows.source import LabelledRows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from numpy.typing import ArrayLike
 
-    from sknatgrad._inputs.configuration import Configuration
+    from sknatgrad._inputs.configuration import Batches, Configuration
     from sknatgrad._inputs.training_data import TrainingData
     from sknatgrad._rows.threads import Workers
     from sknatgrad._typing import Array, Labels, Matrix
 
 
-def check_batches(estimator: Configuration, batches: Any, classes: ArrayLike | None, workers: Workers) -> TrainingData:
+def check_batches(
+    estimator: Configuration, batches: Batches, classes: ArrayLike | None, workers: Workers
+) -> TrainingData:
     """Read through all batches once, and return the training data: in memory if the sample contains all rows."""
     limits = estimator._limits  # noqa: SLF001 - a parameter
     reader = BatchReader(estimator, batches)
@@ -53,7 +55,7 @@ def check_batches(estimator: Configuration, batches: Any, classes: ArrayLike | N
 class BatchReader:
     """Begins passes over batches, and checks each batch of them."""
 
-    def __init__(self, estimator: Configuration, batches: Any) -> None:
+    def __init__(self, estimator: Configuration, batches: Batches) -> None:
         if not callable(batches) and (not hasattr(batches, "__iter__") or hasattr(batches, "__next__")):
             message = (
                 f"batches is a {type(batches).__name__}, which cannot be read more than once; pass a list of batches, "
@@ -120,7 +122,8 @@ def first_pass(
     `classes` are the only labels allowed, if they are given.
     """
     statistics: RowStatistics | None = None
-    reservoir, appeared = StratifiedReservoir(sample_bytes), dict[Any, int]()
+    reservoir = StratifiedReservoir(sample_bytes)
+    appeared: dict[Hashable, int] = {}
     for label, (X, labels, weight) in reader.read():
         with error_label(label):
             refuse_infinite(reader.estimator, X)

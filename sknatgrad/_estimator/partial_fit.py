@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -177,7 +177,7 @@ def run_update(
 
 def stream_attributes(
     estimator: Configuration, batch: StreamBatch, update_plan: UpdatePlan, stream: StreamState
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the attributes of an estimator after a batch."""
     theta, information = stream.quadratic.theta, stream.quadratic.information
     attributes = batch.layout.attributes(theta, floating_type(batch.rows.X.dtype)) | {"_stream": stream}

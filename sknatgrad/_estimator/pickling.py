@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import warnings
 from inspect import Parameter, signature
-from typing import Any
 
 from sknatgrad._version import __version__
 
 STORED_BY = "_sknatgrad_version"  # only in what is stored, never an attribute
 
 
-def with_version(state: dict[str, Any]) -> dict[str, Any]:
+def with_version(state: dict[str, object]) -> dict[str, object]:
     """Return the attributes with the version, for pickle, joblib, skops and copies."""
     return {**state, STORED_BY: __version__}
 
 
-def without_version(estimator: type, state: dict[str, Any]) -> dict[str, Any]:
+def without_version(estimator: type, state: dict[str, object]) -> dict[str, object]:
     """Return the attributes of a stored model; warn if another version stored them.
 
     scikit-learn does this for its own estimators only.
@@ -35,6 +34,6 @@ def without_version(estimator: type, state: dict[str, Any]) -> dict[str, Any]:
     return _defaults(estimator) | attributes
 
 
-def _defaults(estimator: type) -> dict[str, Any]:
+def _defaults(estimator: type) -> dict[str, object]:
     parameters = signature(estimator).parameters
     return {name: each.default for name, each in parameters.items() if each.default is not Parameter.empty}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -272,7 +272,7 @@ class PredictionMixin:
         posterior = self._posterior()
         return check_rows(self, X), posterior
 
-    def _logits(self, X: Matrix) -> tuple[Array, type[np.floating[Any]]]:
+    def _logits(self, X: Matrix) -> tuple[Array, type[np.float32 | np.float64]]:
         """Return logits in float64, ``(n, q)``, and the type of the result."""
         check_is_fitted(self)
         X = check_rows(self, X)
@@ -282,6 +282,6 @@ class PredictionMixin:
             logits[start:stop] = Design.of(rows, theta.shape[1]).logits(theta)
         return logits, self._type_for(X)
 
-    def _type_for(self, X: Matrix) -> type[np.floating[Any]]:
+    def _type_for(self, X: Matrix) -> type[np.float32 | np.float64]:
         """Return the type of the result for X."""
         return np.float32 if X.dtype == np.float32 and self.coef_.dtype == np.float32 else np.float64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sknatgrad._inputs.notices import stacklevel_of_user
 from sknatgrad._model.posterior import Posterior
@@ -47,7 +47,7 @@ def delete_results(estimator: object) -> None:
         vars(estimator).pop(name, None)
 
 
-def publish(estimator: object, attributes: dict[str, Any]) -> None:
+def publish(estimator: object, attributes: dict[str, object]) -> None:
     """Replace the results of an earlier fit or stream by these."""
     delete_results(estimator)
     vars(estimator).update(attributes)
@@ -59,7 +59,7 @@ def tell(notices: Iterable[Warning]) -> None:
         warnings.warn(notice, stacklevel=stacklevel_of_user())
 
 
-def posterior_attributes(theta: Array, information: PooledInformation, precision: Array) -> dict[str, Any]:
+def posterior_attributes(theta: Array, information: PooledInformation, precision: Array) -> dict[str, object]:
     """Return `covariance_` and the directions that the rows do not determine, for the prior precision λ ``(d,)``."""
     posterior = Posterior.of(theta, information.dense().reshape(*theta.shape, *theta.shape), precision)
     return {

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from sknatgrad._typing import Matrix
+
+    # columns by name or index; a single one need not be in a list
+    Features: TypeAlias = str | int | Sequence[str | int]
 
 # the name that R uses
 INTERCEPT = "(Intercept)"
@@ -22,7 +27,7 @@ def feature_names(estimator: Any, n_features: int | None = None) -> list[str]:
     return [f"x{j}" for j in range(estimator.coef_.shape[1] if n_features is None else n_features)]
 
 
-def column_index(name: str, feature: Any, names: list[str]) -> int:
+def column_index(name: str, feature: object, names: list[str]) -> int:
     """Return the index of a column that is given by name or index; `name` is the name of the argument."""
     index = names.index(feature) if isinstance(feature, str) and feature in names else feature
     if not isinstance(index, (int, np.integer)) or isinstance(index, bool) or not 0 <= index < len(names):
@@ -34,7 +39,7 @@ def column_index(name: str, feature: Any, names: list[str]) -> int:
     return int(index)
 
 
-def column_indices(features: Any, names: list[str]) -> list[int]:
+def column_indices(features: Features, names: list[str]) -> list[int]:
     """Return the indices of columns that `features` gives by name or index: one or more, none twice."""
     indices = [column_index("features", feature, names) for feature in listed(features)]
     if not indices or len(set(indices)) < len(indices):
@@ -49,7 +54,7 @@ def listed(features: Any) -> list[Any]:
 
 
 @contextmanager
-def error_column(X: Any) -> Iterator[None]:
+def error_column(X: Matrix) -> Iterator[None]:
     """Add to an error the first column of a frame that does not hold numbers, where conversion to numbers fails."""
     try:
         yield
@@ -64,7 +69,7 @@ def error_column(X: Any) -> Iterator[None]:
         raise ValueError(message) from None
 
 
-def _not_numbers(X: Any) -> str | None:
+def _not_numbers(X: Matrix) -> str | None:
     """Return a description of the first column of a frame that does not convert to numbers."""
     for name in getattr(X, "columns", ()):
         column = np.asarray(X[name])

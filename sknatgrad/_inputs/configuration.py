@@ -11,10 +11,15 @@ from sknatgrad._model.layout import Layout
 from sknatgrad._solver.problem import DescentOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from sknatgrad._limits import Limits
     from sknatgrad._model.metrics import FisherName
     from sknatgrad._model.prior import Prior
     from sknatgrad._typing import Array, Codes, Labels
+
+    # of `fit_batches`: each batch is (X, y) or (X, y, sample_weight)
+    Batches: TypeAlias = Iterable[object] | Callable[[], Iterable[object]]
 
 ClassWeight: TypeAlias = dict[Any, float] | Literal["balanced"] | None
 RandomState: TypeAlias = int | np.random.RandomState | None

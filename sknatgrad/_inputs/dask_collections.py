@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from functools import reduce
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import dask
 import dask.array as da
@@ -27,9 +27,11 @@ from sknatgrad._rows.source import LabelledRows
 if TYPE_CHECKING:
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._inputs.training_data import TrainingData
-    from sknatgrad._typing import Array, Codes, Labels, Matrix
+    from sknatgrad._typing import Array, Codes, DType, Labels, Matrix
 
 MATRIX = 2  # dimensions
+# a Dask array, dataframe or series, which have no types that mypy can check; or an array in memory
+Collection: TypeAlias = Any
 
 
 class DelayedRows(NamedTuple):
@@ -51,7 +53,7 @@ def is_frame(collection: object) -> bool:
     return bool(dask.utils.is_dataframe_like(meta) or dask.utils.is_series_like(meta))
 
 
-def blocks_of(X: Any, y: Any, sample_weight: Any) -> list[DelayedRows]:
+def blocks_of(X: Collection, y: Collection, sample_weight: Collection) -> list[DelayedRows]:
     """Return the blocks of rows of X with their labels and weights."""
     if not (isinstance(X, da.Array) or is_frame(X)):
         message = (
@@ -77,20 +79,20 @@ def _warn_of_rechunking(what: str, remedy: str) -> None:
     warnings.warn(message, UserWarning, stacklevel=stacklevel_of_user())
 
 
-def lengths_of(collection: Any) -> Array:
+def lengths_of(collection: Collection) -> Array:
     """Return the length of each block, NaN where it is not known."""
     if isinstance(collection, da.Array):
         return np.array(collection.chunks[0], dtype=np.float64)
     return np.full(collection.npartitions, np.nan)
 
 
-def parts_of(collection: Any) -> list[Part]:
+def parts_of(collection: Collection) -> list[Part]:
     """Return the blocks of a collection, delayed."""
     delayed = collection.to_delayed()
     return list(np.asarray(delayed, dtype=object).ravel())
 
 
-def _one_value_per_row(name: str, given: Any) -> Any:
+def _one_value_per_row(name: str, given: Collection) -> Collection:
     """Return labels or weights; refuse a collection that does not have one value per row."""
     if is_frame(given):
         if given.ndim == MATRIX and len(given.columns) != 1:
@@ -117,7 +119,7 @@ def _one_value_per_row(name: str, given: Any) -> Any:
     return given
 
 
-def _aligned(name: str, given: Any, lengths: Array, X: Any) -> list[Part]:
+def _aligned(name: str, given: Collection, lengths: Array, X: Collection) -> list[Part]:
     """Return the labels or weights of each block of X."""
     in_memory = not dask.is_dask_collection(given)
     if in_memory and np.ndim(given) == 0:
@@ -154,23 +156,25 @@ def _aligned(name: str, given: Any, lengths: Array, X: Any) -> list[Part]:
     return parts_of(given)
 
 
-def check_columns(estimator: object, X: Any, *, reset: bool) -> None:
+def check_columns(estimator: object, X: Collection, *, reset: bool) -> None:
     """Set the feature attributes of the estimator, or compare X with them, without computing anything."""
     empty = X._meta if is_frame(X) else np.empty((0, X.shape[1]))  # noqa: SLF001 - Dask's name for an empty block
     validate_data(estimator, empty, reset=reset, skip_check_array=True)
 
 
-def type_of(X: Any) -> np.dtype[Any]:
+def type_of(X: Collection) -> DType:
     """Return the type of the values of a block as an array."""
     if not is_frame(X):
-        declared: np.dtype[Any] = X.dtype
+        declared: DType = X.dtype
         return declared
     empty = check_array(X._meta, dtype="numeric", ensure_min_samples=0)  # noqa: SLF001 - Dask's name for an empty block
-    found: np.dtype[Any] = empty.dtype
+    found: DType = empty.dtype
     return found if found.kind in "biuf" else np.dtype(np.float64)
 
 
-def check_collections(estimator: Configuration, X: Any, y: Any, sample_weight: Any) -> TrainingData:
+def check_collections(
+    estimator: Configuration, X: Collection, y: Collection, sample_weight: Collection
+) -> TrainingData:
     """Read through the collections once, and return the training data; sets the feature attributes of the estimator."""
     collections = CheckedCollections.of(estimator, X, y, sample_weight, reset=True)
     statistics = collections.statistics
@@ -193,7 +197,9 @@ class CheckedCollections(NamedTuple):
     statistics: RowStatistics
 
     @classmethod
-    def of(cls, estimator: object, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> CheckedCollections:
+    def of(
+        cls, estimator: object, X: Collection, y: Collection, sample_weight: Collection, *, reset: bool
+    ) -> CheckedCollections:
         """Check the collections; sets the feature attributes of the estimator, or compares X with them."""
         blocks = blocks_of(X, y, sample_weight)
         check_columns(estimator, X, reset=reset)
@@ -242,7 +248,7 @@ def schema_of(estimator: object) -> object:
     return schema
 
 
-def check_block(schema: object, X: Matrix, y: Any, weight: Any) -> tuple[Matrix, Labels, Array]:
+def check_block(schema: object, X: Matrix, y: Collection, weight: Collection) -> tuple[Matrix, Labels, Array]:
     """Return the rows, labels and weights of a block."""
     labels = np.asarray(y)
     # labels of a frame with one column
@@ -264,7 +270,7 @@ def _statistics_of(schema: Part, blocks: list[tuple[int, DelayedRows]]) -> list[
 
 @dask.delayed(pure=False)
 def _block_statistics(
-    schema: object, number: int, X: Matrix, y: Any, weight: Any
+    schema: object, number: int, X: Matrix, y: Collection, weight: Collection
 ) -> tuple[RowStatistics, Codes] | ChunkError | None:
     if is_empty(X, y):
         return None
@@ -280,13 +286,13 @@ def _block_statistics(
 
 
 @dask.delayed(pure=False)
-def first_rows_of(schema: object, X: Matrix, y: Any, weight: Any, n_rows: int) -> Matrix:
+def first_rows_of(schema: object, X: Matrix, y: Collection, weight: Collection, n_rows: int) -> Matrix:
     """Return the first `n_rows` rows of a block."""
     return check_block(schema, X, y, weight)[0][:n_rows].copy()
 
 
 def _labelled_rows(  # noqa: PLR0913, PLR0917 - the delayed parts of a block, and its number and size
-    schema: object, encoding: tuple[Labels, Array], block: tuple[int, int], X: Matrix, y: Any, weight: Any
+    schema: object, encoding: tuple[Labels, Array], block: tuple[int, int], X: Matrix, y: Collection, weight: Collection
 ) -> LabelledRows:
     classes, factors = encoding
     number, n_rows = block

@@ -68,7 +68,7 @@ def _prior_from_model(estimator: Configuration, given: Any, classes: Labels) -> 
     return posterior_prior(stream.quadratic, earlier_prior, estimator.C, check_size)
 
 
-def _coefficients_of(estimator: Configuration, classes: Labels) -> dict[str, Any]:
+def _coefficients_of(estimator: Configuration, classes: Labels) -> dict[str, object]:
     """Return the settings that must be equal for two models to have the same coefficients."""
     names = getattr(estimator, "feature_names_in_", None)
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from sknatgrad._typing import Array, Codes, Labels, Matrix
+    from sknatgrad._typing import Array, Codes, DType, Labels, Matrix
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def check_part(
     return checked, labels, check_sample_weight(sample_weight, len(labels), positive=False)
 
 
-def is_empty(X: Any, y: ArrayLike) -> bool:
+def is_empty(X: Matrix, y: ArrayLike) -> bool:
     """Say whether a part has no rows, such as a part of a file that was filtered while it was read."""
     n_rows = X.shape[0] if getattr(X, "shape", ()) else len(X) if hasattr(X, "__len__") else 1
     return n_rows == 0 and np.size(y) == 0
@@ -58,7 +58,7 @@ class RowStatistics:
     stored: float  # values of X
     max_abs: float  # largest absolute value of X
     max_weight: float  # largest sample weight
-    dtype: Any  # of X
+    dtype: DType  # of X
 
     @classmethod
     def of(cls, X: Matrix, labels: Labels, weight: Array) -> tuple[RowStatistics, Codes]:

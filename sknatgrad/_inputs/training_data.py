@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sknatgrad._inputs.configuration import layout_of
 from sknatgrad._inputs.rows import check_training_rows, max_abs_value, overflow_advice, refuse_infinite
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sknatgrad._model.layout import Layout
     from sknatgrad._rows.source import RowSource
     from sknatgrad._rows.threads import Workers
-    from sknatgrad._typing import Array, Labels, Matrix
+    from sknatgrad._typing import Array, DType, Labels, Matrix
 
 
 # Values and weights of at most this size cannot overflow: a weight times a squared value is at most 1e300, and a sum of
@@ -41,7 +41,7 @@ class TrainingData:
     all_columns: RowSource
     totals: Array  # (K,), sums of the sample weights alone
     cost_shape: Shape  # sizes of the source on which costs depend
-    dtype: Any  # of X
+    dtype: DType  # of X
     explain_overflow: Callable[[], str]  # which input makes the first sums overflow; raises if X is not finite
     n_passes: Callable[[], int] | None = None  # over all rows so far, where they are read in passes
 

@@ -14,7 +14,7 @@ import numpy as np
 from sknatgrad._model.layout import BINARY
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array
+    from sknatgrad._typing import Array, Labels
 
 
 class Contrasts(NamedTuple):
@@ -24,7 +24,7 @@ class Contrasts(NamedTuple):
     reference: int
 
     @classmethod
-    def against(cls, classes: Any, label: Any) -> Contrasts:
+    def against(cls, classes: Labels, label: Any) -> Contrasts:
         """Return the contrasts against the class with a label; against the first class for None."""
         labels = classes.tolist()
         if label is not None and (np.ndim(label) > 0 or label not in labels):

@@ -6,7 +6,7 @@ classes. θ is kept at the member of that family that sums to zero over classes,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import linalg
@@ -108,7 +108,7 @@ class Layout(NamedTuple):
         names = [feature_names[j] for j in (range(self.n_features) if self.nonempty is None else self.nonempty)]
         return [*names, intercept_name] if self.intercept else names
 
-    def attributes(self, theta: Array, dtype: type) -> dict[str, Any]:
+    def attributes(self, theta: Array, dtype: type) -> dict[str, object]:
         """Return `classes_`, `coef_` and `intercept_` of all columns, in a floating type that holds them."""
         coef, biases = split(self.expand(theta), intercept=self.intercept)
         if max(abs(coef).max(initial=0.0), abs(biases).max()) > np.finfo(dtype).max:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from sknatgrad._model.quadratic import QuadraticApproximation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import ArrayLike
 
     from sknatgrad._model.protocols import PooledInformation
     from sknatgrad._typing import Array
@@ -71,7 +73,7 @@ class Prior(NamedTuple):
 
 
 def gaussian_prior(
-    given: tuple[Any, Any],
+    given: tuple[ArrayLike, ArrayLike],
     C: float,
     shape: tuple[int, int],
     *,
@@ -107,7 +109,7 @@ def posterior_prior(
     return Prior(precision, mean, QuadraticApproximation(mean, np.zeros_like(mean), information))
 
 
-def _finite_numbers(name: str, given: Any) -> Array:
+def _finite_numbers(name: str, given: ArrayLike) -> Array:
     try:
         values = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
@@ -118,7 +120,7 @@ def _finite_numbers(name: str, given: Any) -> Array:
     return values
 
 
-def _broadcast(name: str, given: Any, shape: tuple[int, int], *, intercept: bool) -> Array:
+def _broadcast(name: str, given: ArrayLike, shape: tuple[int, int], *, intercept: bool) -> Array:
     """Return one number a coefficient, ``(q, d)``; 0 for an intercept if only features are given."""
     values = _finite_numbers(name, given)
     n_logits, n_columns = shape

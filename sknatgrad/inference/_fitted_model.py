@@ -16,6 +16,7 @@ from sknatgrad._model.prior import Prior
 from sknatgrad._rows.design import Design
 
 if TYPE_CHECKING:
+    from sknatgrad._inputs.columns import Features
     from sknatgrad._typing import Array, Codes, Labels, Matrix
 
 # The largest difference of a probability from that of the coefficients. Fits to float32 differ by 1e-7; another link
@@ -53,7 +54,7 @@ class FittedModel(NamedTuple):
         return self.prior.deviation(self.theta)
 
     @classmethod
-    def of(cls, estimator: Any, X: Any) -> FittedModel:
+    def of(cls, estimator: Any, X: Matrix) -> FittedModel:
         """Read a fitted estimator; raise an error for any but logistic regression with an L2 penalty or none.
 
         The names of the columns of X are used if the estimator has none.
@@ -77,7 +78,7 @@ class FittedModel(NamedTuple):
             getattr(estimator, "class_weight", None) is not None,
         )
 
-    def column_indices(self, features: Any) -> Codes:
+    def column_indices(self, features: Features) -> Codes:
         """Return the indices of columns that are given by name or index."""
         return np.array(column_indices(features, list(self.names)), dtype=np.intp)
 

@@ -25,8 +25,11 @@ from sknatgrad.inference._row_sums.rows import InMemoryRows
 from sknatgrad.inference._row_sums.sums import RowSums
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from numpy.typing import ArrayLike
 
+    from sknatgrad._inputs.columns import Features
     from sknatgrad._typing import Codes, Matrix
     from sknatgrad.inference._covariance.options import Covariance, Weights
     from sknatgrad.inference._covariance.protocol import CoefficientCovariance
@@ -41,8 +44,8 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     weights: Weights = "frequency",
     covariance: Covariance = "fisher",
     groups: ArrayLike | None = None,
-    reference: Any = None,
-    features: Any = None,
+    reference: Hashable = None,
+    features: Features | None = None,
 ) -> InferenceResult:
     r"""Return standard errors, tests and intervals of a fitted logistic regression.
 
@@ -162,7 +165,7 @@ def limits_of(estimator: Any) -> Limits:
 
 
 def infer_from_sums(
-    fitted: FittedModel, row_sums: RowSums, options: CovarianceOptions, features: Any
+    fitted: FittedModel, row_sums: RowSums, options: CovarianceOptions, features: Features | None
 ) -> InferenceResult:
     """Return the result from sums over rows, in memory or not; warn if standard errors are unreliable."""
     chosen = None if features is None else fitted.column_indices(features)

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
     from types import ModuleType
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
+
+    from sknatgrad._typing import Labels
 
 # Each colour has a contrast of at least 3 with white and with #121212 (WCAG 2). Any two differ by at least 16 in
 # CIELAB, for people without colour blindness and, by the matrices of Machado, Oliveira and Fernandes (2009), with each
@@ -59,7 +61,7 @@ def axes(ax: Axes | None, caller: str, size: tuple[float, float]) -> tuple[Figur
     return cast("Figure", ax.figure), ax
 
 
-def check_axes(ax: Any) -> None:
+def check_axes(ax: object) -> None:
     """Raise an error unless `ax` is a single Axes."""
     if not (hasattr(ax, "plot") and hasattr(ax, "set_xlabel")):
         message = f"ax is a {type(ax).__name__}; it must be a matplotlib Axes, or None for a new figure."
@@ -76,7 +78,7 @@ def marker(number: int) -> str:
     return MARKERS[number % len(MARKERS)]
 
 
-def label_text(label: Any, width: int = LABEL_WIDTH) -> str:
+def label_text(label: object, width: int = LABEL_WIDTH) -> str:
     """Return a label wrapped to at most two lines, with dollar signs escaped so that none starts a formula."""
     lines = textwrap.wrap(str(label), width) or [""]
     if len(lines) > MAX_LINES:
@@ -84,7 +86,7 @@ def label_text(label: Any, width: int = LABEL_WIDTH) -> str:
     return "\n".join(lines).replace("$", r"\$")
 
 
-def figure_height(labels: Iterable[Any], minimum: float) -> float:
+def figure_height(labels: Iterable[object], minimum: float) -> float:
     """Return the height in inches, at least `minimum`, that a legend of these labels beside the axes needs."""
     n_lines = sum(1 + label_text(label, LEGEND_WIDTH).count("\n") for label in labels)
     return max(minimum, LEGEND_MARGIN + LEGEND_LINE * n_lines)
@@ -111,7 +113,7 @@ def legend(ax: Axes, handles: Sequence[Artist], *, title: str | None = None, bes
     return ax.legend(handles, labels, title=title, **position)
 
 
-def class_indices(label: Any, classes: Any) -> list[int]:
+def class_indices(label: Hashable, classes: Sequence[Hashable] | Labels) -> list[int]:
     """Return the indices of the classes to draw: that of `label`, or those of all classes if it is None.
 
     Of two classes, None selects only the second, because the first mirrors it.
@@ -126,7 +128,7 @@ def class_indices(label: Any, classes: Any) -> list[int]:
     return [labels.index(label)]
 
 
-def logit_rows(label: Any, classes: Any, n_logits: int) -> list[int]:
+def logit_rows(label: Hashable, classes: Sequence[Hashable] | Labels, n_logits: int) -> list[int]:
     """Return the rows of `coef_` to draw: that of the class `label`, or those of all classes if it is None.
 
     Two classes have one row, which belongs to the second.

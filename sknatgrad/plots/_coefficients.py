@@ -21,14 +21,15 @@ from sknatgrad.plots._canvas import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.collections import LineCollection
     from matplotlib.lines import Line2D
     from numpy.typing import ArrayLike
 
-    from sknatgrad._typing import Array, Matrix
+    from sknatgrad._inputs.columns import Features
+    from sknatgrad._typing import Array, Mask, Matrix
     from sknatgrad.inference import InferenceResult
 
 # inches: the margins, the height of a feature with one class, and that of each further class. tests/test_plots.py
@@ -114,11 +115,11 @@ class CoefficientDisplay:
     def __init__(  # noqa: PLR0913 - scikit-learn's convention: everything that is drawn
         self,
         *,
-        estimates: Any,
-        intervals: Any,
+        estimates: ArrayLike,
+        intervals: ArrayLike,
         feature_names: list[str],
-        classes: list[Any],
-        reference: Any,
+        classes: list[Hashable],
+        reference: Hashable,
         level: float = 0.95,
         odds_ratios: bool = False,
         interval_name: str = "interval",
@@ -309,7 +310,7 @@ class CoefficientDisplay:
         self._describe(drawn.all(axis=0))
         return self
 
-    def _draw_class(self, k: int, estimates: Array, intervals: Array, drawn: Any) -> None:
+    def _draw_class(self, k: int, estimates: Array, intervals: Array, drawn: Mask) -> None:
         rows = np.arange(len(estimates)) + CLASS_RANGE * ((k + 0.5) / len(self.classes) - 0.5)
         colour = COLOURS[k % len(COLOURS)]
         self.intervals_.append(self.ax_.hlines(rows[drawn], *intervals[drawn].T, color=colour, linewidth=LINE_WIDTH))
@@ -323,7 +324,7 @@ class CoefficientDisplay:
             label=str(self.classes[k]),
         )
 
-    def _describe(self, determined: Any) -> None:
+    def _describe(self, determined: Mask) -> None:
         ax, several = self.ax_, len(self.classes) > 1
         names = [
             label_text(name) if is_determined else f"{label_text(name)}\n(no finite interval)"
@@ -346,7 +347,7 @@ class CoefficientDisplay:
         self.legend_ = legend(ax, self.points_, title="class", beside=True) if several else None
 
 
-def _columns(features: Any, names: list[str]) -> list[int]:
+def _columns(features: Features | None, names: list[str]) -> list[int]:
     """Return the indices of the given features; for None of all, except the intercept unless it is the only one."""
     if features is None:
         others = [j for j, name in enumerate(names) if name != INTERCEPT]

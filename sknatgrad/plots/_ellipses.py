@@ -17,11 +17,12 @@ from sknatgrad._model.layout import join, sum_zero
 from sknatgrad.plots._canvas import axes, label_text, legend, logit_rows, pyplot, style
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
+    from sknatgrad._inputs.columns import Features
     from sknatgrad._model.metrics import FisherName
     from sknatgrad._typing import Array, Matrix
 
@@ -89,8 +90,8 @@ class FisherEllipseDisplay:
     def __init__(  # noqa: PLR0913 - scikit-learn's convention: everything that is drawn
         self,
         *,
-        centre: Any,
-        metrics: Mapping[str, Any],
+        centre: ArrayLike,
+        metrics: Mapping[str, ArrayLike | None],
         kl: float,
         feature_names: list[str],
         class_name: str | None = None,
@@ -114,7 +115,7 @@ class FisherEllipseDisplay:
         y: ArrayLike | None = None,
         kl: float = 0.01,
         others: Others = "fixed",
-        class_of_interest: Any = None,
+        class_of_interest: Hashable = None,
         sample_weight: ArrayLike | None = None,
         random_state: int | np.random.RandomState | None = None,
         ax: Axes | None = None,
@@ -256,7 +257,7 @@ class FisherEllipseDisplay:
         self.legend_ = legend(self.ax_, self.ellipses_, title=title, beside=True)
         return self
 
-    def _curve(self, kind: str, metric: Any) -> Array:
+    def _curve(self, kind: str, metric: ArrayLike | None) -> Array:
         """Return the moves from the centre at distance `kl` in the metric, ``(2, N_POINTS)``."""
         scale = np.zeros(2) if metric is None else np.sqrt(np.maximum(np.diagonal(metric), 0.0))
         unbounded = not scale.all()
@@ -275,7 +276,7 @@ class FisherEllipseDisplay:
         return np.asarray(linalg.solve_triangular(lower.T, circle)) / scale[:, None]
 
 
-def _check_choices(kl: Any, others: Any) -> None:
+def _check_choices(kl: object, others: object) -> None:
     if not isinstance(kl, Real) or isinstance(kl, bool) or not 0.0 < float(kl) < np.inf:
         message = f"kl={kl!r} is not a distance; it must be a number of nats above 0, such as 0.01."
         raise ValueError(message)
@@ -284,7 +285,7 @@ def _check_choices(kl: Any, others: Any) -> None:
         raise ValueError(message)
 
 
-def _pair(features: Any, names: list[str]) -> list[int]:
+def _pair(features: Features, names: list[str]) -> list[int]:
     columns = [column_index("features", feature, names) for feature in listed(features)]
     if len(columns) != 2 or columns[0] == columns[1]:  # noqa: PLR2004 - a plane has two axes
         message = f"features={features!r} must be two different columns, by name or index."

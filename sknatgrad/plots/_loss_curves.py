@@ -12,9 +12,10 @@ from sknatgrad._solver.stopping import LOSS_ROUNDING, FinalTolerance
 from sknatgrad.plots._canvas import axes, figure_height, legend, marker, pyplot, reference_style, style
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
 
     from sknatgrad._typing import Array
 
@@ -94,8 +95,8 @@ class LossCurveDisplay:
         self,
         *,
         names: list[str],
-        losses: list[Any],
-        positions: list[Any],
+        losses: Sequence[ArrayLike],
+        positions: Sequence[ArrayLike],
         optimum: float,
         resolution: float,
         reached: bool = True,

@@ -20,7 +20,7 @@ from sknatgrad.plots._canvas import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.legend import Legend
@@ -89,9 +89,9 @@ class RegularizationPathDisplay:
         self,
         *,
         Cs: Sequence[float] | Array,
-        coefs: Any,
+        coefs: ArrayLike,
         feature_names: list[str],
-        classes: list[Any],
+        classes: list[Hashable],
         chosen: float | None = None,
     ) -> None:
         self.Cs = Cs
@@ -109,7 +109,7 @@ class RegularizationPathDisplay:
         *,
         Cs: Sequence[float] | Array | None = None,
         sample_weight: ArrayLike | None = None,
-        class_of_interest: Any = None,
+        class_of_interest: Hashable = None,
         ax: Axes | Sequence[Axes] | None = None,
         **line_kw: Any,
     ) -> Self:

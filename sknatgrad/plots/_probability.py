@@ -25,7 +25,10 @@ from sknatgrad.plots._canvas import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
 
     from sknatgrad._typing import Array, Matrix
 
@@ -97,13 +100,13 @@ class ProbabilityIntervalDisplay:
     def __init__(  # noqa: PLR0913 - scikit-learn's convention: everything that is drawn
         self,
         *,
-        grid: Any,
-        proba: Any,
-        interval: Any,
+        grid: ArrayLike,
+        proba: ArrayLike,
+        interval: ArrayLike,
         feature_name: str,
-        classes: list[Any],
+        classes: list[Hashable],
         level: float = 0.95,
-        deciles: Any = None,
+        deciles: ArrayLike | None = None,
     ) -> None:
         self.grid = grid
         self.proba = proba
@@ -122,8 +125,8 @@ class ProbabilityIntervalDisplay:
         feature: str | int,
         level: float = 0.95,
         grid_resolution: int = 100,
-        at: Mapping[Any, float] | None = None,
-        class_of_interest: Any = None,
+        at: Mapping[str | int, float] | None = None,
+        class_of_interest: Hashable = None,
         ax: Axes | None = None,
     ) -> Self:
         """Draw the predicted probabilities along one feature, with the other features held fixed.
@@ -268,7 +271,7 @@ def _check_has_intervals(estimator: Any) -> None:
         raise ValueError(message)
 
 
-def _fixed_values(at: Any, drawn: int, names: list[str]) -> dict[int, float]:
+def _fixed_values(at: object, drawn: int, names: list[str]) -> dict[int, float]:
     """Return the values of `at` by column index; `drawn` is the column on the axis."""
     given = {} if at is None else at
     if not isinstance(given, Mapping):

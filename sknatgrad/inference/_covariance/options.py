@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from numpy.typing import ArrayLike
 
     from sknatgrad._typing import Array, Codes
@@ -128,5 +130,5 @@ def _checked_groups(groups: ArrayLike | None, weight: Array) -> Codes:
         message = f"groups holds one group only with weight, {weighted.pop()!r}; a covariance needs two or more."
         raise ValueError(message)
     # labels of mixed kinds do not sort, so they are numbered in the order of the rows
-    seen: dict[Any, int] = {}
+    seen: dict[Hashable, int] = {}
     return np.array([seen.setdefault(label, len(seen)) for label in labels.tolist()], dtype=np.intp)

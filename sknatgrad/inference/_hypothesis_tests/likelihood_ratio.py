@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sknatgrad.inference._hypothesis_tests.chi_squared import ChiSquared
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from sknatgrad.inference._covariance.options import Weights
     from sknatgrad.inference._likelihood import Likelihood
     from sknatgrad.inference._row_sums.rows import AnyRows
@@ -21,7 +23,7 @@ class ComparedModel(NamedTuple):
 
     likelihood: Likelihood
     weights: Weights
-    labels: set[Any]  # K
+    labels: set[Hashable]  # K
     rows: AnyRows
 
 

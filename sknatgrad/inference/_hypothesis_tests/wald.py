@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from sknatgrad.inference._hypothesis_tests.chi_squared import ChiSquared
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from sknatgrad._typing import Array
 
 MATRIX = 2  # dimensions
@@ -21,7 +23,9 @@ class LinearHypothesis(NamedTuple):
     values: Array  # (r,), v
 
     @classmethod
-    def checked(cls, constraint: Any, value: Any, names: tuple[str, ...], shape: tuple[int, ...]) -> LinearHypothesis:
+    def checked(
+        cls, constraint: ArrayLike, value: ArrayLike, names: tuple[str, ...], shape: tuple[int, ...]
+    ) -> LinearHypothesis:
         """Return R and v from names of columns or numbers, for β of a shape ``(K - 1, d)``."""
         constraints = _constraints(constraint, names, shape)
         if np.size(value) not in {1, len(constraints)}:
@@ -47,7 +51,7 @@ class LinearHypothesis(NamedTuple):
         return ChiSquared.quadratic(deviation, constraints @ covariance[np.ix_(used, used)] @ constraints.T)
 
 
-def _constraints(constraint: Any, names: tuple[str, ...], shape: tuple[int, ...]) -> Array:
+def _constraints(constraint: ArrayLike, names: tuple[str, ...], shape: tuple[int, ...]) -> Array:
     """Return R: a unit row for each coefficient of the named columns, or the given numbers."""
     given = np.asarray(constraint)
     asked = given.ravel().tolist()

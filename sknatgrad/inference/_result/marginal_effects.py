@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from sknatgrad._model.normal import interval, two_sided
 from sknatgrad._rows.design import Design, gil_free_matmul
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from sknatgrad._model.contrasts import Contrasts
     from sknatgrad._rows.source import RowBlock
     from sknatgrad._typing import Array
@@ -39,7 +41,7 @@ class MarginalEffects(NamedTuple):
         Their standard errors, by the delta method.
     """
 
-    classes: tuple[Any, ...]
+    classes: tuple[Hashable, ...]
     feature_names: tuple[str, ...]
     effects: Array  # (K, p) or (1, p)
     standard_errors: Array
@@ -71,7 +73,9 @@ class MarginalEffects(NamedTuple):
         return interval(self.effects, self.standard_errors, level)
 
 
-def average_effects(row_sums: RowSums, covariance: Array, labels: list[Any], names: tuple[str, ...]) -> MarginalEffects:
+def average_effects(
+    row_sums: RowSums, covariance: Array, labels: list[Hashable], names: tuple[str, ...]
+) -> MarginalEffects:
     """Return the effects of the K `labels`, from the covariance of all coefficients."""
     kernel = EffectsKernel(row_sums.theta, row_sums.contrasts, row_sums.limits.row_bytes)
     effects, slopes = row_sums.total(kernel)

@@ -20,6 +20,10 @@ from sknatgrad.inference._result.odds_ratios import odds_ratios_of
 from sknatgrad.inference._result.summary import Summary, footer, head, lines_of
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from numpy.typing import ArrayLike
+
     from sknatgrad._typing import Array, Matrix
     from sknatgrad.inference._covariance.options import CovarianceOptions
     from sknatgrad.inference._fitted_model import FittedModel
@@ -62,15 +66,16 @@ class InferenceResult:
     row_sums: RowSums
 
     @property
-    def classes(self) -> tuple[Any, ...]:
+    def classes(self) -> tuple[Hashable, ...]:
         """The class of each row of `params`."""
         labels = self.fitted.classes.tolist()
         return tuple(labels[k] for k in self.row_sums.contrasts.others)
 
     @property
-    def reference(self) -> Any:
+    def reference(self) -> Hashable:
         """The class that the others are compared with."""
-        return self.fitted.classes.tolist()[self.row_sums.contrasts.reference]
+        label: Hashable = self.fitted.classes.tolist()[self.row_sums.contrasts.reference]
+        return label
 
     @property
     def n(self) -> float:
@@ -187,7 +192,7 @@ class InferenceResult:
         """
         return odds_ratios_of(self.params, self.conf_int(level))
 
-    def wald_test(self, constraint: Any, value: Any = 0.0) -> ChiSquared:
+    def wald_test(self, constraint: ArrayLike, value: ArrayLike = 0.0) -> ChiSquared:
         """Test linear hypotheses on the coefficients jointly.
 
         Parameters

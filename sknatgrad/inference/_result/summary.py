@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sknatgrad._inputs.columns import INTERCEPT
 
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Hashable
 
     from sknatgrad._typing import Array
     from sknatgrad.inference._covariance.options import CovarianceOptions
@@ -117,9 +117,9 @@ class Summary:
     """The table of coefficients, as `print` and notebooks show it."""
 
     head: str
-    tables: list[tuple[Any, list[SummaryLine]]]  # (class, its coefficients)
+    tables: list[tuple[Hashable, list[SummaryLine]]]  # (class, its coefficients)
     footer: list[str]
-    reference: Any
+    reference: Hashable
 
     def __str__(self) -> str:
         """Return the table as text."""
