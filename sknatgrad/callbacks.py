@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sknatgrad._estimator.callbacks import Iteration
     from sknatgrad._inputs.configuration import Configuration
-    from sknatgrad._typing import Array, Matrix
+    from sknatgrad._typing import Array, Labels, Matrix
 
     Scoring: TypeAlias = str | Callable[..., float] | None
 
@@ -107,7 +107,7 @@ class EarlyStopping:
             raise ValueError(message)
         self.X: Matrix = X
         # labels may be a table of one column
-        self.y: ArrayLike = column_or_1d(y)
+        self.y: Labels = column_or_1d(y)
         self.sample_weight: Any = sample_weight
         check_consistent_length(X, self.y, sample_weight)
         self.scoring: Scoring = scoring

@@ -68,8 +68,10 @@ def _lazy(method: Callable[..., Any], what: str) -> Callable[..., Any]:
     """Return a method that is lazy for Dask collections, and computes at once for anything else."""
 
     @wraps(method)
-    def lazily(*args: Any, **options: Any) -> Any:
-        given = signature(method).bind(*args, **options).arguments
+    def lazily(self: DaskNaturalGradientLogisticRegression, X: Matrix, *args: Any, **options: Any) -> Any:
+        if not dask.is_dask_collection(X):
+            return method(self, X, *args, **options)
+        given = signature(method).bind(self, X, *args, **options).arguments
         return _blockwise(given.pop("self"), method.__name__, given.pop("X"), given)
 
     lazily.__doc__ = (
@@ -273,9 +275,7 @@ def _predict_block(
 def _blockwise(
     model: NaturalGradientLogisticRegression, method: str, X: Collection, options: dict[str, object]
 ) -> Collection:
-    """Return the result of a method for each block of a collection, lazily; for anything else, at once."""
-    if not dask.is_dask_collection(X):
-        return _predict_in_memory(X, model, method, options)
+    """Return the result of a method for each block of a collection, lazily."""
     check_is_fitted(model)
     check_columns(model, X, reset=False)
     with warnings.catch_warnings():

@@ -26,7 +26,7 @@ from sknatgrad._rows.memory import MemorySource
 from sknatgrad._solver.cost_model import Shape
 from sknatgrad._solver.descent import descend
 from sknatgrad._solver.objective import make_objective
-from sknatgrad._solver.plan import plan
+from sknatgrad._solver.plan import choose_plan
 from sknatgrad.inference import infer
 
 try:
@@ -76,7 +76,7 @@ class Problem(NamedTuple):
         prior = Prior(prior_precision(C, self.X.shape[1], intercept=intercept))
         shape = Shape(*self.X.shape[:1], *self.theta.shape, self.theta.shape[1])
         limits = NaturalGradientLogisticRegression._limits
-        return make_objective(self.source, prior, plan(fisher, shape, limits), seed)
+        return make_objective(self.source, prior, choose_plan(fisher, shape, limits), seed)
 
 
 def walk(objective, theta, options):

@@ -434,8 +434,7 @@ def errors(record, sets):
 
 def compare(before, after):
     before, after = (pickle.loads(Path(path).read_bytes()) for path in (before, after))  # noqa: S301 - our own
-    failed = sorted(set(after) - set(before))
-    texts = {}
+    failed, texts = sorted(set(before) ^ set(after)), {}
     print(f"{len(before)} cases before, {len(after)} after; not in both: {failed}")
     for name in before.keys() & after.keys():
         old, new = before[name], after[name]

@@ -35,7 +35,7 @@ def test_solves_in_as_many_products_as_there_are_eigenvalues():
     solution = solve(product, right, IDENTITY, tolerance=1e-10)
     assert solution.status is Status.converged
     assert solution.products == 3
-    np.testing.assert_allclose(solution.move.ravel(), np.linalg.solve(matrix, right.ravel()), rtol=1e-9)
+    np.testing.assert_allclose(solution.x.ravel(), np.linalg.solve(matrix, right.ravel()), rtol=1e-9)
 
 
 def test_exact_preconditioner_needs_one_product():
@@ -52,7 +52,7 @@ def test_consistent_singular_system_is_solved_in_its_range():
     right = product(move)
     solution = solve(product, right, IDENTITY, tolerance=1e-10)
     assert solution.status is Status.converged
-    np.testing.assert_allclose(product(solution.move), right, atol=1e-9)
+    np.testing.assert_allclose(product(solution.x), right, atol=1e-9)
 
 
 def test_inconsistent_system_is_not_called_solved():
@@ -65,7 +65,7 @@ def test_zero_matrix_is_not_called_solved():
     solution = solve(lambda move: 0.0 * move, np.ones((2, 3)), IDENTITY, tolerance=1e-2)
     assert solution.status is Status.breakdown
     assert solution.products == 1
-    np.testing.assert_array_equal(solution.move, 0.0)
+    np.testing.assert_array_equal(solution.x, 0.0)
 
 
 @pytest.mark.parametrize("max_products", [1, 2, 3])
@@ -74,7 +74,7 @@ def test_stops_when_told_with_a_direction_of_descent(max_products):
     solution = solve(product, right, IDENTITY, tolerance=1e-12, max_products=max_products)
     assert solution.status is Status.exhausted
     assert solution.products == max_products
-    assert np.vdot(right, solution.move) > 0
+    assert np.vdot(right, solution.x) > 0
 
 
 def test_metric_in_single_precision_leads_as_far():
@@ -88,7 +88,7 @@ def test_metric_in_single_precision_leads_as_far():
 
     solution = solve(product, right, Metric(), tolerance=1e-13, max_products=60)
     assert solution.status is Status.converged
-    np.testing.assert_allclose(product(solution.move), right, atol=1e-11)
+    np.testing.assert_allclose(product(solution.x), right, atol=1e-11)
 
 
 def test_outliers_are_solved_once():
@@ -103,13 +103,13 @@ def test_directions_beyond_the_memory_are_conjugate_to_the_last_one():
     matrix, product, right = problem(np.geomspace(1e-2, 1.0, 6))
     solution = solve(product, right, IDENTITY, tolerance=1e-10, basis=KrylovBasis(2, 6))
     assert solution.status is Status.converged
-    np.testing.assert_allclose(solution.move.ravel(), np.linalg.solve(matrix, right.ravel()), rtol=1e-9)
+    np.testing.assert_allclose(solution.x.ravel(), np.linalg.solve(matrix, right.ravel()), rtol=1e-9)
 
 
 def test_product_that_is_not_finite_ends_it_unsolved():
     solution = solve(lambda move: np.nan * move, np.ones((2, 3)), IDENTITY, tolerance=1e-2)
     assert solution.status is Status.breakdown
-    np.testing.assert_array_equal(solution.move, 0.0)
+    np.testing.assert_array_equal(solution.x, 0.0)
 
 
 def recycled(product, right, metric, rows=32):
@@ -135,7 +135,7 @@ def test_recycled_directions_shorten_the_next_solve(scale):
     warm = solve(now, other, RecycledPreconditioner(metric, basis, scale), tolerance=1e-6)
     assert warm.status is Status.converged
     assert warm.products < 0.5 * cold.products
-    np.testing.assert_allclose(warm.move, cold.move, rtol=0, atol=1e-4 * abs(cold.move).max())
+    np.testing.assert_allclose(warm.x, cold.x, rtol=0, atol=1e-4 * abs(cold.x).max())
 
 
 def test_a_recycled_preconditioner_is_exact_along_its_directions():

@@ -242,6 +242,13 @@ def test_in_memory_it_is_the_plain_estimator():
     plain = NaturalGradientLogisticRegression(C=2.0).fit(X, y, weight)
     assert (model.coef_ == plain.coef_).all()
     assert model.score(X, y) == plain.score(X, y)
+    with pytest.raises(TypeError, match=r"predict\(\) missing 1 required positional argument: 'X'"):
+        model.predict()
+    with pytest.raises(TypeError, match=r"predict\(\) takes 2 positional arguments but 3 were given"):
+        model.predict(X, y)
+    with pytest.warns(ConvergenceWarning, match="max_iter=1 reached") as caught:
+        model.set_params(max_iter=1).fit(X, y)
+    assert caught[0].filename == __file__
 
 
 def test_separation_is_warned_of():

@@ -1,5 +1,7 @@
 """Dask collections as input: arrays, frames, sparse blocks, unknown lengths, and what is refused."""
 
+from functools import partial
+
 import dask
 import dask.array as da
 import dask.dataframe as dd
@@ -107,6 +109,17 @@ def test_other_chunks_are_rechunked_with_a_warning_on_the_line_of_the_user():
     with pytest.warns(UserWarning, match=message) as inference:
         infer(model, in_chunks(X)[0], in_chunks(y, rows=999)[0])
     assert {caught.filename for each in (rows, columns, score, inference) for caught in each} == {__file__}
+
+
+def test_warnings_of_other_chunks_point_at_the_callers_line():
+    X, y, _ = raw_rows(n_rows=4_000)
+    (dX,), (dy,), (other,) = in_chunks(X), in_chunks(y), in_chunks(y, rows=999)
+    model = DaskNaturalGradientLogisticRegression().fit(dX, dy)
+    for call in (model.fit, model.score, partial(infer, model)):
+        for rows, labels in ((dX, other), (dX.rechunk((2_500, 2)), dy)):
+            with pytest.warns(UserWarning, match="is rechunked in every pass") as caught:
+                call(rows, labels)
+            assert {each.filename for each in caught} == {__file__}
 
 
 def test_a_collection_whose_rows_change_in_mid_fit_is_refused():

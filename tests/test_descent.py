@@ -218,10 +218,10 @@ def test_no_way_down_is_said():
     class Uphill:
         def __init__(self, objective):
             self.objective, self.prior_precision = objective, objective.prior_precision
-            self.products, self.direction = objective.products, objective.direction
+            self.fisher_products, self.direction = objective.fisher_products, objective.direction
 
-        def measure(self, theta, *, last=False):
-            measured = self.objective.measure(theta, last=last)
+        def measure(self, theta, *, final=False):
+            measured = self.objective.measure(theta, final=final)
             return measured._replace(gradient=-measured.gradient)
 
         def newton_decrement(self, measured, near=None):
@@ -312,9 +312,9 @@ def test_fixed_step_near_the_optimum_is_noticed():
 
     class Counting:
         prior_precision = objective.prior_precision
-        measure, products = staticmethod(objective.measure), staticmethod(objective.products)
+        measure, fisher_products = staticmethod(objective.measure), staticmethod(objective.fisher_products)
         direction = staticmethod(objective.direction)
-        direct, accuracy = objective.direct, objective.accuracy
+        corrects_final_step, negligible_error = objective.corrects_final_step, objective.negligible_error
 
         def newton_decrement(self, measured, near=None):
             asked.append(measured)

@@ -393,7 +393,7 @@ def test_information_known_by_its_products_multiplies_and_solves_as_the_matrix(n
     solved = point.information.precision(shift).solution(point.gradient, final=True)
     expected = dense.precision(shift).solve(point.gradient)
     assert solved.status is Status.converged
-    np.testing.assert_allclose(centre(solved.move), centre(expected), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(centre(solved.x), centre(expected), rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("fisher", FISHERS)

@@ -28,7 +28,10 @@ def imports(path, *, loading=False):
             yield from [alias.name for alias in node.names]
 
 
-PATHS = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}
+PATHS = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
 IMPORTS = {name: set(imports(path)) for name, path in PATHS.items()}
 OURS = {
     name: {each.removeprefix("sknatgrad.") for each in found if each.startswith("sknatgrad.")}

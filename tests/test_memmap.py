@@ -20,7 +20,7 @@ from sknatgrad._rows.memmap import MemmapRows
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.threads import Workers
 from sknatgrad._solver.cost_model import Shape
-from sknatgrad._solver.plan import plan
+from sknatgrad._solver.plan import choose_plan
 
 DESCRIPTORS = Path("/proc/self/fd")
 
@@ -182,7 +182,9 @@ def test_arrays_computed_from_a_map_are_not_read_from_the_file(tmp_path):
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_a_map_that_is_fitted_to_a_sample_first(n_classes, tmp_path):
     X, y = rows_of(n_classes, n_rows=60_000, n_features=6)
-    assert plan("true", Shape.of(X, max(n_classes, 2) - (n_classes == 2), 7)._replace(out_of_core=True)).sample_plans
+    assert choose_plan(
+        "true", Shape.of(X, max(n_classes, 2) - (n_classes == 2), 7)._replace(out_of_core=True)
+    ).sample_plans
     mapped = written(tmp_path / "X", X)
     assert_same_optimum(model_of().fit(mapped, y), model_of().fit(X, y), tol=1e-8)
 

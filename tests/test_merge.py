@@ -80,13 +80,13 @@ def test_one_step_on_the_rows_polishes_a_merged_model(n_classes, fisher):
     options = {"fisher": fisher, "store_covariance": True, "class_weight": {0: 2.0}}
     models = [NaturalGradientLogisticRegression(**options).fit(X[s], y[s], weight[s]) for s in shards]
     joint = NaturalGradientLogisticRegression(**options).fit(X, y, weight)
-    without_rows, with_rows = merge(models), merge(models, X, y, sample_weight=weight)
-    before, after = (abs(model.coef_ - joint.coef_).max() for model in (without_rows, with_rows))
+    rough, refined = merge(models), merge(models, X, y, sample_weight=weight)
+    before, after = (abs(model.coef_ - joint.coef_).max() for model in (rough, refined))
     exact = fisher in {"true", "empirical"} or (fisher == "kronecker" and n_classes == 2)
     assert after < 0.1 * before if exact and fisher == "true" else after <= before
     if exact and fisher == "true":
-        np.testing.assert_allclose(with_rows.covariance_, joint.covariance_, rtol=1e-2, atol=1e-4)
-    more = with_rows.partial_fit(X[:10], y[:10], sample_weight=weight[:10])
+        np.testing.assert_allclose(refined.covariance_, joint.covariance_, rtol=1e-2, atol=1e-4)
+    more = refined.partial_fit(X[:10], y[:10], sample_weight=weight[:10])
     assert np.isfinite(more.coef_).all()
 
 

@@ -23,7 +23,7 @@ def test_a_preconditioner_is_upgraded_only_when_the_rate_shows_the_need():
         products=10, first=1.0, remaining=0.99, goal=goal
     )
     policy.upgrade()
-    assert policy.current.structure == "true"
+    assert policy.current.key == "true"
     assert not policy.upgrade_pays(products=10, first=1.0, remaining=1.0, goal=goal)
 
 

@@ -24,5 +24,5 @@ def test_products_are_those_of_the_true_fisher_information(n_classes, fisher, di
     assert isinstance(objective, kind)
     moves = np.random.default_rng(0).normal(size=(2, *problem.theta.shape))
     expected = [dense.matvec(move) for move in moves]
-    products = objective.products(objective.measure(problem.theta), moves)
+    products = objective.fisher_products(objective.measure(problem.theta), moves)
     np.testing.assert_allclose(products, expected, rtol=1e-11, atol=1e-12)

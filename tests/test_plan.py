@@ -10,7 +10,7 @@ from sknatgrad._limits import Limits
 from sknatgrad._model.kernels import FisherProductKernel
 from sknatgrad._solver import plan as plan_module
 from sknatgrad._solver.cost_model import Shape
-from sknatgrad._solver.plan import SAMPLE_SHARE, plan
+from sknatgrad._solver.plan import SAMPLE_DIVISOR, choose_plan
 from sknatgrad._solver.preconditioning import PreconditionerPolicy
 from sknatgrad._solver.warm_up import subsample_objective
 
@@ -42,13 +42,13 @@ def keep_only(monkeypatch, structure):
     monkeypatch.setattr(
         plan_module,
         "_preconditioners",
-        lambda *sizes, **how: tuple(o for o in options(*sizes, **how) if o.structure == structure),
+        lambda *sizes, **how: tuple(o for o in options(*sizes, **how) if o.key == structure),
     )
 
 
 def choose_single(monkeypatch, *, single):
     """Compute products in float32, or not."""
-    monkeypatch.setattr(Shape, "gains_by_single", lambda _shape: single)
+    monkeypatch.setattr(Shape, "gains_by_float32", lambda _shape: single)
 
 
 # the decrease that remains after conjugate gradients is then 1e-18 of the loss; by default, 1e-11
@@ -194,12 +194,12 @@ def test_columns_that_a_sample_hardly_sees_do_not_overshoot(limits):
 def test_the_prior_of_a_sample_has_the_curvature_of_one_more_row():
     problem = make_problem(3, n_rows=200)
     objective = problem.objective("true")
-    sample = objective.loss.source.sample(100)
-    level = subsample_objective(objective, sample, objective.plan, accuracy=1e-8)
+    sample = objective.penalised_loss.source.sample(100)
+    sampled = subsample_objective(objective, sample, objective.plan, negligible_error=1e-8)
     X, weight = np.column_stack([sample.X, np.ones(len(sample.X))]), sample.weight[:, None]
     row = (weight**2 * X**4).sum(axis=0) / (weight * X**2).sum(axis=0)
     # but for the intercept
-    np.testing.assert_allclose(level.prior_precision - objective.prior_precision, [*row[:-1] / 4, 0.0])
+    np.testing.assert_allclose(sampled.prior_precision - objective.prior_precision, [*row[:-1] / 4, 0.0])
 
 
 def shape(n_rows, n_logits, n_columns, stored=None):
@@ -218,7 +218,7 @@ def shape(n_rows, n_logits, n_columns, stored=None):
     ],
 )
 def test_direct_where_a_matrix_is_cheap(case, matrix_free):
-    assert plan("true", case).matrix_free is matrix_free
+    assert choose_plan("true", case).matrix_free is matrix_free
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_direct_where_a_matrix_is_cheap(case, matrix_free):
     ],
 )
 def test_single_precision_where_it_is_faster_and_fits(case, single):
-    assert plan("true", case).single_precision is single
+    assert choose_plan("true", case).float32_products is single
 
 
 def test_costs_grow_with_what_they_depend_on():
@@ -244,20 +244,24 @@ def test_costs_grow_with_what_they_depend_on():
 
 
 def test_samples_grow_up_to_a_share_of_the_rows():
-    sizes = plan("true", shape(10**7, 1, 21)).sample_sizes
+    sizes = choose_plan("true", shape(10**7, 1, 21)).sample_sizes
     assert sizes == tuple(sorted(sizes))
-    assert sizes[-1] == 10**7 // SAMPLE_SHARE
+    assert sizes[-1] == 10**7 // SAMPLE_DIVISOR
     assert sizes[0] >= Limits().min_rows_per_parameter * 21
-    assert plan("true", shape(20_000, 1, 1_001)).sample_sizes == ()  # 20 rows per parameter: too few for a sample
-    assert plan("true", shape(10**6, 1, 201)).sample_sizes == ()  # by conjugate gradients
-    assert plan("diagonal", shape(10**7, 1, 21)).sample_sizes == ()  # users look at the path of this metric itself
+    assert (
+        choose_plan("true", shape(20_000, 1, 1_001)).sample_sizes == ()
+    )  # 20 rows per parameter: too few for a sample
+    assert choose_plan("true", shape(10**6, 1, 201)).sample_sizes == ()  # by conjugate gradients
+    assert (
+        choose_plan("diagonal", shape(10**7, 1, 21)).sample_sizes == ()
+    )  # users look at the path of this metric itself
 
 
 def test_a_fixed_learning_rate_is_solved_exactly_from_zero():
-    choice = plan("true", shape(100_000, 1, 201), adaptive=False)
+    choice = choose_plan("true", shape(100_000, 1, 201), adaptive=False)
     assert not choice.matrix_free
     assert choice.sample_sizes == ()
-    assert plan("true", shape(10**6, 1, 11), subsample=False).sample_sizes == ()
+    assert choose_plan("true", shape(10**6, 1, 11), subsample=False).sample_sizes == ()
 
 
 def test_steps_of_limited_length_do_not_start_from_a_sample(limits):

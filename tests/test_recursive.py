@@ -63,11 +63,11 @@ def test_products_know_of_the_past(n_classes):
     batch = problem.objective("diagonal")
     point = batch.measure(problem.theta)
     past = QuadraticApproximation(0.5 * problem.theta, np.ones_like(problem.theta), point.information)
-    prior = batch.loss.prior._replace(quadratic=past)
-    stream = RecursiveObjective(replace(batch, loss=replace(batch.loss, prior=prior)))
+    prior = batch.penalised_loss.prior._replace(quadratic=past)
+    stream = RecursiveObjective(replace(batch, penalised_loss=replace(batch.penalised_loss, prior=prior)))
     moves = np.random.default_rng(0).normal(size=(2, *problem.theta.shape))
-    expected = batch.products(point, moves) + np.array([past.information.matvec(move) for move in moves])
-    np.testing.assert_allclose(stream.products(stream.measure(problem.theta), moves), expected)
+    expected = batch.fisher_products(point, moves) + np.array([past.information.matvec(move) for move in moves])
+    np.testing.assert_allclose(stream.fisher_products(stream.measure(problem.theta), moves), expected)
     # its gradient is the slope of its loss
     step = 1e-6 * moves[0]
     rise = stream.measure(problem.theta + step).loss - stream.measure(problem.theta - step).loss

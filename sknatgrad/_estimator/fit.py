@@ -22,7 +22,7 @@ from sknatgrad._model.metrics import STRUCTURES, expectation_of
 from sknatgrad._model.quadratic import QuadraticApproximation
 from sknatgrad._solver.descent import descend
 from sknatgrad._solver.objective import make_objective
-from sknatgrad._solver.plan import plan
+from sknatgrad._solver.plan import choose_plan
 from sknatgrad._solver.records import Outcome
 from sknatgrad._solver.stopping import FinalTolerance
 from sknatgrad._solver.warm_up import starting_point, warm_up
@@ -66,7 +66,7 @@ def plan_fit(estimator: Configuration, data: TrainingData) -> FitPlan:
     options = descent_options(estimator, prior)
     subsample = options.max_kl is None  # fits whose steps are bounded start at zero
     limits = estimator._limits  # noqa: SLF001 - a parameter
-    metric = plan(estimator.fisher, data.cost_shape, limits, adaptive=options.adaptive, subsample=subsample)
+    metric = choose_plan(estimator.fisher, data.cost_shape, limits, adaptive=options.adaptive, subsample=subsample)
     return FitPlan(prior, options, metric, seed_of(estimator), _warm_start(estimator, data.layout))
 
 

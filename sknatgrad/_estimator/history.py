@@ -46,7 +46,7 @@ class History:
             self._print(f"start         : loss {step.loss:.9g} nats", 1)
             return
         self.kl_curve.append(step.kl)
-        how = f", {step.how}" if step.how and self.verbose >= PRINT_CHOICES else ""
+        how = f", {step.solve_summary}" if step.solve_summary and self.verbose >= PRINT_CHOICES else ""
         self._print(
             f"iteration {self.n_iter:4d}: loss {step.loss:.9g} nats, moved {step.kl:.1e} nats, "
             f"damping {step.damping:.1e}, gain {step.gain:.3f}{how}",

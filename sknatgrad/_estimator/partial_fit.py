@@ -24,7 +24,7 @@ from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.source import LabelledRows
 from sknatgrad._solver.cost_model import Shape
 from sknatgrad._solver.objective import make_objective
-from sknatgrad._solver.plan import plan
+from sknatgrad._solver.plan import choose_plan
 from sknatgrad._solver.records import Outcome
 from sknatgrad._solver.recursive import update
 from sknatgrad._solver.stopping import FinalTolerance
@@ -146,7 +146,7 @@ def batch_objective(
     rows, earlier, _ = update_plan.to_solve
     limits = estimator._limits  # noqa: SLF001 - a parameter
     source = MemorySource(*rows, batch.layout.n_logits, workers, limits=limits)
-    metric = plan(estimator.fisher, Shape.of(rows.X, *batch.layout.shape), limits, adaptive=False)
+    metric = choose_plan(estimator.fisher, Shape.of(rows.X, *batch.layout.shape), limits, adaptive=False)
     if earlier is None:
         kernel = MeasureKernel(np.zeros(batch.layout.shape), TrueExpectation(), metric.structure)
         even = source.total(kernel).information

@@ -6,6 +6,7 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sknatgrad._inputs.notices import stacklevel_of_user
 from sknatgrad._model.posterior import Posterior
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ def publish(estimator: object, attributes: dict[str, object]) -> None:
 
 
 def tell(notices: Iterable[Warning]) -> None:
-    """Issue the warnings of a fit, for the line that calls it: scikit-learn's wrapper and the method lie between."""
+    """Issue the warnings of a fit, on the line of the user."""
     for notice in notices:
-        warnings.warn(notice, stacklevel=4)
+        warnings.warn(notice, stacklevel=stacklevel_of_user())
 
 
 def posterior_attributes(theta: Array, information: PooledInformation, precision: Array) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -15,6 +14,7 @@ from sklearn.utils.validation import validate_data
 
 from sknatgrad._inputs.configuration import layout_of
 from sknatgrad._inputs.labels import codes_among
+from sknatgrad._inputs.notices import stacklevel_of_user
 from sknatgrad._inputs.row_statistics import RowStatistics, check_part, error_label, is_empty
 from sknatgrad._inputs.rows import refuse_infinite
 from sknatgrad._inputs.training_data import Passes, streamed_data
@@ -76,11 +76,7 @@ def blocks_of(X: Collection, y: Collection, sample_weight: Collection) -> list[D
 
 def _warn_of_rechunking(what: str, remedy: str) -> None:
     message = f"{what}, and is rechunked in every pass: {remedy}.persist() does it once."
-    # on the line of the user, who calls `fit`, `score` or `infer`: a different number of frames lies between
-    frame, level = inspect.currentframe(), 1
-    while frame is not None and frame.f_globals["__name__"].partition(".")[0] in {"sknatgrad", "sklearn"}:
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, UserWarning, stacklevel=level)
+    warnings.warn(message, UserWarning, stacklevel=stacklevel_of_user())
 
 
 def lengths_of(collection: Collection) -> Array:

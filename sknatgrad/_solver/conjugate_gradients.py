@@ -16,34 +16,35 @@ if TYPE_CHECKING:
     from sknatgrad._solver.krylov import KrylovBasis
     from sknatgrad._typing import Array
 
-# Largest number of products of one solve. What remains is left to the next step, as every iterate descends.
+# Largest number of products of one solve. An inexact step is a direction of descent, so the next step does the rest.
 MAX_PRODUCTS = 1000
-# Largest contraction that the estimate of the remaining decrease assumes, which is then 100 times the next one. With
-# 0.98 no count changes; with 0.995 digits at C = 100 takes 215 products for 204.
+# Largest `Solution.contraction` that the estimate of the error assumes: the error is then 1 / (1 − 0.99) = 100 times
+# what the next product removes. With 0.98 no count changes; with 0.995 digits at C = 100 takes 215 products for 204.
 MAX_CONTRACTION = 0.99
 
 
 class Status(Enum):
-    """How a solve ended."""
+    """Whether a solve goes on, or why it ended."""
 
     running = auto()
-    converged = auto()  # the remaining decrease is small enough
+    converged = auto()  # the error is small enough for the caller
     too_slow = auto()  # a better preconditioner costs less than the products that are still needed
     exhausted = auto()  # the largest number of products was reached
-    breakdown = auto()  # a direction of no positive curvature: the rest of the residual is rounding
-    unverified = auto()  # a product in float64 does not confirm what products in float32 found
+    breakdown = auto()  # the curvature along a direction is not positive: the rest of the residual is rounding
+    # Set by `newton_cg`: products in float32 did not converge, or one in float64 shows a larger error.
+    unverified = auto()
 
 
 class Solution(NamedTuple):
-    """An approximate solution x of A x = b, and how far it got."""
+    """An approximate solution x of A x = b, and an estimate of its error. For b = g, the step is −x."""
 
-    move: Array  # (q, d), x
+    x: Array  # (q, d)
     residual: Array  # (q, d), b − A x
-    decrease: float = 0.0  # bᵀx − ½ xᵀA x, of the quadratic model
-    remaining: float = math.inf  # estimate of ‖x − A⁻¹b‖² in the norm of A: twice the decrease that remains
-    contraction: float = 0.0  # mean factor from the decrease of one product to that of the next
+    decrease: float = 0.0  # bᵀx − ½ xᵀA x; only since the first guess, if that has none
+    remaining: float = math.inf  # estimated error ‖x − A⁻¹b‖² in the norm of A: twice the decrease that remains
+    contraction: float = 0.0  # mean ratio of what two consecutive products remove from the error
     status: Status = Status.running
-    products: int = 0  # spent on it, and on the solution that it started from
+    products: int = 0  # products with A, including those of the solution that it started from
 
 
 def _never(products: int, first: float, remaining: float) -> bool:  # noqa: ARG001 - the signature of `too_slow`
@@ -52,7 +53,7 @@ def _never(products: int, first: float, remaining: float) -> bool:  # noqa: ARG0
 
 def conjugate_gradients(  # noqa: PLR0913 - the system, and when to stop
     product: Callable[[Array], Array],
-    right: Array,
+    right_side: Array,
     preconditioner: Precision,
     *,
     converged: Callable[[Solution], bool],
@@ -63,24 +64,46 @@ def conjugate_gradients(  # noqa: PLR0913 - the system, and when to stop
 ) -> Solution:
     """Solve A x = b for a symmetric positive semidefinite A known by its products.
 
-    Stops when ``converged(solution so far)`` or ``too_slow(products, remaining before them, remaining after)``. The
-    decrease of the next product is estimated by rᵀM⁻¹r, r the residual and M the preconditioner, times the length of
-    the last step: that is near 1 where M is near A, and elsewhere measures the difference. The decrease of all later
-    products follows from the mean contraction so far. Started from zero, every iterate x has bᵀx > 0, so −x is a
-    direction of descent however early the solve stops.
+    A product removes α rᵀP⁻¹r of the error ‖x − A⁻¹b‖², twice what it decreases the model by: r is the residual, P the
+    preconditioner and α the length of the step. So the error is the sum of these terms over all later products. For the
+    next one, α is taken from the product before: it is near 1 where P is near A, and corrects the scale of P elsewhere.
+    The terms after it are taken to contract at the mean rate so far.
+
+    Started from zero, every iterate x has bᵀx > 0, so −x is a direction of descent however early the solve stops.
+
+    Parameters
+    ----------
+    product : callable
+        Return A v.
+    right_side : ndarray of shape (q, d)
+        b.
+    preconditioner : Precision
+        Solves with P.
+    converged : callable
+        Say whether a solution is accurate enough.
+    basis : KrylovBasis
+        Memory for the directions, which are kept conjugate to each other.
+    start : Solution or None
+        First guess, with its residual.
+    max_products : int
+        Largest number of products.
+    too_slow : callable
+        Say whether to give up, from the number of products since the first term was estimated, that term, and the
+        error now.
     """
-    now = Solution(np.zeros_like(right), right.copy()) if start is None else start
+    now = Solution(np.zeros_like(right_side), right_side.copy()) if start is None else start
     products, decrease = now.products, now.decrease
-    move, residual = now.move.copy(), now.residual.copy()
+    x, residual = now.x.copy(), now.residual.copy()
     preconditioned = preconditioner.solve(residual)
     direction = preconditioned.copy()
     first = remaining = float(np.vdot(residual, preconditioned))
     basis.clear()
     count, contraction = 0, 0.0
     while True:
-        now = Solution(move, residual, decrease, remaining, contraction, products=products + count)
+        now = Solution(x, residual, decrease, remaining, contraction, products=products + count)
         if converged(now):
             return now._replace(status=Status.converged)
+        # the first term is estimated after the first product, which gives a length α
         if too_slow(count - 1, first, remaining):
             return now._replace(status=Status.too_slow)
         if count == max_products:
@@ -93,27 +116,30 @@ def conjugate_gradients(  # noqa: PLR0913 - the system, and when to stop
         slope = float(np.vdot(residual, direction))
         length = slope / curvature
         decrease += 0.5 * length * slope
-        _add(move, length, direction)
+        _add(x, length, direction)
         _add(residual, -length, image)
         preconditioned = preconditioner.solve(residual)
-        following = length * float(np.vdot(residual, preconditioned))
-        first = following if count == 0 else first
-        contraction = _contraction(following, first, count)
-        remaining = following / (1.0 - contraction)
+        next_term = length * float(np.vdot(residual, preconditioned))
+        first = next_term if count == 0 else first
+        contraction = _contraction(next_term, first, count)
+        # the sum of a geometric series
+        remaining = next_term / (1.0 - contraction)
         stored = basis.add(direction, image, curvature)
         conjugate = basis.conjugate(preconditioned)
         if not stored:
+            # as in textbook conjugate gradients, conjugate to the last direction only
             _add(conjugate, -float(np.vdot(preconditioned, image)) / curvature, direction)
         direction = conjugate
         count += 1
 
 
 def _add(to: Array, factor: float, vector: Array) -> None:
-    """Add a multiple in place, without a temporary: vectors can be longer than what the products read."""
+    """Add a multiple in place, without a temporary: θ can have more entries than X."""
     linalg.blas.daxpy(vector.ravel(), to.reshape(-1), a=factor)
 
 
-def _contraction(following: float, first: float, count: int) -> float:
-    """Return the mean factor from each product's decrease to the next one's since the `first`, `count` products ago."""
-    mean = (following / first) ** (1.0 / max(count, 1)) if 0.0 < following < first else float(following > 0.0)
+def _contraction(next_term: float, first: float, count: int) -> float:
+    """Return the mean ratio of consecutive terms of the error since the `first`, `count` products ago."""
+    falls = 0.0 < next_term < first
+    mean = (next_term / first) ** (1.0 / max(count, 1)) if falls else float(next_term > 0.0)
     return min(mean, MAX_CONTRACTION)

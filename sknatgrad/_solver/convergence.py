@@ -1,4 +1,4 @@
-"""Whether a descent has converged: by the Newton decrement, unless the classes are separated."""
+"""The convergence test, by the Newton decrement, and the outcome of a descent that cannot go on."""
 
 from __future__ import annotations
 
@@ -14,61 +14,73 @@ if TYPE_CHECKING:
     from sknatgrad._solver.records import Measured, NewtonDecrement, Step
     from sknatgrad._solver.step import Proposal
 
-# Factors, smallest and largest, by which the predicted decrease must fall before a failed convergence test is retried.
-# Halved and doubled: no change.
-RETRY = (1e-3, 0.1)
-# Share of `tol` at which a predicted decrease is small enough, even where Newton's method does not square the gap yet.
-# Halved and doubled: 159 and 154 iterations for 156 of `'empirical'` on digits, 453 and 465 for 426 of `'diagonal'` on
-# wine, at most one more or less elsewhere.
-SMALL = 1e-2
+# Least and greatest factor to which the best decrease must fall before a failed convergence test is retried. Halved and
+# doubled: no change.
+RETRY_FACTORS = (1e-3, 0.1)
+# Share of `tol` at which a best decrease is small enough for the test, though Newton's method does not square the gap
+# yet. Halved and doubled: 159 and 154 iterations for 156 of `'empirical'` on digits, 453 and 465 for 426 of
+# `'diagonal'` on wine, at most one more or less elsewhere.
+SMALL_SHARE = 1e-2
 
 
 def check_convergence(
     state: State, problem: DescentProblem, options: DescentOptions, proposal: Proposal
 ) -> tuple[State, NewtonDecrement | None]:
-    """Return the Newton decrement if it is within `tol`, and its step within `max_kl`; else None.
+    """Return the Newton step if its decrement is within `tol`, and its length within `max_kl`; else None.
 
-    The best decrease along one direction is at most that along all directions, the Newton decrement, which costs a
-    solve. So the decrement is evaluated only once the best decrease is small enough.
+    The decrement is the largest decrease over all directions, and costs a solve. The largest decrease along the
+    proposed direction is a lower bound of it, and is known. So the decrement is evaluated only once this bound is
+    small.
     """
     point = state.point
     best_decrease = share_of_loss(proposal.best_decrease, point)
-    if best_decrease > state.test_below or not _settles(best_decrease, state.last.best_decrease, problem, options):
+    if best_decrease > state.test_below or not _final_step_suffices(
+        best_decrease, state.previous.best_decrease, problem, options
+    ):
         return state, None
     newton = problem.newton_decrement(point, proposal)
     state = state._replace(decrement=newton.decrement / point.weight)
-    if not is_within(state, options.tol):
+    if not decrement_is_within(state, options.tol):
+        # 0 if the decrement is infinite
         ratio = options.tol * point.loss / newton.decrement
-        return state._replace(test_below=best_decrease * np.clip(ratio, *RETRY)), None
+        return state._replace(test_below=best_decrease * np.clip(ratio, *RETRY_FACTORS)), None
     too_long = options.max_kl is not None and newton.kl > options.max_kl * point.weight
     return state._replace(to_optimum=newton.move), None if too_long else newton
 
 
-def _settles(best_decrease: float, before: float, problem: DescentProblem, options: DescentOptions) -> bool:
-    """Say whether a final step would leave a negligible decrease, or the decrease is so small that it does not matter.
+def _final_step_suffices(
+    best_decrease: float, previous: float, problem: DescentProblem, options: DescentOptions
+) -> bool:
+    """Say whether the gap after a final step is expected to be negligible, or the best decrease is small already.
 
-    Newton's method squares the gap, times a factor that the last step has shown; a correction by the same matrix does
-    so once more.
+    Newton's method squares the gap times a constant: a gap of b is followed by c b². From `previous` to `best_decrease`
+    the constant was c = b / previous², so the next step multiplies the gap by c b = (b / previous)²; with c at least 1,
+    by b or more. A correction by the same matrix is taken to do so again.
     """
-    square = max(best_decrease, (best_decrease / before) ** 2 if before > 0 else np.inf)
-    remaining = best_decrease * square * (square if problem.direct else 1.0)
-    return remaining <= problem.accuracy or best_decrease <= SMALL * options.tol
+    reduction = max(best_decrease, (best_decrease / previous) ** 2 if previous > 0 else np.inf)
+    remaining = best_decrease * reduction * (reduction if problem.corrects_final_step else 1.0)
+    return remaining <= problem.negligible_error or best_decrease <= SMALL_SHARE * options.tol
 
 
-def unless_separated(step: Step, point: Measured, options: DescentOptions) -> Step:
-    """Return the step, with another outcome where the classes are separated and no penalty makes an optimum.
+def with_separation(step: Step, point: Measured, options: DescentOptions) -> Step:
+    """Return the step, with the outcome that separated classes have if no penalty makes an optimum exist.
 
-    Then none was reached. The descent goes on until the loss is small, and stops there: further on, rows differ in
-    information by more than float64 resolves.
+    The outcome is `separable` if the convergence test was passed or the loss is small, 1e-5 nats per unit of weight at
+    the default `tol`; until then the descent is `running`. At a still smaller loss, rows differ in information by more
+    than float64 resolves.
     """
     if options.penalised or not is_separated(point):
         return step
-    far_enough = step.outcome is Outcome.converged or point.loss <= np.sqrt(SMALL * options.tol) * point.weight
-    return step._replace(outcome=Outcome.separable if far_enough else Outcome.running)
+    is_end = step.outcome is Outcome.converged or point.loss <= np.sqrt(SMALL_SHARE * options.tol) * point.weight
+    return step._replace(outcome=Outcome.separable if is_end else Outcome.running)
 
 
 def final_outcome(point: Measured, problem: DescentProblem, options: DescentOptions, step: Step, *, rose: bool) -> Step:
-    """Return the step with the outcome of a descent that cannot go on: it may be at an optimum it has not noticed."""
+    """Return the step with the outcome of a descent that stalled or reached `max_iter`.
+
+    Where the classes are not separated, it is diverged if the loss `rose` since the start, and converged if the Newton
+    decrement, evaluated now, is within `tol`: the descent may end at an optimum before it tested convergence there.
+    """
     if not options.penalised and is_separated(point):
         return step._replace(outcome=Outcome.separable)
     if rose:
@@ -81,10 +93,11 @@ def final_outcome(point: Measured, problem: DescentProblem, options: DescentOpti
     return step._replace(outcome=outcome, decrement=decrement / point.weight)
 
 
-def is_within(state: State, share: float) -> bool:
-    """Say whether the Newton decrement is at most this share of the loss."""
+def decrement_is_within(state: State, share: float) -> bool:
+    """Say whether the Newton decrement, by its last evaluation, is at most this share of the loss."""
     return state.decrement <= max(share * state.point.loss, 0.0) / state.point.weight
 
 
 def share_of_loss(nats: float, point: Measured) -> float:
+    """Return a decrease as a share of the loss; 0 where the loss is 0."""
     return nats / point.loss if point.loss > 0 else 0.0

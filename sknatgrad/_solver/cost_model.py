@@ -1,4 +1,7 @@
-"""What the computations of a fit cost, in seconds and bytes, estimated from the shape of the data."""
+"""Estimated time and memory of the computations of a fit, in seconds and bytes, from the shape of the data.
+
+Only the ratios matter, as they choose between alternatives.
+"""
 
 from __future__ import annotations
 
@@ -13,51 +16,55 @@ from sknatgrad._rows.memory import TEMPORARIES
 if TYPE_CHECKING:
     from sknatgrad._typing import Matrix
 
-# Rough figures of two cores (AVX2, OpenBLAS 0.3.31, numpy 2.4). They only order the alternatives.
-# multiplications a second of a matrix product whose matrices are large in both dimensions
+# Rough figures of two cores (AVX2, OpenBLAS 0.3.31, numpy 2.4).
+# additions and multiplications a second of a matrix product whose matrices are large in both dimensions
 FLOPS = 1.2e11
-# the same where one of them is thin
+# the same where one of the matrices has few rows or columns
 THIN_FLOPS = 6e10
 # bytes of X read a second
 BANDWIDTH = 2.5e10
-# seconds to weight one value of X
+# seconds to multiply one value of X by a weight
 WEIGHTING = 1e-9
-# seconds of Python in a product, however small
+# seconds of Python in a product F v, however small
 CALL = 1e-4
 # bytes a second at which rows arrive that are not in memory: from a disk, a reader of files, a worker
 OUT_OF_CORE_BANDWIDTH = 1e9
-# factor by which float32 is faster than float64 (a matrix of adult 13.5 ms, 8.7; a product of MNIST 4.2 ms, 1.9)
-SINGLE_SPEED = 2.0
-# classes in whose matrix a row counts: `BlockInformation` leaves out those of less than 1e-3 of the largest variance
+# Speed of float32 over that of float64. F of adult as a matrix takes 13.5 ms in float64 and 8.7 in float32, a product
+# of MNIST 4.2 and 1.9.
+FLOAT32_SPEED = 2.0
+# Class matrices to which a row contributes: `BlockInformation` omits a row where its variance is less than 1e-3 of the
+# largest.
 CLASSES_PER_ROW = 3.0
-# bytes that a copy of X in float32 may take beside X; raw MNIST, whose copy is smaller, is fitted in 1.04 s for 1.72
-SINGLE_COPY_BYTES = 2**25
-# Bytes of the directions of a solve and their images; or bytes for each logit of a row, so that they stay a small part
-# of what a product reads. Three directions are enough for the order of the rows to make no difference to text.
+# Bytes that a copy of X in float32 may take beside X. Raw MNIST, whose copy is smaller, is fitted in 1.04 s with it and
+# in 1.72 without.
+FLOAT32_COPY_BYTES = 2**25
+# Bytes of the stored directions of a solve and their images: the larger of a constant and so many bytes for each logit
+# of a row, a small part of what a product reads. With three directions, fits to text do not depend on the order of the
+# rows.
 DIRECTION_BYTES = 2**22
 DIRECTION_BYTES_PER_LOGIT = 8
-# Fewest and most directions: fewer are of no use, more take longer than the products. Halved and
-# doubled: digits at C = 100 takes 206 and 204 products for 204; no other change.
-DIRECTIONS = (4, 64)
+# Fewest and most directions: fewer are of no use, and conjugating against more takes longer than the products. Halved
+# and doubled: digits at C = 100 takes 206 and 204 products for 204; no other change.
+DIRECTION_RANGE = (4, 64)
 
 
 class Shape(NamedTuple):
-    """The sizes that costs depend on."""
+    """The sizes of the rows and of θ on which costs depend."""
 
     n_rows: int
     n_logits: int  # q
     n_columns: int  # d
-    stored: float  # values of X that are stored, per row
-    single_copy: float = np.inf  # bytes per row that a float32 copy of X takes beside X; 0 if X is no float64
+    stored_per_row: float  # stored values of X per row, with the intercept: d if X is dense, the nonzeros if sparse
+    float32_copy: float = np.inf  # bytes per row of a copy of X in float32; 0 if X is float32 already
     out_of_core: bool = False  # whether the rows are not in memory
-    sample_bytes: float = Limits().sample_bytes  # for a sample of rows that are not in memory
+    sample_bytes: float = Limits().sample_bytes  # largest subsample of rows that are not in memory
 
     @classmethod
     def of(cls, X: Matrix, n_logits: int, n_columns: int) -> Shape:
         """Return the shape of a fit to rows in memory."""
         stored = stored_bytes_per_row(X)
-        single_copy = 0.0 if X.dtype != np.float64 else 0.5 * stored
-        return cls(X.shape[0], n_logits, n_columns, stored / 8.0 + n_columns - X.shape[1], single_copy)
+        float32_copy = 0.0 if X.dtype != np.float64 else 0.5 * stored
+        return cls(X.shape[0], n_logits, n_columns, stored / 8.0 + n_columns - X.shape[1], float32_copy)
 
     @property
     def size(self) -> int:
@@ -65,46 +72,51 @@ class Shape(NamedTuple):
         return self.n_logits * self.n_columns
 
     def fetch_seconds(self) -> float:
-        """Return the time until all rows are in memory, in every pass."""
-        return 8.0 * self.n_rows * self.stored / OUT_OF_CORE_BANDWIDTH if self.out_of_core else 0.0
+        """Return the time in which one pass fetches rows that are not in memory."""
+        return 8.0 * self.n_rows * self.stored_per_row / OUT_OF_CORE_BANDWIDTH if self.out_of_core else 0.0
 
     def product_seconds(self) -> float:
         """Return the time of one product F v: X is read once, and multiplied with twice."""
-        work = 4.0 * self.n_rows * self.n_logits * self.stored / THIN_FLOPS
-        return CALL + max(work, 8.0 * self.n_rows * self.stored / BANDWIDTH) + self.fetch_seconds()
+        # 2 flops a stored value and logit, twice
+        work = 4.0 * self.n_rows * self.n_logits * self.stored_per_row / THIN_FLOPS
+        return CALL + max(work, 8.0 * self.n_rows * self.stored_per_row / BANDWIDTH) + self.fetch_seconds()
 
     def dense_seconds(self, speed: float = 1.0) -> float:
-        """Return the time of F as a matrix, half of which is computed, and of its factorisation."""
-        gram = self.n_rows * self.size * (self.n_logits * self.stored / (speed * FLOPS) + WEIGHTING)
+        """Return the time of F as a matrix, one triangle of which is computed, and of its factorisation."""
+        gram = self.n_rows * self.size * (self.n_logits * self.stored_per_row / (speed * FLOPS) + WEIGHTING)
         return self.fetch_seconds() + gram + 2.0 * self.size**3 / 3.0 / FLOPS
 
     def kronecker_seconds(self) -> float:
         """Return the time of the two Kronecker factors, and of their factorisations."""
         factorise = 2.0 * (self.n_columns**3 + self.n_logits**3) / 3.0 / FLOPS
-        grams = self.n_rows * (self.n_columns * self.stored + self.n_logits**2) / THIN_FLOPS
+        grams = self.n_rows * (self.n_columns * self.stored_per_row + self.n_logits**2) / THIN_FLOPS
         return self.fetch_seconds() + grams + factorise
 
     def blocks_seconds(self, speed: float = 1.0, limits: Limits | None = None) -> float:
-        """Return the time of one matrix a class, summed as `BlockInformation` does, and of their inverses."""
-        block_bytes, min_block_rows = (limits or Limits())[:2]
+        """Return the time of one matrix for each class, summed as `BlockInformation` does, and of their inverses."""
+        limits = limits or Limits()
         inverses = 2.0 * self.n_logits * self.n_columns**3 / FLOPS
         if self.n_logits > self.n_columns:
-            return self.fetch_seconds() + (self.n_rows * self.size * self.stored / FLOPS + inverses) / speed
-        rows = max(block_bytes / (8.0 * (self.stored + TEMPORARIES * self.n_logits)), min_block_rows)
+            return self.fetch_seconds() + (self.n_rows * self.size * self.stored_per_row / FLOPS + inverses) / speed
+        rows = max(
+            limits.block_bytes / (8.0 * (self.stored_per_row + TEMPORARIES * self.n_logits)), limits.min_block_rows
+        )
+        # one matrix product for each class and block of rows, each with a fifth of the Python in a product F v
         calls = 0.2 * CALL * self.n_logits * max(self.n_rows / rows, 1.0)
-        grams = CLASSES_PER_ROW * self.n_rows * self.n_columns * self.stored / THIN_FLOPS
+        grams = CLASSES_PER_ROW * self.n_rows * self.n_columns * self.stored_per_row / THIN_FLOPS
         return self.fetch_seconds() + calls + (grams + inverses) / speed
 
-    def gains_by_single(self) -> bool:
-        """Say whether products are faster in float32 by more than a copy of X costs, and the copy is small enough."""
+    def gains_by_float32(self) -> bool:
+        """Say whether products in float32 are faster, and the copy of X that they need is small enough."""
         if self.out_of_core:
             return False
-        if self.single_copy == 0.0:
+        if self.float32_copy == 0.0:
             return True
-        multiplies = 4.0 * self.n_logits / THIN_FLOPS > 8.0 / BANDWIDTH
-        return multiplies and self.n_rows * self.single_copy <= SINGLE_COPY_BYTES
+        # only where arithmetic takes longer than reading X; both per value of X, as in `product_seconds`
+        arithmetic_bound = 4.0 * self.n_logits / THIN_FLOPS > 8.0 / BANDWIDTH
+        return arithmetic_bound and self.n_rows * self.float32_copy <= FLOAT32_COPY_BYTES
 
-    def directions(self) -> int:
-        """Return how many directions of a solve are kept."""
+    def n_directions(self) -> int:
+        """Return the number of directions of a solve that are stored, each with its image, at 16 bytes an entry."""
         available = max(DIRECTION_BYTES, DIRECTION_BYTES_PER_LOGIT * self.n_rows * self.n_logits)
-        return int(np.clip(available / (16 * self.size), *DIRECTIONS))
+        return int(np.clip(available / (16 * self.size), *DIRECTION_RANGE))

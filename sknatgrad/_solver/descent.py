@@ -1,4 +1,4 @@
-"""The loop: natural gradient direction, step length, acceptance, damping, stop. Sees callables, never data."""
+"""The loop: propose a step, test convergence, try the step, adapt the damping. Sees a `DescentProblem`, never rows."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sknatgrad._solver.convergence import check_convergence, final_outcome, is_within, share_of_loss, unless_separated
+from sknatgrad._solver.convergence import (
+    check_convergence,
+    decrement_is_within,
+    final_outcome,
+    share_of_loss,
+    with_separation,
+)
 from sknatgrad._solver.damping import GOOD_GAIN, Damping
-from sknatgrad._solver.problem import LastStep, State
+from sknatgrad._solver.problem import PreviousStep, State
 from sknatgrad._solver.records import Outcome, Step
 from sknatgrad._solver.step import (
     best_coefficients,
@@ -31,45 +37,54 @@ if TYPE_CHECKING:
 
 
 class Trial(NamedTuple):
-    """A step that was tried, and what came of it."""
+    """A step whose end was measured, and whether it was accepted."""
 
     proposal: Proposal
-    end: Measured  # the point it leads to
+    end: Measured
     accepted: bool
     gain: float  # actual over predicted decrease
 
 
 def descend(problem: DescentProblem, point: Measured, options: DescentOptions) -> Iterator[tuple[State, Step]]:
-    """Yield the state and the step after each iteration, and once before the first; the last step has the outcome."""
-    state = State(point, Damping(options.damping, options.scale), test_below=options.tol)
-    loss = state.point.loss / state.point.weight
-    # an overflow gives a point that is not finite, which is rejected
+    """Yield the state and the step after each iteration, and once before the first.
+
+    Every step but the last one yielded has the outcome `running`; the last one says why the descent ended.
+    """
+    state = State(point, Damping(options.damping, options.damping_scale), test_below=options.tol)
+    start_loss = point.loss / point.weight
+    # sums that overflow make a point that is not finite: `is_finite` and `is_accepted` find it, not a warning of numpy
     with np.errstate(over="ignore", invalid="ignore"):
         outcome = Outcome.running if is_finite(point) else Outcome.overflow
-    yield state, Step(loss, np.nan, np.nan, 0.0, options.damping, accepted=True, outcome=outcome)
+    yield state, Step(start_loss, np.nan, np.nan, kl=0.0, damping=options.damping, accepted=True, outcome=outcome)
+    # `max_iter` bounds the accepted steps; `MAX_REJECTIONS` bounds the rejected ones in between
     n_accepted = 0
     while outcome is Outcome.running:
         with np.errstate(over="ignore", invalid="ignore"):
             state, step = advance(state, problem, options)
             n_accepted += step.accepted
-            exhausted = step.outcome is Outcome.running and n_accepted == options.max_iter
-            if exhausted or step.outcome is Outcome.stalled:
-                step = final_outcome(state.point, problem, options, step, rose=step.loss > loss)
+            at_limit = step.outcome is Outcome.running and n_accepted == options.max_iter
+            if at_limit or step.outcome is Outcome.stalled:
+                step = final_outcome(state.point, problem, options, step, rose=step.loss > start_loss)
         outcome = step.outcome
         yield state, step
 
 
 def advance(state: State, problem: DescentProblem, options: DescentOptions) -> tuple[State, Step]:
-    """Run one iteration: propose a step, test convergence, and take the step as the final one or as an ordinary one."""
-    damping = state.damping.at(state.point, problem.prior_precision, largest=options.adaptive)
+    """Run one iteration: propose a step, test convergence, then take a final step or try an ordinary one.
+
+    The final step is the Newton step of the convergence test; with a fixed learning rate, the proposed step.
+    """
+    damping = state.damping.at(state.point, problem.prior_precision, keep_largest=options.adaptive)
     state = state._replace(damping=damping)
     proposal = _propose(state, problem, options)
+    # the Newton step is None unless the test is passed
     state, newton = check_convergence(state, problem, options, proposal)
     if newton is not None and options.adaptive:
         return _final_newton_step(state, problem, options, newton)
     if newton is not None:
         return _final_step(state, problem, options, proposal)
     if not proposal.move.any():
+        # no finite step of positive curvature was found
         trial = Trial(proposal, state.point, accepted=False, gain=1.0)
         return state, _step(state, trial, Outcome.stalled)
     return _ordinary_step(state, problem, options, proposal)
@@ -78,29 +93,32 @@ def advance(state: State, problem: DescentProblem, options: DescentOptions) -> t
 def _propose(state: State, problem: DescentProblem, options: DescentOptions) -> Proposal:
     """Return the natural gradient step, with its length.
 
-    The length minimises the damped quadratic model with the true Fisher information. If the metric is another, it does
-    so over the span of the step and the last one. A learning rate is taken as it is.
+    The length minimises the damped quadratic model with the true Fisher information. The step of another metric is
+    combined with the previous accepted step, and the model is minimised over both. A fixed learning rate is the length.
     """
     point, prior = state.point, problem.prior_precision
     shift = state.damping.shift(prior)
-    direction, image, how = problem.direction(point, shift)
-    is_newton = image is not None
-    momentum = state.last.move if options.adaptive and not is_newton else None
+    direction, direction_image, solve_summary = problem.direction(point, shift)
+    # the solve gives F v only if the metric is F
+    is_newton = direction_image is not None
+    momentum = state.previous.move if options.adaptive and not is_newton else None
     moves = direction[None] if momentum is None else np.stack([direction, momentum])
-    # scaled to size one, so that columns of 1e100 can be multiplied twice
+    # Each move is divided by its largest entry, so that vᵀF v does not overflow: of a column of values of 1e100, F has
+    # an entry of 1e200, and a step along the gradient a size of 1e100.
     sizes = abs(moves).max(axis=(1, 2))
     units = np.where(sizes > 0, sizes, 1.0)[:, None, None]
     moves /= units
-    images = image / units if image is not None else problem.products(point, moves)
+    images = direction_image / units if direction_image is not None else problem.fisher_products(point, moves)
     if options.learning_rate is None:
         coefficients, alone = best_coefficients(moves, images + shift * moves, point.gradient)
-        metric_step = alone / sizes[0] if sizes[0] > 0 else 1.0
+        # in units of the direction before it was divided
+        metric_length = alone / sizes[0] if sizes[0] > 0 else 1.0
     else:
-        coefficients, metric_step = options.learning_rate * sizes, 1.0
+        coefficients, metric_length = options.learning_rate * sizes, 1.0
     move = (coefficients @ moves.reshape(len(moves), -1)).reshape(direction.shape)
     image = (coefficients @ images.reshape(len(moves), -1)).reshape(direction.shape)
     proposal = clip_to_kl(predict(point, move, image, prior), point, prior, options.max_kl)
-    return proposal._replace(metric_step=metric_step, is_newton=is_newton, how=how)
+    return proposal._replace(metric_length=metric_length, is_newton=is_newton, solve_summary=solve_summary)
 
 
 def _ordinary_step(
@@ -108,24 +126,25 @@ def _ordinary_step(
 ) -> tuple[State, Step]:
     """Try a step, and accept or reject it; a fixed learning rate accepts every step that is finite."""
     if options.max_kl is None:
-        proposal = extrapolated(proposal, state.last.extrapolation)
+        proposal = extrapolated(proposal, state.previous.extrapolation)
     trial = _try(state, problem, proposal, judged=options.adaptive)
     step = _step(state, trial, Outcome.running)
-    well = trial.accepted and trial.gain > GOOD_GAIN
-    critical = 0.0 if well else critical_damping(proposal, state.damping.scale, problem.prior_precision)
+    # the damping after a good step does not depend on the critical damping
+    is_good = trial.accepted and trial.gain > GOOD_GAIN
+    critical = 0.0 if is_good else critical_damping(proposal, state.damping.scale, problem.prior_precision)
     if not trial.accepted:
         return _reject(state, step, options, critical)
-    return _accept(state, trial, options, critical), unless_separated(step, trial.end, options)
+    return _accept(state, trial, options, critical), with_separation(step, trial.end, options)
 
 
 def _final_newton_step(
     state: State, problem: DescentProblem, options: DescentOptions, newton: NewtonDecrement
 ) -> tuple[State, Step]:
-    """Take the Newton step as the final one; if the point is accurate enough already, stay."""
+    """Take the Newton step as the final one; stay if the error of the point itself is negligible already."""
     point = state.point
-    if is_within(state, problem.accuracy):
+    if decrement_is_within(state, problem.negligible_error):
         step = _step(state, _stay(point), Outcome.converged)
-        return state, unless_separated(step, point, options)
+        return state, with_separation(step, point, options)
     proposal = predict(point, newton.move, newton.image, problem.prior_precision)
     return _final_step(state, problem, options, proposal, newton.resolve)
 
@@ -137,41 +156,45 @@ def _final_step(
     proposal: Proposal,
     resolve: Callable[[Array], Array] | None = None,
 ) -> tuple[State, Step]:
-    """Take the last step of the descent if it helps; else stay, as the convergence test holds at the point itself.
+    """Take the final step if it is accepted; else stay, as the convergence test holds at the point itself.
 
-    With a factorised matrix one more Newton step follows. It is too short for the loss to show it, so it is a
-    correction of θ, not another point.
+    With a factorised matrix one more Newton step follows. The change of the loss along it is below rounding, so its end
+    is not measured: it corrects θ only.
     """
-    trial, corrected = _try(state, problem, proposal, judged=True, last=True), None
+    trial, corrected = _try(state, problem, proposal, judged=True, final=True), None
     if not trial.accepted:
         trial = _stay(state.point)
     elif resolve is not None:
         corrected = _corrected(trial.end, resolve, state.decrement * state.point.weight)
-    step = unless_separated(_step(state, trial, Outcome.converged), trial.end, options)
+    step = with_separation(_step(state, trial, Outcome.converged), trial.end, options)
     return state._replace(point=trial.end, corrected=corrected), step
 
 
-def _corrected(point: Measured, resolve: Callable[[Array], Array], before: float) -> Array | None:
-    """Return θ after one more step by the last matrix, if that gains less than the `before` nats of the last step."""
+def _corrected(point: Measured, resolve: Callable[[Array], Array], final_decrement: float) -> Array | None:
+    """Return θ after one more Newton step, by the matrix of the final step.
+
+    None if the decrease along it, in nats, is not less than the decrement of the final step: then it is no correction.
+    """
     move = resolve(point.gradient)
-    remaining = -0.5 * float(np.vdot(point.gradient, move))
-    return point.theta + move if 0.0 <= remaining < before else None
+    decrement = -0.5 * float(np.vdot(point.gradient, move))
+    return point.theta + move if 0.0 <= decrement < final_decrement else None
 
 
-def _try(state: State, problem: DescentProblem, proposal: Proposal, *, judged: bool, last: bool = False) -> Trial:
-    """Measure the end of a step; `judged` by its decrease, or accepted if it is finite."""
+def _try(state: State, problem: DescentProblem, proposal: Proposal, *, judged: bool, final: bool = False) -> Trial:
+    """Measure the end of a step, and accept it: if the loss falls enough, when `judged`; else if it is finite."""
     point = state.point
-    end = problem.measure(point.theta + proposal.move, last=last)
+    end = problem.measure(point.theta + proposal.move, final=final)
     if not judged:
         return Trial(proposal, end, is_finite(end), _gain(point, end, proposal))
     accepted = is_accepted(point, end, proposal.predicted, state.damping.scale)
     if accepted:
-        # an increase that was accepted is rounding, and no change
+        # an accepted increase is rounding: the loss curve does not rise
         end = end._replace(loss=min(end.loss, point.loss))
     return Trial(proposal, end, accepted, _gain(point, end, proposal))
 
 
 def _stay(point: Measured) -> Trial:
+    """Return the step that stays at a point, as accepted."""
     return Trial(zero_step(point), point, accepted=True, gain=1.0)
 
 
@@ -181,26 +204,31 @@ def _gain(before: Measured, after: Measured, proposal: Proposal) -> float:
 
 
 def _accept(state: State, trial: Trial, options: DescentOptions, critical: float) -> State:
+    """Return the state at the end of an accepted step, with damping and extrapolation for the next one."""
     proposal, damping, extrapolation = trial.proposal, state.damping, 1.0
     if options.adaptive:
-        damping = damping.after_accepted(trial.gain, proposal.metric_step, critical)
+        damping = damping.after_accepted(trial.gain, proposal.metric_length, critical)
         if proposal.is_newton:
-            extrapolation = next_extrapolation(state.point, trial.end, proposal.move, state.last.extrapolation)
-    last = LastStep(proposal.move, share_of_loss(proposal.best_decrease, state.point), extrapolation)
-    return state._replace(point=trial.end, damping=damping, last=last, rejections=0)
+            extrapolation = next_extrapolation(state.point, trial.end, proposal.move, state.previous.extrapolation)
+    previous = PreviousStep(proposal.move, share_of_loss(proposal.best_decrease, state.point), extrapolation)
+    return state._replace(point=trial.end, damping=damping, previous=previous, rejections=0)
 
 
 def _reject(state: State, step: Step, options: DescentOptions, critical: float) -> tuple[State, Step]:
+    """Return the state at the same point with more damping; end the descent if that cannot help."""
     if not options.adaptive:
+        # only a step that is not finite was rejected
         return state, step._replace(outcome=Outcome.diverged)
     if state.rejections == MAX_REJECTIONS:
         return state, step._replace(outcome=Outcome.stalled)
-    last = state.last._replace(move=None, extrapolation=1.0)
+    # no momentum, and no extrapolation, until a step is accepted
+    previous = state.previous._replace(move=None, extrapolation=1.0)
     damping = state.damping.after_rejected(critical)
-    return state._replace(damping=damping, last=last, rejections=state.rejections + 1), step
+    return state._replace(damping=damping, previous=previous, rejections=state.rejections + 1), step
 
 
 def _step(state: State, trial: Trial, outcome: Outcome) -> Step:
+    """Return the record of an iteration, per unit of weight."""
     weight = state.point.weight
     return Step(
         loss=(trial.end if trial.accepted else state.point).loss / weight,
@@ -210,5 +238,5 @@ def _step(state: State, trial: Trial, outcome: Outcome) -> Step:
         damping=state.damping.factor,
         accepted=trial.accepted,
         outcome=outcome,
-        how=trial.proposal.how,
+        solve_summary=trial.proposal.solve_summary,
     )

@@ -11,7 +11,7 @@ import numpy as np
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores
 from sknatgrad._model.metrics import PRECONDITIONERS
-from sknatgrad._solver.preconditioning import IN_DOUBLE
+from sknatgrad._solver.preconditioning import FLOAT64_KEYS
 from sknatgrad._solver.records import Measured
 
 if TYPE_CHECKING:
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
     from sknatgrad._rows.source import RowSource
     from sknatgrad._typing import Array
 
-# Sums of squares in float32 below this have lost digits: terms down to 1e-8 of a sum count, and below 1e-38, the
-# smallest normal number, they are rounded.
-SINGLE_FLOOR = 1e-30
+# Sums of squares in float32 below this have lost digits: terms of 1e-8 of a sum still count, and terms below 1e-38, the
+# smallest normal number of float32, have fewer digits.
+FLOAT32_FLOOR = 1e-30
 
 
 @dataclass(frozen=True)
 class PenalisedLoss:
     """J(θ) = Σ s_i ℓ_i(θ) + ½ (θ − μ)ᵀ (I ⊗ diag(λ) + F₀) (θ − μ), the loss of rows with a prior.
 
-    F₀ is the information of a quadratic approximation to rows seen before, or of a prior that is no diagonal; it is
-    pooled with that of the rows wherever that is computed.
+    F₀ is the information of a quadratic approximation to earlier rows, or of a prior whose precision is not diagonal; 0
+    if there is neither. Every information that is computed from the rows is pooled with F₀, so F means both together.
     """
 
     source: RowSource
     prior: Prior
 
     @cached_property
-    def single(self) -> PenalisedLoss:
-        """The same of the rows in float32, which are converted once."""
+    def in_float32(self) -> PenalisedLoss:
+        """The same loss of a copy of the rows in float32, which is made once."""
         return replace(self, source=self.source.as_float32())
 
     def measure(self, theta: Array, structure: Structure, expectation: Expectation, *, keep_scores: bool) -> Measured:
         """Return loss, gradient and metric at θ, in one pass.
 
-        The scores, q numbers a row, are kept for later products if that is asked for and the rows are in memory; of
-        rows out of core they are computed from θ again.
+        With `keep_scores`, the scores of rows in memory, q numbers a row, are stored for later products. The scores of
+        rows out of core are computed again from θ in each pass.
         """
         out_of_core = self.source.out_of_core
         sums = self.source.total(MeasureKernel(theta, expectation, structure, keep_scores and not out_of_core))
@@ -56,13 +56,13 @@ class PenalisedLoss:
             gradient=sums.gradient + self.prior.gradient(theta),
             information=self.prior.merged(sums.information),
             weight=sums.weight,
-            worst=sums.max_loss,
+            max_row_loss=sums.max_loss,
             scores=MetricScores.recomputed(theta, expectation) if out_of_core else MetricScores.stored(sums.scores),
         )
 
-    def information(self, scores: RowScores, structure: Structure, *, single: bool = False) -> PooledInformation:
-        """Return the information of known scores in a structure, by a pass; in float32 if the scores are `single`."""
-        kernel = InformationKernel(scores, structure, self.prior.precision.size, single)
+    def information(self, scores: RowScores, structure: Structure, *, float32: bool = False) -> PooledInformation:
+        """Return the information of known scores in a structure, by a pass; summed in `float32` if the scores are."""
+        kernel = InformationKernel(scores, structure, self.prior.precision.size, float32)
         information: PooledInformation = self.prior.merged(self.source.total(kernel))
         return information
 
@@ -80,42 +80,43 @@ class PenalisedLoss:
         return np.asarray(information.dense()) + np.diag(np.tile(self.prior.precision, n_logits))
 
     def dense(self, measured: Measured) -> PooledInformation:
-        """Return the true Fisher information at a point as a matrix, by a pass."""
+        """Return the true Fisher information at a point as a matrix, without Λ, by a pass."""
         return self.information(measured.scores.true, DenseInformation)
 
 
 @dataclass(frozen=True)
 class RowsOperator:
-    """The Fisher information of scores at one point as an operator: its products, and preconditioners for them."""
+    """The Fisher information of known scores at one point: the `FisherOperator` that `newton_cg` solves with."""
 
-    loss: PenalisedLoss
+    penalised_loss: PenalisedLoss
     scores: RowScores
-    has_single: bool  # whether products are computed in float32, from a copy of the rows
+    uses_float32: bool  # whether solves use products in float32, by a copy of the rows
 
     @cached_property
-    def _single_scores(self) -> RowScores:
+    def _float32_scores(self) -> RowScores:
         return self.scores.as_float32()
 
     def product(self, move: Array) -> Array:
         """Return F v, ``(q, d)``."""
-        product: Array = self.loss.products(self.scores, move[None])[0]
+        product: Array = self.penalised_loss.products(self.scores, move[None])[0]
         return product
 
-    def single_product(self, move: Array) -> Array:
+    def float32_product(self, move: Array) -> Array:
         """Return F v, computed in float32."""
-        product: Array = self.loss.single.products(self._single_scores, move[None])[0]
+        product: Array = self.penalised_loss.in_float32.products(self._float32_scores, move[None])[0]
         return product
 
-    def build(self, structure: str) -> PooledInformation:
-        """Return F in a structure that preconditions, summed in float32 where that may be and suffices."""
-        if structure not in IN_DOUBLE:
-            loss = self.loss.single if self.has_single else self.loss
-            information = loss.information(self._single_scores, PRECONDITIONERS[structure], single=True)
+    def build(self, key: str) -> PooledInformation:
+        """Return F in the structure `key` of `PRECONDITIONERS`; in float32 if that is allowed and has the range."""
+        structure = PRECONDITIONERS[key]
+        if key not in FLOAT64_KEYS:
+            penalised_loss = self.penalised_loss.in_float32 if self.uses_float32 else self.penalised_loss
+            information = penalised_loss.information(self._float32_scores, structure, float32=True)
             if self._is_representable(information.diagonal()):
                 return information
-        return self.loss.information(self.scores, PRECONDITIONERS[structure])
+        return self.penalised_loss.information(self.scores, structure)
 
     def _is_representable(self, diagonal: Array) -> bool:
-        """Say whether float32 can hold sums of squares: none too large, and none lost to which no prior adds."""
-        lost = (diagonal < SINGLE_FLOOR) & (self.loss.prior.precision == 0.0)
+        """Say whether no sum of squares overflows float32, nor underflows in a column without a prior."""
+        lost = (diagonal < FLOAT32_FLOOR) & (self.penalised_loss.prior.precision == 0.0)
         return bool(np.isfinite(diagonal).all() and not lost.any())

@@ -1,4 +1,4 @@
-"""Chooses how the metric is computed, by what each way costs in time and memory."""
+"""The choice of how the metric is computed, by the time and memory that the alternatives cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sknatgrad._limits import Limits
 from sknatgrad._model.information import DenseInformation, KroneckerInformation
 from sknatgrad._model.metrics import STRUCTURES, expectation_of
-from sknatgrad._solver.cost_model import SINGLE_SPEED, Shape
+from sknatgrad._solver.cost_model import FLOAT32_SPEED, Shape
 from sknatgrad._solver.preconditioning import PreconditionerOption
 
 if TYPE_CHECKING:
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     from sknatgrad._model.metrics import FisherName
     from sknatgrad._model.protocols import Structure
 
-# The largest subsample is one row in so many. Of 20,000 x 50, one in 16 is too few for a subsample: 7 iterations for 5.
-SAMPLE_SHARE = 8
-# Each smaller subsample has one row in so many of the next one. So they are few, and far apart: a first one of 763 rows
-# of adult led the second one astray, 11 iterations for 6.
+# The largest subsample has one row of so many. Of 20,000 x 50 one of 16 is too few: the fit takes 7 iterations for 5.
+SAMPLE_DIVISOR = 8
+# Each smaller subsample has one row of so many of the next larger one. Sizes closer together add subsamples that are
+# too small: the optimum of 763 rows of adult is a poor start of the next one, 11 iterations for 6.
 SAMPLE_RATIO = 16
 
 
 class Plan(NamedTuple):
-    """How the metric is computed."""
+    """How the metric, the Newton decrement and the start are computed."""
 
     fisher: FisherName
     shape: Shape
     structure: Structure
-    matrix_free: bool  # whether the metric is too large or too dear to store, and only multiplied with
-    direct_decrement: bool  # whether the Newton decrement is solved for with a matrix, not by conjugate gradients
-    preconditioners: tuple[PreconditionerOption, ...] = ()  # should the diagonal be slow
-    sample_plans: tuple[Plan, ...] = ()  # of the growing subsamples that are solved first
-    single_precision: bool = False  # whether products are computed in float32, and verified in float64
+    matrix_free: bool  # whether the metric is known by its products only; else it is stored in its structure
+    direct_decrement: bool  # whether F + Λ is factorised for the Newton decrement; else it takes conjugate gradients
+    preconditioners: tuple[PreconditionerOption, ...] = ()  # more expensive than the diagonal, cheapest first
+    sample_plans: tuple[Plan, ...] = ()  # of the subsamples that are solved first, smallest first
+    float32_products: bool = False  # whether products are computed in float32, and verified in float64
 
     def expectation(self, seed: int) -> Expectation:
-        """Return how the expectation over labels is taken."""
+        """Return the expectation over labels by which the metric is defined; a drawn one depends on the `seed`."""
         return expectation_of(self.fisher, seed)
 
     @property
@@ -44,7 +44,7 @@ class Plan(NamedTuple):
         return tuple(each.shape.n_rows for each in self.sample_plans)
 
     def describe(self) -> str:
-        """Say in one line what was chosen, at what expected cost."""
+        """Say in one line what was chosen, and what products and preconditioners are expected to cost."""
         if not self.matrix_free:
             parts = [self.structure.__name__.removesuffix("Information").lower()]
         else:
@@ -55,7 +55,7 @@ class Plan(NamedTuple):
         return f"metric {self.fisher!r}: {'; '.join(parts)}"
 
 
-def plan(
+def choose_plan(
     fisher: FisherName,
     shape: Shape,
     limits: Limits | None = None,
@@ -63,9 +63,11 @@ def plan(
     adaptive: bool = True,
     subsample: bool = True,
 ) -> Plan:
-    """Choose by cost if the metric is the true Fisher information; else take the structure that its name says.
+    """Choose how to compute the metric.
 
-    Only an `adaptive` descent corrects inexact steps, so any other solves exactly wherever the matrix can be stored.
+    The true Fisher information is stored as a matrix if that costs few products. Any other metric has the structure
+    that its name implies. Only an `adaptive` descent corrects inexact steps, so any other descent stores the matrix
+    wherever it fits in memory. With `subsample`, the fit may start at the optimum of a subsample.
     """
     limits = limits or Limits()
     structure = STRUCTURES[fisher]
@@ -79,16 +81,16 @@ def plan(
     if fisher != "true" or not adaptive:
         return Plan(fisher, shape, structure, matrix_free=not storable, direct_decrement=storable)
     direct = storable and shape.dense_seconds() / shape.product_seconds() <= limits.direct_products
-    single = shape.gains_by_single()
+    float32 = shape.gains_by_float32()
     return Plan(
         fisher,
         shape,
         structure,
         matrix_free=not direct,
         direct_decrement=direct,
-        preconditioners=() if direct else _preconditioners(shape, limits, single=single),
+        preconditioners=() if direct else _preconditioners(shape, limits, float32=float32),
         sample_plans=_sample_plans(fisher, shape, limits) if subsample and (direct or shape.out_of_core) else (),
-        single_precision=not direct and single,
+        float32_products=not direct and float32,
     )
 
 
@@ -101,40 +103,45 @@ def _check_kronecker(shape: Shape, limits: Limits) -> None:
         raise ValueError(message)
 
 
-def _preconditioners(shape: Shape, limits: Limits, *, single: bool) -> tuple[PreconditionerOption, ...]:
-    """Return what could precondition, in the order of its cost; all but Kronecker factors are summed in float32."""
-    product = shape.product_seconds() / (SINGLE_SPEED if single else 1.0)
-    several, block_bytes = shape.n_logits > 1, 8 * shape.n_columns**2
+def _preconditioners(shape: Shape, limits: Limits, *, float32: bool) -> tuple[PreconditionerOption, ...]:
+    """Return the preconditioners that fit in memory, cheapest first; only Kronecker factors are summed in float64."""
+    product = shape.product_seconds() / (FLOAT32_SPEED if float32 else 1.0)
+    several_logits, class_bytes = shape.n_logits > 1, 8 * shape.n_columns**2
     options = []
-    if several and 8 * max(shape.n_columns, shape.n_logits) ** 2 <= limits.matrix_bytes:
+    if several_logits and 8 * max(shape.n_columns, shape.n_logits) ** 2 <= limits.matrix_bytes:
         cost = shape.kronecker_seconds() / product
         options.append(PreconditionerOption("kronecker", "a Kronecker product", cost))
-    # the matrices of all classes then take, a few times over, no more memory than a few vectors of the rows
-    if several and shape.n_columns**2 <= 2 * shape.n_rows and shape.n_logits * block_bytes <= limits.matrix_bytes:
-        cost = shape.blocks_seconds(SINGLE_SPEED, limits) / product
+    # d² ≤ 2n: the q matrices take no more memory than two numbers for each logit of a row
+    fits = shape.n_columns**2 <= 2 * shape.n_rows and shape.n_logits * class_bytes <= limits.matrix_bytes
+    if several_logits and fits:
+        cost = shape.blocks_seconds(FLOAT32_SPEED, limits) / product
         options.append(PreconditionerOption("blocks", "a matrix a class", cost))
     if 8 * shape.size**2 <= limits.preconditioner_bytes:
-        best = PreconditionerOption("true", "a matrix", shape.dense_seconds(SINGLE_SPEED) / product)
-        # what costs more than the best is never used
+        best = PreconditionerOption("true", "a matrix", shape.dense_seconds(FLOAT32_SPEED) / product)
+        # a worse preconditioner that costs more would never be used
         options = [option for option in options if option.cost < best.cost] + [best]
     return tuple(sorted(options, key=lambda option: option.cost))
 
 
 def _sample_plans(fisher: FisherName, shape: Shape, limits: Limits) -> tuple[Plan, ...]:
-    """Return the plans of growing subsamples, each the start of the next.
+    """Return the plans of growing subsamples, smallest first, the optimum of each being the start of the next.
 
-    They pay where matrices then lead to the optimum. With conjugate gradients they cost more than they save: another
-    order of the rows gives another subsample, so the final step has to be so accurate that this does not show. Rows out
-    of core are the exception, as each product costs as much as fetching them.
+    They save time if the fit to all rows then stores the matrix. With conjugate gradients they cost more than they
+    save: another order of the rows gives another subsample and another start, so the final step has to be more accurate
+    for the coefficients to be the same. Rows out of core are the exception, as each product costs as much as fetching
+    them.
     """
-    if shape.n_rows * shape.stored * shape.n_logits < limits.min_sampled_values:
+    if shape.n_rows * shape.stored_per_row * shape.n_logits < limits.min_sampled_values:
         return ()
     sizes = []
-    n_rows = shape.n_rows // SAMPLE_SHARE
+    n_rows = shape.n_rows // SAMPLE_DIVISOR
+    # the subsample itself is in memory
     if shape.out_of_core:
-        n_rows = min(n_rows, int(shape.sample_bytes / (8.0 * shape.stored)))
+        n_rows = min(n_rows, int(shape.sample_bytes / (8.0 * shape.stored_per_row)))
     while n_rows >= limits.min_rows_per_parameter * shape.size:
         sizes.append(n_rows)
         n_rows //= SAMPLE_RATIO
     in_memory = shape._replace(out_of_core=False)
-    return tuple(plan(fisher, in_memory._replace(n_rows=size), limits, subsample=False) for size in reversed(sizes))
+    return tuple(
+        choose_plan(fisher, in_memory._replace(n_rows=size), limits, subsample=False) for size in reversed(sizes)
+    )

@@ -1,4 +1,4 @@
-"""What a descent asks of its objective, what the user asks of the descent, and what an iteration hands to the next."""
+"""The interface of the objective, the options of a descent, and its state between two iterations."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ if TYPE_CHECKING:
 
 
 class DescentProblem(Protocol):
-    """What the loop asks of an objective; those of `objective` and `RecursiveObjective` answer."""
+    """What the loop calls of an objective: one of the three in `objective`, or `RecursiveObjective`."""
 
     @property
     def prior_precision(self) -> Array:
-        """λ, ``(d,)``."""
+        """λ, ``(d,)``: the diagonal of Λ for each class."""
         ...
 
-    def measure(self, theta: Array, *, last: bool = False) -> Measured:
-        """Return loss, gradient and metric at θ; the last point needs no metric."""
+    def measure(self, theta: Array, *, final: bool = False) -> Measured:
+        """Return loss, gradient and metric at θ; at the end of a `final` step no metric is needed."""
         ...
 
     def direction(self, measured: Measured, shift: Array) -> Direction:
-        """Return −M⁻¹g, M the metric plus I ⊗ diag(shift)."""
+        """Return −M⁻¹g, M the metric plus I ⊗ diag(shift), `shift` being prior precision and damping."""
         ...
 
-    def products(self, measured: Measured, moves: Array) -> Array:
+    def fisher_products(self, measured: Measured, moves: Array) -> Array:
         """Return the true Fisher information times each of `moves`, ``(j, q, d)``."""
         ...
 
     @property
-    def direct(self) -> bool:
-        """Whether a Newton decrement comes with a factorised matrix, so that another solve costs little."""
+    def corrects_final_step(self) -> bool:
+        """Whether `newton_decrement` factorises F + Λ, so that the final step is corrected by another solve."""
         ...
 
     @property
-    def accuracy(self) -> float:
-        """Error of the final step that is negligible, as a share of the loss."""
+    def negligible_error(self) -> float:
+        """Excess of the loss over its minimum that the final step may leave, as a share of the loss."""
         ...
 
     def newton_decrement(self, measured: Measured, near: Proposal | None = None) -> NewtonDecrement:
-        """Return the undamped step of the true Fisher information, and its decrease; `near` is a first guess."""
+        """Return the undamped Newton step and its decrement; `near`, the proposed step, is a first guess."""
         ...
 
 
 class DescentOptions(NamedTuple):
-    """What the user asked for."""
+    """What the user asked for, and where an earlier descent of a subsample left the damping."""
 
-    damping: float = 1e-3
+    damping: float = 1e-3  # δ of the first step, relative to the diagonal of the metric
     learning_rate: float | None = None  # None: chosen at each step
-    max_kl: float | None = None  # nats per unit of weight
-    max_iter: int = 100
-    tol: float = 1e-8
+    max_kl: float | None = None  # largest ½ vᵀF v / S of a step, nats per unit of weight
+    max_iter: int = 100  # accepted steps
+    tol: float = 1e-8  # Newton decrement at which the descent has converged, as a share of the loss
     penalised: bool = True  # without a penalty, separable data have no optimum
-    scale: Array | float = 0.0  # (d,), of the damping, from an earlier descent if there was one
+    damping_scale: Array | float = 0.0  # (d,), least scale of the damping; see `Damping.scale`
 
     @property
     def adaptive(self) -> bool:
@@ -65,32 +65,32 @@ class DescentOptions(NamedTuple):
         return self.learning_rate is None
 
 
-class LastStep(NamedTuple):
-    """What the last accepted step leaves for the next one."""
+class PreviousStep(NamedTuple):
+    """What the previous accepted step leaves for the next one."""
 
-    move: Array | None = None  # (q, d), the momentum
-    best_decrease: float = np.inf  # as a share of the loss
+    move: Array | None = None  # (q, d), the momentum; None at the start and after a rejected step
+    best_decrease: float = np.inf  # predicted by the quadratic model, as a share of the loss
     extrapolation: float = 1.0  # factor by which the next step is lengthened
 
 
 class State(NamedTuple):
-    """What one iteration hands to the next."""
+    """The state between two iterations: the point, and what was learnt on the way to it."""
 
     point: Measured
     damping: Damping
-    last: LastStep = LastStep()
-    rejections: int = 0  # in a row
+    previous: PreviousStep = PreviousStep()
+    rejections: int = 0  # since the last accepted step
     test_below: float = np.inf  # convergence is tested at a best decrease below this share of the loss
-    decrement: float = np.nan  # Newton decrement by its last evaluation, per unit of weight
-    to_optimum: Array | None = None  # the Newton step whose decrement passed the convergence test
-    corrected: Array | None = None  # θ after the correction of the final step, which was not measured
+    decrement: float = np.nan  # Newton decrement by its last evaluation, nats per unit of weight; NaN before the first
+    to_optimum: Array | None = None  # (q, d), the Newton step whose decrement passed the convergence test
+    corrected: Array | None = None  # (q, d), θ after the correction of the final step, where nothing was measured
 
     @property
     def theta(self) -> Array:
-        """The coefficients: those that were measured, or their correction after the final step."""
+        """The coefficients of the point, or their correction after the final step."""
         return self.point.theta if self.corrected is None else self.corrected
 
     def without_rows(self) -> State:
-        """Return the state without what was measured of single rows, to be kept while other states follow."""
+        """Return the state without the scores of the rows, the metric and the previous step, to be kept."""
         point = self.point._replace(information=None, scores=None)  # type: ignore[arg-type]
-        return self._replace(point=point, last=LastStep())
+        return self._replace(point=point, previous=PreviousStep())

@@ -1,4 +1,4 @@
-"""Records that the parts of a descent hand to each other."""
+"""Records of a descent: a measured point, a direction, the Newton step, an iteration and its outcome."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
 
 
 class Measured(NamedTuple):
-    """What one pass over the rows measures at a point. The prior is already inside `loss` and `gradient`."""
+    """The loss, gradient and metric at a point, by one pass over the rows. `loss` and `gradient` include the prior."""
 
     theta: Array  # (q, d)
     loss: float  # J, a sum in nats
     gradient: Array  # (q, d)
-    information: Information  # of the chosen metric, without the diagonal prior
+    information: Information  # of the metric, without Λ
     weight: float  # S, the sum of the row weights
-    worst: float  # largest negative log-likelihood of a row with positive weight
-    scores: MetricScores
+    max_row_loss: float  # largest negative log-likelihood of a row with positive weight, nats
+    scores: MetricScores  # of the rows at θ, for products with F and for preconditioners
 
 
 class Direction(NamedTuple):
-    """A natural gradient step."""
+    """The direction of a natural gradient step, before its length is chosen."""
 
-    move: Array  # (q, d), −M⁻¹g
-    image: Array | None = None  # (q, d), F v of the true Fisher information, where the solve gives it
-    how: str = ""  # how it was solved for, for `verbose`
+    move: Array  # (q, d), v = −M⁻¹g, M with prior and damping
+    image: Array | None = None  # (q, d), F v of the true Fisher information; None if M is another metric
+    solve_summary: str = ""  # how the linear system was solved, for `verbose`
 
 
 class NewtonDecrement(NamedTuple):
-    """The undamped Newton step −(F+Λ)⁻¹g of the true Fisher information, and what it gains, ½ gᵀ(F+Λ)⁻¹g."""
+    """The undamped Newton step v = −(F+Λ)⁻¹g, and the decrease that it predicts, ½ gᵀ(F+Λ)⁻¹g: the Newton decrement."""
 
-    move: Array  # (q, d), the step
+    move: Array  # (q, d), v
     image: Array  # (q, d), F v
-    decrement: float  # nats; infinite if the gradient is not in the numerical range of F+Λ
-    resolve: Callable[[Array], Array] | None = None  # the step for another gradient, if F+Λ is factorised
+    decrement: float  # a sum in nats; infinite if part of the gradient is outside the numerical range of F+Λ
+    resolve: Callable[[Array], Array] | None = None  # g ↦ −(F+Λ)⁻¹g for another gradient, if F+Λ is factorised
 
     @property
     def kl(self) -> float:
@@ -50,27 +50,27 @@ class NewtonDecrement(NamedTuple):
 
 
 class Outcome(Enum):
-    """Why a descent is where it is."""
+    """Whether a descent goes on, or why it ended."""
 
     running = auto()
-    converged = auto()
-    exhausted = auto()
-    separable = auto()
-    stalled = auto()
-    diverged = auto()
-    overflow = auto()
+    converged = auto()  # the Newton decrement is within `tol`
+    exhausted = auto()  # `max_iter` steps were accepted
+    separable = auto()  # the classes are separated, and no penalty makes an optimum exist
+    stalled = auto()  # too many steps in a row were rejected, or the step is zero
+    diverged = auto()  # steps of a fixed length overflow or raise the loss
+    overflow = auto()  # the start is not finite
     stopped = auto()  # by a callback
     interrupted = auto()  # from the keyboard
 
 
 class Step(NamedTuple):
-    """One iteration, accepted or rejected, for its observers: histories, printing, plots."""
+    """One iteration, accepted or rejected, for histories, printing and callbacks."""
 
-    loss: float  # J/S after the step; before it, if the step was rejected
+    loss: float  # J/S, nats per unit of weight: after the step; before it, if the step was rejected
     gain: float  # actual over predicted decrease
     decrement: float  # Newton decrement by its last evaluation, nats per unit of weight; NaN before the first
     kl: float  # ½ vᵀF v / S of the step, nats per unit of weight
-    damping: float
+    damping: float  # δ, relative to the diagonal of the metric
     accepted: bool
     outcome: Outcome
-    how: str = ""  # how the step was solved for, for `verbose`
+    solve_summary: str = ""  # how the linear system was solved, for `verbose`

@@ -1,4 +1,4 @@
-"""The quadratic model of the loss along a step: its best length, its decrease, and the damping that would halve it."""
+"""The quadratic model of the loss along a step: its decrease, its best length, and changes of that length."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sknatgrad._solver.damping import SMALLEST
+from sknatgrad._solver.damping import MIN_RAISED
 
 if TYPE_CHECKING:
     from sknatgrad._solver.records import Measured
     from sknatgrad._typing import Array
 
-# Share of the second move, squared, that is not along the first, below which it is dropped as parallel: rounding is
-# about eps over that share of its coefficient. Halved and doubled: no change.
+# sin² of the angle between two moves, in the norm of the damped matrix, below which the second is dropped as parallel.
+# The relative rounding error of its coefficient is about eps / sin². Halved and doubled: no change.
 PARALLEL = 1e-12
-# Slope at the end of a step, as a share of that at its beginning, up to which the step was long enough. Halved and
+# Slope gᵀv at the end of a step, as a share of that at its start, up to which the step was long enough. Halved and
 # doubled: breast cancer 7 and 8 iterations for 7, wine 7 and 8 for 7, digits 10 and 11 for 11.
 LONG_ENOUGH = 0.1
 # Largest factor by which the next step is lengthened. At 1, without extrapolation, breast cancer and wine take 9
@@ -24,16 +24,16 @@ MAX_EXTRAPOLATION = 2.0
 
 
 class Proposal(NamedTuple):
-    """A step to try, with what the undamped quadratic model predicts of it. Sums in nats."""
+    """A step to try, with what the undamped quadratic model predicts of it. Numbers are sums over rows, in nats."""
 
     move: Array  # (q, d), v
     image: Array  # (q, d), F v of the true Fisher information
-    predicted: float  # decrease of the loss
+    predicted: float  # decrease of the loss along v, before it is extrapolated
     kl: float  # ½ vᵀF v
-    best_decrease: float  # decrease at the best length of this direction
-    metric_step: float = 1.0  # best length of the metric's own step; 1 if the metric is exact
-    is_newton: bool = False  # whether it is the step of the true Fisher information
-    how: str = ""  # how it was solved for, for `verbose`
+    best_decrease: float  # largest decrease over all lengths of this direction
+    metric_length: float = 1.0  # length that minimises the damped model along −M⁻¹g alone; 1 if M = F
+    is_newton: bool = False  # whether the metric is the true Fisher information
+    solve_summary: str = ""  # how the linear system was solved, for `verbose`
 
 
 def zero_step(point: Measured) -> Proposal:
@@ -51,7 +51,7 @@ def predict(point: Measured, move: Array, image: Array, prior: Array) -> Proposa
 
 
 def best_coefficients(moves: Array, images: Array, gradient: Array) -> tuple[Array, float]:
-    """Minimise the damped quadratic model over the span of one or two moves; also over the first alone.
+    """Return the coefficients of one or two moves that minimise the damped model, and that of the first move alone.
 
     Re-scaling and momentum of Martens and Grosse (2015), sections 6.4 and 7. `images` are the products of the damped
     matrix with the `moves`, ``(j, q, d)``.
@@ -65,15 +65,16 @@ def best_coefficients(moves: Array, images: Array, gradient: Array) -> tuple[Arr
     slopes = -flat @ gradient.ravel()
     if not (np.isfinite(curvatures).all() and np.isfinite(slopes).all()):
         return np.zeros(len(moves)), 0.0
-    size = np.sqrt(np.maximum(curvatures.diagonal(), 0.0))
-    scale = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
-    alone = float(slopes[0] * scale[0] ** 2)
-    slopes = scale * slopes
-    cosine = float(scale[0] * curvatures[0, 1] * scale[1])
-    if 1.0 - cosine**2 < PARALLEL or not scale.all():
+    # both moves at unit length in the norm of the damped matrix, whose 2 x 2 matrix is then ((1, cosine), (cosine, 1))
+    norms = np.sqrt(np.maximum(curvatures.diagonal(), 0.0))
+    inverse_norms = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+    alone = float(slopes[0] * inverse_norms[0] ** 2)
+    slopes = inverse_norms * slopes
+    cosine = float(inverse_norms[0] * curvatures[0, 1] * inverse_norms[1])
+    if 1.0 - cosine**2 < PARALLEL or not inverse_norms.all():
         return np.array([alone, 0.0]), alone
     coefficients = (slopes - cosine * slopes[::-1]) / (1.0 - cosine**2)
-    return scale * coefficients, alone
+    return inverse_norms * coefficients, alone
 
 
 def clip_to_kl(proposal: Proposal, point: Measured, prior: Array, max_kl: float | None) -> Proposal:
@@ -85,17 +86,19 @@ def clip_to_kl(proposal: Proposal, point: Measured, prior: Array, max_kl: float 
 
 
 def critical_damping(proposal: Proposal, scale: Array | float, prior: Array) -> float:
-    """Return the damping that doubles the curvature along a step, and so about halves it."""
+    """Return the damping that adds to the curvature along a step as much as there is, and so about halves the step."""
     damped = float((scale * proposal.move**2).sum())
     curvature = float(np.vdot(proposal.move, proposal.image)) + float((prior * proposal.move**2).sum())
-    return curvature / damped if damped > 0.0 and np.isfinite(curvature) else SMALLEST
+    return curvature / damped if damped > 0.0 and np.isfinite(curvature) else MIN_RAISED
 
 
 def next_extrapolation(before: Measured, after: Measured, move: Array, extrapolation: float) -> float:
-    """Return by what factor to lengthen the next step, by the slopes at the ends of this one, lengthened by as much.
+    """Return the factor by which to lengthen the next step, from the slopes gᵀv at both ends of this one.
 
-    Far from the optimum all steps are too short by about the same factor, as probabilities saturate beyond the reach
-    of a quadratic model. The secant through both slopes gives it; it is 1 where the step was nearly long enough.
+    Far from the optimum all steps are too short by about the same factor, because probabilities saturate, which no
+    quadratic model represents. This step was lengthened by `extrapolation` already. The secant through its slopes has
+    its zero at 1 / (1 − ratio) times its length, ratio being the end's slope over that at the start. Where the step was
+    nearly long enough, the factor is 1.
     """
     at_start, at_end = (float(np.vdot(point.gradient, move)) for point in (before, after))
     ratio = at_end / at_start if at_start != 0.0 else 0.0
@@ -103,6 +106,6 @@ def next_extrapolation(before: Measured, after: Measured, move: Array, extrapola
 
 
 def extrapolated(proposal: Proposal, factor: float) -> Proposal:
-    """Return a step so many times as long. It is still judged by what the model predicted of its own length."""
+    """Return a step `factor` times as long, whose predicted decrease remains that of the original length."""
     move, image = factor * proposal.move, factor * proposal.image
     return proposal._replace(move=move, image=image, kl=factor**2 * proposal.kl)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._inputs.labels import codes_of
+from sknatgrad._inputs.notices import stacklevel_of_user
 from sknatgrad._inputs.rows import check_rows
 from sknatgrad._inputs.weights import check_row_weights
 from sknatgrad._limits import Limits
@@ -174,7 +175,7 @@ def infer_from_sums(
     params = row_sums.contrasts.params(fitted.theta)
     reasons = diagnostics(fitted, row_sums, covariance, options, names)
     if reasons:
-        warnings.warn(reasons, InferenceWarning, stacklevel=3)
+        warnings.warn(reasons, InferenceWarning, stacklevel=stacklevel_of_user())
     return InferenceResult(
         params=params if chosen is None else params[:, chosen],
         covariance=covariance.covariance(options),

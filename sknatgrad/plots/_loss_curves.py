@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sknatgrad._solver.stopping import ROUNDING, FinalTolerance
+from sknatgrad._solver.stopping import LOSS_ROUNDING, FinalTolerance
 from sknatgrad.plots._canvas import axes, figure_height, legend, marker, pyplot, reference_style, style
 
 if TYPE_CHECKING:
@@ -282,12 +282,12 @@ def _curve(name: str, fit: Any, attribute: str) -> Array:
 def _reference(fits: list[Any], losses: list[Array], optimum: float | None) -> dict[str, Any]:
     """Return the arguments `optimum`, `resolution` and `reached` of the display."""
     smallest = min(float(loss[np.isfinite(loss)].min(initial=np.inf)) for loss in losses)
-    accuracy, reached = float(ROUNDING), True
+    accuracy, reached = float(LOSS_ROUNDING), True
     if optimum is None:
         _check_same_objective(fits)
         remaining = _remaining(fits)
-        accuracy, reached, optimum = max(remaining or 0.0, ROUNDING), remaining is not None, smallest
-    elif not -np.inf < float(optimum) <= smallest + ROUNDING * abs(smallest):
+        accuracy, reached, optimum = max(remaining or 0.0, LOSS_ROUNDING), remaining is not None, smallest
+    elif not -np.inf < float(optimum) <= smallest + LOSS_ROUNDING * abs(smallest):
         message = (
             f"optimum={optimum!r} must be None or a finite number that is at most the smallest loss reached, "
             f"{smallest!r}."

@@ -172,7 +172,7 @@ class _Solver:
             # they omit rows of little variance, which may be all rows with a value in some column
             complete = (blocks.diagonal() >= MIN_DIAGONAL_SHARE * information.diagonal()).all()
             information = blocks if complete else information
-        basis = KrylovBasis(shape.directions(), shape.size)
+        basis = KrylovBasis(shape.n_directions(), shape.size)
         return cls(source, scores, precision, units, preconditioner_of(information, precision), basis)
 
     def _fisher(self, move: Array) -> Array:
@@ -207,5 +207,5 @@ class _Solver:
             inflation = 2.0 * solution.decrease * float(np.vdot(target, self._product(target)))
             solved = solution.remaining <= MAX_REMAINING * solution.decrease
             determined[index] = solved and inflation * noise_floor(target.size) < 1.0
-            solutions[index] = solution.move
+            solutions[index] = solution.x
         return Columns(solutions, determined)
