@@ -7,7 +7,7 @@ from inspect import Parameter, signature
 
 from sknatgrad._version import __version__
 
-STORED_BY = "_sknatgrad_version"  # only in what is stored, never an attribute
+STORED_BY = "_sknatgrad_version"  # a key of stored states, never an attribute
 
 
 def with_version(state: dict[str, object]) -> dict[str, object]:

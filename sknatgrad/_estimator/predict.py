@@ -265,7 +265,7 @@ class PredictionMixin:
 
     @property
     def _covariance_layout(self) -> Layout:
-        # as it was in the fit: the parameter `fit_intercept` may have been set since
+        # of the fit: the parameter `fit_intercept` may have been set since
         return Layout(self.classes_, self.coef_.shape[1], intercept=len(self.covariance_) > self.coef_.size)
 
     def _checked(self, X: Matrix) -> tuple[Matrix, Posterior]:

@@ -44,8 +44,8 @@ def block_bounds(X: Matrix, n_logits: int, limits: Limits = Limits()) -> list[tu
     # blocks of one size, a multiple of 4 in number: two or four threads end at the same time
     count = -(-n_rows // size)
     count = min(-(-count // 4) * 4, n_rows) if count > 1 else 1
-    edges = [n_rows * index // count for index in range(count + 1)]
-    return list(pairwise(edges))
+    bounds = [n_rows * index // count for index in range(count + 1)]
+    return list(pairwise(bounds))
 
 
 def iter_blocks(X: Matrix, n_logits: int, limits: Limits = Limits()) -> Iterator[tuple[int, int, Matrix]]:
@@ -66,7 +66,7 @@ def unconverted_blocks(
 
 @dataclass(frozen=True)
 class MemorySource:
-    """Rows in memory. X keeps its type and order; each block is converted to float64 while it is worked on.
+    """Rows in memory. X keeps its type and order; each block is converted to float64 when it is used.
 
     In float32, a float64 X is converted once and stored. Blocks of a memory map are read from its file.
     """
