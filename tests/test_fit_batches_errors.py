@@ -50,7 +50,7 @@ ERRORS = {
     "a generator": (once, r"batches is a generator, which cannot be read more than once; pass a list of batches"),
     "a number": (lambda: 3, r"batches is a int"),
     "None": (lambda: None, r"batches is a NoneType"),
-    "a function that gives a number": (lambda: lambda: 3, r"batches\(\) gave a int; it must begin a pass over batches"),
+    "a function that gives a number": (lambda: lambda: 3, r"batches\(\) gave a int; it must return the batches of one pass"),
     "one pair": (lambda: (ROWS, CODES), r"batches gave a ndarray as batch 0; each must be \(X, y\) or \(X, y, sam"),
     "no pair": (lambda: but(3, X5), r"batches gave a ndarray as batch 3; each must be \(X, y\)"),
     "four": (lambda: but(3, (X5, Y5, None, None)), r"batches gave a tuple as batch 3; each must be \(X, y\)"),
@@ -74,7 +74,7 @@ ERRORS = {
     "NaN in pass 2": (lambda: but(3, with_value(np.nan), 2), r"batch 3: .*X contains NaN at row 17, column 2"),
     "NaN in pass 2 alone": (
         lambda: but(3, with_value(np.nan), 2, 2),
-        r"X gave sums that are not finite, though its values are at most .* by size: one pass held NaN",
+        r"X gave sums that are not finite, although its values are at most .* in size: one pass had NaN",
     ),
     "NaN in y": (lambda: but(3, (X5, np.where(Y5 == 1, np.nan, Y5))), r"batch 3: y contains NaN .*at row"),
     "fewer rows": (lambda: but(3, None, 2), r"batches gave 3,500 rows in pass 2 and 4,000 in the first; each pass"),

@@ -61,8 +61,8 @@ class Passes(NamedTuple):
         max_weight = self.statistics.max_weight * float(self.factors.max())
         if max(max_abs, max_weight) < OVERFLOW_SAFE:
             return (
-                f"X gave sums that are not finite, although its values are at most {max_abs:.1e} in size: the values "
-                "have changed between passes; each pass must give the same rows."
+                f"X gave sums that are not finite, although its values are at most {max_abs:.1e} in size: one pass "
+                "had NaN, infinity or other values; each pass must give the same rows."
             )
         return overflow_advice(max_abs, max_weight, C)
 
