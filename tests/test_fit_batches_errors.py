@@ -50,7 +50,7 @@ ERRORS = {
     "a generator": (once, r"batches is a generator, which cannot be read more than once; pass a list of batches"),
     "a number": (lambda: 3, r"batches is a int"),
     "None": (lambda: None, r"batches is a NoneType"),
-    "a function that gives a number": (lambda: lambda: 3, r"batches\(\) gave a int; it must return the batches of one pass"),
+    "a function that gives a number": (lambda: lambda: 3, r"batches\(\) gave a int; it must return the batches"),
     "one pair": (lambda: (ROWS, CODES), r"batches gave a ndarray as batch 0; each must be \(X, y\) or \(X, y, sam"),
     "no pair": (lambda: but(3, X5), r"batches gave a ndarray as batch 3; each must be \(X, y\)"),
     "four": (lambda: but(3, (X5, Y5, None, None)), r"batches gave a tuple as batch 3; each must be \(X, y\)"),
