@@ -22,15 +22,13 @@ from sknatgrad._rows.source import LabelledRows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import ArrayLike
-
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._inputs.training_data import TrainingData
     from sknatgrad._rows.threads import Workers
     from sknatgrad._typing import Array, Labels, Matrix
 
 
-def check_batches(estimator: Configuration, batches: Any, classes: ArrayLike | None, workers: Workers) -> TrainingData:
+def check_batches(estimator: Configuration, batches: Any, classes: Any, workers: Workers) -> TrainingData:
     """Read through all batches once, and return the training data: in memory, if the sample kept is all rows."""
     limits = estimator._limits  # noqa: SLF001 - a parameter
     reader = BatchReader(estimator, batches)

@@ -54,7 +54,7 @@ def publish(estimator: object, attributes: dict[str, Any]) -> None:
 
 
 def tell(notices: Iterable[Warning]) -> None:
-    """Warn of the notices of a fit, on the line of the user."""
+    """Warn of the notices of a fit, on the line of the user: scikit-learn's wrapper and the method lie between."""
     for notice in notices:
         warnings.warn(notice, stacklevel=stacklevel_of_user())
 

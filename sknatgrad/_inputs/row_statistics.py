@@ -42,7 +42,7 @@ def check_part(
     return checked, labels, check_sample_weight(sample_weight, len(labels), some=False)
 
 
-def is_empty(X: Any, y: ArrayLike) -> bool:
+def is_empty(X: Any, y: Any) -> bool:
     """Say whether a part has no rows, as parts of a file may that was filtered while it was read."""
     n_rows = X.shape[0] if getattr(X, "shape", ()) else len(X) if hasattr(X, "__len__") else 1
     return n_rows == 0 and np.size(y) == 0

@@ -86,11 +86,11 @@ class Shape(NamedTuple):
 
     def blocks_seconds(self, speed: float = 1.0, limits: Limits | None = None) -> float:
         """Return the time of one matrix a class, summed as `BlockInformation` does, and of their inverses."""
-        limits = limits or Limits()
+        block_bytes, min_block_rows = (limits or Limits())[:2]
         inverses = 2.0 * self.n_logits * self.n_columns**3 / FLOPS
         if self.n_logits > self.n_columns:
             return self.fetch_seconds() + (self.n_rows * self.size * self.stored / FLOPS + inverses) / speed
-        rows = max(limits.block_bytes / (8.0 * (self.stored + TEMPORARIES * self.n_logits)), limits.min_block_rows)
+        rows = max(block_bytes / (8.0 * (self.stored + TEMPORARIES * self.n_logits)), min_block_rows)
         calls = 0.2 * CALL * self.n_logits * max(self.n_rows / rows, 1.0)
         grams = CLASSES_PER_ROW * self.n_rows * self.n_columns * self.stored / THIN_FLOPS
         return self.fetch_seconds() + calls + (grams + inverses) / speed

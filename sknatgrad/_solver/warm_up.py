@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sknatgrad._model.kernels import SquaresKernel
-from sknatgrad._model.layout import classes_for
+from sknatgrad._model.layout import BINARY
 from sknatgrad._solver.descent import descend
 from sknatgrad._solver.objective import make_objective
 from sknatgrad._solver.stopping import ROUNDING, FinalTolerance
@@ -31,7 +31,7 @@ MAX_VARIANCE = 0.25
 
 def starting_point(objective: Objective, theta: Array) -> Measured:
     """Measure θ, or zero if that has the lower loss: far out, where F has vanished, no step leads back."""
-    at_zero = np.log(classes_for(theta.shape[0])) * (1.0 + ROUNDING)
+    at_zero = np.log(max(theta.shape[0], BINARY)) * (1.0 + ROUNDING)
     with np.errstate(over="ignore", invalid="ignore"):
         point = objective.measure(theta)
         zero = np.zeros_like(theta)
