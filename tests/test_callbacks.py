@@ -1,6 +1,7 @@
 """Callbacks of scikit-learn, FisherMonitor and EarlyStopping."""
 
 import pickle
+import sys
 import warnings
 
 import numpy as np
@@ -392,6 +393,12 @@ def test_the_monitor_tells_fits_apart_and_can_be_pickled(wine):
     assert table["fit"].unique().tolist() == [0, 1]
     assert table["iteration"].tolist() == 2 * list(range(1, int(model.n_iter_[0]) + 1))
     assert (np.diff(table["seconds"][table["fit"] == 0]) > 0).all()
+
+
+def test_a_table_of_the_monitor_needs_pandas(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="to_dataframe needs the package pandas"):
+        FisherMonitor().to_dataframe()
 
 
 @needs_callbacks

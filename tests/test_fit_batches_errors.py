@@ -19,12 +19,12 @@ def always_the_same():
     return lambda: batches
 
 
-def but(number, batch, from_pass=1):
-    """Return a reader of the batches in which one is replaced or omitted, from some pass on."""
+def but(number, batch, from_pass=1, to_pass=np.inf):
+    """Return a reader of the batches in which one is replaced or omitted, in some passes."""
     passes = count(1)
 
     def read():
-        changed = next(passes) >= from_pass
+        changed = from_pass <= next(passes) <= to_pass
         for index, each in enumerate(BATCHES):
             if not (changed and index == number):
                 yield each
@@ -50,6 +50,7 @@ ERRORS = {
     "a generator": (once, r"batches is a generator, which cannot be read more than once; pass a list of batches"),
     "a number": (lambda: 3, r"batches is a int"),
     "None": (lambda: None, r"batches is a NoneType"),
+    "a function of no batches": (lambda: lambda: 3, r"batches\(\) gave a int; it must begin a pass over batches"),
     "one pair": (lambda: (ROWS, CODES), r"batches gave a ndarray as batch 0; each must be \(X, y\) or \(X, y, sam"),
     "no pair": (lambda: but(3, X5), r"batches gave a ndarray as batch 3; each must be \(X, y\)"),
     "four": (lambda: but(3, (X5, Y5, None, None)), r"batches gave a tuple as batch 3; each must be \(X, y\)"),
@@ -96,6 +97,10 @@ ERRORS = {
     "one class with weight": (
         lambda: [(*batch, batch[1] == 1) for batch in BATCHES],
         r"leave only one class with a positive weight, 1;",
+    ),
+    "infinity in one pass alone": (
+        lambda: but(3, with_value(np.inf), 2, 2),
+        r"X gave sums that are not finite, though its values are at most .*: one pass held NaN, infinity or others",
     ),
     "huge values": (
         lambda: [*BATCHES, with_value(1e200)],
