@@ -395,6 +395,12 @@ def test_the_monitor_tells_fits_apart_and_can_be_pickled(wine):
     assert (np.diff(table["seconds"][table["fit"] == 0]) > 0).all()
 
 
+def test_a_table_of_the_monitor_needs_pandas(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="to_dataframe needs the package pandas"):
+        FisherMonitor().to_dataframe()
+
+
 @needs_callbacks
 def test_contexts_do_not_keep_the_rows(cancer):
     class Keeping(Recorder):

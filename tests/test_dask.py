@@ -282,6 +282,14 @@ def test_inference_is_that_in_memory(n_classes, asked, C):
     np.testing.assert_allclose(effects.standard_errors, known.standard_errors, rtol=1e-8)
 
 
+def test_inference_of_rows_in_memory_is_the_plain_one():
+    X, y, weight = raw_rows(n_rows=1_000)
+    model = DaskNaturalGradientLogisticRegression().fit(X, y, weight)
+    result = infer(model, X, y, sample_weight=weight)
+    expected = infer_in_memory(model, X, y, sample_weight=weight)
+    np.testing.assert_array_equal(result.covariance, expected.covariance)
+
+
 def test_inference_says_what_it_cannot_do():
     X, y, _ = raw_rows(n_rows=1_000)
     dX, dy = in_chunks(X, y, rows=250)

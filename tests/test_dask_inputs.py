@@ -201,6 +201,40 @@ def test_bad_values_are_named_with_their_block(case):
         DaskNaturalGradientLogisticRegression().fit(*in_chunks(*change(X, y)))
 
 
+def test_collections_without_rows():
+    X, y, _ = raw_rows(n_rows=2_000)
+    dX, dy = in_chunks(X, y, rows=500)
+    none = dX[dX[:, 0] > np.inf]
+    with pytest.raises(ValueError, match="X has no rows; a fit needs rows of two classes or more"):
+        DaskNaturalGradientLogisticRegression().fit(none, dy[dX[:, 0] > np.inf])
+    model = DaskNaturalGradientLogisticRegression().fit(dX, dy)
+    kept = da.concatenate([none, dX], allow_unknown_chunksizes=True)
+    labels = da.concatenate([dy[dX[:, 0] > np.inf], dy], allow_unknown_chunksizes=True)
+    assert model.score(kept, labels) == model.score(dX, dy)
+
+
+def test_predictions_of_several_chunks_of_columns():
+    X, y, _ = raw_rows(n_rows=2_000)
+    model = DaskNaturalGradientLogisticRegression().fit(*in_chunks(X, y, rows=500))
+    proba = model.predict_proba(da.from_array(X, chunks=(500, 2)))
+    np.testing.assert_allclose(proba.compute(), model.predict_proba(X), rtol=1e-12)
+
+
+def test_an_error_names_the_block_that_cannot_be_computed():
+    X, y, _ = raw_rows(n_rows=2_000)
+
+    def failing(block, block_info=None):
+        if block_info[None]["chunk-location"][0] == 2:
+            message = "the disk is full"
+            raise OSError(message)
+        return block
+
+    dX, dy = in_chunks(X, y, rows=500)
+    dX = dX.map_blocks(failing, dtype=float, meta=np.empty((0, 0)))
+    with pytest.raises(ValueError, match="block 2 could not be computed: OSError: the disk is full"):
+        DaskNaturalGradientLogisticRegression().fit(dX, dy)
+
+
 def test_what_does_not_fit_together_is_refused_before_any_work():
     X, y, weight = raw_rows()
 

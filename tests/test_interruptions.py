@@ -112,6 +112,17 @@ def test_ctrl_c_after_the_last_step_keeps_the_optimum(fisher, nth, cancer, monke
     assert vars(model) == before
 
 
+def test_ctrl_c_after_the_last_step_is_raised_by_default(cancer, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_fit, "information_attributes", interrupted)
+    model = NaturalGradientLogisticRegression(store_covariance=True)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*cancer)
+    assert not hasattr(model, "coef_")
+
+
 @needs_callbacks
 def test_ctrl_c_in_a_callback_at_the_optimum_leaves_it_converged(cancer):
     n_iter = NaturalGradientLogisticRegression().fit(*cancer).n_iter_[0]

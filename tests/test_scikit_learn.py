@@ -192,3 +192,9 @@ def test_the_documentation_is_where_the_package_says_or_beside_it(monkeypatch, t
     message["Project-URL"] = "Documentation, https://example.org/docs"
     monkeypatch.setattr(_documented, "metadata", lambda _: message)
     assert _documented.documentation() == "https://example.org/docs"
+
+    def not_installed(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(_documented, "metadata", not_installed)
+    assert not _documented.documentation(tmp_path / "nowhere")
