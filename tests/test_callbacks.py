@@ -397,7 +397,7 @@ def test_the_monitor_tells_fits_apart_and_can_be_pickled(wine):
 
 def test_a_table_of_the_monitor_needs_pandas(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match="to_dataframe needs the package pandas"):
+    with pytest.raises(ImportError, match="to_dataframe needs pandas"):
         FisherMonitor().to_dataframe()
 
 
