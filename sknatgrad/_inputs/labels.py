@@ -136,7 +136,7 @@ def refuse_missing(y: ArrayLike) -> None:
     if bad.any():
         row = int(bad.argmax())
         missing = labels[row] if labels.dtype.kind == "f" and np.isinf(labels[row]) else f"NaN ({labels[row]!r})"
-        message = f"y contains {missing} at row {row}; every label must be present and finite: drop rows without."
+        message = f"y contains {missing} at row {row}; every label must be present and finite: drop the other rows."
         raise ValueError(message)
 
 
