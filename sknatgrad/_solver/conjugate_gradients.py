@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array
 
 # Largest number of products of one solve. An inexact step is a direction of descent, so the next step does the rest.
+# Halved and doubled: no change of digits at C of 1 and 1e6, whose longest solve takes 66.
 MAX_PRODUCTS = 1000
 # Largest `Solution.contraction` that the estimate of the error assumes: the error is then 1 / (1 − 0.99) = 100 times
 # what the next product removes. With 0.98 no count changes; with 0.995 digits at C = 100 takes 215 products for 204.

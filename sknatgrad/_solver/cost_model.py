@@ -27,7 +27,8 @@ BANDWIDTH = 2.5e10
 WEIGHTING = 1e-9
 # seconds of Python in a product F v, however small
 CALL = 1e-4
-# bytes a second at which rows arrive that are not in memory: from a disk, a reader of files, a worker
+# bytes a second at which rows arrive that are not in memory: from a disk, a reader of files, a worker; halved and
+# doubled: no change of a memory map of 20,000 x 100, nor of 20,000 x 30
 OUT_OF_CORE_BANDWIDTH = 1e9
 # Speed of float32 over that of float64. F of adult as a matrix takes 13.5 ms in float64 and 8.7 in float32, a product
 # of MNIST 4.2 and 1.9.

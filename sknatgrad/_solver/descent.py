@@ -21,8 +21,8 @@ from sknatgrad._solver.step import (
     clip_to_kl,
     critical_damping,
     extrapolated,
+    make_proposal,
     next_extrapolation,
-    predict,
     zero_step,
 )
 from sknatgrad._solver.stopping import MAX_REJECTIONS, is_accepted, is_finite
@@ -117,7 +117,7 @@ def _propose(state: State, problem: DescentProblem, options: DescentOptions) -> 
         coefficients, metric_length = options.learning_rate * sizes, 1.0
     move = (coefficients @ moves.reshape(len(moves), -1)).reshape(direction.shape)
     image = (coefficients @ images.reshape(len(moves), -1)).reshape(direction.shape)
-    proposal = clip_to_kl(predict(point, move, image, prior), point, prior, options.max_kl)
+    proposal = clip_to_kl(make_proposal(point, move, image, prior), point, prior, options.max_kl)
     return proposal._replace(metric_length=metric_length, is_newton=is_newton, solve_summary=solve_summary)
 
 
@@ -145,7 +145,7 @@ def _final_newton_step(
     if decrement_is_within(state, problem.negligible_error):
         step = _step(state, _stay(point), Outcome.converged)
         return state, with_separation(step, point, options)
-    proposal = predict(point, newton.move, newton.image, problem.prior_precision)
+    proposal = make_proposal(point, newton.move, newton.image, problem.prior_precision)
     return _final_step(state, problem, options, proposal, newton.resolve)
 
 

