@@ -21,7 +21,7 @@ except ImportError as error:
 import numpy as np
 
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
-from sknatgrad._model.layout import BINARY
+from sknatgrad._model.layout import BINARY, fitted_theta, split
 
 __all__ = ["register_converter"]
 
@@ -93,11 +93,14 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
         return output
 
     model, (rows_in,), (label_out, scores_out) = operator.raw_operator, operator.inputs, operator.outputs
-    coef, intercept = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
+    theta, centres = fitted_theta(model, intercept=True)
+    coef, intercept = split(theta, intercept=True)
     binary = len(model.classes_) == BINARY
     if binary:
         coef, intercept = np.vstack([-coef, coef]), np.concatenate([-intercept, intercept])
     rows = node("Cast", rows_in.full_name, to=TensorProto.DOUBLE)
+    if centres is not None:
+        rows = node("Sub", rows, constant("centres", TensorProto.DOUBLE, centres))
     products = node("MatMul", rows, constant("coef", TensorProto.DOUBLE, coef.T))
     result = logits = node("Add", products, constant("intercept", TensorProto.DOUBLE, intercept))
     classes = get_label_classes(scope, model)

@@ -12,7 +12,7 @@ from sknatgrad._limits import Limits
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.information import BlockInformation, IdentityInformation, preconditioner_of, restructured
 from sknatgrad._model.kernels import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores
-from sknatgrad._model.layout import centre, prior_precision, split
+from sknatgrad._model.layout import prior_precision, split, zero_sum
 from sknatgrad._model.metrics import STRUCTURES, expectation_of
 from sknatgrad._rows.design import Design
 from sknatgrad._rows.memory import block_bounds
@@ -123,10 +123,10 @@ def test_solve_after_matvec_is_the_identity(fisher, n_classes, scale):
     information = measured(problem, fisher).information
     # relative to the diagonal, as the damping is; the intercept has none
     shift = 1e-2 * information.diagonal().mean(axis=0) * np.append(np.ones(len(columns)), 0.0)
-    move = centre(np.random.default_rng(1).normal(size=problem.theta.shape)) / np.append(columns, 1.0)
+    move = zero_sum(np.random.default_rng(1).normal(size=problem.theta.shape)) / np.append(columns, 1.0)
     solved = information.precision(shift).solve(information.matvec(move) + shift * move)
     units = np.append(columns, 1.0)
-    np.testing.assert_allclose(centre(solved) * units, move * units, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(zero_sum(solved) * units, move * units, rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize("fisher", ["true", "empirical", "monte_carlo", "kronecker"])
@@ -363,8 +363,8 @@ def test_product_of_factors_is_near_the_kronecker_metric(C):
     information = measured(problem, "kronecker").information
     shift = prior_precision(C, d - 1, intercept=True)
     cheap, exact = preconditioner_of(information, shift), information.precision(shift)
-    right = centre(np.random.default_rng(1).normal(size=(q, d)))
-    ratio = np.vdot(right, centre(cheap.solve(right))) / np.vdot(right, exact.solve(right))
+    right = zero_sum(np.random.default_rng(1).normal(size=(q, d)))
+    ratio = np.vdot(right, zero_sum(cheap.solve(right))) / np.vdot(right, exact.solve(right))
     assert 0.5 < ratio < 2.0
     assert cheap.norm_outside_range(right) == 0.0
     assert exact.norm_outside_range(right) < 1e-8
@@ -387,13 +387,13 @@ def test_information_known_by_its_products_multiplies_and_solves_as_the_matrix(n
     dense = measured(problem, "true").information
     limits(direct_products=0.0)
     point = problem.objective("true", C=0.5).measure(problem.theta)
-    move = centre(np.random.default_rng(1).normal(size=problem.theta.shape))
+    move = zero_sum(np.random.default_rng(1).normal(size=problem.theta.shape))
     np.testing.assert_allclose(point.information.matvec(move), dense.matvec(move), rtol=1e-11, atol=1e-12)
     shift = prior_precision(0.5, problem.X.shape[1], intercept=True)
     solved = point.information.precision(shift).solution(point.gradient, final=True)
     expected = dense.precision(shift).solve(point.gradient)
     assert solved.status is Status.converged
-    np.testing.assert_allclose(centre(solved.x), centre(expected), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(zero_sum(solved.x), zero_sum(expected), rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("fisher", FISHERS)

@@ -17,7 +17,7 @@ from sknatgrad._inputs.prior import configured_prior
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
-from sknatgrad._model.layout import WarmStart, join
+from sknatgrad._model.layout import WarmStart, fitted_theta
 from sknatgrad._model.metrics import STRUCTURES, expectation_of
 from sknatgrad._model.quadratic import QuadraticApproximation
 from sknatgrad._solver.descent import descend
@@ -62,7 +62,7 @@ class FitResult(NamedTuple):
 def plan_fit(estimator: Configuration, data: TrainingData) -> FitPlan:
     """Return the prior, the options of the descent, and the method; refuse a covariance that is too large."""
     check_stored_covariance(estimator, data.layout)
-    prior = configured_prior(estimator, data.layout.classes)
+    prior = configured_prior(estimator, data.layout.classes, data.layout.centres)
     options = descent_options(estimator, prior)
     subsample = options.max_kl is None  # fits whose steps are bounded start at zero
     limits = estimator._limits  # noqa: SLF001 - a parameter
@@ -80,8 +80,8 @@ def check_stored_covariance(estimator: Configuration, layout: Layout) -> None:
 def _warm_start(estimator: Configuration, layout: Layout) -> Array | None:
     if not estimator.warm_start or not hasattr(estimator, "coef_"):
         return None
-    theta = join(estimator.coef_, estimator.intercept_, with_intercept=estimator.fit_intercept)
-    earlier = layout_of(estimator, estimator.classes_)._replace(n_features=estimator.coef_.shape[1])
+    theta, centres = fitted_theta(estimator, intercept=estimator.fit_intercept)
+    earlier = layout_of(estimator, estimator.classes_)._replace(n_features=estimator.coef_.shape[1], centres=centres)
     return WarmStart(theta, earlier).transfer(layout)
 
 
@@ -157,8 +157,8 @@ def information_attributes(
     quadratic = prior.pooled(QuadraticApproximation(theta, true.gradient, information))
     posterior = prior.pooled(QuadraticApproximation(theta, true.gradient, true.information))
     return {
-        **posterior_attributes(theta, posterior.information, prior.precision),
-        "_stream": StreamState(estimator.fisher, quadratic, data.totals, n_batches=1),
+        **posterior_attributes(theta, posterior.information, prior.precision, data.layout.centres),
+        "_stream": StreamState(estimator.fisher, quadratic, data.totals, n_batches=1, centres=data.layout.centres),
     }
 
 

@@ -45,9 +45,12 @@ def check_batches(
         return replace(data, n_passes=lambda: reader.n_passes)
     factors = check_class_weights(estimator.class_weight, labels, statistics.totals)
     layout = layout_of(estimator, labels)
+    layout = layout._replace(centres=statistics.centres(intercept=layout.intercept))
     weight = reweighted(rows.codes, rows.weight, factors * statistics.totals)
-    sample = MemorySource(rows.X, rows.codes, weight, layout.n_logits, workers, limits=limits)
-    source = BatchSource(lambda: reader.read_again(statistics, factors), sample, layout.n_logits, workers, limits)
+    sample = MemorySource(rows.X, rows.codes, weight, layout.n_logits, workers, limits=limits, centres=layout.centres)
+    source = BatchSource(
+        lambda: reader.read_again(statistics, factors), sample, layout.n_logits, workers, limits, layout.centres
+    )
     passes = Passes(statistics, factors, reader.verify, lambda: reader.n_passes)
     return streamed_data(estimator, layout, source, passes, limits.sample_bytes)
 

@@ -14,8 +14,9 @@ from sknatgrad._inputs.labels import codes_of
 from sknatgrad._inputs.rows import check_rows
 from sknatgrad._inputs.weights import check_sample_weight
 from sknatgrad._limits import Limits
+from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
-from sknatgrad._model.layout import join
+from sknatgrad._model.layout import fitted_theta
 from sknatgrad._model.metrics import STRUCTURES, FisherName, expectation_of
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.threads import Workers
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sknatgrad._inputs.configuration import RandomState
+    from sknatgrad._model.protocols import PooledInformation
     from sknatgrad._typing import Array, Matrix
 
 
@@ -85,6 +87,28 @@ def fisher_information(  # noqa: PLR0913 - all but X are keywords
     >>> fisher_information(model, X).shape
     (15, 15)
     """
+    information, centres = centred_fisher_information(
+        estimator, X, y, kind=kind, sample_weight=sample_weight, n_draws=n_draws, random_state=random_state
+    )
+    matrix = np.asarray((information if centres is None else information.recentred(-centres)).dense())
+    return matrix if kind != "diagonal" else np.diag(matrix.diagonal())
+
+
+def centred_fisher_information(  # noqa: PLR0913 - those of `fisher_information`
+    estimator: Any,
+    X: Matrix,
+    y: ArrayLike | None,
+    *,
+    kind: FisherName,
+    sample_weight: ArrayLike | None,
+    n_draws: int = 1,
+    random_state: RandomState = None,
+) -> tuple[PooledInformation, Array | None]:
+    """Return the Fisher information for rows less the centres of the fit, and these, ``(p,)``; None if they are 0.
+
+    With centres, ``kind='diagonal'`` gives the whole matrix: the diagonal for the rows themselves does not follow from
+    that for rows less the centres.
+    """
     check_model(estimator)
     if kind not in STRUCTURES:
         message = f"kind={kind!r} is not a Fisher information; it must be one of {sorted(STRUCTURES)}."
@@ -96,18 +120,19 @@ def fisher_information(  # noqa: PLR0913 - all but X are keywords
         raise ValueError(message)
     codes = np.zeros(X.shape[0], dtype=np.intp) if y is None else codes_of(estimator, y, X.shape[0])
     weight = check_sample_weight(sample_weight, X.shape[0])
-    theta = join(estimator.coef_, estimator.intercept_, with_intercept=bool(getattr(estimator, "fit_intercept", True)))
+    theta, centres = fitted_theta(estimator, intercept=bool(getattr(estimator, "fit_intercept", True)))
     seeds = [0]
     if kind == "monte_carlo":
         seeds = check_random_state(random_state).randint(np.iinfo(np.int32).max, size=n_draws).tolist()
-    kernels = [MeasureKernel(theta, expectation_of(kind, seed), STRUCTURES[kind]) for seed in seeds]
+    structure = STRUCTURES[kind] if centres is None or kind != "diagonal" else DenseInformation
+    kernels = [MeasureKernel(theta, expectation_of(kind, seed), structure) for seed in seeds]
     with Workers() as workers:
         limits = getattr(estimator, "_limits", Limits())
-        source = MemorySource(X, codes, weight, theta.shape[0], workers, limits=limits)
+        source = MemorySource(X, codes, weight, theta.shape[0], workers, limits=limits, centres=centres)
         information = reduce(
             lambda left, right: left.merge(right), (source.total(each).information for each in kernels)
         )
-    return np.asarray(information.dense()) / len(seeds)
+    return information.scaled(1.0 / len(seeds)) if len(seeds) > 1 else information, centres
 
 
 def kl_divergence(estimator: Any, other: Any, X: Matrix, *, sample_weight: ArrayLike | None = None) -> float:

@@ -18,7 +18,7 @@ from sknatgrad._inputs.rows import check_rows
 from sknatgrad._inputs.weights import check_row_weights
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.kernels import MeasureKernel
-from sknatgrad._model.layout import centre
+from sknatgrad._model.layout import zero_sum
 from sknatgrad._model.metrics import STRUCTURES, expectation_of
 from sknatgrad._model.quadratic import QuadraticApproximation
 from sknatgrad._rows.memory import MemorySource
@@ -93,8 +93,9 @@ def merge(
     models, streams = _check_models(models)
     _refuse_without_rows(X, y=y, sample_weight=sample_weight)
     first = models[0]
-    prior = configured_prior(first, first.classes_)
-    quadratic = _pooled_optimum([stream.quadratic for stream in streams], prior)
+    centres = streams[0].centres
+    prior = configured_prior(first, first.classes_, centres)
+    quadratic = _pooled_optimum([stream.quadratic.recentred(stream.centres, centres) for stream in streams], prior)
     totals = np.sum([stream.totals for stream in streams], axis=0)
     merged: NaturalGradientLogisticRegression = clone(first)
     for name in ("classes_", "n_features_in_", "feature_names_in_"):
@@ -102,12 +103,13 @@ def merge(
             setattr(merged, name, getattr(first, name))
     if X is not None:
         rows = _check_rows_of_models(merged, X, y, sample_weight, totals)
-        quadratic = _after_one_step(merged, rows, quadratic, prior)
-    stream = StreamState(streams[0].fisher, quadratic, totals, sum(each.n_batches for each in streams))
-    dtype = floating_type(first.coef_.dtype)
-    attributes = layout_of(merged, first.classes_).attributes(quadratic.theta, dtype) | {"_stream": stream}
+        quadratic = _after_one_step(merged, rows, quadratic, prior, centres)
+    n_batches = sum(each.n_batches for each in streams)
+    stream = StreamState(streams[0].fisher, quadratic, totals, n_batches, centres=centres)
+    layout = layout_of(merged, first.classes_)._replace(centres=centres)
+    attributes = layout.attributes(quadratic.theta, floating_type(first.coef_.dtype)) | {"_stream": stream}
     if merged.store_covariance:
-        attributes |= posterior_attributes(quadratic.theta, quadratic.information, prior.precision)
+        attributes |= posterior_attributes(quadratic.theta, quadratic.information, prior.precision, centres)
     publish(merged, attributes)
     return merged
 
@@ -119,7 +121,7 @@ def _pooled_optimum(quadratics: list[QuadraticApproximation], prior: Prior) -> Q
     for quadratic in quadratics[1:]:
         gradient = gradient + quadratic.gradient_at(anchor.theta)
         information = information.merge(quadratic.information)
-    move = -centre(information.precision(prior.precision).solve(gradient + prior.gradient(anchor.theta)))
+    move = -zero_sum(information.precision(prior.precision).solve(gradient + prior.gradient(anchor.theta)))
     return QuadraticApproximation(anchor.theta + move, gradient + information.matvec(move), information)
 
 
@@ -140,12 +142,16 @@ def _check_rows_of_models(
 
 
 def _after_one_step(
-    model: Configuration, rows: LabelledRows, quadratic: QuadraticApproximation, prior: Prior
+    model: Configuration,
+    rows: LabelledRows,
+    quadratic: QuadraticApproximation,
+    prior: Prior,
+    centres: Array | None,
 ) -> QuadraticApproximation:
     """Return the quadratic approximation of the rows after one Newton step, or the given one if the loss rises."""
     with Workers() as workers:
         limits = model._limits  # noqa: SLF001 - a parameter
-        source = MemorySource(*rows, len(quadratic.theta), workers, limits=limits)
+        source = MemorySource(*rows, len(quadratic.theta), workers, limits=limits, centres=centres)
 
         def measured(theta: Array, expectation: Expectation) -> tuple[float, QuadraticApproximation]:
             sums = source.total(MeasureKernel(theta, expectation, STRUCTURES[model.fisher]))
@@ -153,7 +159,7 @@ def _after_one_step(
 
         loss, point = measured(quadratic.theta, TrueExpectation())
         gradient = point.gradient + prior.gradient(point.theta)
-        move = -centre(point.information.precision(prior.precision).solve(gradient))
+        move = -zero_sum(point.information.precision(prior.precision).solve(gradient))
         loss_after, after = measured(point.theta + move, expectation_of(model.fisher))
     return after if loss_after <= loss else quadratic
 
@@ -183,14 +189,14 @@ def _check_models(models: object) -> tuple[list[NaturalGradientLogisticRegressio
             )
             raise ValueError(message)
         streams.append(stream)
-        prior = configured_prior(model, model.classes_)
-        if prior.quadratic is not None:
+        if configured_prior(model, model.classes_, stream.centres).quadratic is not None:
             message = (
-                f"models holds a {type(model).__name__} whose prior is an earlier model or a matrix, which would count "
-                "once for each model; merge models without it, and use the merged model as the prior of a further fit."
+                f"models holds a {type(model).__name__} whose prior is an earlier model, a matrix, or a precision of "
+                "the intercept where columns are far from zero, which would count once for each model; merge models "
+                "without it, and use the merged model as the prior of a further fit."
             )
             raise ValueError(message)
-        kinds.append(_shared_settings(model, stream.fisher, prior))
+        kinds.append(_shared_settings(model, stream.fisher, configured_prior(model, model.classes_)))
         if kinds[-1] != kinds[0]:
             message = "models differ in their classes, features, fisher, C or fit_intercept; fit them alike."
             raise ValueError(message)

@@ -8,7 +8,7 @@ import numpy as np
 
 from sknatgrad._estimator.fit import check_stored_covariance, floating_type
 from sknatgrad._estimator.publish import posterior_attributes
-from sknatgrad._estimator.stream import RowsToSolve, StreamState, empty_stream, rows_to_solve
+from sknatgrad._estimator.stream import RowsToSolve, StreamState, centres_for, empty_stream, rows_to_solve
 from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._inputs.configuration import descent_options, layout_of, seed_of
 from sknatgrad._inputs.labels import check_known_classes, codes_among
@@ -20,6 +20,7 @@ from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.metrics import STRUCTURES
+from sknatgrad._model.recentring import recentred_theta
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.source import LabelledRows
 from sknatgrad._solver.cost_model import Shape
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from sknatgrad._rows.threads import Workers
     from sknatgrad._solver.objective import Objective
     from sknatgrad._solver.problem import DescentOptions
-    from sknatgrad._typing import Labels, Matrix
+    from sknatgrad._typing import Array, Labels, Matrix
 
 # A stream begins with the information of a mean row at even probabilities, times this share. Without it, a class not
 # seen yet, or a column that only one class has, would have no finite optimum. 1e-5 to 1e-2 give the same distance
@@ -50,7 +51,7 @@ class StreamBatch(NamedTuple):
     """A batch of a stream, checked."""
 
     rows: LabelledRows  # their weight is sample weight times class weight times age
-    layout: Layout
+    layout: Layout  # without centres
     stream: StreamState  # of the batches before, with the totals of the classes after this one
     share: float  # factor on the weights of all earlier rows
     notices: list[Warning]
@@ -63,6 +64,7 @@ class UpdatePlan(NamedTuple):
     options: DescentOptions
     seed: int  # of drawn labels
     to_solve: RowsToSolve | None  # None if no row of the batch has weight
+    centres: Array | None  # (p,), of the rows to solve for; of earlier ones, if there are none
 
 
 def check_batch(
@@ -128,13 +130,16 @@ def _check_same_stream(estimator: Configuration, stream: StreamState, layout: La
 
 def plan_update(estimator: Configuration, batch: StreamBatch) -> UpdatePlan:
     """Return the prior, the options of the descent, and the rows to solve for."""
-    prior = configured_prior(estimator, batch.layout.classes)
+    to_solve, centres = None, batch.stream.centres
+    if batch.rows.weight.any():
+        to_solve = rows_to_solve(batch.stream, batch.rows, batch.share, estimator._limits)  # noqa: SLF001 - a parameter
+        if batch.layout.intercept:
+            centres = centres_for(batch.stream, to_solve)
+    prior = configured_prior(estimator, batch.layout.classes, centres)
     # steps are adaptive: a fixed `learning_rate` applies to `fit` only
     options = descent_options(estimator, prior)._replace(penalised=True, learning_rate=None)
-    if not batch.rows.weight.any():
-        return UpdatePlan(prior, options, 0, None)
-    to_solve = rows_to_solve(batch.stream, batch.rows, batch.share, estimator._limits)  # noqa: SLF001 - a parameter
-    return UpdatePlan(prior, options, seed_of(estimator) + batch.stream.n_batches, to_solve)
+    seed = 0 if to_solve is None else seed_of(estimator) + batch.stream.n_batches
+    return UpdatePlan(prior, options, seed, to_solve, centres)
 
 
 def batch_objective(
@@ -145,12 +150,14 @@ def batch_objective(
         return None
     rows, earlier, _ = update_plan.to_solve
     limits = estimator._limits  # noqa: SLF001 - a parameter
-    source = MemorySource(*rows, batch.layout.n_logits, workers, limits=limits)
+    source = MemorySource(*rows, batch.layout.n_logits, workers, limits=limits, centres=update_plan.centres)
     metric = choose_plan(estimator.fisher, Shape.of(rows.X, *batch.layout.shape), limits, adaptive=False)
     if earlier is None:
         kernel = MeasureKernel(np.zeros(batch.layout.shape), TrueExpectation(), metric.structure)
         even = source.total(kernel).information
         earlier = update_plan.prior.initial_quadratic(even.scaled(INITIAL_SHARE / rows.codes.size))
+    else:
+        earlier = earlier.recentred(batch.stream.centres, update_plan.centres)
     prior = update_plan.prior._replace(quadratic=earlier)
     return make_objective(source, prior, metric, update_plan.seed, FinalTolerance.of(update_plan.options.tol))
 
@@ -164,7 +171,8 @@ def run_update(
         return stream
     rows, earlier, first_rows = update_plan.to_solve
     limits = estimator._limits  # noqa: SLF001 - a parameter
-    quadratic, step = update(objective, stream.quadratic.theta, update_plan.options, limits)
+    start = recentred_theta(stream.quadratic.theta, stream.centres, update_plan.centres)
+    quadratic, step = update(objective, start, update_plan.options, limits)
     if step.outcome is Outcome.overflow:
         raise ValueError(explain_overflow(estimator, rows))
     return stream._replace(
@@ -172,6 +180,7 @@ def run_update(
         n_batches=stream.n_batches + 1,
         first_rows=first_rows,
         n_solved=len(rows.codes) if earlier is None else stream.n_solved,
+        centres=update_plan.centres,
     )
 
 
@@ -180,7 +189,8 @@ def stream_attributes(
 ) -> dict[str, object]:
     """Return the attributes of an estimator after a batch."""
     theta, information = stream.quadratic.theta, stream.quadratic.information
-    attributes = batch.layout.attributes(theta, floating_type(batch.rows.X.dtype)) | {"_stream": stream}
+    layout = batch.layout._replace(centres=stream.centres)
+    attributes = layout.attributes(theta, floating_type(batch.rows.X.dtype)) | {"_stream": stream}
     if estimator.store_covariance:
-        attributes |= posterior_attributes(theta, information, update_plan.prior.precision)
+        attributes |= posterior_attributes(theta, information, update_plan.prior.precision, stream.centres)
     return attributes

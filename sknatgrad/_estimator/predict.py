@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from sknatgrad._inputs.checks import check_count, check_level
 from sknatgrad._inputs.rows import check_rows
 from sknatgrad._model.categorical import predict
-from sknatgrad._model.layout import Layout, join, split
+from sknatgrad._model.layout import Layout, fitted_theta, raw_intercept, split
 from sknatgrad._model.posterior import Posterior, averaged_over
 from sknatgrad._rows.design import Design
 from sknatgrad._rows.matrices import cast
@@ -34,6 +34,7 @@ class PredictionMixin:
     covariance_: Array
     _limits: ClassVar[Limits]
     _undetermined: Array  # directions of a row that the rows of the fit do not determine, (j, d)
+    _centred_covariance: Array | None  # of the intercepts with all coefficients, for rows less the centres, (q, q, d)
 
     def decision_function(self, X: Matrix) -> Array:
         """Return the logits: log-odds of ``classes_[1]``, or one score per class, which sum to zero.
@@ -218,7 +219,7 @@ class PredictionMixin:
             proba = posterior.of_rows(X, lambda logits: logits.averaged(), self._limits)
         else:
             draws = posterior.draw(n_draws, check_random_state(random_state))
-            proba = averaged_over(draws, posterior.undetermined, X, self._limits)
+            proba = averaged_over(draws, posterior, X, self._limits)
         return cast(proba, self._type_for(X))
 
     def sample_coef(self, n_draws: int = 1, random_state: RandomState = None) -> tuple[Array, Array]:
@@ -249,7 +250,8 @@ class PredictionMixin:
         posterior = self._posterior()
         draws = posterior.draw(n_draws, check_random_state(random_state))
         coef, intercepts = split(draws.reshape(-1, draws.shape[2]), intercept=self._covariance_layout.intercept)
-        return coef.reshape(*draws.shape[:2], -1), intercepts.reshape(draws.shape[:2])
+        coef, intercepts = coef.reshape(*draws.shape[:2], -1), intercepts.reshape(draws.shape[:2])
+        return coef, raw_intercept(coef, intercepts, posterior.centres)
 
     def _posterior(self) -> Posterior:
         check_is_fitted(self)
@@ -260,8 +262,13 @@ class PredictionMixin:
             )
             raise ValueError(message)
         layout = self._covariance_layout
-        theta = join(self.coef_, self.intercept_, with_intercept=layout.intercept)
-        return Posterior(theta, self.covariance_.reshape(*layout.shape, *layout.shape), self._undetermined)
+        theta, centres = fitted_theta(self, intercept=layout.intercept)
+        covariance = self.covariance_.reshape(*layout.shape, *layout.shape)
+        if centres is not None and self._centred_covariance is not None:
+            covariance = covariance.copy()
+            covariance[:, -1] = self._centred_covariance
+            covariance[..., -1] = self._centred_covariance.transpose(1, 2, 0)
+        return Posterior(theta, covariance, self._undetermined, centres)
 
     @property
     def _covariance_layout(self) -> Layout:
@@ -276,9 +283,9 @@ class PredictionMixin:
         """Return logits in float64, ``(n, q)``, and the type of the result."""
         check_is_fitted(self)
         X = check_rows(self, X)
-        theta = join(self.coef_, self.intercept_, with_intercept=True)
+        theta, centres = fitted_theta(self, intercept=True)
         logits = np.empty((X.shape[0], theta.shape[0]))
-        for start, stop, rows in iter_blocks(X, theta.shape[0], self._limits):
+        for start, stop, rows in iter_blocks(X, theta.shape[0], self._limits, centres):
             logits[start:stop] = Design.of(rows, theta.shape[1]).logits(theta)
         return logits, self._type_for(X)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sknatgrad._inputs.notices import stacklevel_of_user
 from sknatgrad._model.posterior import Posterior
+from sknatgrad._model.recentring import recentred_covariance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 RESULTS = (
     "covariance_",
     "_undetermined",
+    "_centred_covariance",
     "_stream",
     "n_iter_",
     "loss_curve_",
@@ -59,10 +61,18 @@ def tell(notices: Iterable[Warning]) -> None:
         warnings.warn(notice, stacklevel=stacklevel_of_user())
 
 
-def posterior_attributes(theta: Array, information: PooledInformation, precision: Array) -> dict[str, object]:
-    """Return `covariance_` and the directions that the rows do not determine, for the prior precision λ ``(d,)``."""
+def posterior_attributes(
+    theta: Array, information: PooledInformation, precision: Array, centres: Array | None
+) -> dict[str, object]:
+    """Return `covariance_` and the directions that the rows do not determine, for the prior precision λ ``(d,)``.
+
+    Of rows less the centres, the covariance of the intercepts with all coefficients comes with them: in `covariance_`
+    they have the rounding error of a sum of all columns.
+    """
     posterior = Posterior.of(theta, information.dense().reshape(*theta.shape, *theta.shape), precision)
+    raw = recentred_covariance(posterior.covariance, centres, None)
     return {
-        "covariance_": posterior.covariance.reshape(theta.size, theta.size),
+        "covariance_": raw.reshape(theta.size, theta.size),
         "_undetermined": posterior.undetermined,
+        "_centred_covariance": None if centres is None else posterior.covariance[:, -1].copy(),
     }

@@ -8,7 +8,8 @@ import numpy as np
 
 from sknatgrad._model.information import IdentityInformation
 from sknatgrad._model.quadratic import QuadraticApproximation
-from sknatgrad._rows.matrices import stored_bytes_per_row
+from sknatgrad._rows.centring import centred, centres_of
+from sknatgrad._rows.matrices import is_sparse, stored_bytes_per_row
 from sknatgrad._rows.source import LabelledRows, concatenated
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ ROWS_PER_COEFFICIENT = 50
 CLASS_ROWS_PER_COEFFICIENT = 5
 
 
+# Rows from which centres are taken, at least: a few rows of a column near zero may have almost the same value. When
+# there are more rows, all first rows are solved for again.
+MIN_CENTRED_ROWS = 8
+
+
 class StreamState(NamedTuple):
     """The state of a stream after some batches."""
 
@@ -34,6 +40,7 @@ class StreamState(NamedTuple):
     n_batches: int = 0
     first_rows: LabelledRows | None = None  # None once they are no longer kept
     n_solved: int = 0  # number of first rows in the last solve of all of them
+    centres: Array | None = None  # (p,), of the rows that the quadratic is for; None is 0
 
 
 class RowsToSolve(NamedTuple):
@@ -67,6 +74,20 @@ def rows_to_solve(stream: StreamState, new: LabelledRows, share: float, limits: 
     if complete or len(first_rows.codes) >= limits.first_rows_growth * stream.n_solved:
         return RowsToSolve(first_rows, None, None if complete else first_rows)
     return RowsToSolve(new, stream.quadratic.discounted(share), first_rows)
+
+
+def centres_for(stream: StreamState, to_solve: RowsToSolve) -> Array | None:
+    """Return the centres of the rows to solve for, ``(p,)``.
+
+    They stay the same while rows that are solved for with a quadratic approximation to others are near them.
+    """
+    X, earlier = to_solve.rows.X, to_solve.earlier
+    if X.shape[0] < MIN_CENTRED_ROWS or is_sparse(X):
+        return stream.centres if earlier is not None else None
+    if earlier is None or stream.centres is None:
+        return centres_of(X)
+    moved = centres_of(centred(X, stream.centres))
+    return stream.centres if moved is None else stream.centres + moved
 
 
 def _are_enough(rows: LabelledRows, shape: tuple[int, ...], max_bytes: float) -> bool:

@@ -181,10 +181,12 @@ def check_collections(
     statistics.check_classes()
     factors = check_class_weights(estimator.class_weight, statistics.labels, statistics.totals)
     limits = estimator._limits  # noqa: SLF001 - a parameter
-    source = collections.source(statistics.labels, factors, limits)
+    layout = layout_of(estimator, statistics.labels)
+    layout = layout._replace(centres=statistics.centres(intercept=layout.intercept))
+    source = collections.source(statistics.labels, factors, limits, layout.centres)
     # the first pass counts too
     passes = Passes(statistics, factors, collections.verify, lambda: 1 + next(source.passes))
-    return streamed_data(estimator, layout_of(estimator, statistics.labels), source, passes, limits.sent_sample_bytes)
+    return streamed_data(estimator, layout, source, passes, limits.sent_sample_bytes)
 
 
 class CheckedCollections(NamedTuple):
@@ -225,8 +227,10 @@ class CheckedCollections(NamedTuple):
         totals[codes_among(classes, self.statistics.labels)] = self.statistics.totals
         return totals
 
-    def source(self, classes: Labels, factors: Array, limits: Limits = Limits()) -> ClusterSource:
-        """Return the rows as a source, each weighted by the factor of its class."""
+    def source(
+        self, classes: Labels, factors: Array, limits: Limits = Limits(), centres: Array | None = None
+    ) -> ClusterSource:
+        """Return the rows less the centres as a source, each weighted by the factor of its class."""
         counts = np.zeros((len(self.blocks), len(classes)), dtype=np.int64)
         counts[:, codes_among(classes, self.statistics.labels)] = self.counts
         encoding = dask.delayed((classes, factors), traverse=False)
@@ -236,7 +240,7 @@ class CheckedCollections(NamedTuple):
             for (number, block), first, size in zip(self.blocks, firsts, self.sizes, strict=True)
         ]
         totals = factors * self.totals(classes)
-        return ClusterSource(tuple(chunks), logits_for(len(classes)), counts * (factors > 0), totals, limits)
+        return ClusterSource(tuple(chunks), logits_for(len(classes)), counts * (factors > 0), totals, limits, centres)
 
 
 def schema_of(estimator: object) -> object:

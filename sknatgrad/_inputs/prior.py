@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
@@ -12,33 +12,47 @@ from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._inputs.configuration import layout_of
 from sknatgrad._model.layout import prior_precision
 from sknatgrad._model.prior import PRIOR_FORMS, Prior, gaussian_prior, posterior_prior
+from sknatgrad._model.recentring import recentred_theta
 
 if TYPE_CHECKING:
     from sknatgrad._inputs.configuration import Configuration
-    from sknatgrad._typing import Labels
+    from sknatgrad._model.quadratic import QuadraticApproximation
+    from sknatgrad._typing import Array, Labels
 
 
-def configured_prior(estimator: Configuration, classes: Labels) -> Prior:
-    """Return the prior on the coefficients of these classes and the features that the estimator has seen."""
+def configured_prior(estimator: Configuration, classes: Labels, centres: Array | None = None) -> Prior:
+    """Return the prior on the coefficients of these classes and the features that the estimator has seen.
+
+    They are the coefficients of rows less the centres, ``(p,)``.
+    """
     given = estimator.prior
     if given is None:
         return Prior(prior_precision(estimator.C, estimator.n_features_in_, intercept=estimator.fit_intercept))
     if not isinstance(given, (tuple, list)):
-        return _prior_from_model(estimator, given, classes)
+        return _prior_from_model(estimator, given, classes, centres)
     if len(given) != 2:  # noqa: PLR2004 - a mean and a precision
         message = f"prior is a {type(given).__name__} of {len(given)}; {PRIOR_FORMS}."
         raise ValueError(message)
     remedy = "pass a prior whose precision is the same for all classes"
-    return gaussian_prior(
+    prior = gaussian_prior(
         (given[0], given[1]),
         estimator.C,
         layout_of(estimator, classes).shape,
         intercept=estimator.fit_intercept,
         check_size=partial(check_covariance_size, remedy=remedy, limits=estimator._limits),  # noqa: SLF001 - a parameter
     )
+    return _recentred(estimator, prior, centres)
 
 
-def _prior_from_model(estimator: Configuration, given: Any, classes: Labels) -> Prior:
+def _recentred(estimator: Configuration, prior: Prior, centres: Array | None) -> Prior:
+    """Return the prior for rows less the centres; refuse one of the intercept that would need too large a matrix."""
+    if centres is not None and prior.mean is not None and prior.precision[-1] > 0.0:
+        remedy = "pass a prior without a precision for the intercept, or subtract the mean of columns far from zero"
+        check_covariance_size(prior.mean.size, remedy, estimator._limits)  # noqa: SLF001 - a parameter
+    return prior.recentred(centres)
+
+
+def _prior_from_model(estimator: Configuration, given: Any, classes: Labels, centres: Array | None) -> Prior:
     """Return the posterior of an earlier model as the prior."""
     earlier = given.estimator if isinstance(given, FrozenEstimator) else given
     if not hasattr(earlier, "coef_"):
@@ -65,7 +79,14 @@ def _prior_from_model(estimator: Configuration, given: Any, classes: Labels) -> 
     earlier_prior = configured_prior(earlier, earlier.classes_)
     remedy = "fit the earlier model with fisher='kronecker'"
     check_size = partial(check_covariance_size, remedy=remedy, limits=estimator._limits)  # noqa: SLF001 - a parameter
-    return posterior_prior(stream.quadratic, earlier_prior, estimator.C, check_size)
+    quadratic = stream.quadratic.recentred(stream.centres, centres)
+    prior = posterior_prior(quadratic, earlier_prior, estimator.C, check_size)
+    if centres is None or prior.precision[-1] == 0.0:
+        return prior
+    # the precision of the intercept is that of the rows themselves
+    diagonal = Prior(prior.precision, recentred_theta(quadratic.theta, centres, None))
+    diagonal = _recentred(estimator, diagonal, centres)
+    return diagonal._replace(quadratic=prior.pooled(cast("QuadraticApproximation", diagonal.quadratic)))
 
 
 def _coefficients_of(estimator: Configuration, classes: Labels) -> dict[str, object]:

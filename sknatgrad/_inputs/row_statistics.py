@@ -11,6 +11,7 @@ import numpy as np
 from sknatgrad._inputs.labels import MIN_CLASSES, codes_among, encode
 from sknatgrad._inputs.rows import check_rows_and_labels, max_abs_value
 from sknatgrad._inputs.weights import check_sample_weight, totals_of_all
+from sknatgrad._rows.centring import centres_of_sample, merged_samples, sample_of
 from sknatgrad._rows.matrices import stored_bytes_per_row
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class RowStatistics:
     max_abs: float  # largest absolute value of X
     max_weight: float  # largest sample weight
     dtype: DType  # of X
+    sample: Array | None  # (m, p), a few rows of a dense X
 
     @classmethod
     def of(cls, X: Matrix, labels: Labels, weight: Array) -> tuple[RowStatistics, Codes]:
@@ -68,7 +70,8 @@ class RowStatistics:
             totals = totals_of_all(codes, weight, len(found))
         stored = stored_bytes_per_row(X) / 8.0 * len(codes)
         max_weight = float(weight.max(initial=0.0))
-        return cls(found, totals, len(codes), stored, max_abs_value(X), max_weight, X.dtype), codes
+        statistics = cls(found, totals, len(codes), stored, max_abs_value(X), max_weight, X.dtype, sample_of(X))
+        return statistics, codes
 
     def merge(self, other: RowStatistics) -> RowStatistics:
         """Pool with the statistics of other rows."""
@@ -91,7 +94,12 @@ class RowStatistics:
             max(self.max_abs, other.max_abs),
             max(self.max_weight, other.max_weight),
             np.result_type(self.dtype, other.dtype),
+            merged_samples(self.sample, other.sample),
         )
+
+    def centres(self, *, intercept: bool) -> Array | None:
+        """Return the centres of the columns, ``(p,)``; None if none is far from zero, or no intercept absorbs them."""
+        return centres_of_sample(self.sample) if intercept and self.sample is not None else None
 
     def check_classes(self, classes: Labels | None = None) -> None:
         """Refuse fewer than two classes, rows without any weight, and classes other than those of the caller."""

@@ -85,6 +85,9 @@ def memory_data(
     layout = layout_of(estimator, classes, nonempty)
     limits = estimator._limits  # noqa: SLF001 - a parameter
     source = all_columns = MemorySource(*rows, layout.n_logits, workers, limits=limits)
+    if layout.intercept:
+        source = all_columns = source.centred()
+        layout = layout._replace(centres=source.centres)
     if nonempty is not None:
         source = MemorySource(X, rows.codes, rows.weight, layout.n_logits, workers, limits=limits)
     return TrainingData(

@@ -6,10 +6,12 @@ classes. θ is kept at the member of that family that sums to zero over classes,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import linalg
+
+from sknatgrad._model.recentring import recentred_theta
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +33,7 @@ def classes_for(n_logits: int) -> int:
     return max(n_logits, BINARY)
 
 
-def centre(theta: Array) -> Array:
+def zero_sum(theta: Array) -> Array:
     """Return θ at zero sum over classes; a single logit has no gauge, and its θ is returned unchanged."""
     return theta if theta.shape[0] == 1 else theta - theta.mean(axis=0)
 
@@ -67,6 +69,7 @@ class Layout(NamedTuple):
     n_features: int  # p, of X
     intercept: bool
     nonempty: Codes | None = None  # the columns of X that θ has; None if empty columns are not omitted
+    centres: Array | None = None  # (p,), that the rows have less; None if they are not centred
 
     @property
     def n_logits(self) -> int:
@@ -109,19 +112,50 @@ class Layout(NamedTuple):
         return [*names, intercept_name] if self.intercept else names
 
     def attributes(self, theta: Array, dtype: type) -> dict[str, object]:
-        """Return `classes_`, `coef_` and `intercept_` of all columns, in a floating type that holds them."""
+        """Return `classes_`, `coef_` and `intercept_` of all columns, in a floating type that holds them.
+
+        With them come the centres of the rows, and the intercept for centred rows, which `intercept_` cannot replace:
+        that has the rounding error of Σ c_j w_j.
+        """
         coef, biases = split(self.expand(theta), intercept=self.intercept)
         if max(abs(coef).max(initial=0.0), abs(biases).max()) > np.finfo(dtype).max:
             # columns of 1e-42 have coefficients that float32 cannot hold
             dtype = np.float64
-        return {"classes_": self.classes, "coef_": coef.astype(dtype), "intercept_": biases.astype(dtype)}
+        coef = coef.astype(dtype)
+        return {
+            "classes_": self.classes,
+            "coef_": coef,
+            "intercept_": raw_intercept(coef, biases, self.centres).astype(dtype),
+            "_centres": self.centres,
+            "_centred_intercept": None if self.centres is None else biases,
+        }
+
+
+def raw_intercept(coef: Array, centred_intercept: Array, centres: Array | None) -> Array:
+    """Return the intercepts ``(q,)`` for the rows themselves, from those for rows less the centres."""
+    return centred_intercept if centres is None else centred_intercept - coef.astype(np.float64) @ centres
+
+
+def fitted_theta(estimator: Any, *, intercept: bool) -> tuple[Array, Array | None]:
+    """Return θ ``(q, d)`` of a fitted estimator for rows less the centres of its fit, and these; None if they are 0."""
+    theta = join(estimator.coef_, estimator.intercept_, with_intercept=intercept)
+    centres: Array | None = getattr(estimator, "_centres", None)
+    if centres is None or not intercept or theta.shape[1] != centres.size + 1:
+        return theta, None
+    biases = estimator._centred_intercept  # noqa: SLF001 - it belongs to the centres
+    expected = raw_intercept(estimator.coef_, biases, centres).astype(estimator.intercept_.dtype)
+    if np.array_equal(expected, estimator.intercept_):
+        theta[:, -1] = biases
+        return theta, centres
+    # `coef_` or `intercept_` has been set since the fit
+    return recentred_theta(theta, None, centres), centres
 
 
 class WarmStart(NamedTuple):
     """The coefficients of an earlier fit, to start another one from."""
 
     theta: Array  # (q, d), of all columns
-    layout: Layout
+    layout: Layout  # with the centres of the rows that θ is for
 
     def transfer(self, layout: Layout) -> Array:
         """Return θ in the layout of another fit; refuse another number of features."""
@@ -131,7 +165,8 @@ class WarmStart(NamedTuple):
                 f"{self.layout.n_features}; pass the same features, or set warm_start=False."
             )
             raise ValueError(message)
-        return transfer(layout.restrict(self.theta), self.layout.classes, layout.classes)
+        theta = recentred_theta(self.theta, self.layout.centres, layout.centres)
+        return transfer(layout.restrict(theta), self.layout.classes, layout.classes)
 
 
 def transfer(theta: Array, classes: Labels, new_classes: Labels) -> Array:
@@ -142,4 +177,4 @@ def transfer(theta: Array, classes: Labels, new_classes: Labels) -> Array:
     rows = np.vstack([-0.5 * theta, 0.5 * theta]) if theta.shape[0] == 1 else theta
     by_label = dict(zip(classes.tolist(), rows, strict=True))
     carried = np.array([by_label.get(label, np.zeros(theta.shape[1])) for label in new_classes.tolist()])
-    return carried[1:] - carried[:1] if len(carried) == BINARY else centre(carried)
+    return carried[1:] - carried[:1] if len(carried) == BINARY else zero_sum(carried)

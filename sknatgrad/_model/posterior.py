@@ -17,7 +17,7 @@ from sknatgrad._rows.design import Design
 from sknatgrad._rows.memory import iter_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from sknatgrad._typing import Array, Mask, Matrix
 
@@ -36,6 +36,7 @@ class Posterior(NamedTuple):
     theta: Array  # (q, d)
     covariance: Array  # (q, d, q, d)
     undetermined: Array  # (j, d), a basis of the null space of collinear columns; rows of the fit are orthogonal to it
+    centres: Array | None = None  # (p,), of the rows that θ is for
 
     @classmethod
     def of(cls, theta: Array, information: Array, prior: Array) -> Posterior:
@@ -72,7 +73,20 @@ class Posterior(NamedTuple):
         """Return a function of the logits of each row."""
         n_logits, n_columns = self.theta.shape
         numbers = n_logits * n_columns + ARRAYS_PER_ROW * self.n_classes**2
-        return _by_rows(X, numbers, n_columns, lambda design: function(self._logits(design)), limits)
+        return self.by_rows(X, numbers, lambda design: function(self._logits(design)), limits)
+
+    def by_rows(self, X: Matrix, numbers: int, function: Callable[[Design], Array], limits: Limits) -> Array:
+        """Return a function of all rows, computed in parts that fill ``limits.row_bytes`` with `numbers` per row."""
+        values = np.empty(0)
+        size = max(limits.row_bytes // (8 * numbers), 1)
+        for start, stop, rows in iter_blocks(X, 1, limits, self.centres):
+            of_block = Design.of(rows, self.theta.shape[1])
+            for first in range(0, stop - start, size):
+                of_part = function(of_block.rows(slice(first, first + size)))
+                if not values.size:
+                    values = np.empty((X.shape[0], *of_part.shape[1:]))
+                values[start + first : start + first + len(of_part)] = of_part
+        return values
 
     def _logits(self, design: Design) -> Logits:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -154,10 +168,10 @@ class Logits(NamedTuple):
         return _equal_where_unknown(special.softmax(-special.logsumexp(scaled, axis=2), axis=1), unknown)
 
 
-def averaged_over(draws: Array, undetermined: Array, X: Matrix, limits: Limits = Limits()) -> Array:
+def averaged_over(draws: Array, posterior: Posterior, X: Matrix, limits: Limits = Limits()) -> Array:
     """Return the mean over draws of θ, ``(n_draws, q, d)``, of the probabilities of each row, ``(n, K)``.
 
-    They are equal for all classes in rows that are not orthogonal to `undetermined`, ``(j, d)``.
+    They are equal for all classes in rows whose logits are not determined.
     """
     n_draws, n_logits, n_columns = draws.shape
     flat = draws.reshape(-1, n_columns)
@@ -165,10 +179,10 @@ def averaged_over(draws: Array, undetermined: Array, X: Matrix, limits: Limits =
     def mean_of(design: Design) -> Array:
         logits = design.logits(flat).T.reshape(n_draws, n_logits, -1).transpose(0, 2, 1)
         each = predict(logits.reshape(-1, n_logits)).distribution()
-        unknown = leaves_row_space(design, undetermined)
+        unknown = leaves_row_space(design, posterior.undetermined)
         return _equal_where_unknown(each.reshape(n_draws, logits.shape[1], -1).mean(axis=0), unknown)
 
-    return _by_rows(X, ARRAYS_PER_ROW * n_draws * n_logits, n_columns, mean_of, limits)
+    return posterior.by_rows(X, ARRAYS_PER_ROW * n_draws * n_logits, mean_of, limits)
 
 
 def _equal_where_unknown(proba: Array, unknown: Mask) -> Array:
@@ -195,22 +209,3 @@ def _row_directions(null_space: Array, diagonal: Array) -> Array:
     # a row that is zero in all other columns would otherwise seem to leave the row space
     directions[abs(directions) < MIN_COMPONENT] = 0.0
     return np.asarray(directions[sizes > OUTSIDE_ROW_SPACE * sizes[0]] / units)
-
-
-def _by_rows(X: Matrix, numbers: int, n_columns: int, function: Callable[[Design], Array], limits: Limits) -> Array:
-    """Return a function of all rows, computed in parts that fill ``limits.row_bytes`` with `numbers` per row."""
-    values = np.empty(0)
-    for start, design in _designs(X, n_columns, max(limits.row_bytes // (8 * numbers), 1), limits):
-        of_part = function(design)
-        if start == 0:
-            values = np.empty((X.shape[0], *of_part.shape[1:]))
-        values[start : start + len(of_part)] = of_part
-    return values
-
-
-def _designs(X: Matrix, n_columns: int, size: int, limits: Limits) -> Iterator[tuple[int, Design]]:
-    """Yield the index of the first row, and the design, of `size` rows at a time."""
-    for start, stop, rows in iter_blocks(X, 1, limits):
-        of_block = Design.of(rows, n_columns)
-        for first in range(0, stop - start, size):
-            yield start + first, of_block.rows(slice(first, first + size))

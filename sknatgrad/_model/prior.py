@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
 from sknatgrad._model.information import DenseInformation, DiagonalInformation, restructured
-from sknatgrad._model.layout import centre
+from sknatgrad._model.layout import zero_sum
 from sknatgrad._model.quadratic import QuadraticApproximation
+from sknatgrad._model.recentring import recentred_theta
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +72,24 @@ class Prior(NamedTuple):
         zero = np.zeros(information.diagonal().shape)
         return self.pooled(QuadraticApproximation(zero if self.mean is None else self.mean, zero, information))
 
+    def recentred(self, centres: Array | None) -> Prior:
+        """Return the same prior for the coefficients of rows less the centres, ``(p,)``.
+
+        A precision of the intercept, the logit where all columns are 0, becomes one of a sum of all coefficients.
+        """
+        if centres is None or self.mean is None:
+            # without a mean the intercept has no precision, and the other coefficients are the same
+            return self
+        mean = recentred_theta(self.mean, None, centres)
+        features = np.append(self.precision[:-1], 0.0)
+        prior = Prior(features, mean, None if self.quadratic is None else self.quadratic.recentred(None, centres))
+        if self.precision[-1] == 0.0:
+            return prior
+        # the intercept is the product of θ with (−c, 1)
+        direction = np.append(-centres, 1.0)
+        of_intercept = _of_matrix(mean, np.kron(np.eye(len(mean)), self.precision[-1] * np.outer(direction, direction)))
+        return prior._replace(quadratic=prior.pooled(cast("QuadraticApproximation", of_intercept.quadratic)))
+
 
 def gaussian_prior(
     given: tuple[ArrayLike, ArrayLike],
@@ -81,7 +100,7 @@ def gaussian_prior(
     check_size: Callable[[int], None],
 ) -> Prior:
     """Return the prior of a mean and a precision, the latter over C."""
-    mean = centre(_broadcast("mean", given[0], shape, intercept=intercept))
+    mean = zero_sum(_broadcast("mean", given[0], shape, intercept=intercept))
     precision = _finite_numbers("precision", given[1])
     if precision.shape == (mean.size, mean.size) and mean.size > 1:
         return _of_matrix(mean, precision / C)

@@ -97,6 +97,10 @@ class PooledInformation(Information, Protocol):
         """Return the information of the same rows with their weights multiplied by `share`."""
         ...
 
+    def recentred(self, shift: Array) -> Self:
+        """Return the information of the same rows less `shift`, ``(p,)``, where an intercept absorbs it."""
+        ...
+
     def dense(self) -> Array:
         """Return F, or the matrix that the structure stands for, ``(qd, qd)``."""
         ...

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._model.recentring import recentred_gradient, recentred_theta, shift_between
+
 if TYPE_CHECKING:
     from sknatgrad._model.protocols import PooledInformation
     from sknatgrad._typing import Array
@@ -30,6 +32,16 @@ class QuadraticApproximation(NamedTuple):
     def gradient_at(self, theta: Array) -> Array:
         """Return its gradient, ``(q, d)``."""
         return self.gradient + self.information.matvec(theta - self.theta)
+
+    def recentred(self, before: Array | None, after: Array | None) -> QuadraticApproximation:
+        """Return the model for rows with the centres `after`, ``(p,)``, instead of those `before`; None is 0."""
+        shift = shift_between(before, after)
+        if shift is None:
+            return self
+        theta = recentred_theta(self.theta, before, after)
+        return QuadraticApproximation(
+            theta, recentred_gradient(self.gradient, shift), self.information.recentred(shift)
+        )
 
     def discounted(self, share: float) -> QuadraticApproximation:
         """Return the model of the same rows with their weights multiplied by `share`."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sknatgrad._limits import Limits
-from sknatgrad._rows.matrices import take_rows
+from sknatgrad._rows.centring import take_centred
 from sknatgrad._rows.memory import block_bounds, unconverted_blocks
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sknatgrad._rows.memory import MemorySource
     from sknatgrad._rows.source import Kernel, LabelledRows, RowBlock
     from sknatgrad._rows.threads import Workers
-    from sknatgrad._typing import Matrix, Result
+    from sknatgrad._typing import Array, Matrix, Result
 
     # X of a batch, first and last row of a block in it, and the block, whose X is still to be converted
     Item = tuple[Matrix, tuple[int, int], RowBlock]
@@ -31,6 +31,8 @@ class BatchSource:
     workers: Workers
     limits: Limits = field(default_factory=Limits)
 
+    centres: Array | None = None  # (p,), subtracted from the rows of each block
+
     out_of_core = True
 
     def total(self, kernel: Kernel[Result]) -> Result:
@@ -38,7 +40,7 @@ class BatchSource:
 
         def work(item: Item) -> Result:
             X, (start, stop), block = item
-            X = take_rows(X, start, stop)
+            X = take_centred(X, start, stop, self.centres)
             return kernel(block._replace(X=X, transposed=X.T))
 
         return self.workers.map_reduce_groups(work, kernel.merge, self._batches())
@@ -47,7 +49,7 @@ class BatchSource:
         """Yield the blocks of each batch."""
         start, number = 0, 0
         for X, codes, weight in self.read():
-            bounds = block_bounds(X, self.n_logits, self.limits)
+            bounds = block_bounds(X, self.n_logits, self.limits, centred=self.centres is not None)
             blocks = unconverted_blocks(codes, weight, bounds, start, number)
             start, number = start + len(codes), number + len(blocks)
             yield [(X, each, block) for each, block in zip(bounds, blocks, strict=True)]

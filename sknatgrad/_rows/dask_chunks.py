@@ -59,6 +59,7 @@ class ClusterSource:
     counts: Codes  # (chunks, K), rows that have weight
     totals: Array  # (K,), sums of their weights
     limits: Limits = field(default_factory=Limits)
+    centres: Array | None = None  # (p,), subtracted from the rows of each block
     passes: Iterator[int] = field(default_factory=count, compare=False)  # its next number is the passes so far
 
     out_of_core = True
@@ -68,7 +69,7 @@ class ClusterSource:
         next(self.passes)
         # Dask does not look for delayed objects inside the kernel, and sends one copy to each worker
         sent = dask.delayed(kernel, traverse=False)
-        settings = self.n_logits, self.limits
+        settings = self.n_logits, self.limits, self.centres
         sums = [_total(sent, chunk.make, chunk.first, settings, *chunk.parts) for chunk in self.chunks]
         while len(sums) > 1:
             starts = range(0, len(sums), MERGED_PER_TASK)
@@ -88,7 +89,8 @@ class ClusterSource:
             if of_chunk.any()
         ]
         X, codes, weight = concatenated(computed(tasks, self._blocks()))
-        return MemorySource(X, codes, reweighted(codes, weight, self.totals), self.n_logits, limits=self.limits)
+        weight = reweighted(codes, weight, self.totals)
+        return MemorySource(X, codes, weight, self.n_logits, limits=self.limits, centres=self.centres)
 
     def _blocks(self) -> list[tuple[int, tuple[Part, ...]]]:
         return [(chunk.number, chunk.parts) for chunk in self.chunks]
@@ -100,12 +102,17 @@ class ClusterSource:
 
 @dask.delayed(pure=False)
 def _total(
-    kernel: Kernel[Result], make: Callable[..., LabelledRows], first: int, settings: tuple[int, Limits], *parts: Part
+    kernel: Kernel[Result],
+    make: Callable[..., LabelledRows],
+    first: int,
+    settings: tuple[int, Limits, Array | None],
+    *parts: Part,
 ) -> Result:
-    n_logits, limits = settings
+    n_logits, limits, centres = settings
     # the other threads of the worker have chunks of their own
     with Workers(max_threads=1) as workers:
-        return MemorySource(*make(*parts), n_logits, workers, first=first, limits=limits).total(kernel)
+        source = MemorySource(*make(*parts), n_logits, workers, first=first, limits=limits, centres=centres)
+        return source.total(kernel)
 
 
 @dask.delayed(pure=False)

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._rows.centring import sample_step
+
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Matrix
 
@@ -87,6 +89,15 @@ class MemmapRows:
                 f"need {begin + length:,}: the file has been truncated; write it again, and map it again."
             )
             raise ValueError(message)
+
+    def sample(self) -> Array:
+        """Return some rows in float64, spread evenly over the file."""
+        return np.concatenate(
+            [
+                self.read(row, row + 1).astype(np.float64)
+                for row in range(0, self.array.shape[0], sample_step(self.array.shape[0]))
+            ]
+        )
 
     def read(self, start: int, stop: int) -> Array:
         """Return rows ``start:stop``, in memory that the next call in the same thread overwrites."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sknatgrad._limits import Limits
-from sknatgrad._rows.matrices import as_float32, is_sparse, pick_rows, stored_bytes_per_row, take_rows
+from sknatgrad._rows.centring import centres_of, centres_of_sample, take_centred
+from sknatgrad._rows.matrices import as_float32, is_sparse, pick_rows, stored_bytes_per_row
 from sknatgrad._rows.memmap import MemmapRows
 from sknatgrad._rows.sampling import class_totals, is_constant, reweighted, stratified_indices
 from sknatgrad._rows.source import RowBlock
@@ -30,16 +31,20 @@ TEMPORARIES = 8
 STORED_PER_COLUMN = 8
 
 
-def block_bounds(X: Matrix, n_logits: int, limits: Limits = Limits()) -> list[tuple[int, int]]:
+def block_bounds(
+    X: Matrix, n_logits: int, limits: Limits = Limits(), *, centred: bool = False
+) -> list[tuple[int, int]]:
     """Return (start, stop) of each block: its rows and their temporaries fill ``limits.block_bytes``.
+
+    Rows that are to be `centred` are dense.
 
     The bounds depend on the shape of X and the number of values that it stores, and on nothing else. So the sums over
     blocks do not depend on the number of threads.
     """
     n_rows, n_features = X.shape
-    bytes_per_row = stored_bytes_per_row(X) + 8.0 * TEMPORARIES * n_logits
+    bytes_per_row = (8.0 * n_features if centred else stored_bytes_per_row(X)) + 8.0 * TEMPORARIES * n_logits
     size = max(int(limits.block_bytes / bytes_per_row), limits.min_block_rows)
-    if is_sparse(X):
+    if is_sparse(X) and not centred:
         size = max(size, int(STORED_PER_COLUMN * n_features / max(X.nnz / max(n_rows, 1), 1.0)))
     # blocks of one size, a multiple of 4 in number: two or four threads end at the same time
     count = -(-n_rows // size)
@@ -48,10 +53,12 @@ def block_bounds(X: Matrix, n_logits: int, limits: Limits = Limits()) -> list[tu
     return list(pairwise(bounds))
 
 
-def iter_blocks(X: Matrix, n_logits: int, limits: Limits = Limits()) -> Iterator[tuple[int, int, Matrix]]:
-    """Yield (start, stop, rows as float64) of each block."""
-    for start, stop in block_bounds(X, n_logits, limits):
-        yield start, stop, take_rows(X, start, stop)
+def iter_blocks(
+    X: Matrix, n_logits: int, limits: Limits = Limits(), centres: Array | None = None
+) -> Iterator[tuple[int, int, Matrix]]:
+    """Yield (start, stop, rows less the centres as float64) of each block."""
+    for start, stop in block_bounds(X, n_logits, limits, centred=centres is not None):
+        yield start, stop, take_centred(X, start, stop, centres)
 
 
 def unconverted_blocks(
@@ -79,6 +86,7 @@ class MemorySource:
     dtype: type = np.float64
     first: int = 0  # index of the first row, if these are a part of the data
     limits: Limits = field(default_factory=Limits)
+    centres: Array | None = None  # (p,), subtracted from the rows of each block
 
     @cached_property
     def _file(self) -> MemmapRows | None:
@@ -91,7 +99,7 @@ class MemorySource:
 
     @cached_property
     def _bounds(self) -> list[tuple[int, int]]:
-        return block_bounds(self.X, self.n_logits, self.limits)
+        return block_bounds(self.X, self.n_logits, self.limits, centred=self.centres is not None)
 
     @cached_property
     def _blocks(self) -> list[RowBlock]:
@@ -99,10 +107,10 @@ class MemorySource:
         blocks = unconverted_blocks(self.codes, self.weight, self._bounds, self.first)
         if self.out_of_core:
             return blocks
-        if self.X.dtype == self.dtype:
+        if self.X.dtype == self.dtype and self.centres is None:
             # views of a sparse matrix take time to make
             return [self._converted(block) for block in blocks]
-        if self.X.dtype == np.float64:
+        if self.X.dtype == np.float64 and self.dtype != np.float64:
             return self.workers.map_reduce(lambda block: [self._converted(block)], operator.add, blocks)
         return blocks
 
@@ -112,10 +120,15 @@ class MemorySource:
         start = block.start - self.first
         stop = start + block.codes.size
         if self._file is None:
-            X = take_rows(self.X, start, stop, self.dtype)
+            X = take_centred(self.X, start, stop, self.centres, self.dtype)
         else:
-            X = take_rows(self._file.read(start, stop), 0, block.codes.size, self.dtype)
+            X = take_centred(self._file.read(start, stop), 0, block.codes.size, self.centres, self.dtype)
         return block._replace(X=X, transposed=X.T)
+
+    def centred(self) -> MemorySource:
+        """Return the same rows, less the centres of the columns that are far from zero."""
+        centres = centres_of(self.X) if self._file is None else centres_of_sample(self._file.sample())
+        return self if centres is None else replace(self, centres=centres)
 
     def total(self, kernel: Kernel[Result]) -> Result:
         """Apply `kernel` to every block and merge in block order."""
@@ -126,7 +139,9 @@ class MemorySource:
         rows = stratified_indices(self.codes, self.weight, n_rows)
         codes, weight = self.codes[rows], self.weight[rows]
         weight = reweighted(codes, weight, self._class_totals)
-        return MemorySource(self._picked(rows), codes, weight, self.n_logits, self.workers, limits=self.limits)
+        return MemorySource(
+            self._picked(rows), codes, weight, self.n_logits, self.workers, limits=self.limits, centres=self.centres
+        )
 
     def _picked(self, rows: Codes) -> Matrix:
         """Return a copy of the rows of these indices, ascending, in X's own type."""

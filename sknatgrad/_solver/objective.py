@@ -7,7 +7,7 @@ gives the length of a step and its predicted decrease, has F with all of them:
 - `MatrixFreeObjective`: the metric is F, known by its products. A step is a solve by conjugate gradients: Newton-CG.
 - `OtherMetricObjective`: the metric is another matrix, stored or known by its products.
 
-Steps are centred: the mean over classes, which changes no probability, is subtracted.
+Steps sum to zero over classes: their mean over classes, which changes no probability, is subtracted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import IdentityInformation
-from sknatgrad._model.layout import centre
+from sknatgrad._model.layout import zero_sum
 from sknatgrad._solver.conjugate_gradients import Solution, Status
 from sknatgrad._solver.krylov import RecycledDirections
 from sknatgrad._solver.newton_cg import MatrixFreeInformation, NewtonCG
@@ -125,7 +125,7 @@ class MatrixFreeObjective:
         """Return v = −M⁻¹g, M = F + I ⊗ diag(shift), and F v, which follows from the residual of the solve."""
         solution = _matrix_free(measured).precision(shift).solution(measured.gradient)
         solve_summary = f"{solution.products} products by {self.solver.policy.current.name}"
-        return Direction(-centre(solution.x), _image(measured.gradient, solution, shift), solve_summary)
+        return Direction(-zero_sum(solution.x), _image(measured.gradient, solution, shift), solve_summary)
 
     def fisher_products(self, measured: Measured, moves: Array) -> Array:
         """Return F times each of `moves`, ``(j, q, d)``."""
@@ -267,8 +267,8 @@ def _matrix_free(measured: Measured) -> MatrixFreeInformation:
 
 
 def _natural_direction(measured: Measured, shift: Array) -> Array:
-    """Return −M⁻¹g, M the metric plus I ⊗ diag(shift), centred."""
-    return -centre(measured.information.precision(shift).solve(measured.gradient))
+    """Return −M⁻¹g, M the metric plus I ⊗ diag(shift), at zero sum over classes."""
+    return -zero_sum(measured.information.precision(shift).solve(measured.gradient))
 
 
 def _image(gradient: Array, solution: Solution, shift: Array) -> Array:
@@ -281,7 +281,7 @@ def _direct_decrement(measured: Measured, information: PooledInformation, prior:
     precision = information.precision(prior)
 
     def resolve(gradient: Array) -> Array:
-        return -centre(precision.solve(gradient))
+        return -zero_sum(precision.solve(gradient))
 
     move = resolve(measured.gradient)
     decrement = _decrement(measured, move, in_range=_is_in_range(precision, measured))
@@ -299,7 +299,7 @@ def _iterated_decrement(
     solution = information.precision(prior).solution(gradient, start, final=True)
     converged = solution.status is Status.converged
     in_range = converged and _is_in_range(information.preconditioner(prior), measured)
-    move = -centre(solution.x)
+    move = -zero_sum(solution.x)
     return NewtonDecrement(move, _image(gradient, solution, prior), _decrement(measured, move, in_range=in_range))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 import numpy as np
 from scipy import linalg
 
-from sknatgrad._estimator.geometry import fisher_information
+from sknatgrad._estimator.geometry import centred_fisher_information
 from sknatgrad._inputs.checks import check_model
 from sknatgrad._inputs.columns import INTERCEPT, column_index, feature_names, listed
 from sknatgrad._inputs.weights import check_sample_weight
@@ -192,13 +192,17 @@ class FisherEllipseDisplay:
         label = estimator.classes_[1] if class_of_interest is None else class_of_interest
         row = logit_rows(label, estimator.classes_, len(theta))[0]
         weight = check_sample_weight(sample_weight, X.shape[0] if hasattr(X, "shape") else len(X)).sum()
-        reduce = _slice if others == "fixed" else _projection
         metrics: dict[str, Array | None] = {}
         for kind in listed(kinds):
-            information = fisher_information(
+            information, centres = centred_fisher_information(
                 estimator, X, y, kind=kind, sample_weight=sample_weight, random_state=random_state
             )
-            reduced = reduce(information.reshape(theta.shape * 2), row, columns)
+            if centres is not None and (others == "fixed" or kind == "diagonal"):
+                information, centres = information.recentred(-centres), None
+            matrix = information.dense().reshape(theta.shape * 2)
+            if kind == "diagonal":
+                matrix = np.diag(information.diagonal().ravel()).reshape(matrix.shape)
+            reduced = _slice(matrix, row, columns) if others == "fixed" else _projection(matrix, centres, row, columns)
             metrics[kind] = None if reduced is None else reduced / weight
         display = cls(
             centre=theta[row, columns],
@@ -298,21 +302,23 @@ def _slice(information: Array, row: int, columns: list[int]) -> Array:
     return information[row, columns][:, row, columns]
 
 
-def _projection(information: Array, row: int, columns: list[int]) -> Array | None:
+def _projection(information: Array, centres: Array | None, row: int, columns: list[int]) -> Array | None:
     """Return the 2 x 2 metric of two coefficients if the others minimise the distance; None if it is not determined.
 
     Moves are restricted to those that sum to zero over classes. Otherwise the coefficients of the other classes could
-    move along, which changes no prediction.
+    move along, which changes no prediction. The information is that for rows less the centres, ``(p,)``.
     """
     n_logits, n_columns = information.shape[:2]
     basis = sum_zero(n_logits)
     n_free = basis.shape[1]
     reduced = np.einsum("ka,kdle,lb->adbe", basis, information, basis).reshape((n_free * n_columns,) * 2)
     factor = factorise(reduced)
-    if not factor.determined().reshape(n_free, n_columns)[:, columns].all():
+    chosen = np.eye(n_columns)[:, columns]
+    if centres is not None:
+        # the intercept b is b' − Σ c_j w_j
+        chosen[:-1, np.equal(columns, n_columns - 1)] = -centres[:, None]
+    if not factor.determined().reshape(n_free, n_columns)[:, chosen.any(axis=1)].all():
         return None
     # maps free parameters to the two coefficients
-    selection: Array = np.zeros((n_free, n_columns, 2))
-    selection[:, columns, [0, 1]] = basis[row][:, None]
-    selection = selection.reshape(-1, 2)
+    selection = np.einsum("a,dj->adj", basis[row], chosen).reshape(-1, 2)
     return np.asarray(np.linalg.inv(selection.T @ factor.solve(selection)))

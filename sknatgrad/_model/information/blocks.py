@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sknatgrad._model.information.symmetric import ridge_of
+from sknatgrad._model.recentring import recentred_gradient
 from sknatgrad._rows.design import gil_free_matmul
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class BlockInformation:
     def scaled(self, share: float) -> BlockInformation:
         """Return the information of the same rows with their weights multiplied by `share`."""
         return BlockInformation(share * self.lower, self.n_columns)
+
+    def recentred(self, shift: Array) -> BlockInformation:
+        """Return the information of the same rows less `shift`, ``(p,)``."""
+        blocks = recentred_gradient(recentred_gradient(self._blocks(), shift).transpose(0, 2, 1), shift)
+        return BlockInformation(blocks[(slice(None), *np.tril_indices(self.n_columns))], self.n_columns)
 
     def _blocks(self) -> Array:
         """Return the blocks, ``(q, d, d)``."""

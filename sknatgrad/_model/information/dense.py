@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sknatgrad._model.information.symmetric import factorise, ridge_of
+from sknatgrad._model.recentring import recentred_gradient
 from sknatgrad._rows.design import gil_free_matmul
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ class DenseInformation:
     def scaled(self, share: float) -> DenseInformation:
         """Return the information of the same rows with their weights multiplied by `share`."""
         return DenseInformation(share * self.blocks)
+
+    def recentred(self, shift: Array) -> DenseInformation:
+        """Return the information of the same rows less `shift`, ``(p,)``."""
+        blocks = recentred_gradient(self.blocks, shift)
+        return DenseInformation(np.moveaxis(recentred_gradient(np.moveaxis(blocks, 1, 3), shift), 3, 1))
 
     def dense(self) -> Array:
         """Return F, ``(qd, qd)``."""

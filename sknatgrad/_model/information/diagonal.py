@@ -36,6 +36,15 @@ class DiagonalInformation:
         """Return the information of the same rows with their weights multiplied by `share`."""
         return DiagonalInformation(share * self.entries)
 
+    def recentred(self, shift: Array) -> DiagonalInformation:
+        """Return the information of the same rows less `shift`, ``(p,)``, as if their mean were 0.
+
+        Σ s v (x − δ)² is Σ s v x² + δ² Σ s v − 2 δ Σ s v x; the last sum is not stored.
+        """
+        entries = self.entries.copy()
+        entries[:, :-1] += shift**2 * entries[:, -1:]
+        return DiagonalInformation(entries)
+
     def dense(self) -> Array:
         """Return the matrix this stands for, ``(qd, qd)``."""
         return np.diag(self.entries.ravel())

@@ -35,6 +35,10 @@ class IdentityInformation:
         """Return that of the same rows with their weights multiplied by `share`."""
         return IdentityInformation(share * self.weight, self.shape)
 
+    def recentred(self, shift: Array) -> IdentityInformation:  # noqa: ARG002 - the protocol
+        """Return the same: it does not depend on the values of the rows."""
+        return self
+
     def dense(self) -> Array:
         """Return S·I, ``(qd, qd)``."""
         return np.diag(self.diagonal().ravel())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sknatgrad._model.information.symmetric import equilibrate, factorise, noise_floor
+from sknatgrad._model.recentring import recentred_gradient
 
 if TYPE_CHECKING:
     from sknatgrad._model.information.symmetric import Factor
@@ -40,6 +41,10 @@ class KroneckerInformation:
     def scaled(self, share: float) -> KroneckerInformation:
         """Return the information of the same rows with their weights multiplied by `share`."""
         return KroneckerInformation(share * self.features, share * self.classes)
+
+    def recentred(self, shift: Array) -> KroneckerInformation:
+        """Return the information of the same rows less `shift`, ``(p,)``."""
+        return KroneckerInformation(recentred_gradient(recentred_gradient(self.features, shift).T, shift), self.classes)
 
     def _class_shares(self) -> Array:
         trace = float(np.trace(self.classes))

@@ -1,0 +1,112 @@
+"""Centres of columns far from zero: values that are subtracted from the rows of each block.
+
+A column of values c + z, with c much larger than z, gives the Gram matrix of the design entries of size c², in which
+those of size z² are rounding: standard errors of timestamps lose twice as many digits as c / z has. With z in place of
+c + z they lose none. The model is the same if it has an intercept: that of centred columns is b′ = b + Σ c_j w_j, and
+all other coefficients are the same. Without an intercept there is nothing that could absorb the centres.
+
+Only columns far from zero are centred, because a centred block is a copy. Sparse matrices are not centred: their zeros
+are not stored.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sknatgrad._rows.matrices import is_sparse, take_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from sknatgrad._typing import Array, Mask, Matrix
+
+# Ratio of the median of a column to its typical deviation above which the column is centred. Standard errors of 2,000 x
+# 5, uncentred: relative errors of 6e-11 at a ratio of 345, 2e-9 at 3,450 and 7e-8 at 34,500. Centring 300,000 x 20 adds
+# 5 % to a pass.
+FAR_RATIO = 100.0
+# Rows from which centres are taken: any value within the bulk of a column is as good as another. Sorting the columns of
+# 128 x 100 takes 18 us.
+SAMPLE_ROWS = 128
+# integers up to this size are exact in float64
+MAX_EXACT = 2**53
+
+
+def sample_step(n_rows: int) -> int:
+    """Return the step of every so many rows that gives `SAMPLE_ROWS` of them, or some fewer."""
+    return -(-n_rows // SAMPLE_ROWS)
+
+
+def centres_of(X: Matrix) -> Array | None:
+    """Return the centre of each column, ``(p,)``, 0 for those near zero; None if no column is far or X is sparse."""
+    sample = sample_of(X)
+    if sample is None:
+        return None
+    centres = centres_of_sample(sample)
+    if centres is None:
+        return None
+    for j in np.flatnonzero(centres):
+        if (sample[:, j] == centres[j]).all():
+            # such as an indicator of nearly all rows: its other value may be far from the centre
+            centres[j : j + 1] *= _are_far(centres[j : j + 1], np.asarray(X[:, j : j + 1], dtype=np.float64))
+    return centres if centres.any() else None
+
+
+def sample_of(X: Matrix) -> Array | None:
+    """Return some rows of a dense X in float64, spread evenly over all of them; None of a sparse X."""
+    if is_sparse(X):
+        return None
+    return np.asarray(X[:: sample_step(X.shape[0])], dtype=np.float64)
+
+
+def merged_samples(left: Array | None, right: Array | None) -> Array | None:
+    """Return a sample of the rows of both; None if either has sparse rows."""
+    if left is None or right is None:
+        return None
+    both = np.concatenate([left, right])
+    return both[:: sample_step(len(both))]
+
+
+def centres_of_sample(sample: Array) -> Array | None:
+    """Return the centres of columns by some of their rows, ``(m, p)``; a column that is constant in them is far.
+
+    A centre is a value of its column. A column whose median is not finite is not centred.
+    """
+    middle = np.sort(sample, axis=0)[len(sample) // 2]
+    far = _are_far(middle, sample)
+    return np.where(far, middle, 0.0) if far.any() else None
+
+
+def _are_far(middle: Array, sample: Array) -> Mask:
+    """Say whether each column is far from zero: its middle exceeds its typical deviation `FAR_RATIO` times.
+
+    The typical deviation is the median of those that are not 0. Unlike the standard deviation it shows that most values
+    are far from zero, and close to each other, if some are 0 or outliers.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        deviations = np.sort(abs(sample - middle), axis=0)
+    n_zero = (deviations == 0.0).sum(axis=0)
+    place = np.minimum((n_zero + len(sample)) // 2, len(sample) - 1)
+    typical = deviations[place, np.arange(sample.shape[1])]
+    return np.asarray((abs(middle) > FAR_RATIO * typical) & np.isfinite(middle))
+
+
+def take_centred(X: Matrix, start: int, stop: int, centres: Array | None, dtype: type = np.float64) -> Matrix:
+    """Return rows ``start:stop`` less the centres, in a floating type; those of a sparse X become dense."""
+    if centres is None:
+        return take_rows(X, start, stop, dtype)
+    rows = take_rows(X, start, stop).toarray() if is_sparse(X) else X[start:stop]
+    return centred(rows, centres, dtype)
+
+
+def centred(rows: Array, centres: Array, dtype: DTypeLike = np.float64) -> Array:
+    """Return dense rows less the centres, in a floating type. The difference is rounded once, if at all."""
+    difference: Array = np.subtract(rows, centres, dtype=np.float64)
+    if rows.dtype.kind in "iu" and rows.itemsize == np.dtype(np.int64).itemsize:
+        # integers beyond float64, such as timestamps in nanoseconds: their differences are exact as integers
+        for j in np.flatnonzero(abs(centres) > MAX_EXACT):
+            exact = (rows[:, j].astype(np.uint64) - np.uint64(int(centres[j]) % 2**64)).view(np.int64)
+            # it wraps around where the difference exceeds int64
+            difference[:, j] = np.where(abs(difference[:, j]) < 2.0**62, exact, difference[:, j])
+    return difference.astype(dtype, copy=False)
