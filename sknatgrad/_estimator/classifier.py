@@ -207,9 +207,12 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
     starts from the optimum of a sample of them. The optimum is the same to rounding. The matrices of ``'empirical'``
     and ``'monte_carlo'`` are not formed if they would take more than 256 MiB.
 
+    Columns may have any scale, and be far from zero, such as years and timestamps: blocks of rows subtract a value near
+    the median of a column that exceeds its typical deviation 100 times. The intercept absorbs it, so this needs one,
+    and a dense X. ``'diagonal'`` and ``'identity'`` are the metrics of the centred columns then.
+
     F contains products of the columns, so directions in which columns differ by less than about 1e-7 of their size are
-    lost in rounding. This affects columns that are nearly collinear, and columns whose mean is more than 1e6 times
-    their spread; subtract such a mean. A warning reports it.
+    lost in rounding. This affects columns that are nearly collinear. A warning reports it.
 
     References
     ----------

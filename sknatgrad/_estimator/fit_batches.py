@@ -45,7 +45,7 @@ def check_batches(
         return replace(data, n_passes=lambda: reader.n_passes)
     factors = check_class_weights(estimator.class_weight, labels, statistics.totals)
     layout = layout_of(estimator, labels)
-    layout = layout._replace(centres=statistics.centres(intercept=layout.intercept))
+    layout = layout._replace(centres=statistics.centres(limits.far_ratio, intercept=layout.intercept))
     weight = reweighted(rows.codes, rows.weight, factors * statistics.totals)
     sample = MemorySource(rows.X, rows.codes, weight, layout.n_logits, workers, limits=limits, centres=layout.centres)
     source = BatchSource(

@@ -132,9 +132,10 @@ def plan_update(estimator: Configuration, batch: StreamBatch) -> UpdatePlan:
     """Return the prior, the options of the descent, and the rows to solve for."""
     to_solve, centres = None, batch.stream.centres
     if batch.rows.weight.any():
-        to_solve = rows_to_solve(batch.stream, batch.rows, batch.share, estimator._limits)  # noqa: SLF001 - a parameter
+        limits = estimator._limits  # noqa: SLF001 - a parameter
+        to_solve = rows_to_solve(batch.stream, batch.rows, batch.share, limits)
         if batch.layout.intercept:
-            centres = centres_for(batch.stream, to_solve)
+            centres = centres_for(batch.stream, to_solve, limits.far_ratio)
     prior = configured_prior(estimator, batch.layout.classes, centres)
     # steps are adaptive: a fixed `learning_rate` applies to `fit` only
     options = descent_options(estimator, prior)._replace(penalised=True, learning_rate=None)

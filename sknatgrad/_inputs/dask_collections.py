@@ -182,7 +182,7 @@ def check_collections(
     factors = check_class_weights(estimator.class_weight, statistics.labels, statistics.totals)
     limits = estimator._limits  # noqa: SLF001 - a parameter
     layout = layout_of(estimator, statistics.labels)
-    layout = layout._replace(centres=statistics.centres(intercept=layout.intercept))
+    layout = layout._replace(centres=statistics.centres(limits.far_ratio, intercept=layout.intercept))
     source = collections.source(statistics.labels, factors, limits, layout.centres)
     # the first pass counts too
     passes = Passes(statistics, factors, collections.verify, lambda: 1 + next(source.passes))
