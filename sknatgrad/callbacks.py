@@ -186,8 +186,9 @@ class FisherMonitor:
         `damping` its damping; `gain` the ratio of the actual to the predicted decrease. `decrement` is the Newton
         decrement before the step, :math:`\frac{1}{2} g^T (F + \Lambda)^{-1} g / S`, in nats per unit of weight, with
         the true Fisher information whatever the metric. `condition_number` is that of :math:`F + \Lambda` before the
-        step, each column scaled by its diagonal, on moves that change predictions: about 1 for two classes and
-        uncorrelated columns, whatever their scales. A number that is not computed, or is lost in rounding, is NaN.
+        step, each column scaled by its diagonal, and centred if it is far from zero, on moves that change predictions:
+        about 1 for two classes and uncorrelated columns, whatever their scales. A number that is not computed, or is
+        lost in rounding, is NaN.
 
     Notes
     -----
