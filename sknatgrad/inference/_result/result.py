@@ -382,7 +382,8 @@ class InferenceResult:
         -------
         frame : pandas.DataFrame
             One row for each coefficient, indexed by class and feature, with the columns estimate, std_error, z,
-            p_value, ci_low, ci_high and aliased. ``frame.attrs["warnings"]`` is the list of `warnings`.
+            p_value, ci_low and ci_high. An aliased column has an estimate of NaN. ``frame.attrs["aliased"]`` maps the
+            name of each to its combination, and ``frame.attrs["warnings"]`` is the list of `warnings`.
 
         Raises
         ------
@@ -400,9 +401,9 @@ class InferenceResult:
             "p_value": self.p_values,
             "ci_low": ends[..., 0],
             "ci_high": ends[..., 1],
-            "aliased": np.isnan(self.params),
         }
         index = pandas.MultiIndex.from_product([self.classes, self.feature_names], names=["class", "feature"])
         frame = pandas.DataFrame({name: values.ravel() for name, values in columns.items()}, index=index)
-        frame.attrs["warnings"] = list(self.warnings)
+        # a column that marks them would not fit beside the others into the 80 characters that pandas prints
+        frame.attrs = {"aliased": dict(self.aliased), "warnings": list(self.warnings)}
         return frame
