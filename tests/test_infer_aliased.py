@@ -15,7 +15,7 @@ from sknatgrad._rows.memory import MemorySource
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference import infer
 from sknatgrad.inference._diagnostics.collinearity import dependent_sets
-from sknatgrad.inference._row_sums.aliased import LinearDependence
+from sknatgrad.inference._row_sums.aliased import LinearDependence, TriangularFactor
 from sknatgrad.inference._row_sums.kernels import TriangularFactorKernel
 
 DATA = Path(__file__).parent / "data" / "aliased"
@@ -321,7 +321,7 @@ def test_the_rule_is_that_of_r_whatever_the_blocks(figures, row_bytes, n_blocks)
     factor = parts[0]
     for part in parts[1:]:
         factor = kernel.merge(factor, part)
-    found = LinearDependence.of(factor, order, 12)
+    found = LinearDependence.of(TriangularFactor(factor, order, np.zeros(12)))
     assert np.flatnonzero(found.kept).tolist() == figures["independent columns"][:, 0].tolist()
     combined = found.coefficients @ columns.T
     expected = columns[:, found.aliased].T
@@ -336,7 +336,7 @@ def test_more_columns_than_rows():
     y = rng.integers(0, 2, 30)
     kernel = TriangularFactorKernel(46, np.roll(np.arange(46), 1), 2**22)
     factor = MemorySource(X, y, np.ones(30)).total(kernel)
-    found = LinearDependence.of(factor, np.roll(np.arange(46), 1), 46)
+    found = LinearDependence.of(TriangularFactor(factor, np.roll(np.arange(46), 1), np.zeros(46)))
     assert np.flatnonzero(found.kept).tolist() == [*range(29), 45]
     theta = rng.normal(size=(3, 46))
     design = np.column_stack([X, np.ones(30)])

@@ -10,13 +10,19 @@ import numpy as np
 
 from sknatgrad._model.information.symmetric import factorise
 from sknatgrad.inference._covariance.protocol import mask_undetermined, step_length
+from sknatgrad.inference._row_sums.aliased import LinearDependence
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Mask
     from sknatgrad.inference._covariance.options import CovarianceOptions
     from sknatgrad.inference._fitted_model import FittedModel
-    from sknatgrad.inference._row_sums.aliased import LinearDependence
+    from sknatgrad.inference._row_sums.basis import ColumnBasis
     from sknatgrad.inference._row_sums.sums import ContrastSums, RowSums
+
+
+# Inflation of a variance by collinearity from which it is computed in a basis of the columns. Against R, tables with an
+# inflation of 7e6, 4e9 and 3e13 had relative errors of 2e-9, 3e-6 and 2e-2 without it, and 2e-13, 4e-12 and 5e-10 with.
+MAX_INFLATION = 1e6
 
 
 class Inverse(NamedTuple):
@@ -24,55 +30,85 @@ class Inverse(NamedTuple):
 
     matrix: Array  # ((K - 1) j, (K - 1) j)
     determined: Mask  # ((K - 1) j,)
-    regular: bool
+    inflation: float  # of a variance by collinearity, the largest; infinite where H is singular
 
 
 @dataclass(frozen=True)
 class DenseCovariance:
-    """The covariance of all coefficients, as a matrix; as `CoefficientCovariance`."""
+    """The covariance of all coefficients, as a matrix; as `CoefficientCovariance`.
+
+    H and its inverse are those of the j columns that are not aliased, or of combinations of them if a basis is given.
+    """
 
     row_sums: RowSums
     fitted: FittedModel
     sums: ContrastSums
     dependence: LinearDependence | None = None
+    basis: ColumnBasis | None = None
 
     @classmethod
     def of(cls, row_sums: RowSums, fitted: FittedModel, *, drop: bool) -> DenseCovariance:
         """Return the covariance, without aliased columns if `drop`.
 
-        One pass over the rows gives loss, gradient and true Fisher information. Only where H is singular a second one
-        finds the reason.
+        One pass over the rows gives loss, gradient and true Fisher information. Only where H is singular, or almost so,
+        a second one decomposes the columns, and a third one computes H for combinations of them.
         """
         covariance = cls(row_sums, fitted, row_sums.in_contrasts())
-        if covariance.regular:
+        if covariance.inflation <= MAX_INFLATION:
             return covariance
-        dependence = row_sums.linear_dependence(fitted.prior.precision, intercept=fitted.intercept)
-        if not drop or dependence.kept.all():
-            return replace(covariance, dependence=dependence)
-        without = row_sums.without(dependence)
-        folded = fitted._replace(theta=without.theta)
-        return cls(without, folded, covariance.sums.of(without.kept_params), dependence)
+        triangular = row_sums.triangular_factor(fitted.prior.precision, intercept=fitted.intercept)
+        dependence = LinearDependence.of(triangular)
+        covariance = replace(covariance, dependence=dependence)
+        if drop and not dependence.kept.all():
+            without = row_sums.without(dependence)
+            folded = fitted._replace(theta=without.theta)
+            covariance = cls(without, folded, covariance.sums.of(without.kept_params), dependence)
+        if not MAX_INFLATION < covariance.inflation < np.inf:
+            return covariance
+        in_basis = replace(covariance, basis=triangular.basis(covariance.row_sums.kept))
+        # along a separated direction the information may be hidden by rounding in the basis, and not in the columns
+        return in_basis if in_basis.inflation < covariance.inflation else covariance
+
+    @cached_property
+    def _row_sums(self) -> RowSums:
+        return self.row_sums if self.basis is None else self.row_sums.in_basis(self.basis)
+
+    @cached_property
+    def _sums(self) -> ContrastSums:
+        return self.sums if self.basis is None else self._row_sums.in_contrasts()
 
     @cached_property
     def _prior(self) -> Array:
-        kept = self.row_sums.kept_params
-        return self.row_sums.contrasts.prior(self.fitted.prior.precision)[np.ix_(kept, kept)]
+        precision = self.fitted.prior.precision
+        of_columns = precision[self.row_sums.kept] if self.basis is None else self.basis.precision(precision)
+        return self.row_sums.contrasts.prior(of_columns)
 
     @cached_property
     def _inverse(self) -> Inverse:
-        factor = factorise(self.sums.fisher + self._prior)
-        inverse = factor.solve(np.eye(len(self._prior)))
-        return Inverse(0.5 * (inverse + inverse.T), factor.determined(), factor.rank == len(inverse))
+        H = self._sums.fisher + self._prior
+        factor = factorise(H)
+        inverse = factor.solve(np.eye(len(H)))
+        regular = factor.rank == len(H)
+        inflation = float((inverse.diagonal() * H.diagonal()).max()) if regular else np.inf
+        return Inverse(0.5 * (inverse + inverse.T), factor.determined(), inflation)
 
     @cached_property
     def _gradient(self) -> Array:
-        deviation = self.row_sums.contrasts.params(self.fitted.deviation).ravel()[self.row_sums.kept_params]
-        return self.sums.gradient + self._prior @ deviation
+        deviation = self.fitted.deviation
+        kept = deviation[:, self.row_sums.kept] if self.basis is None else self.basis.coordinates(deviation)
+        return self._sums.gradient + self._prior @ self.row_sums.contrasts.params(kept).ravel()
 
     @property
-    def regular(self) -> bool:
-        """Whether H has full numerical rank."""
-        return self._inverse.regular
+    def inflation(self) -> float:
+        """By how much collinearity inflates a variance, at most; infinite where H is singular."""
+        return self._inverse.inflation
+
+    def _of_columns(self, values: Array) -> Array:
+        """Return coefficients of columns, ``((K - 1) j, m)``, from those that H belongs to."""
+        if self.basis is None:
+            return values
+        n_contrasts = self.row_sums.contrasts.n_classes - 1
+        return self.basis.of_columns(values.reshape(n_contrasts, -1, values.shape[1])).reshape(values.shape)
 
     @property
     def loss(self) -> float:
@@ -87,7 +123,7 @@ class DenseCovariance:
     @property
     def step(self) -> Array:
         """The undamped natural gradient step, ``(q, d)``."""
-        step = self._of_all(-self._inverse.matrix @ self._gradient, 0.0)
+        step = self._of_all(self._of_columns(-self._inverse.matrix @ self._gradient[:, None])[:, 0], 0.0)
         return self.row_sums.contrasts.theta(step.reshape(-1, self.fitted.theta.shape[1]))
 
     @property
@@ -113,7 +149,7 @@ class DenseCovariance:
         """The rank of the columns for each contrast without a penalty; with one, tr(H⁻¹F)."""
         if not self.fitted.penalised:
             return float(self._n_independent)
-        return float(np.einsum("ij,ji->", self._inverse.matrix, self.sums.fisher))
+        return float(np.einsum("ij,ji->", self._inverse.matrix, self._sums.fisher))
 
     @property
     def _n_independent(self) -> int:
@@ -136,8 +172,9 @@ class DenseCovariance:
         inverse, determined, _ = self._inverse
         covariance = inverse.copy()
         if options.covariance != "fisher":
-            meat = options.meat(self.row_sums, self.sums.fisher, self._n_independent)
+            meat = options.meat(self._row_sums, self._sums.fisher, self._n_independent)
             covariance = inverse @ meat @ inverse
+        covariance = self._of_columns(self._of_columns(covariance).T)
         mask_undetermined(covariance, determined)
         kept = self.row_sums.kept_params
         if kept.all():

@@ -13,7 +13,8 @@ from sknatgrad._model.expectations import EmpiricalExpectation, TrueExpectation
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._rows.threads import Workers
-from sknatgrad.inference._row_sums.aliased import LinearDependence
+from sknatgrad.inference._row_sums.aliased import TriangularFactor
+from sknatgrad.inference._row_sums.basis import BasisKernel
 from sknatgrad.inference._row_sums.kernels import (
     GramKernel,
     ProjectedScoresKernel,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from sknatgrad._rows.design import Design
     from sknatgrad._rows.source import Kernel, RowSource
     from sknatgrad._typing import Array, Codes, Mask, Result
+    from sknatgrad.inference._row_sums.aliased import LinearDependence
+    from sknatgrad.inference._row_sums.basis import ColumnBasis
     from sknatgrad.inference._row_sums.rows import AnyRows, RowCounts
 
 
@@ -59,6 +62,7 @@ class RowSums:
     contrasts: Contrasts
     limits: Limits
     dependence: LinearDependence | None = None  # of the aliased columns, if any are set aside
+    basis: ColumnBasis | None = None  # that θ refers to; None is the columns themselves
 
     @property
     def counts(self) -> RowCounts:
@@ -96,6 +100,8 @@ class RowSums:
 
     def total(self, kernel: Kernel[Result]) -> Result:
         """Apply a kernel to all rows."""
+        if self.basis is not None:
+            kernel = BasisKernel(kernel, self.basis, self.limits.row_bytes)
         with self.opened() as source:
             return source.total(kernel)
 
@@ -110,13 +116,13 @@ class RowSums:
         """Return Σ s x xᵀ, ``(j, j)``."""
         return self.total(GramKernel(self.theta.shape[1]))[np.ix_(self.kept, self.kept)]
 
-    def linear_dependence(self, precision: Array, *, intercept: bool) -> LinearDependence:
-        """Return the dependence of the columns in their order, the intercept first, in one pass over the rows.
+    def triangular_factor(self, precision: Array, *, intercept: bool) -> TriangularFactor:
+        """Return R of all columns, in one pass over the rows.
 
         Parameters
         ----------
         precision : ndarray of shape (d,)
-            That of the prior: it determines the coefficients of penalised columns.
+            That of the prior, which determines the coefficients of the columns that it penalises.
 
         intercept : bool
             Whether the last column is the intercept.
@@ -124,11 +130,15 @@ class RowSums:
         order = np.roll(np.arange(precision.size), int(intercept))
         order = order[np.argsort(precision[order] > 0, kind="stable")]
         factor = self.total(TriangularFactorKernel(precision.size, order, self.limits.row_bytes))
-        return LinearDependence.of(factor, order, int((precision == 0).sum()))
+        return TriangularFactor(factor, order, precision)
 
     def without(self, dependence: LinearDependence) -> RowSums:
         """Return the sums of the same model without the aliased columns."""
         return replace(self, theta=dependence.fold(self.theta), dependence=dependence)
+
+    def in_basis(self, basis: ColumnBasis) -> RowSums:
+        """Return the sums of the same model for combinations of the columns that are not aliased."""
+        return replace(self, theta=basis.coordinates(self.theta), dependence=None, basis=basis)
 
     def squared_scores(self, power: int) -> Array:
         """Return Σ s_iᵖ u_i u_iᵀ, u_i the score of a row at its label: empirical Fisher information, not centred."""
@@ -152,7 +162,10 @@ class RowSums:
     def residual(self, rows: Codes) -> tuple[Design, Array]:
         """Return the design of some rows, and the weighted gradients with respect to their logits, ``(m, q)``."""
         mine = self.in_memory
-        design = mine.design(rows, self.theta.shape[1])
+        if self.basis is None:
+            design = mine.design(rows, self.theta.shape[1])
+        else:
+            design = self.basis.rows(mine.design(rows, self.basis.n_columns))
         residual = predict(design.logits(self.theta)).residual(mine.codes[rows])
         return design, residual * mine.weight[rows, None]
 
