@@ -45,8 +45,8 @@ from sknatgrad._sklearn import fit_context
 from sknatgrad._solver.cost_model import Shape
 from sknatgrad.inference._covariance.options import CovarianceOptions
 from sknatgrad.inference._fitted_model import LINK_ROWS, FittedModel
+from sknatgrad.inference._infer import check_aliased, infer_from_sums, limits_of
 from sknatgrad.inference._infer import infer as infer_in_memory
-from sknatgrad.inference._infer import infer_from_sums, limits_of
 from sknatgrad.inference._row_sums.rows import OutOfCoreRows, RowCountsKernel
 from sknatgrad.inference._row_sums.sums import RowSums
 
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array, Matrix
     from sknatgrad.inference import InferenceResult
     from sknatgrad.inference._covariance.options import Covariance, Weights
+    from sknatgrad.inference._infer import Aliased
 
 __all__ = ["DaskNaturalGradientLogisticRegression", "infer"]
 
@@ -184,6 +185,7 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
     covariance: Covariance = "fisher",
     reference: Hashable = None,
     features: Features | None = None,
+    aliased: Aliased = "drop",
 ) -> InferenceResult:
     """Return standard errors, tests and intervals of a fitted model, from the Dask collections of its fit.
 
@@ -199,7 +201,7 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
     X, y, sample_weight : dask collections
         The data of the fit, as for `DaskNaturalGradientLogisticRegression.fit`.
 
-    weights, covariance, reference, features : as for `sknatgrad.inference.infer`
+    weights, covariance, reference, features, aliased : as for `sknatgrad.inference.infer`
         As for :func:`sknatgrad.inference.infer`, except that `covariance` cannot be ``'cluster'``.
 
     Returns
@@ -225,7 +227,9 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
             covariance=covariance,
             reference=reference,
             features=features,
+            aliased=aliased,
         )
+    check_aliased(aliased)
     fitted = FittedModel.of(estimator, X)
     contrasts = Contrasts.against(fitted.classes, reference)
     table = CheckedCollections.of(schema_of(estimator), X, y, sample_weight, reset=False)
@@ -239,7 +243,7 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
         counts.n_rows, n_logits, n_columns, table.statistics.stored / table.statistics.n_rows, out_of_core=True
     )
     row_sums = RowSums(OutOfCoreRows(source, counts, shape), fitted.theta, contrasts, limits_of(estimator))
-    return infer_from_sums(fitted, row_sums, CovarianceOptions.checked(weights, covariance, counts), features)
+    return infer_from_sums(fitted, row_sums, CovarianceOptions.checked(weights, covariance, counts), features, aliased)
 
 
 @dask.delayed(pure=False)

@@ -84,9 +84,12 @@ class Contrasts(NamedTuple):
         return np.asarray(np.einsum("ka,aibj,lb->kilj", up, blocks, up, optimize=True)).reshape(size, size)
 
     def prior(self, prior: Array) -> Array:
-        """Return the precision of β's prior, ``((K - 1) d, (K - 1) d)``, from that of each column of θ, ``(d,)``."""
+        """Return the precision of β's prior, ``((K - 1) d, (K - 1) d)``, from that of θ, ``(d,)`` or ``(d, d)``.
+
+        The latter is the same for each class.
+        """
         n_contrasts = self.n_classes - 1
         shares = np.eye(n_contrasts)
         if self.n_classes > BINARY:
             shares -= 1.0 / self.n_classes
-        return np.asarray(np.kron(shares, np.diag(prior)))
+        return np.asarray(np.kron(shares, np.diag(prior) if prior.ndim == 1 else prior))

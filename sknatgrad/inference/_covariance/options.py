@@ -82,6 +82,25 @@ class CovarianceOptions(NamedTuple):
         """Return n: the sum of the weights if they are frequencies, else the number of rows of positive weight."""
         return counts.total_weight if self.weights == "frequency" else float(counts.n_weighted)
 
+    def max_rank(self, counts: RowCounts, *, penalised: bool) -> float:
+        """Return the largest rank that the covariance can have; infinity if it is model-based.
+
+        The meat sums outer products of the scores of groups, or of rows. Those scores add up to 0 at the maximum of the
+        likelihood.
+        """
+        if self.model_based:
+            return np.inf
+        n_scores = counts.n_weighted if self.groups is None else self.n_groups
+        return n_scores - (not penalised)
+
+    def rank_message(self, tested: str, rank: float) -> str:
+        """Return the error of a test of more numbers than the covariance has rank; `tested` names and counts them."""
+        of_groups = f" of {self.n_groups} groups" if self.groups is not None else ""
+        return (
+            f"{tested}, but their covariance ({self.covariance!r}{of_groups}) has rank {rank:g}, so that the statistic "
+            f"would not be chi-squared; test at most {rank:g} together, or use another covariance."
+        )
+
     def meat(self, scores: ScoreSums, fisher: Array, n_params: int) -> Array:
         """Return the meat of the sandwich covariance, that of the total score: F, or from the scores of the rows.
 

@@ -137,6 +137,11 @@ class SelectedCovariance:
         """None: Fisher information is not formed."""
         return
 
+    @property
+    def dependence(self) -> None:
+        """None: the columns that are not selected are not searched for linear dependence."""
+        return
+
     def covariance(self, options: CovarianceOptions) -> Array:
         """Return the covariance of the coefficients; NaN for those that are not determined."""
         solutions, determined = self._solved.columns

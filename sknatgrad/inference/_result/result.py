@@ -15,9 +15,10 @@ from sknatgrad.inference._hypothesis_tests.information_matrix import information
 from sknatgrad.inference._hypothesis_tests.likelihood_ratio import ComparedModel, likelihood_ratio_test
 from sknatgrad.inference._hypothesis_tests.score import score_test
 from sknatgrad.inference._hypothesis_tests.wald import LinearHypothesis
+from sknatgrad.inference._result.aliased import aliased_columns
 from sknatgrad.inference._result.marginal_effects import average_effects
 from sknatgrad.inference._result.odds_ratios import odds_ratios_of
-from sknatgrad.inference._result.summary import Summary, footer, head, lines_of
+from sknatgrad.inference._result.summary import Summary, footer, head, lines_of, notes
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from sknatgrad.inference._fitted_model import FittedModel
     from sknatgrad.inference._hypothesis_tests.chi_squared import ChiSquared
     from sknatgrad.inference._likelihood import Likelihood
+    from sknatgrad.inference._result.aliased import AliasedColumn
     from sknatgrad.inference._result.marginal_effects import MarginalEffects
     from sknatgrad.inference._result.odds_ratios import OddsRatios
     from sknatgrad.inference._row_sums.sums import RowSums
@@ -44,7 +46,8 @@ class InferenceResult:
     Attributes
     ----------
     params : ndarray of shape (n_classes - 1, n_columns)
-        Coefficients, with the intercept last, if there is one; or those of the selected columns, in that order.
+        Coefficients, with the intercept last, if there is one; or those of the selected columns, in that order. NaN
+        for aliased columns.
 
     covariance : ndarray of shape ((n_classes - 1) * n_columns, (n_classes - 1) * n_columns)
         Their covariance, ordered as ``params.ravel()``; NaN for coefficients that the data do not determine.
@@ -54,7 +57,11 @@ class InferenceResult:
 
     likelihood, fitted, options, row_sums : object
         The likelihood, the fitted model, the options of :func:`infer`, and the rows, by reference, for tests and
-        effects that need them again.
+        effects that need them again. The fitted model and the rows are without aliased columns.
+
+    warnings : tuple of str
+        What `infer` warned of, one text for each reason: of unreliable standard errors, and of aliased columns. The
+        summary repeats them below its table.
     """
 
     params: Array
@@ -64,6 +71,7 @@ class InferenceResult:
     fitted: FittedModel
     options: CovarianceOptions
     row_sums: RowSums
+    warnings: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[Hashable, ...]:
@@ -76,6 +84,11 @@ class InferenceResult:
         """The class that the others are compared with."""
         label: Hashable = self.fitted.classes.tolist()[self.row_sums.contrasts.reference]
         return label
+
+    @property
+    def aliased(self) -> tuple[AliasedColumn, ...]:
+        """The columns that are set aside because they depend linearly on earlier ones, and how."""
+        return aliased_columns(self.row_sums.dependence, self.fitted.names)
 
     @property
     def n(self) -> float:
@@ -96,9 +109,9 @@ class InferenceResult:
     def effective_dof(self) -> float:
         """Effective number of coefficients.
 
-        Without a penalty, the number of coefficients that the data determine, or of all coefficients if only some
-        columns were selected. With a penalty, tr((F + Λ)⁻¹ F); for selected columns it is estimated, with a standard
-        error of about √effective_dof / 2 (Hutchinson 1990).
+        Without a penalty, the number of linearly independent columns times n_classes - 1, or the number of all
+        coefficients if only some columns were selected. With a penalty, tr((F + Λ)⁻¹ F); for selected columns it is
+        estimated, with a standard error of about √effective_dof / 2 (Hutchinson 1990).
         """
         return self.likelihood.effective_dof
 
@@ -207,17 +220,20 @@ class InferenceResult:
         Returns
         -------
         test : ChiSquared
-            The statistic (Rβ - v)ᵀ (R Cov Rᵀ)⁻¹ (Rβ - v), its degrees of freedom, which are the rank of R Cov Rᵀ, and
-            the p-value. Wald (1943), "Tests of statistical hypotheses concerning several parameters".
+            The statistic (Rβ - v)ᵀ (R Cov Rᵀ)⁻¹ (Rβ - v), its degrees of freedom, which are the rank of R, and the
+            p-value. Constraints that follow from others are omitted. Wald (1943), "Tests of statistical hypotheses
+            concerning several parameters".
 
         Raises
         ------
         ValueError
-            If a name is unknown, the shape is wrong, constraints contradict each other, or the data do not determine
-            a coefficient in them.
+            If a name is unknown, the shape is wrong, constraints contradict each other, the data do not determine a
+            coefficient in them or its column is aliased, or the covariance has a lower rank than R: a cluster-robust
+            one has at most one less than there are groups.
         """
         hypothesis = LinearHypothesis.checked(constraint, value, self.feature_names, self.params.shape)
-        return hypothesis.wald_test(self.params.ravel(), self.covariance)
+        max_rank = self.options.max_rank(self.row_sums.counts, penalised=self.penalised)
+        return hypothesis.wald_test(self.params.ravel(), self.covariance, self.options, max_rank)
 
     def lr_test(self, other: InferenceResult) -> ChiSquared:
         """Compare with a smaller model of the same rows by the likelihood-ratio test.
@@ -270,7 +286,8 @@ class InferenceResult:
         ------
         ValueError
             If the fit is penalised, or X_extra has another number of rows, values that are not finite, or only linear
-            combinations of the columns of the model.
+            combinations of the columns of the model; or a robust covariance has a lower rank than the number of
+            coefficients that are tested, as with fewer groups.
         """
         self._check_unpenalised("score_test")
         extra = check_array(X_extra, accept_sparse="csr", dtype=np.float64)
@@ -326,7 +343,7 @@ class InferenceResult:
             `effects` of shape (n_classes, n_features), or (1, n_features) of ``classes_[1]`` for two classes: mean
             derivatives, of 0/1 columns too, in probability per unit of the feature, weighted as the rows are. With
             `standard_errors` by the delta method, NaN if any coefficient is not determined; `z`, `p_values` and
-            `conf_int`.
+            `conf_int`. NaN for aliased columns, which are not in the model.
 
         Raises
         ------
@@ -349,7 +366,8 @@ class InferenceResult:
         columns = (self.params, self.standard_errors, self.z, self.p_values)
         lines = lines_of(self.feature_names, columns, intercept=self.intercept)
         tables = list(zip(self.classes, lines, strict=True))
-        below = footer(self.likelihood, self.options, len(self.classes) * self.intercept)
+        below = footer(self.likelihood, self.options, len(self.classes), intercept=self.intercept)
+        below += notes(self.aliased, self.warnings)
         return Summary(head(self.likelihood, self.options), tables, below, self.reference)
 
     def to_frame(self, level: float = 0.95) -> Any:
@@ -364,7 +382,8 @@ class InferenceResult:
         -------
         frame : pandas.DataFrame
             One row for each coefficient, indexed by class and feature, with the columns estimate, std_error, z,
-            p_value, ci_low and ci_high.
+            p_value, ci_low and ci_high. An aliased column has an estimate of NaN. ``frame.attrs["aliased"]`` maps the
+            name of each to its combination, and ``frame.attrs["warnings"]`` is the list of `warnings`.
 
         Raises
         ------
@@ -384,4 +403,7 @@ class InferenceResult:
             "ci_high": ends[..., 1],
         }
         index = pandas.MultiIndex.from_product([self.classes, self.feature_names], names=["class", "feature"])
-        return pandas.DataFrame({name: values.ravel() for name, values in columns.items()}, index=index)
+        frame = pandas.DataFrame({name: values.ravel() for name, values in columns.items()}, index=index)
+        # a column that marks them would not fit beside the others into the 80 characters that pandas prints
+        frame.attrs = {"aliased": dict(self.aliased), "warnings": list(self.warnings)}
+        return frame
