@@ -236,7 +236,9 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
     fitted.check_link(estimator, computed([first_rows_of(table.schema, *table.blocks[0][1], LINK_ROWS)], [])[0])
     totals = table.totals(fitted.classes)
     factors = check_class_weights(getattr(estimator, "class_weight", None), fitted.classes, totals)
-    source = table.source(fitted.classes, factors)
+    limits = limits_of(estimator)
+    fitted = fitted.recentred_for(lambda: table.statistics.centres(limits.far_ratio, intercept=fitted.intercept))
+    source = table.source(fitted.classes, factors, limits, fitted.centres)
     counts = source.total(RowCountsKernel(len(fitted.classes)))
     n_logits, n_columns = fitted.theta.shape
     shape = Shape(

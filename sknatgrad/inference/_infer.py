@@ -14,6 +14,8 @@ from sknatgrad._inputs.rows import check_rows
 from sknatgrad._inputs.weights import check_row_weights
 from sknatgrad._limits import Limits
 from sknatgrad._model.contrasts import Contrasts
+from sknatgrad._model.recentring import recentred_covariance, recentred_theta
+from sknatgrad._rows.centring import centres_of
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference._covariance.dense import DenseCovariance
 from sknatgrad.inference._covariance.options import CovarianceOptions
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sknatgrad._inputs.columns import Features
-    from sknatgrad._typing import Codes, Matrix
+    from sknatgrad._typing import Array, Codes, Mask, Matrix
     from sknatgrad.inference._covariance.options import Covariance, Weights
     from sknatgrad.inference._covariance.protocol import CoefficientCovariance
 
@@ -170,7 +172,9 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     fitted.check_link(estimator, X)
     codes = codes_of(estimator, y, X.shape[0])
     weight, _ = check_row_weights(sample_weight, getattr(estimator, "class_weight", None), fitted.classes, codes)
-    row_sums = RowSums(InMemoryRows(X, codes, weight), fitted.theta, contrasts, limits_of(estimator))
+    limits = limits_of(estimator)
+    fitted = fitted.recentred_for(lambda: centres_of(X, limits.far_ratio))
+    row_sums = RowSums(InMemoryRows(X, codes, weight, fitted.centres), fitted.theta, contrasts, limits)
     options = CovarianceOptions.checked(weights, covariance, row_sums.counts).with_groups(groups, weight)
     return infer_from_sums(fitted, row_sums, options, features, aliased)
 
@@ -191,10 +195,13 @@ def infer_from_sums(
     fitted, row_sums = covariance.fitted, covariance.row_sums
     check_same_data(fitted, row_sums, covariance)
     names = fitted.names if chosen is None else tuple(fitted.names[j] for j in chosen)
-    params = np.where(row_sums.kept, row_sums.contrasts.params(fitted.theta), np.nan)
+    raw = recentred_theta(fitted.theta, fitted.centres, None)
+    params = np.where(row_sums.kept, row_sums.contrasts.params(raw), np.nan)
+    centred = covariance.covariance(options)
     return InferenceResult(
         params=params if chosen is None else params[:, chosen],
-        covariance=covariance.covariance(options),
+        covariance=centred if chosen is not None else _raw_covariance(centred, params.shape, row_sums.kept, fitted),
+        centred_covariance=centred,
         feature_names=names,
         likelihood=Likelihood(
             loglik=-covariance.loss,
@@ -210,10 +217,19 @@ def infer_from_sums(
     )
 
 
+def _raw_covariance(centred: Array, shape: tuple[int, int], kept: Mask, fitted: FittedModel) -> Array:
+    """Return the covariance for the rows themselves, without the columns that are set aside."""
+    if fitted.centres is None:
+        return centred
+    centres = np.where(kept[:-1], fitted.centres, 0.0)
+    return recentred_covariance(centred.reshape(shape * 2), centres, None).reshape(centred.shape)
+
+
 def _warned(covariance: CoefficientCovariance, options: CovarianceOptions, names: tuple[str, ...]) -> tuple[str, ...]:
     """Warn of unreliable standard errors and of aliased columns; return what the warning says."""
     reasons = diagnostics(covariance, options, names)
-    notice = aliased_notice(covariance.row_sums.dependence, names)
+    dependence = covariance.row_sums.dependence
+    notice = aliased_notice(dependence and dependence.uncentred(covariance.fitted.centres), names)
     sentences = [f"These standard errors are unreliable: {'; '.join(reasons)}."] if reasons else []
     sentences += [f"{notice}."] if notice else []
     if sentences:

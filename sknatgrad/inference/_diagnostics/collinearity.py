@@ -39,6 +39,7 @@ def undetermined_reasons(covariance: CoefficientCovariance, names: tuple[str, ..
     dependence = covariance.dependence
     if dependence is None:
         return [_collinear(_listed(names, np.flatnonzero(unknown)), "")] if unknown.any() else []
+    dependence = dependence.uncentred(covariance.fitted.centres)
     reasons = []
     if covariance.row_sums.dependence is not None:
         # they are set aside

@@ -38,7 +38,7 @@ def separation_reason(fitted: FittedModel, row_sums: RowSums, covariance: Coeffi
     rows = row_sums.rows
     small = is_program_small(counts.n_rows, n_columns, n_classes, row_sums.limits.program_size)
     if fisher is not None and small and isinstance(rows, InMemoryRows):
-        direction = separating_direction(*rows, n_columns, n_classes)
+        direction = separating_direction(rows.X, rows.codes, rows.weight, n_columns, n_classes)
         return "" if direction is None else _along(direction, fitted)
     if is_completely_separated(covariance.max_loss):
         return (

@@ -7,14 +7,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._rows.centring import centres_of
 from sknatgrad._rows.matrices import hstack
 from sknatgrad.inference._hypothesis_tests.chi_squared import ChiSquared, numerical_rank
 from sknatgrad.inference._hypothesis_tests.efficient_score import efficient_score
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Matrix
+    from sknatgrad._typing import Array, Matrix
     from sknatgrad.inference._covariance.options import CovarianceOptions
     from sknatgrad.inference._row_sums.sums import RowSums
+
+
+def _centres(row_sums: RowSums, extra: Matrix) -> Array | None:
+    """Return the centres of the columns of the model and of `extra`."""
+    mine, n_features = row_sums.in_memory.centres, row_sums.in_memory.X.shape[1]
+    intercept = row_sums.theta.shape[1] > n_features
+    others = centres_of(extra, row_sums.limits.far_ratio) if intercept else None
+    if mine is None and others is None:
+        return None
+    zeros = np.zeros(n_features), np.zeros(extra.shape[1])
+    return np.concatenate([zero if each is None else each for each, zero in zip((mine, others), zeros, strict=True)])
 
 
 def score_test(row_sums: RowSums, options: CovarianceOptions, extra: Matrix) -> ChiSquared:
@@ -27,7 +39,7 @@ def score_test(row_sums: RowSums, options: CovarianceOptions, extra: Matrix) -> 
     n_features, n_columns = rows.X.shape[1], row_sums.theta.shape[1]
     wider = replace(
         row_sums,
-        rows=rows._replace(X=hstack(rows.X, extra)),
+        rows=rows._replace(X=hstack(rows.X, extra), centres=_centres(row_sums, extra)),
         theta=np.insert(row_sums.theta, [n_features] * n_extra, 0.0, axis=1),
         dependence=row_sums.dependence and row_sums.dependence.widened(n_features, n_extra),
     )

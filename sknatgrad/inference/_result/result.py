@@ -52,6 +52,10 @@ class InferenceResult:
     covariance : ndarray of shape ((n_classes - 1) * n_columns, (n_classes - 1) * n_columns)
         Their covariance, ordered as ``params.ravel()``; NaN for coefficients that the data do not determine.
 
+    centred_covariance : ndarray of the same shape
+        The same for rows less the centres of columns far from zero (``fitted.centres``), for effects of rows. Only the
+        entries of the intercepts differ.
+
     feature_names : tuple of str, n_columns of them
         Names of the columns; that of the intercept is ``'(Intercept)'``.
 
@@ -66,6 +70,7 @@ class InferenceResult:
 
     params: Array
     covariance: Array
+    centred_covariance: Array
     feature_names: tuple[str, ...]
     likelihood: Likelihood
     fitted: FittedModel
@@ -88,7 +93,8 @@ class InferenceResult:
     @property
     def aliased(self) -> tuple[AliasedColumn, ...]:
         """The columns that are set aside because they depend linearly on earlier ones, and how."""
-        return aliased_columns(self.row_sums.dependence, self.fitted.names)
+        dependence = self.row_sums.dependence
+        return aliased_columns(dependence and dependence.uncentred(self.fitted.centres), self.fitted.names)
 
     @property
     def n(self) -> float:
@@ -299,7 +305,7 @@ class InferenceResult:
         If the model holds, :math:`\sum_i s_i u_i u_i^T`, u the score of a row at its label, and
         :math:`\sum_i s_i E[u_i u_i^T]` differ only by chance. If it does not, they differ systematically and
         model-based standard errors are wrong. Possible causes are a missing square or product of columns, a wrong link,
-        and rows that depend on each other.
+        and rows that depend on each other. Columns far from zero are centred for it.
 
         Parameters
         ----------
@@ -353,7 +359,7 @@ class InferenceResult:
         if len(self.feature_names) < self.row_sums.theta.shape[1]:
             message = "marginal_effects needs the covariance of all coefficients; call infer without features."
             raise ValueError(message)
-        return average_effects(self.row_sums, self.covariance, self.fitted.classes.tolist(), self.feature_names)
+        return average_effects(self.row_sums, self.centred_covariance, self.fitted.classes.tolist(), self.feature_names)
 
     def summary(self) -> Summary:
         """Return the table of coefficients, as R prints it for ``glm``.

@@ -31,6 +31,8 @@ MIN_RESOLVED_SHARE = 1e-6
 # Relative to the aliased column: smaller terms of its linear combination are rounding. Terms that should be 0 were up
 # to 3e-15 in tables of indicators.
 MIN_TERM = 1e-8
+# Relative to the centres in its sum: a smaller coefficient of the intercept is the rounding of that sum.
+MIN_CENTRE_TERM = 1e-13
 
 
 class TriangularFactor(NamedTuple):
@@ -64,6 +66,21 @@ class LinearDependence(NamedTuple):
         """Which coefficients are not rounding, ``(d - kept, d)``."""
         parts = np.abs(self.coefficients) * self.sizes
         return np.asarray(parts > MIN_TERM * self.sizes[self.aliased, None])
+
+    def uncentred(self, centres: Array | None) -> LinearDependence:
+        """Return the linear combinations of the rows themselves, from those of rows less the centres, ``(p,)``.
+
+        Only the coefficient of the intercept, the last column, differs.
+        """
+        if centres is None:
+            return self
+        shifts = np.append(centres, 0.0)
+        coefficients = np.where(self.terms, self.coefficients, 0.0)
+        parts = np.column_stack([shifts[self.aliased], -coefficients * shifts])
+        coefficients[:, -1] += parts.sum(axis=1)
+        coefficients[abs(coefficients[:, -1]) <= MIN_CENTRE_TERM * abs(parts).max(axis=1), -1] = 0.0
+        # every coefficient that is not 0 is a term
+        return self._replace(coefficients=coefficients, sizes=self.kept.astype(np.float64))
 
     def fold(self, theta: Array) -> Array:
         """Return θ of the same logits, ``(q, d)``, with 0 for the aliased columns."""
