@@ -159,6 +159,19 @@ class TestAliasedColumns:
             "x7": {"x0": pytest.approx(1.0), "(Intercept)": pytest.approx(1.7e9 + 7.0)},
         }
 
+    def test_a_rounded_sum_is_aliased(self):
+        """Of numbers that are not exact: the sum differs from its terms by the rounding of 1e12."""
+        X0, y = near()
+        X = far(X0 + np.random.default_rng(1).normal(size=X0.shape), 1e12)
+        X = np.column_stack([X, X[:, 0] + 0.3 * X[:, 1]])
+        model = NaturalGradientLogisticRegression(C=np.inf, tol=1e-12).fit(X, y)
+        with pytest.warns(UserWarning, match=r"1 of 6 columns depends linearly .*: \{x0, x1, x4"):
+            (rounded,) = infer(model, X, y).aliased
+        assert {name: rounded.combination[name] for name in ("x0", "x1")} == {
+            "x0": pytest.approx(1.0, rel=1e-5),
+            "x1": pytest.approx(0.3, rel=1e-5),
+        }
+
     def test_copies_have_no_intercept(self):
         X0, y = near()
         X = np.column_stack([far(X0, 1e12), far(X0, 1e12)[:, 1]])

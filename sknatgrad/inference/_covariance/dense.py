@@ -56,7 +56,9 @@ class DenseCovariance:
         covariance = cls(row_sums, fitted, row_sums.in_contrasts())
         if covariance.inflation <= MAX_INFLATION:
             return covariance
-        triangular = row_sums.triangular_factor(fitted.prior.precision, intercept=fitted.intercept)
+        triangular = row_sums.triangular_factor(
+            fitted.prior.precision, intercept=fitted.intercept, centres=fitted.centres
+        )
         dependence = LinearDependence.of(triangular)
         covariance = replace(covariance, dependence=dependence)
         if drop and not dependence.kept.all():

@@ -31,6 +31,8 @@ MIN_RESOLVED_SHARE = 1e-6
 # Relative to the aliased column: smaller terms of its linear combination are rounding. Terms that should be 0 were up
 # to 3e-15 in tables of indicators.
 MIN_TERM = 1e-8
+# Relative to a centre: the rounding of a sum of a few columns as far from zero. 4 ε.
+COLUMN_ROUNDING = 4 * np.finfo(np.float64).eps
 # Relative to the centres in its sum: a smaller coefficient of the intercept is the rounding of that sum.
 MIN_CENTRE_TERM = 1e-13
 
@@ -41,6 +43,17 @@ class TriangularFactor(NamedTuple):
     matrix: Array  # (rows, d)
     order: Codes  # (d,)
     precision: Array  # (d,), of the prior, by column
+    centres: Array | None = None  # (p,), that the columns are less; the intercept follows them
+
+    def roundings(self) -> Array:
+        """Return the norm of what rounding may have added to each column, ``(d,)``, in the order; 0 without centres.
+
+        A sum of columns far from zero is rounded before the centre is subtracted.
+        """
+        if self.centres is None:
+            return np.zeros(self.order.size)
+        of_intercept = np.linalg.norm(self.matrix[:, self.order == self.centres.size])
+        return np.asarray(COLUMN_ROUNDING * of_intercept * np.append(abs(self.centres), 0.0)[self.order])
 
     def basis(self, kept: Mask) -> ColumnBasis:
         """Return the basis of the columns that are kept, ``(d,)``."""
@@ -100,9 +113,10 @@ class LinearDependence(NamedTuple):
     @classmethod
     def of(cls, triangular: TriangularFactor) -> LinearDependence:
         """Return the dependence of the columns without a penalty: a penalty determines the coefficients of others."""
-        factor, order, precision = triangular
+        factor, order, precision, _ = triangular
         unpenalised = order[precision[order] == 0]
-        independent, combinations = _independent_columns(factor[:, : unpenalised.size])
+        free = slice(unpenalised.size)
+        independent, combinations = _independent_columns(factor[:, free], triangular.roundings()[free])
         kept = np.ones(order.size, dtype=bool)
         kept[unpenalised] = independent
         coefficients = np.zeros((order.size, order.size))
@@ -115,10 +129,11 @@ class LinearDependence(NamedTuple):
         return cls(kept, coefficients[~kept], sizes, resolved)
 
 
-def _independent_columns(factor: Array) -> tuple[Mask, Array]:
+def _independent_columns(factor: Array, roundings: Array) -> tuple[Mask, Array]:
     """Return which columns of R, ``(rows, j)``, are independent of earlier ones, and the combinations of the others.
 
-    The combinations are coefficients on the independent columns, ``(rank, j - rank)``.
+    The combinations are coefficients on the independent columns, ``(rank, j - rank)``. A column that others explain but
+    for a rest no larger than its rounding, ``(j,)``, is not independent.
     """
     reduced = factor.copy()
     sizes = np.linalg.norm(factor, axis=0)
@@ -127,7 +142,9 @@ def _independent_columns(factor: Array) -> tuple[Mask, Array]:
     for j, size in enumerate(sizes):
         # entries below the diagonal of R are 0, and reflections of earlier columns keep them so
         rest = reduced[rank : j + 1, j]
-        independent[j] = np.linalg.norm(rest) > MIN_INDEPENDENT_SHARE * size
+        norm = np.linalg.norm(rest)
+        is_rounding = norm <= min(roundings[j], MIN_RESOLVED_SHARE * size)
+        independent[j] = norm > MIN_INDEPENDENT_SHARE * size and not is_rounding
         if not independent[j]:
             rest[:] = 0.0
             continue

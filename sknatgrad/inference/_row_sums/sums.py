@@ -116,7 +116,7 @@ class RowSums:
         """Return Σ s x xᵀ, ``(j, j)``."""
         return self.total(GramKernel(self.theta.shape[1]))[np.ix_(self.kept, self.kept)]
 
-    def triangular_factor(self, precision: Array, *, intercept: bool) -> TriangularFactor:
+    def triangular_factor(self, precision: Array, *, intercept: bool, centres: Array | None = None) -> TriangularFactor:
         """Return R of all columns, in one pass over the rows.
 
         Parameters
@@ -126,11 +126,13 @@ class RowSums:
 
         intercept : bool
             Whether the last column is the intercept.
+        centres : ndarray of shape (p,) or None
+            The centres of the rows.
         """
         order = np.roll(np.arange(precision.size), int(intercept))
         order = order[np.argsort(precision[order] > 0, kind="stable")]
         factor = self.total(TriangularFactorKernel(precision.size, order, self.limits.row_bytes))
-        return TriangularFactor(factor, order, precision)
+        return TriangularFactor(factor, order, precision, centres)
 
     def without(self, dependence: LinearDependence) -> RowSums:
         """Return the sums of the same model without the aliased columns."""
