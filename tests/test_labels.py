@@ -9,7 +9,6 @@ from datetime import datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
 
-import dask
 import dask.array as da
 import dask.dataframe as dd
 import numpy as np
@@ -61,6 +60,7 @@ def arrow(kind):
     return pd.ArrowDtype(kind)
 
 
+ARROW_DAYS = of_pandas(DAYS, arrow(pa.date32()))
 UNITS = ["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns"]
 # name: one label of each class, in order, in the container that y is; and the classes as an array
 KINDS = {
@@ -101,7 +101,8 @@ KINDS = {
     "pandas Arrow bool": (of_pandas(BOOLS, arrow(pa.bool_())), BOOLS),
     "pandas Arrow int": (of_pandas(INTS, arrow(pa.int32())), INTS),
     "pandas Arrow string": (of_pandas(WORDS, arrow(pa.string())), objects(WORDS)),
-    "pandas Arrow date": (of_pandas(DAYS, arrow(pa.date32())), objects(DAYS)),
+    # pandas 2.0 gives numpy dates of its own type, later versions those of Python
+    "pandas Arrow date": (ARROW_DAYS, DATES if np.asarray(ARROW_DAYS).dtype == DATES.dtype else objects(DAYS)),
     "polars Boolean": (pl.Series(BOOLS), BOOLS),
     "polars Int16": (pl.Series(INTS, dtype=pl.Int16), INTS),
     "polars String": (pl.Series(WORDS), np.array(WORDS)),
@@ -123,7 +124,7 @@ KINDS = {
     "Arrow timestamp": (pa.chunked_array([pa.array(DATES.astype("M8[s]"))]), DATES.astype("M8[s]")),
     "Arrow duration": (pa.array(DURATIONS.astype("m8[s]")), DURATIONS.astype("m8[s]")),
 }
-if hasattr(np.dtypes, "StringDType"):
+if hasattr(getattr(np, "dtypes", None), "StringDType"):
     KINDS["numpy StringDType"] = (np.array(WORDS, dtype=np.dtypes.StringDType()), objects(WORDS))
 
 
@@ -216,12 +217,12 @@ def test_batches_and_streams(kind):
 
 # what Dask itself has: tables of pandas, and arrays of numpy; other containers are in memory, beside X in chunks
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith(("pandas Arrow", "Arrow", "list"))])
+@pytest.mark.usefixtures("dask_objects")
 def test_dask(kind):
     y, _, classes, codes = case(kind)
     chunks = da.from_array(X, chunks=(24, -1))
     if isinstance(y, pd.Series):
-        with dask.config.set({"dataframe.convert-string": False}):
-            lazy = dd.from_pandas(y, npartitions=2)
+        lazy = dd.from_pandas(y, npartitions=2)
     else:
         lazy = da.from_array(y, chunks=24) if isinstance(y, np.ndarray) and y.dtype.kind != "T" else y
     model = DaskNaturalGradientLogisticRegression().fit(chunks, lazy)

@@ -3,7 +3,6 @@
 from datetime import date, time, timedelta
 from functools import partial
 
-import dask
 import dask.array as da
 import dask.dataframe as dd
 import numpy as np
@@ -202,12 +201,11 @@ def test_added_columns_may_be_of_any_type_of_numbers(fitted):
 
 
 def lazily(table):
-    # Dask makes strings of objects otherwise
-    with dask.config.set({"dataframe.convert-string": False}):
-        return dd.from_pandas(table, npartitions=2)
+    return dd.from_pandas(table, npartitions=2)
 
 
-def test_dask_collections(fitted):
+@pytest.mark.usefixtures("dask_objects")
+def test_dask_collections():
     model = DaskNaturalGradientLogisticRegression()
     chunks = da.from_array(DAYS[:, None], chunks=(12, -1))
     with pytest.raises(ValueError, match="^" + of_dates(0)):
