@@ -340,6 +340,7 @@ MIXED = {
     "a date and a string": (objects([DAYS[0], "a"] * 24), "2019-01-01 and 'a'"),
     "a date and a time": (objects([DAYS[0], TIMES[0]] * 24), "2019-01-01 and 2019-01-01 12:00:00"),
     "with and without a zone": ([STAMPS[0], ZONED[0]] * 24, "2019-01-01 00:00:00 and 2019-01-01 00:00:00.01:00"),
+    "days and months": ([pd.Period("2019-01-01", "D"), pd.Period("2019-01", "M")] * 24, "2019-01-01 and 2019-01"),
     "a date and a duration": (objects([DAYS[0], timedelta(1)] * 24), "2019-01-01 and 1 day, 0:00:00"),
 }
 

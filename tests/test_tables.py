@@ -315,3 +315,39 @@ def test_missing_labels_as_arguments(label, fitted):
             infer(fitted, X, Y, reference=label)
     with pytest.raises(ValueError, match=r"^at holds the value .*; every value must be a finite number\.$"):
         ProbabilityIntervalDisplay.from_estimator(fitted, X, feature=0, at={1: label})
+
+
+def test_other_labels_as_arguments(fitted):
+    X = np.column_stack([NUMBERS, NUMBERS[::-1]])
+    for label in ({}, DAYS[0], "0", [0]):
+        with pytest.raises(ValueError, match=r"^reference=.* is not among the estimator's classes \[0, 1\]\.$"):
+            infer(fitted, X, Y, reference=label)
+    for value in ("a word", DAYS[0], SPANS[0]):
+        with pytest.raises(ValueError, match=r"^at holds the value .*; every value must be a finite number\.$"):
+            ProbabilityIntervalDisplay.from_estimator(fitted, X, feature=0, at={1: value})
+    said = (
+        r"^class_weight={0: 2, '1': 3} has '1', which is not among the classes \[0, 1\], and lacks 1; name the classes"
+    )
+    with pytest.raises(ValueError, match=said):
+        NaturalGradientLogisticRegression(class_weight={0: 2, "1": 3}).fit(X, Y)
+    # weights of classes that these rows do not have are allowed
+    wider = NaturalGradientLogisticRegression(class_weight={0: 2, 1: 3, 2: 4}).fit(X, Y)
+    expected = NaturalGradientLogisticRegression(class_weight={0: 2, 1: 3}).fit(X, Y)
+    np.testing.assert_array_equal(wider.coef_, expected.coef_)
+
+
+@pytest.mark.filterwarnings("ignore:These standard errors are unreliable")
+def test_groups_of_any_type(fitted):
+    X = np.column_stack([NUMBERS, NUMBERS[::-1]])
+    codes = np.arange(N_ROWS) % 6
+    errors = infer(fitted, X, Y, covariance="cluster", groups=codes).standard_errors
+    for groups in (
+        pd.Series(codes, dtype="Int64"),
+        pd.DataFrame({"group": codes}),
+        pl.Series(codes).cast(pl.String),
+        DAYS[codes].astype("M8[ns]"),
+        STAMPS[codes].dt.tz_localize("UTC"),
+        ["a", 1, None.__class__, 2.5, "b", "c"] * 4,
+    ):
+        result = infer(fitted, X, Y, covariance="cluster", groups=groups)
+        np.testing.assert_allclose(result.standard_errors, errors, rtol=1e-12)

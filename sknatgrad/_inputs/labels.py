@@ -54,19 +54,19 @@ def sorted_labels(labels: Labels) -> tuple[Labels, Codes]:
     """Return the sorted classes, and the index of each label among them; refuse labels that do not sort."""
     try:
         classes, codes = np.unique(labels, return_inverse=True)
-    except TypeError:
-        raise ValueError(different_kinds(labels[0], _other_kind(labels))) from None
+    except (TypeError, ValueError):
+        # such as times with a zone beside others, or periods of days beside months
+        other = next((label for label in labels.tolist() if not _compare(label, labels[0])), labels[-1])
+        raise ValueError(different_kinds(labels[0], other)) from None
     return classes, codes
 
 
-def _other_kind(labels: Labels) -> Any:
-    """Return a label that does not compare with the first one, such as a time without a zone and one with."""
-    for label in labels.tolist():
-        try:
-            _ = label < labels[0]
-        except TypeError:
-            return label
-    return labels[-1]
+def _compare(label: Any, other: Any) -> bool:
+    try:
+        _ = label < other
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def different_kinds(label: object, other: object) -> str:
