@@ -23,6 +23,7 @@ from sknatgrad import NaturalGradientLogisticRegression, fisher_information, kl_
 from sknatgrad._model.class_labels import label_key, label_keys, label_list
 from sknatgrad.callbacks import EarlyStopping
 from sknatgrad.dask import DaskNaturalGradientLogisticRegression
+from sknatgrad.dask import infer as infer_dask
 from sknatgrad.inference import infer
 from sknatgrad.plots import CoefficientDisplay, FisherEllipseDisplay, ProbabilityIntervalDisplay
 from sknatgrad.plots._canvas import class_indices
@@ -56,11 +57,7 @@ def of_pandas(values, dtype=None):
     return pd.Series(values, dtype=dtype)
 
 
-def arrow(kind):
-    return pd.ArrowDtype(kind)
-
-
-ARROW_DAYS = of_pandas(DAYS, arrow(pa.date32()))
+ARROW_DAYS = of_pandas(DAYS, pd.ArrowDtype(pa.date32()))
 UNITS = ["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns"]
 # name: one label of each class, in order, in the container that y is; and the classes as an array
 KINDS = {
@@ -98,9 +95,9 @@ KINDS = {
     "category of words": (of_pandas(WORDS, "category"), objects(WORDS)),
     "category of datetime64": (STAMPS.astype("category"), DATES.astype("M8[ns]")),
     "category with a zone": (ZONED.astype("category"), objects(ZONED.tolist())),
-    "pandas Arrow bool": (of_pandas(BOOLS, arrow(pa.bool_())), BOOLS),
-    "pandas Arrow int": (of_pandas(INTS, arrow(pa.int32())), INTS),
-    "pandas Arrow string": (of_pandas(WORDS, arrow(pa.string())), objects(WORDS)),
+    "pandas Arrow bool": (of_pandas(BOOLS, pd.ArrowDtype(pa.bool_())), BOOLS),
+    "pandas Arrow int": (of_pandas(INTS, pd.ArrowDtype(pa.int32())), INTS),
+    "pandas Arrow string": (of_pandas(WORDS, pd.ArrowDtype(pa.string())), objects(WORDS)),
     # pandas 2.0 gives numpy dates of its own type, later versions those of Python
     "pandas Arrow date": (ARROW_DAYS, DATES if np.asarray(ARROW_DAYS).dtype == DATES.dtype else objects(DAYS)),
     "polars Boolean": (pl.Series(BOOLS), BOOLS),
@@ -250,6 +247,19 @@ def test_labels_as_arguments(kind):
         fisher_information(plain, X, codes, kind="empirical"),
         rtol=1e-7,
     )
+
+
+@pytest.mark.parametrize("kind", ["pandas boolean", "pandas datetime64", "pandas with a zone"])
+def test_dask_tables_and_inference(kind):
+    y, given, classes, codes = case(kind)
+    lazy_X = dd.from_pandas(pd.DataFrame(X, columns=["a", "b"]), npartitions=2)
+    lazy_y = dd.from_pandas(y.to_frame("label"), npartitions=2)
+    model = DaskNaturalGradientLogisticRegression().fit(lazy_X, lazy_y)
+    np.testing.assert_array_equal(model.classes_, classes)
+    assert model.score(lazy_X, lazy_y) == fitted_to_codes(len(classes))[0].score(X, codes)
+    result = infer_dask(model, lazy_X, lazy_y, reference=given[1])
+    np.testing.assert_allclose(result.standard_errors, fitted_to_codes(len(classes))[1][1], rtol=1e-6)
+    assert result.reference == classes[1]
 
 
 def of_dates(unit):
