@@ -182,8 +182,10 @@ def _refuse_missing(values: Labels, argument: str) -> None:
     infinite = array.dtype.kind == "f" and np.isinf(value)
     # of a masked array, the value below the mask says nothing
     found = value if infinite else f"NaN ({label_name(value) if is_missing(value) else 'masked'})"
-    what = "label must be present and finite" if argument == "y" else "row needs a group"
-    message = f"{argument} contains {found} at row {row}; every {what}: drop the other rows."
+    if argument == "y":
+        message = f"y contains {found} at row {row}; every label must be present and finite: drop the other rows."
+    else:
+        message = f"groups contains {found} at row {row}; every row needs a group: drop the other rows."
     raise ValueError(message)
 
 

@@ -145,8 +145,10 @@ def _explain(X: Matrix, argument: str) -> str | None:
         except (TypeError, ValueError):
             floats = None
         if floats is None:
-            named = f"column {column.name!r} of {argument}, of type {column.dtype}"
-            return f"{named}, must hold numbers: encode it, or drop it."
+            return (
+                f"column {column.name!r} of {argument}, of type {column.dtype}, must hold numbers: encode it, or drop "
+                "it."
+            )
         masks.append(missing_mask(floats))
     mask = np.array(masks, dtype=bool).T
     return _first_missing(mask, [column.name for column in columns], argument) if mask.any() else None
