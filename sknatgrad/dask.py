@@ -23,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 from sknatgrad._estimator.fit import build_objective, plan_fit, run_descent
+from sknatgrad._estimator.predict import are_correct
 from sknatgrad._estimator.publish import publish, tell, unchanged_on_error
 from sknatgrad._inputs.dask_collections import (
     CheckedCollections,
@@ -118,7 +119,8 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
             of columns are joined, with a warning.
 
         y : dask array, series or dataframe of one column, or array-like of shape (n_samples,)
-            Class labels of any type that can be sorted. Other chunks than those of X are rechunked, with a warning.
+            Class labels, as for `NaturalGradientLogisticRegression.fit`. Other chunks than those of X are rechunked,
+            with a warning.
 
         sample_weight : dask array or series, or array-like of shape (n_samples,), float or None, default=None
             Weight of each row, >= 0.
@@ -257,7 +259,8 @@ def _weight_of_correct(
         return 0.0, 0.0
     with error_label(f"block {number}", ChunkError):
         _, labels, weights = check_block(model, X, y, weight)
-        return float(weights[_predict_in_memory(X, model, "predict", {}) == labels].sum()), float(weights.sum())
+        scores = _predict_in_memory(X, model, "decision_function", {})
+        return float(weights[are_correct(model.classes_, scores, labels)].sum()), float(weights.sum())
 
 
 def _predict_in_memory(

@@ -127,7 +127,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         Intercepts; zeros if `fit_intercept` is False.
 
     classes_ : ndarray of shape (n_classes,)
-        The class labels, sorted.
+        The class labels as they were given, sorted.
 
     covariance_ : ndarray of shape (q * d, q * d)
         Only with ``store_covariance=True``: the covariance of the coefficients, :math:`(F + \Lambda)^{-1}` at the
@@ -310,7 +310,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
             converted as they are used, without a converted copy of all rows, by as many threads as BLAS may use.
 
         y : array-like of shape (n_samples,)
-            Class labels of any type that can be sorted.
+            Class labels of one kind: strings, integers, booleans, dates, times or durations.
 
         sample_weight : array-like of shape (n_samples,), float or None, default=None
             Weight of each row, >= 0; a weight of 2 is equivalent to having the row twice.

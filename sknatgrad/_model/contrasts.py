@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from sknatgrad._model.class_labels import label_index, label_list
 from sknatgrad._model.layout import BINARY
 
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ class Contrasts(NamedTuple):
     @classmethod
     def against(cls, classes: Labels, label: Any) -> Contrasts:
         """Return the contrasts against the class with a label; against the first class for None."""
-        labels = classes.tolist()
-        if label is not None and (np.ndim(label) > 0 or label not in labels):
-            message = f"reference={label!r} is not among the estimator's classes {labels}."
+        index = 0 if label is None else label_index(label, classes)
+        if index is None:
+            message = f"reference={label!r} is not among the estimator's classes {label_list(classes)}."
             raise ValueError(message)
-        return cls(len(labels), 0 if label is None else labels.index(label))
+        return cls(len(classes), index)
 
     @property
     def others(self) -> list[int]:

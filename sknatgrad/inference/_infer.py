@@ -83,7 +83,7 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
         The rows of the fit. If the estimator was fitted without names of columns, those of a table are used.
 
-    y : array-like of shape (n_samples,)
+    y : array-like of shape (n_samples,), or table of one column
         The labels of the rows.
 
     sample_weight : array-like of shape (n_samples,), float or None, default=None
@@ -101,7 +101,8 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
         Group of each row, for ``covariance='cluster'``.
 
     reference : label or None, default=None
-        The class that the others are compared with; None is ``classes_[0]``. Joint tests do not depend on it.
+        The class that the others are compared with, a date in any unit; None is ``classes_[0]``. Joint tests do not
+        depend on it.
 
     features : list of str or int, or None, default=None
         Names or indices of the columns to select; the intercept has the last index, and the name ``'(Intercept)'``.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from sknatgrad._inputs.columns import INTERCEPT, column_indices
+from sknatgrad._model.class_labels import label_string
 from sknatgrad.inference import infer
 from sknatgrad.plots._canvas import (
     COLOURS,
@@ -321,7 +322,7 @@ class CoefficientDisplay:
             marker=marker(k),
             markersize=MARKER_SIZE,
             linestyle="none",
-            label=str(self.classes[k]),
+            label=label_string(self.classes[k]),
         )
 
     def _describe(self, determined: Mask, aliased: Mask) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._model.class_labels import label_name
 from sknatgrad._model.separation import (
     NEAR_OPTIMUM,
     is_completely_separated,
@@ -56,14 +57,14 @@ def separation_reason(fitted: FittedModel, row_sums: RowSums, covariance: Coeffi
 
 
 def _along(found: SeparatingDirection, fitted: FittedModel) -> str:
-    labels = fitted.classes.tolist()
+    labels = [label_name(label) for label in fitted.classes]
     entries, more = found.largest(MAX_NAMED_COEFFICIENTS)
-    parts = [f"{found.direction[k, j]:+.3g} {fitted.names[j]} for {labels[k + 1]!r}" for k, j in entries]
+    parts = [f"{found.direction[k, j]:+.3g} {fitted.names[j]} for {labels[k + 1]}" for k, j in entries]
     how = "completely" if found.complete else "in part"
     return (
         f"the classes are separated {how}, {found.n_rows:,} rows along the direction {', '.join(parts)}"
         + (f" and {more} more" if more > 0 else "")
-        + f", against {labels[0]!r}, so that the likelihood has no maximum: {REMEDY}"
+        + f", against {labels[0]}, so that the likelihood has no maximum: {REMEDY}"
     )
 
 

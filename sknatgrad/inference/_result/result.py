@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils import check_array
 
 from sknatgrad._inputs.checks import check_level
+from sknatgrad._inputs.rows import check_further_columns
+from sknatgrad._model.class_labels import label_keys, label_list
 from sknatgrad._model.normal import interval, two_sided
 from sknatgrad.inference._hypothesis_tests.information_matrix import information_matrix_test
 from sknatgrad.inference._hypothesis_tests.likelihood_ratio import ComparedModel, likelihood_ratio_test
@@ -81,13 +82,13 @@ class InferenceResult:
     @property
     def classes(self) -> tuple[Hashable, ...]:
         """The class of each row of `params`."""
-        labels = self.fitted.classes.tolist()
+        labels = label_list(self.fitted.classes)
         return tuple(labels[k] for k in self.row_sums.contrasts.others)
 
     @property
     def reference(self) -> Hashable:
         """The class that the others are compared with."""
-        label: Hashable = self.fitted.classes.tolist()[self.row_sums.contrasts.reference]
+        label: Hashable = label_list(self.fitted.classes)[self.row_sums.contrasts.reference]
         return label
 
     @property
@@ -269,7 +270,7 @@ class InferenceResult:
         return likelihood_ratio_test(self._compared(), other._compared())
 
     def _compared(self) -> ComparedModel:
-        labels = {*self.classes, self.reference}
+        labels = set(label_keys(self.fitted.classes))
         return ComparedModel(self.likelihood, self.options.weights, labels, self.row_sums.rows)
 
     def score_test(self, X_extra: Matrix) -> ChiSquared:
@@ -296,7 +297,7 @@ class InferenceResult:
             coefficients that are tested, as with fewer groups.
         """
         self._check_unpenalised("score_test")
-        extra = check_array(X_extra, accept_sparse="csr", dtype=np.float64)
+        extra = check_further_columns(X_extra, "X_extra")
         return score_test(self.row_sums, self.options, extra)
 
     def information_matrix_test(self, *, every: bool = False) -> ChiSquared:
@@ -359,7 +360,9 @@ class InferenceResult:
         if len(self.feature_names) < self.row_sums.theta.shape[1]:
             message = "marginal_effects needs the covariance of all coefficients; call infer without features."
             raise ValueError(message)
-        return average_effects(self.row_sums, self.centred_covariance, self.fitted.classes.tolist(), self.feature_names)
+        return average_effects(
+            self.row_sums, self.centred_covariance, label_list(self.fitted.classes), self.feature_names
+        )
 
     def summary(self) -> Summary:
         """Return the table of coefficients, as R prints it for ``glm``.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from sknatgrad._inputs.columns import INTERCEPT
+from sknatgrad._model.class_labels import label_name
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -143,7 +144,7 @@ class Summary:
         rows = [line.cells() for _, lines in self.tables for line in lines]
         widths = [max(map(len, column)) for column in zip(HEADERS, *rows, strict=True)]
         for label, lines in self.tables:
-            parts += [f"Log-odds of {label!r} against {self.reference!r}:"]
+            parts += [f"Log-odds of {label_name(label)} against {label_name(self.reference)}:"]
             parts += [_row(cells, widths) for cells in (HEADERS, *(line.cells() for line in lines))]
             parts += [""]
         below = [textwrap.fill(line, WIDTH, break_long_words=False, break_on_hyphens=False) for line in self.footer]
@@ -155,7 +156,7 @@ class Summary:
         """Return the table as HTML, for notebooks."""
         rows = []
         for label, lines in self.tables:
-            title = html.escape(f"Log-odds of {label!r} against {self.reference!r}")
+            title = html.escape(f"Log-odds of {label_name(label)} against {label_name(self.reference)}")
             rows.append(f'<tr><th colspan="{len(HEADERS)}" style="text-align:left">{title}</th></tr>')
             rows.append(_html_row("th", HEADERS))
             rows += [_html_row("td", line.cells()) for line in lines]
