@@ -102,7 +102,7 @@ class RowStatistics:
             max(self.max_abs, other.max_abs),
             max(self.max_weight, other.max_weight),
             np.result_type(self.dtype, other.dtype),
-            merged_samples(self.sample, other.sample),
+            merged_samples((self.sample, self.n_rows), (other.sample, other.n_rows)),
         )
 
     def centres(self, far_ratio: float, *, intercept: bool) -> Array | None:

@@ -306,7 +306,7 @@ class InferenceResult:
         If the model holds, :math:`\sum_i s_i u_i u_i^T`, u the score of a row at its label, and
         :math:`\sum_i s_i E[u_i u_i^T]` differ only by chance. If it does not, they differ systematically and
         model-based standard errors are wrong. Possible causes are a missing square or product of columns, a wrong link,
-        and rows that depend on each other. Columns far from zero are centred for it.
+        and rows that depend on each other.
 
         Parameters
         ----------
@@ -334,7 +334,7 @@ class InferenceResult:
                 "even if the model holds."
             )
             raise ValueError(message)
-        return information_matrix_test(self.row_sums, every=every)
+        return information_matrix_test(self.row_sums, self.fitted.centres, every=every)
 
     def _check_unpenalised(self, test: str) -> None:
         if self.penalised:
