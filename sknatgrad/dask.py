@@ -239,7 +239,7 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
     totals = table.totals(fitted.classes)
     factors = check_class_weights(getattr(estimator, "class_weight", None), fitted.classes, totals)
     limits = limits_of(estimator)
-    fitted = fitted.recentred_for(lambda: table.statistics.centres(limits.far_ratio, intercept=fitted.intercept))
+    fitted = fitted.recentred_for(lambda: table.statistics.centres(limits.far_ratio))
     source = table.source(fitted.classes, factors, limits, fitted.centres)
     counts = source.total(RowCountsKernel(len(fitted.classes)))
     n_logits, n_columns = fitted.theta.shape

@@ -446,12 +446,17 @@ class TestStreams:
             merge(models)
 
 
-def test_a_large_prior_of_the_intercept_is_refused_before_any_work(limits):
+@pytest.mark.parametrize("door", ["fit", "fit_batches", "partial_fit"])
+def test_a_large_prior_of_the_intercept_leaves_the_columns_as_they_are(door, limits):
+    """It would need a matrix of all coefficients."""
     X, y = near()
-    limits(matrix_bytes=64)
+    X = far(X, 3e4)
+    limits(decrement_bytes=0)
     model = NaturalGradientLogisticRegression(prior=(0.0, np.array([1.0, 1.0, 1.0, 1.0, 0.5])))
-    with pytest.raises(ValueError, match="without a precision for the intercept"):
-        model.fit(far(X, 1e5), y)
+    data = ([(X, y)],) if door == "fit_batches" else (X, y, [0, 1]) if door == "partial_fit" else (X, y)
+    assert getattr(model, door)(*data)._centres is None
+    limits(decrement_bytes=8 * 5**2)
+    assert getattr(clone(model), door)(*data)._centres is not None
 
 
 def test_coefficients_of_another_size_are_not_centred():

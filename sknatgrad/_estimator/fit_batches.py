@@ -9,6 +9,7 @@ import numpy as np
 
 from sknatgrad._inputs.configuration import layout_of
 from sknatgrad._inputs.labels import check_known_classes, codes_among
+from sknatgrad._inputs.prior import absorbs_centres
 from sknatgrad._inputs.row_statistics import RowStatistics, check_part, error_label, is_empty
 from sknatgrad._inputs.rows import refuse_infinite
 from sknatgrad._inputs.training_data import Passes, memory_data, streamed_data
@@ -46,7 +47,8 @@ def check_batches(
         return replace(data, n_passes=lambda: reader.n_passes)
     factors = check_class_weights(estimator.class_weight, labels, statistics.totals)
     layout = layout_of(estimator, labels)
-    layout = layout._replace(centres=statistics.centres(limits.far_ratio, intercept=layout.intercept))
+    if absorbs_centres(estimator, layout):
+        layout = layout._replace(centres=statistics.centres(limits.far_ratio))
     weight = reweighted(rows.codes, rows.weight, factors * statistics.totals)
     sample = MemorySource(rows.X, rows.codes, weight, layout.n_logits, workers, limits=limits, centres=layout.centres)
     source = BatchSource(
