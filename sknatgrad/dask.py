@@ -41,6 +41,7 @@ from sknatgrad._inputs.row_statistics import error_label, is_empty
 from sknatgrad._inputs.weights import check_class_weights
 from sknatgrad._model.contrasts import Contrasts
 from sknatgrad._rows.dask_chunks import ChunkError, computed
+from sknatgrad._rows.threads import Workers
 from sknatgrad._sklearn import fit_context
 from sknatgrad._solver.cost_model import Shape
 from sknatgrad.inference._covariance.options import CovarianceOptions
@@ -146,7 +147,7 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
             super().fit(X, y, sample_weight)
             return self
         monitor = FitMonitor(self, X, y, sample_weight)
-        with unchanged_on_error(self), monitor:
+        with unchanged_on_error(self), Workers(), monitor:
             data = check_collections(self, X, y, sample_weight)
             plan = plan_fit(self, data)
             objective = build_objective(data, plan)

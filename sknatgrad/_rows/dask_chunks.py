@@ -7,6 +7,7 @@ the same bits for any number of workers, in whatever order these finish.
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import count
@@ -131,7 +132,7 @@ def computed(tasks: Sequence[Part], blocks: Iterable[tuple[int, Sequence[Part]]]
     """
     client = _client()
     try:
-        results: tuple[Any, ...] = dask.compute(*tasks)
+        results = _compute(tasks, client)
     except ChunkError as error:
         raise ValueError(str(error)) from None
     except BaseException as error:
@@ -142,9 +143,31 @@ def computed(tasks: Sequence[Part], blocks: Iterable[tuple[int, Sequence[Part]]]
             )
             raise ConnectionError(message) from error
         if isinstance(error, Exception):
-            _find_failing(blocks)
+            _find_failing(blocks, client)
         raise
     return results
+
+
+def _compute(tasks: Sequence[Part], client: Client | None) -> tuple[Any, ...]:
+    """Compute tasks; in this thread if Dask's own scheduler can start no others."""
+    results: tuple[Any, ...]
+    try:
+        results = dask.compute(*tasks)
+    except RuntimeError:
+        if client is not None or _has_threads():
+            raise
+        results = dask.compute(*tasks, scheduler="synchronous")
+    return results
+
+
+def _has_threads() -> bool:
+    """Say whether a pool of threads, as Dask's scheduler uses, takes tasks: not where none starts, nor at exit."""
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            pool.submit(int)
+        except RuntimeError:
+            return False
+    return True
 
 
 def _client() -> Client | None:
@@ -163,11 +186,11 @@ def _is_gone(client: Client | None, error: BaseException) -> bool:
     return client is not None and (cancelled or client.status in {"closed", "closing"})
 
 
-def _find_failing(blocks: Iterable[tuple[int, Sequence[Part]]]) -> None:
+def _find_failing(blocks: Iterable[tuple[int, Sequence[Part]]], client: Client | None) -> None:
     """Compute one block after the other, and raise an error that names the first that fails."""
     for number, parts in blocks:
         try:
-            dask.compute(_computes(*parts))
+            _compute([_computes(*parts)], client)
         except Exception as error:
             message = f"block {number} could not be computed: {type(error).__name__}: {error}"
             raise ValueError(message) from error
