@@ -322,9 +322,8 @@ def test_a_group_that_is_read_after_an_error_is_discarded():
         failed.set()
         raise ZeroDivisionError
 
-    with threadpool_limits(1, user_api="blas"), Workers() as workers:
-        with pytest.raises(ZeroDivisionError):
-            workers.map_reduce_groups(work, int.__add__, groups())
+    with threadpool_limits(1, user_api="blas"), Workers() as workers, pytest.raises(ZeroDivisionError):
+        workers.map_reduce_groups(work, int.__add__, groups())
     assert done == [0]
 
 
