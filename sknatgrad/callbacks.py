@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from sknatgrad._estimator.callbacks import ITERATION
 from sknatgrad._model.layout import sum_zero
+from sknatgrad._rows.floating_point import ignoring_underflow, underflow_ignored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,9 +159,10 @@ class EarlyStopping:
                 f"{fitted.classes_.tolist()}, or pass a scoring that handles other labels."
             )
             raise ValueError(message)
-        log_proba = fitted.predict_log_proba(self.X)
-        own = log_proba[np.arange(len(log_proba)), np.searchsorted(fitted.classes_, self.y)]
-        return float(np.average(own, weights=self.sample_weight))
+        with underflow_ignored():
+            log_proba = fitted.predict_log_proba(self.X)
+            own = log_proba[np.arange(len(log_proba)), np.searchsorted(fitted.classes_, self.y)]
+            return float(np.average(own, weights=self.sample_weight))
 
 
 class FisherMonitor:
@@ -220,6 +222,7 @@ class FisherMonitor:
         """End the records of a fit."""
         del self._running[id(estimator)]
 
+    @ignoring_underflow
     def on_fit_task_begin(self, estimator: Configuration, context: object) -> None:
         """Measure the point from which an iteration starts."""
         iteration: Iteration | None = getattr(context, ITERATION, None)

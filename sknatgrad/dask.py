@@ -41,6 +41,7 @@ from sknatgrad._inputs.row_statistics import error_label, is_empty
 from sknatgrad._inputs.weights import check_class_weights
 from sknatgrad._model.contrasts import Contrasts
 from sknatgrad._rows.dask_chunks import ChunkError, computed
+from sknatgrad._rows.floating_point import ignoring_underflow, underflow_ignored
 from sknatgrad._rows.threads import Workers
 from sknatgrad._sklearn import fit_context
 from sknatgrad._solver.cost_model import Shape
@@ -108,6 +109,7 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
     """
 
     @fit_context(prefer_skip_nested_validation=True)
+    @ignoring_underflow
     def fit(self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model to training data.
 
@@ -164,6 +166,7 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
     predict_proba_interval = _lazy(NaturalGradientLogisticRegression.predict_proba_interval, "intervals")
     predict_proba_averaged = _lazy(NaturalGradientLogisticRegression.predict_proba_averaged, "averaged probabilities")
 
+    @ignoring_underflow
     def score(self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the accuracy, computed: as `NaturalGradientLogisticRegression.score`."""
         if not any_collection(X, y, sample_weight):
@@ -175,6 +178,7 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
         return float(np.divide(*np.sum(sums, axis=0)))
 
 
+@ignoring_underflow
 def infer(  # noqa: PLR0913 - all but the rows are keywords
     estimator: Any,
     X: Collection,
@@ -250,7 +254,7 @@ def _weight_of_correct(
     """Return the weight of the rows of a block that are classified correctly, and of all its rows."""
     if is_empty(X, y):
         return 0.0, 0.0
-    with error_label(f"block {number}", ChunkError):
+    with underflow_ignored(), error_label(f"block {number}", ChunkError):
         _, labels, weights = check_block(model, X, y, weight)
         return float(weights[_predict_in_memory(X, model, "predict", {}) == labels].sum()), float(weights.sum())
 

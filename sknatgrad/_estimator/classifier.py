@@ -18,6 +18,7 @@ from sknatgrad._estimator.publish import publish, tell, unchanged_on_error
 from sknatgrad._inputs.training_data import check_arrays
 from sknatgrad._limits import Limits
 from sknatgrad._model.metrics import FisherName
+from sknatgrad._rows.floating_point import ignoring_underflow
 from sknatgrad._rows.threads import Workers
 from sknatgrad._sklearn import CallbackSupportMixin, HasMethods, Interval, StrOptions, fit_context
 
@@ -297,6 +298,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
+    @ignoring_underflow
     def fit(self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model to training data.
 
@@ -344,6 +346,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
+    @ignoring_underflow
     def fit_batches(self, batches: Batches, classes: ArrayLike | None = None) -> Self:
         """Fit the model to rows that are read in batches, in several passes, to the same optimum as `fit`.
 
@@ -407,6 +410,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
+    @ignoring_underflow
     def partial_fit(
         self, X: Matrix, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:

@@ -17,6 +17,7 @@ from sknatgrad._limits import Limits
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.layout import join
 from sknatgrad._model.metrics import STRUCTURES, FisherName, expectation_of
+from sknatgrad._rows.floating_point import ignoring_underflow
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.threads import Workers
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array, Matrix
 
 
+@ignoring_underflow
 def fisher_information(  # noqa: PLR0913 - all but X are keywords
     estimator: Any,
     X: Matrix,
@@ -110,6 +112,7 @@ def fisher_information(  # noqa: PLR0913 - all but X are keywords
     return np.asarray(information.dense()) / len(seeds)
 
 
+@ignoring_underflow
 def kl_divergence(estimator: Any, other: Any, X: Matrix, *, sample_weight: ArrayLike | None = None) -> float:
     r"""Return the mean Kullback-Leibler divergence between the predictions of two classifiers.
 

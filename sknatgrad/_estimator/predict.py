@@ -14,6 +14,7 @@ from sknatgrad._model.categorical import predict
 from sknatgrad._model.layout import Layout, join, split
 from sknatgrad._model.posterior import Posterior, averaged_over
 from sknatgrad._rows.design import Design
+from sknatgrad._rows.floating_point import underflow_ignored_in
 from sknatgrad._rows.matrices import cast
 from sknatgrad._rows.memory import iter_blocks
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 METHODS = ("probit", "monte_carlo")
 
 
+@underflow_ignored_in
 class PredictionMixin:
     """Predictions from `coef_`, `intercept_` and `classes_`, and their uncertainty from `covariance_`."""
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import dask
 
 from sknatgrad._limits import Limits
+from sknatgrad._rows.floating_point import as_caller, underflow_ignored
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.sampling import allocated_indices, allocation, reweighted
 from sknatgrad._rows.source import concatenated
@@ -105,19 +106,21 @@ def _total(
 ) -> Result:
     n_logits, limits = settings
     # the other threads of the worker have chunks of their own
-    with Workers(max_threads=1) as workers:
+    with underflow_ignored(), Workers(max_threads=1) as workers:
         return MemorySource(*make(*parts), n_logits, workers, first=first, limits=limits).total(kernel)
 
 
 @dask.delayed(pure=False)
 def _merge(kernel: Kernel[Result], sums: list[Result]) -> Result:
-    return reduce(kernel.merge, sums)
+    with underflow_ignored():
+        return reduce(kernel.merge, sums)
 
 
 @dask.delayed(pure=False)
 def _sample(make: Callable[..., LabelledRows], allocated: Codes, first: int, *parts: Part) -> LabelledRows:
-    rows = make(*parts)
-    return rows.picked(allocated_indices(rows.codes, rows.weight, allocated, seed=first))
+    with underflow_ignored():
+        rows = make(*parts)
+        return rows.picked(allocated_indices(rows.codes, rows.weight, allocated, seed=first))
 
 
 @dask.delayed(pure=False)
@@ -151,12 +154,14 @@ def computed(tasks: Sequence[Part], blocks: Iterable[tuple[int, Sequence[Part]]]
 def _compute(tasks: Sequence[Part], client: Client | None) -> tuple[Any, ...]:
     """Compute tasks; in this thread if Dask's own scheduler can start no others."""
     results: tuple[Any, ...]
-    try:
-        results = dask.compute(*tasks)
-    except RuntimeError:
-        if client is not None or _has_threads():
-            raise
-        results = dask.compute(*tasks, scheduler="synchronous")
+    # a scheduler may compute in this thread what the user has made
+    with as_caller():
+        try:
+            results = dask.compute(*tasks)
+        except RuntimeError:
+            if client is not None or _has_threads():
+                raise
+            results = dask.compute(*tasks, scheduler="synchronous")
     return results
 
 

@@ -12,6 +12,7 @@ from sknatgrad._inputs.rows import check_rows
 from sknatgrad._inputs.weights import check_row_weights
 from sknatgrad._limits import Limits
 from sknatgrad._model.contrasts import Contrasts
+from sknatgrad._rows.floating_point import ignoring_underflow
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference._covariance.dense import DenseCovariance
 from sknatgrad.inference._covariance.options import CovarianceOptions
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from sknatgrad.inference._covariance.protocol import CoefficientCovariance
 
 
+@ignoring_underflow
 def infer(  # noqa: PLR0913 - all but the data are keywords
     estimator: Any,
     X: Matrix,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from sknatgrad._inputs.columns import INTERCEPT, column_indices
+from sknatgrad._rows.floating_point import underflow_ignored_in
 from sknatgrad.inference import infer
 from sknatgrad.plots._canvas import (
     COLOURS,
@@ -49,6 +50,7 @@ FEW_DECADES = 2.0
 MANY_DECADES = 5.0
 
 
+@underflow_ignored_in
 class CoefficientDisplay:
     """Coefficients, or odds ratios, with their intervals: a forest plot.
 

@@ -11,6 +11,7 @@ import numpy as np
 from sknatgrad._inputs.checks import check_count, check_model
 from sknatgrad._inputs.columns import column_index, feature_names
 from sknatgrad._inputs.rows import check_rows
+from sknatgrad._rows.floating_point import underflow_ignored_in
 from sknatgrad._rows.matrices import is_sparse
 from sknatgrad.plots._canvas import (
     axes,
@@ -37,6 +38,7 @@ MAX_CLASSES_INSIDE = 4
 DECILES = np.arange(1, 10) / 10
 
 
+@underflow_ignored_in
 class ProbabilityIntervalDisplay:
     """Predicted probability of each class along one feature, with a band that shows its interval.
 

@@ -10,7 +10,8 @@ import numpy as np
 from sklearn.utils import check_array
 
 from sknatgrad._inputs.checks import check_level
-from sknatgrad._model.normal import interval, two_sided
+from sknatgrad._model.normal import in_standard_errors, interval, two_sided
+from sknatgrad._rows.floating_point import underflow_ignored_in
 from sknatgrad.inference._hypothesis_tests.information_matrix import information_matrix_test
 from sknatgrad.inference._hypothesis_tests.likelihood_ratio import ComparedModel, likelihood_ratio_test
 from sknatgrad.inference._hypothesis_tests.score import score_test
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from sknatgrad.inference._row_sums.sums import RowSums
 
 
+@underflow_ignored_in
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class InferenceResult:
     r"""Coefficients of a fitted logistic regression with their covariance, and tests, intervals and tables from them.
@@ -119,8 +121,8 @@ class InferenceResult:
 
     @property
     def z(self) -> Array:
-        """Coefficients in units of their standard errors, ``(K - 1, d)``."""
-        return self.params / self.standard_errors
+        """Coefficients in units of their standard errors, ``(K - 1, d)``; NaN where that is 0."""
+        return in_standard_errors(self.params, self.standard_errors)
 
     @property
     def p_values(self) -> Array:
