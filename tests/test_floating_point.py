@@ -12,7 +12,13 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
 from sknatgrad import NaturalGradientLogisticRegression, fisher_information, kl_divergence, merge
-from sknatgrad._rows.floating_point import as_caller, each_as_caller, underflow_ignored, underflow_ignored_in
+from sknatgrad._rows.floating_point import (
+    as_caller,
+    each_as_caller,
+    handling_for_tasks,
+    underflow_ignored,
+    underflow_ignored_in,
+)
 from sknatgrad.callbacks import EarlyStopping, FisherMonitor
 from sknatgrad.dask import DaskNaturalGradientLogisticRegression
 from sknatgrad.dask import infer as dask_infer
@@ -240,6 +246,20 @@ def test_batches_are_read_with_the_handling_of_the_caller(rows, limits):
     assert fitted.n_passes_ > 2
     assert len(seen) == 3 * fitted.n_passes_
     assert all(each == asked for each in seen)
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "synchronous"])
+def test_overflow_in_a_descent_is_as_quiet_in_tasks_of_dask(scheduler):
+    """The sums of a trial overflow; the error names the block, and workers report nothing."""
+    X, y = load_digits(n_class=2, return_X_y=True)
+    chunks = da.from_array(1e300 * X, chunks=(200, -1)), da.from_array(y, chunks=200)
+    with dask.config.set(scheduler=scheduler, num_workers=1), strictly(), pytest.raises(ValueError, match="overflow"):
+        DaskNaturalGradientLogisticRegression().fit(*chunks)
+
+
+def test_tasks_elsewhere_warn_where_a_callback_would_be_called():
+    with np.errstate(over="call", divide="log", invalid="raise", under="ignore"):
+        assert handling_for_tasks() == {"over": "warn", "divide": "warn", "invalid": "raise", "under": "ignore"}
 
 
 def test_chunks_are_computed_with_the_handling_of_the_caller(rows):

@@ -14,9 +14,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dask
+import numpy as np
 
 from sknatgrad._limits import Limits
-from sknatgrad._rows.floating_point import as_caller, underflow_ignored
+from sknatgrad._rows.floating_point import as_caller, handling_for_tasks, underflow_ignored
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.sampling import allocated_indices, allocation, reweighted
 from sknatgrad._rows.source import concatenated
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
+    from sknatgrad._rows.floating_point import Handling
     from sknatgrad._rows.source import Kernel, LabelledRows
     from sknatgrad._typing import Array, Codes, Result
 
@@ -70,11 +72,11 @@ class ClusterSource:
         next(self.passes)
         # Dask does not look for delayed objects inside the kernel, and sends one copy to each worker
         sent = dask.delayed(kernel, traverse=False)
-        settings = self.n_logits, self.limits
+        settings = self.n_logits, self.limits, handling_for_tasks()
         sums = [_total(sent, chunk.make, chunk.first, settings, *chunk.parts) for chunk in self.chunks]
         while len(sums) > 1:
             starts = range(0, len(sums), MERGED_PER_TASK)
-            sums = [_merge(sent, sums[start : start + MERGED_PER_TASK]) for start in starts]
+            sums = [_merge(sent, settings[-1], sums[start : start + MERGED_PER_TASK]) for start in starts]
         result: Result = computed(sums, self._blocks())[0]
         return result
 
@@ -102,17 +104,21 @@ class ClusterSource:
 
 @dask.delayed(pure=False)
 def _total(
-    kernel: Kernel[Result], make: Callable[..., LabelledRows], first: int, settings: tuple[int, Limits], *parts: Part
+    kernel: Kernel[Result],
+    make: Callable[..., LabelledRows],
+    first: int,
+    settings: tuple[int, Limits, Handling],
+    *parts: Part,
 ) -> Result:
-    n_logits, limits = settings
+    n_logits, limits, handling = settings
     # the other threads of the worker have chunks of their own
-    with underflow_ignored(), Workers(max_threads=1) as workers:
+    with np.errstate(**handling), Workers(max_threads=1) as workers:  # type: ignore[arg-type]  # numpy's own values
         return MemorySource(*make(*parts), n_logits, workers, first=first, limits=limits).total(kernel)
 
 
 @dask.delayed(pure=False)
-def _merge(kernel: Kernel[Result], sums: list[Result]) -> Result:
-    with underflow_ignored():
+def _merge(kernel: Kernel[Result], handling: Handling, sums: list[Result]) -> Result:
+    with np.errstate(**handling):  # type: ignore[arg-type]  # numpy's own values
         return reduce(kernel.merge, sums)
 
 

@@ -10,26 +10,28 @@ from __future__ import annotations
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar, cast
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+# for each kind of error what numpy does, as keywords of `numpy.errstate`
+Handling: TypeAlias = dict[str, str]
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 Class = TypeVar("Class", bound=type)
 Item = TypeVar("Item")
 
 # numpy's handling where the outermost function of this package was called; None in code of the user
-_OF_CALLER: ContextVar[dict[str, str] | None] = ContextVar("floating_point_of_caller", default=None)
+_OF_CALLER: ContextVar[Handling | None] = ContextVar("floating_point_of_caller", default=None)
 
 
 @contextmanager
 def underflow_ignored() -> Iterator[None]:
     """Ignore underflow inside this context."""
-    token = _OF_CALLER.set(_OF_CALLER.get() or cast("dict[str, str]", np.geterr()))
+    token = _OF_CALLER.set(_OF_CALLER.get() or cast("Handling", np.geterr()))
     try:
         with np.errstate(under="ignore"):
             yield
@@ -47,6 +49,12 @@ def as_caller() -> Iterator[None]:
             yield
     finally:
         _OF_CALLER.reset(token)
+
+
+def handling_for_tasks() -> Handling:
+    """Return how numpy handles errors here, to be sent to other processes; a callback is not, so they warn instead."""
+    here = cast("Handling", np.geterr())
+    return {kind: "warn" if how in {"call", "log"} else how for kind, how in here.items()}
 
 
 def each_as_caller(items: Iterable[Item]) -> Iterator[Item]:
