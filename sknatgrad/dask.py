@@ -46,7 +46,7 @@ from sknatgrad._rows.threads import Workers
 from sknatgrad._sklearn import fit_context
 from sknatgrad._solver.cost_model import Shape
 from sknatgrad.inference._covariance.options import CovarianceOptions
-from sknatgrad.inference._fitted_model import LINK_ROWS, FittedModel
+from sknatgrad.inference._fitted_model import LINK_ROWS, FittedModel, logistic_regression
 from sknatgrad.inference._infer import infer as infer_in_memory
 from sknatgrad.inference._infer import infer_from_sums, limits_of
 from sknatgrad.inference._row_sums.rows import OutOfCoreRows, RowCountsKernel
@@ -231,6 +231,7 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
             reference=reference,
             features=features,
         )
+    estimator = logistic_regression(estimator)
     fitted = FittedModel.of(estimator, X)
     contrasts = Contrasts.against(fitted.classes, reference)
     table = CheckedCollections.of(schema_of(estimator), X, y, sample_weight, reset=False)

@@ -19,7 +19,7 @@ from sknatgrad.inference._covariance.options import CovarianceOptions
 from sknatgrad.inference._covariance.selected import SelectedCovariance
 from sknatgrad.inference._diagnostics.fit_data import check_same_data
 from sknatgrad.inference._diagnostics.reasons import diagnostics
-from sknatgrad.inference._fitted_model import FittedModel
+from sknatgrad.inference._fitted_model import FittedModel, logistic_regression
 from sknatgrad.inference._likelihood import Likelihood
 from sknatgrad.inference._result.result import InferenceResult
 from sknatgrad.inference._row_sums.rows import InMemoryRows
@@ -71,8 +71,9 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     Parameters
     ----------
     estimator : estimator
-        A fitted `NaturalGradientLogisticRegression`, or any scikit-learn logistic regression, binary or
-        multinomial, with an L2 penalty or none.
+        A fitted `NaturalGradientLogisticRegression`, or a `LogisticRegression` or `LogisticRegressionCV` of
+        scikit-learn, binary or multinomial, with an L2 penalty or none; also in a `FrozenEstimator`. Of a pipeline
+        pass the last step, with X transformed by the earlier steps, and of a search its `best_estimator_`.
 
     X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
         The rows of the fit. If the estimator was fitted without names of columns, those of a table are used.
@@ -146,6 +147,7 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     if hasattr(X, "__dask_graph__"):
         message = "X is a Dask collection, which this function would load into memory; use sknatgrad.dask.infer."
         raise ValueError(message)
+    estimator = logistic_regression(estimator)
     fitted = FittedModel.of(estimator, X)
     contrasts = Contrasts.against(fitted.classes, reference)
     with warnings.catch_warnings():
