@@ -123,6 +123,9 @@ class EarlyStopping:
 
     def teardown(self, estimator: object, context: object) -> None:  # noqa: ARG002 - scikit-learn's protocol
         """Set `scores_` and `best_iteration_`."""
+        if id(estimator) not in self._scores:
+            # this callback is set twice on the estimator
+            return
         self.scores_ = self._scores.pop(id(estimator))
         self.best_iteration_ = 1 + self._best(self.scores_) if self.scores_ else 0
 
@@ -135,7 +138,9 @@ class EarlyStopping:
         if iteration is None or iteration.step is None or not iteration.step.accepted:
             return False
         scores = self._scores[id(estimator)]
-        scores.append(self._score(fitted_estimator))
+        # a callback that is set twice on an estimator is called twice for each iteration
+        if len(scores) < iteration.number:
+            scores.append(self._score(fitted_estimator))
         best = self._best(scores)
         iteration.keep = best == len(scores) - 1
         return len(scores) - 1 - best >= self.n_iter_no_change
@@ -215,12 +220,14 @@ class FisherMonitor:
 
     def setup(self, estimator: object, context: object) -> None:  # noqa: ARG002 - scikit-learn's protocol
         """Begin to follow a fit."""
-        self._running[id(estimator)] = self._n_fits, {}
-        self._n_fits += 1
+        # it is followed already if this callback is set twice on the estimator
+        if id(estimator) not in self._running:
+            self._running[id(estimator)] = self._n_fits, {}
+            self._n_fits += 1
 
     def teardown(self, estimator: object, context: object) -> None:  # noqa: ARG002 - scikit-learn's protocol
         """End the records of a fit."""
-        del self._running[id(estimator)]
+        self._running.pop(id(estimator), None)
 
     @ignoring_underflow
     def on_fit_task_begin(self, estimator: Configuration, context: object) -> None:
@@ -229,13 +236,15 @@ class FisherMonitor:
         if iteration is None or iteration.point is None or iteration.objective is None:
             return
         point, objective = iteration.point, iteration.objective
-        measured = {"decrement": np.nan, "condition_number": np.nan}
+        _, measured = self._running[id(estimator)]
+        if measured:
+            return
+        measured.update(decrement=np.nan, condition_number=np.nan)
         if self.decrement:
             nats = objective.decrement(point) / point.weight
             measured["decrement"] = max(nats, 0.0) if np.isfinite(nats) else np.nan
         if self.condition_number and 8 * point.theta.size**2 <= estimator._limits.matrix_bytes:  # noqa: SLF001
             measured["condition_number"] = _condition_number(objective.matrix(point), point.theta.shape[0])
-        self._running[id(estimator)][1].update(measured)
 
     def on_fit_task_end(self, estimator: object, context: object) -> None:
         """Record an iteration."""
@@ -243,6 +252,8 @@ class FisherMonitor:
         if iteration is None or iteration.step is None or not iteration.step.accepted:
             return
         number, measured = self._running[id(estimator)]
+        if not measured:
+            return
         step = iteration.step
         self.records_.append(
             {
@@ -256,6 +267,8 @@ class FisherMonitor:
                 **measured,
             }
         )
+        # the next iteration, or another call for this one, finds nothing measured
+        measured.clear()
 
     def to_dataframe(self) -> Any:
         """Return the records as a pandas DataFrame, one row per iteration.

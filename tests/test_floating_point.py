@@ -303,7 +303,7 @@ def test_callbacks_and_scorers_run_with_the_handling_of_the_caller(rows):
 
     asked = {"divide": "raise", "over": "raise", "under": "raise", "invalid": "raise"}
     model = NaturalGradientLogisticRegression(max_iter=12)
-    model.set_callbacks(Watcher(), EarlyStopping(X, y, scoring=scorer, n_iter_no_change=9))
+    model.set_callbacks(Watcher(), EarlyStopping(X, y, scoring=scorer, n_iter_no_change=99))
     with np.errstate(**asked):
         # coefficients in float32 underflow
         model.fit(X, y)
