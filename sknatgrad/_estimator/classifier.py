@@ -66,7 +66,8 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         divergence between the predictions before and after it. Longer steps are shortened to the bound.
 
     max_iter : int, default=100
-        Maximum number of steps.
+        Maximum number of steps, >= 0. With 0 the coefficients stay where a fit starts, at zero or, with `warm_start`,
+        at those of the last fit; `partial_fit` then stores what the rows say about the coefficients for later updates.
 
     tol : float, default=1e-8
         Tolerance of the convergence test, relative to the loss. The test is passed when the Newton decrement
@@ -240,7 +241,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         "damping": [Interval(Real, 0, None, closed="left")],
         "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "max_kl": [Interval(Real, 0, None, closed="neither"), None],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "fit_intercept": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
