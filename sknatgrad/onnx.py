@@ -22,6 +22,7 @@ import numpy as np
 
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 from sknatgrad._model.layout import BINARY
+from sknatgrad._rows.matrices import as_dense
 
 __all__ = ["register_converter"]
 
@@ -93,7 +94,7 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
         return output
 
     model, (rows_in,), (label_out, scores_out) = operator.raw_operator, operator.inputs, operator.outputs
-    coef, intercept = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
+    coef, intercept = as_dense(model.coef_).astype(np.float64), model.intercept_.astype(np.float64)
     binary = len(model.classes_) == BINARY
     if binary:
         coef, intercept = np.vstack([-coef, coef]), np.concatenate([-intercept, intercept])

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import linalg
 
+from sknatgrad._rows.matrices import as_dense
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sknatgrad._typing import Array, Codes, Labels
+    from sknatgrad._typing import Array, Codes, Labels, Matrix
 
 
 # classes that share one logit
@@ -47,9 +49,9 @@ def prior_precision(C: float, n_features: int, *, intercept: bool) -> Array:
     return np.append(np.full(n_features, 1.0 / C), np.zeros(int(intercept)))
 
 
-def join(coef: Array, intercept: Array, *, with_intercept: bool) -> Array:
-    """Return θ ``(q, d)`` from `coef_` and `intercept_`."""
-    coef = np.asarray(coef, dtype=np.float64)
+def join(coef: Matrix, intercept: Array, *, with_intercept: bool) -> Array:
+    """Return θ ``(q, d)`` from `coef_`, which `sparsify` makes sparse, and `intercept_`."""
+    coef = np.asarray(as_dense(coef), dtype=np.float64)
     return np.column_stack([coef, intercept]) if with_intercept else coef
 
 
