@@ -63,7 +63,7 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
       its own mean. The same as ``'fisher'`` without a penalty.
     - ``'robust'``: :math:`H^{-1} M H^{-1}` with :math:`M = \sum_i s_i u_i u_i^T`, :math:`u_i` the score of a row at its
       label. It is valid for independent rows even if the model is not (White 1982 [1]_; "HC0").
-    - ``'HC1'``: the same times n / (n - k), for k coefficients.
+    - ``'HC1'``: the same times n / (n - k), for k coefficients, as in R's ``sandwich::vcovHC``.
     - ``'cluster'``: :math:`H^{-1} M H^{-1}` with :math:`M = \sum_g u_g u_g^T`, :math:`u_g` the weighted sum over a
       group's rows, times G / (G - 1) (n - 1) / (n - k) for G groups. It is for rows that depend on each other within
       groups (Liang and Zeger 1986 [2]_).
