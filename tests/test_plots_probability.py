@@ -165,3 +165,10 @@ def test_probability_refuses_what_it_cannot_draw():
     refuses(r"^estimator is a KNeighborsClassifier, which is not", make, KNeighborsClassifier().fit(X, y), X, feature=0)
     empty = ProbabilityIntervalDisplay(grid=[], proba=[], interval=[], feature_name="a", classes=[])
     refuses(r"^grid has 0 values and classes has 0, so there is nothing to draw; pass", empty.plot)
+
+
+def test_a_display_without_deciles_has_no_marks():
+    display = ProbabilityIntervalDisplay(
+        grid=[0.0, 1.0], proba=[[0.2], [0.4]], interval=[[[0.1, 0.3]], [[0.3, 0.5]]], feature_name="a", classes=["bee"]
+    )
+    assert display.plot().deciles_ is None

@@ -547,6 +547,24 @@ child.start()
 child.join(60)
 assert child.exitcode == 0, child.exitcode
 threading.Thread(target=until_the_main_thread_ends).start()
+
+
+def batches_that_never_come():
+    yield X[rows[0]], y[rows[0]]
+    blocked.set()
+    threading.Event().wait()
+
+
+def fit_for_ever():
+    batches = [(X[part], y[part]) for part in rows]
+    passes = iter([batches, batches_that_never_come()])
+    NaturalGradientLogisticRegression(C=0.01).fit_batches(lambda: next(passes))
+
+
+# a fit in a daemon thread, with threads of its own, does not keep the process
+blocked = threading.Event()
+threading.Thread(target=fit_for_ever, daemon=True).start()
+blocked.wait(60)
 """
 
 
@@ -569,7 +587,10 @@ def test_a_forked_process_has_the_settings_of_before_the_fits_of_its_parent():
 
 
 def test_fits_at_the_end_of_a_process_have_the_same_bits():
-    """In a thread that outlives the main thread, in `atexit`, and in a process that is forked during a fit."""
+    """In a thread that outlives the main thread, in `atexit`, and in a process that is forked during a fit.
+
+    A daemon thread that fits does not keep the process.
+    """
     run = subprocess.run(  # noqa: S603 - this interpreter
         [sys.executable, "-W", "error", "-c", LATE_FITS],
         capture_output=True, text=True, check=False, cwd=ROOT, timeout=6 * TIMEOUT,
