@@ -16,6 +16,7 @@ from sknatgrad._inputs.training_data import Passes, memory_data, streamed_data
 from sknatgrad._inputs.weights import check_class_weights, check_row_weights, weighted
 from sknatgrad._model.class_labels import label_keys
 from sknatgrad._rows.batches import BatchSource
+from sknatgrad._rows.floating_point import as_caller, each_as_caller
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.reservoir import StratifiedReservoir
 from sknatgrad._rows.sampling import reweighted
@@ -73,7 +74,8 @@ class BatchReader:
 
     def read(self) -> Iterator[tuple[str, tuple[Matrix, Labels, Array]]]:
         """Yield a label for errors, and the rows, labels and sample weights, of each batch of a pass that has rows."""
-        batches = self.batches() if callable(self.batches) else self.batches
+        with as_caller():
+            batches = self.batches() if callable(self.batches) else self.batches
         if not hasattr(batches, "__iter__"):
             message = (
                 f"batches() gave a {type(batches).__name__}; it must return the batches of one pass, as a generator "
@@ -82,7 +84,7 @@ class BatchReader:
             raise ValueError(message)
         first = self.n_passes == 0
         self.n_passes += 1
-        for number, batch in enumerate(batches):
+        for number, batch in enumerate(each_as_caller(batches)):
             if not isinstance(batch, (tuple, list)) or len(batch) not in {2, 3}:
                 message = (
                     f"batches gave a {type(batch).__name__} as batch {number}; each must be (X, y) or "

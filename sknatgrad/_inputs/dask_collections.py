@@ -24,6 +24,7 @@ from sknatgrad._inputs.weights import check_class_weights, weighted
 from sknatgrad._limits import Limits
 from sknatgrad._model.layout import logits_for
 from sknatgrad._rows.dask_chunks import Chunk, ChunkError, ClusterSource, Part, computed
+from sknatgrad._rows.floating_point import underflow_ignored
 from sknatgrad._rows.source import LabelledRows
 
 if TYPE_CHECKING:
@@ -284,7 +285,7 @@ def _block_statistics(
     if is_empty(X, y):
         return None
     try:
-        with error_label(f"block {number}", ChunkError):
+        with underflow_ignored(), error_label(f"block {number}", ChunkError):
             checked, labels, weights = check_block(schema, X, y, weight)
             refuse_infinite(schema, checked)
             statistics, codes = RowStatistics.of(checked, labels, weights)
