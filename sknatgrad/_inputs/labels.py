@@ -98,9 +98,9 @@ def joined_labels(one: Labels, other: Labels) -> Labels:
 
 
 def _check_units(labels: Sequence[Any]) -> None:
-    """Refuse dates and durations of numpy beyond the range of their common unit.
+    """Refuse dates and durations of numpy that their common unit does not hold.
 
-    numpy converts and compares them without an error, and gives others.
+    numpy converts and compares them without an error, and gives others: years beyond the range, or months in weeks.
     """
     types = [getattr(label, "dtype", None) for label in labels]
     if len(set(types)) == 1:
@@ -112,8 +112,8 @@ def _check_units(labels: Sequence[Any]) -> None:
     changed = next((place for place, key in enumerate(keys) if key != given[place]), 0)
     other = next(label for label, each in zip(labels, types, strict=True) if each != types[changed])
     message = (
-        f"y holds {label_name(labels[changed])} beside {label_name(other)}, and no unit of 64 bits holds both: convert "
-        "all labels to one unit, such as seconds."
+        f"y holds {label_name(labels[changed])} beside {label_name(other)}, and numpy's common unit does not hold "
+        "both: convert all labels to one unit, such as seconds."
     )
     raise ValueError(message)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -57,17 +58,18 @@ def missing_mask(values: Any) -> Mask:
 def infinite_mask(values: Any) -> Mask:
     """Return which values of an array, of any type and shape, are infinite numbers."""
     mask: Mask = np.zeros(values.shape, dtype=bool)
-    if values.dtype.kind == "f":
-        mask = np.isinf(values)
-    elif values.dtype.kind == "O" and any(issubclass(each, _FRACTIONAL) for each in types_of(values)):
-        mask |= np.array([_is_infinite(value) for value in values.flat], dtype=bool).reshape(values.shape)
+    kinds = types_of(values) if values.dtype.kind == "O" else set()
+    fractional = {each for each in kinds if issubclass(each, _FRACTIONAL)}
+    if values.dtype.kind == "f" or kinds == {float}:
+        mask = np.isinf(values.astype(np.float64) if kinds else values)
+    elif fractional:
+        flags = [type(value) in fractional and _is_infinite(value) for value in values.flat]
+        mask = np.array(flags, dtype=bool).reshape(values.shape)
     return mask
 
 
-def _is_infinite(value: object) -> bool:
-    if isinstance(value, Decimal):
-        return value.is_infinite()
-    return isinstance(value, (float, np.floating)) and bool(np.isinf(value))
+def _is_infinite(value: Any) -> bool:
+    return value.is_infinite() if isinstance(value, Decimal) else value in {math.inf, -math.inf}
 
 
 def _may_be_missing(kind: type) -> bool:
