@@ -45,10 +45,17 @@ class Trial(NamedTuple):
     gain: float  # actual over predicted decrease
 
 
-def descend(problem: DescentProblem, point: Measured, options: DescentOptions) -> Iterator[tuple[State, Step]]:
+def descend(
+    problem: DescentProblem,
+    point: Measured,
+    options: DescentOptions,
+    rows_are_separated: Callable[[], bool] | None = None,
+) -> Iterator[tuple[State, Step]]:
     """Yield the state and the step after each iteration, and once before the first.
 
     Every step but the last one yielded has the outcome `running`; the last one says why the descent ended.
+    `rows_are_separated` is called where the convergence test finds part of the gradient outside the range of F: near
+    separated rows F vanishes, and the descent would go on without an optimum.
     """
     state = State(point, Damping(options.damping, options.damping_scale), test_below=options.tol)
     start_loss = point.loss / point.weight
@@ -60,8 +67,12 @@ def descend(problem: DescentProblem, point: Measured, options: DescentOptions) -
     n_accepted = 0
     while outcome is Outcome.running:
         with np.errstate(over="ignore", invalid="ignore"):
+            tested = state.test_below
             state, step = advance(state, problem, options)
             n_accepted += step.accepted
+            unverified = state.test_below < tested and np.isinf(state.decrement)
+            if unverified and step.outcome is Outcome.running and rows_are_separated and rows_are_separated():
+                step = step._replace(outcome=Outcome.unbounded)
             at_limit = step.outcome is Outcome.running and n_accepted == options.max_iter
             if at_limit or step.outcome is Outcome.stalled:
                 step = final_outcome(state.point, problem, options, step, rose=step.loss > start_loss)

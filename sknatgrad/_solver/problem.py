@@ -82,7 +82,7 @@ class State(NamedTuple):
     rejections: int = 0  # since the last accepted step
     test_below: float = np.inf  # convergence is tested at a best decrease below this share of the loss
     decrement: float = np.nan  # Newton decrement by its last evaluation, nats per unit of weight; NaN before the first
-    to_optimum: Array | None = None  # (q, d), the Newton step whose decrement passed the convergence test
+    to_optimum: NewtonDecrement | None = None  # the Newton step that passed the convergence test, without `resolve`
     corrected: Array | None = None  # (q, d), θ after the correction of the final step, where nothing was measured
 
     @property
