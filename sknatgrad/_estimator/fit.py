@@ -109,8 +109,9 @@ def run_descent(
     if theta is None:
         theta, options = warm_up(objective, options)
     search = None if options.penalised else search_of(estimator, data)
-    rows_are_separated = None if search is None else lambda: search.direction is not None
-    iterates = descend(objective, starting_point(objective, theta), options, rows_are_separated)
+    if search is not None:
+        options = options._replace(rows_are_separated=search.found)
+    iterates = descend(objective, starting_point(objective, theta), options)
     end, step = monitor.follow(iterates, history, objective, lambda state: fitted_attributes(data, state, history))
     if step.outcome is Outcome.overflow:
         raise ValueError(data.explain_overflow())

@@ -59,8 +59,7 @@ def _notice(direction: SeparatingDirection, names: list[str], *, intercept: bool
     others = f" and {more} more" if more else ""
     how = "completely" if direction.complete else "in part"
     return (
-        f"The classes are separated {how}: {rows} lie{'s' if direction.n_rows == 1 else ''} on the side of the own "
-        f"class, and no row on the other side, along a direction of {', '.join(names[j] for j in columns)}{others}: "
+        f"The classes are separated {how}, {rows} along a direction of {', '.join(names[j] for j in columns)}{others}: "
         f"with C=inf these coefficients have no finite optimum, and their values are meaningless; {REMEDY}. "
         "sknatgrad.inference.infer prints the direction."
     )
@@ -70,8 +69,8 @@ def _apparent_notice(statistics: SeparationStatistics, names: list[str]) -> str:
     """Say how many rows seem to be separated by class, and by which columns."""
     rows = "1 row is" if statistics.n_rows == 1 else f"{statistics.n_rows:,} rows are"
     return (
-        f"The classes seem to be separated in part: {rows} moved by up to {statistics.max_margin:.2g} nats by a further "
-        f"step, although the loss has converged, mostly through {', '.join(names)}; the table is too large for the "
-        "linear program that decides. If they are, these coefficients have no finite optimum with C=inf, and their "
+        f"The classes seem to be separated in part: {rows} moved by up to {statistics.max_margin:.2g} nats by a "
+        f"further step, although the loss has converged, mostly through {', '.join(names)}; the table is too large for "
+        "the linear program that decides. If they are, these coefficients have no finite optimum with C=inf, and their "
         f"values are meaningless; {REMEDY}."
     )

@@ -118,7 +118,7 @@ def sparse_direction(pairs: Array, separated: Mask) -> Array | None:
 
     A vertex of such a program has few entries, and none that cancel because of collinear columns.
     """
-    n_pairs, n_params = pairs.shape
+    n_params = pairs.shape[1]
     solved = _solved(
         np.ones(2 * n_params),
         np.hstack([-pairs, pairs]),

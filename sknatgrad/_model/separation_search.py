@@ -2,8 +2,8 @@
 
 A program on some rows has a direction, or proves that none separates these rows. The rows that contradict the first,
 or that the second does not determine, are added, until there are no more of them: the method of cutting planes (J. E.
-Kelley, "The cutting-plane method for solving convex programs", Journal of the SIAM 8(4), 1960). So a table of any length
-takes programs of a few hundred rows, and passes over its rows.
+Kelley, "The cutting-plane method for solving convex programs", Journal of the SIAM 8(4), 1960). So a table of any
+length takes programs of a few hundred rows, and passes over its rows.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Rows(NamedTuple):
 
     def distinct(self) -> Rows:
         """Return each row once."""
-        table = np.unique(np.column_stack(self), axis=0)
+        table: Array = np.unique(np.column_stack([self.design, self.codes.astype(np.float64)]), axis=0)
         return Rows(table[:, :-1], table[:, -1].astype(np.intp))
 
     def merge(self, other: Rows) -> Rows:
@@ -106,6 +106,10 @@ class SeparationSearch:
     def direction(self) -> SeparatingDirection | None:
         """The direction; None if there is none, or if the search was given up."""
         return self._found[0]
+
+    def found(self) -> bool:
+        """Say whether there is a direction, as far as the search went."""
+        return self.direction is not None
 
     @property
     def decided(self) -> bool:

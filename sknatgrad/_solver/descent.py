@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sknatgrad._solver.convergence import (
+    LONG_DESCENT,
     check_convergence,
     decrement_is_within,
     final_outcome,
+    is_slow,
+    is_unbounded,
     share_of_loss,
     with_separation,
 )
@@ -45,17 +48,10 @@ class Trial(NamedTuple):
     gain: float  # actual over predicted decrease
 
 
-def descend(
-    problem: DescentProblem,
-    point: Measured,
-    options: DescentOptions,
-    rows_are_separated: Callable[[], bool] | None = None,
-) -> Iterator[tuple[State, Step]]:
+def descend(problem: DescentProblem, point: Measured, options: DescentOptions) -> Iterator[tuple[State, Step]]:
     """Yield the state and the step after each iteration, and once before the first.
 
     Every step but the last one yielded has the outcome `running`; the last one says why the descent ended.
-    `rows_are_separated` is called where the convergence test finds part of the gradient outside the range of F: near
-    separated rows F vanishes, and the descent would go on without an optimum.
     """
     state = State(point, Damping(options.damping, options.damping_scale), test_below=options.tol)
     start_loss = point.loss / point.weight
@@ -67,11 +63,9 @@ def descend(
     n_accepted = 0
     while outcome is Outcome.running:
         with np.errstate(over="ignore", invalid="ignore"):
-            tested = state.test_below
             state, step = advance(state, problem, options)
             n_accepted += step.accepted
-            unverified = state.test_below < tested and np.isinf(state.decrement)
-            if unverified and step.outcome is Outcome.running and rows_are_separated and rows_are_separated():
+            if n_accepted >= LONG_DESCENT and step.outcome is Outcome.running and is_slow(state, options):
                 step = step._replace(outcome=Outcome.unbounded)
             at_limit = step.outcome is Outcome.running and n_accepted == options.max_iter
             if at_limit or step.outcome is Outcome.stalled:
@@ -88,6 +82,8 @@ def advance(state: State, problem: DescentProblem, options: DescentOptions) -> t
     damping = state.damping.at(state.point, problem.prior_precision, keep_largest=options.adaptive)
     state = state._replace(damping=damping)
     proposal = _propose(state, problem, options)
+    if is_unbounded(state, proposal, problem, options):
+        return state, _step(state, Trial(proposal, state.point, accepted=False, gain=1.0), Outcome.unbounded)
     # the Newton step is None unless the test is passed
     state, newton = check_convergence(state, problem, options, proposal)
     if newton is not None and options.adaptive:

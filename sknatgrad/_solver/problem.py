@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sknatgrad._solver.damping import Damping
     from sknatgrad._solver.records import Direction, Measured, NewtonDecrement
     from sknatgrad._solver.step import Proposal
@@ -58,6 +60,8 @@ class DescentOptions(NamedTuple):
     tol: float = 1e-8  # Newton decrement at which the descent has converged, as a share of the loss
     penalised: bool = True  # without a penalty, separable data have no optimum
     damping_scale: Array | float = 0.0  # (d,), least scale of the damping; see `Damping.scale`
+    # searches the rows for a separating direction when it is first called; None with a penalty
+    rows_are_separated: Callable[[], bool] | None = None
 
     @property
     def adaptive(self) -> bool:

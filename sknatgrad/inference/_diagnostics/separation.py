@@ -17,6 +17,7 @@ from sknatgrad._model.separation_search import SeparationSearch
 if TYPE_CHECKING:
     from sknatgrad._model.separation import SeparationStatistics
     from sknatgrad._model.separation_search import SeparatingDirection
+    from sknatgrad._rows.source import RowSource
     from sknatgrad.inference._covariance.protocol import CoefficientCovariance
     from sknatgrad.inference._fitted_model import FittedModel
     from sknatgrad.inference._row_sums.sums import RowSums
@@ -28,28 +29,33 @@ REMEDY = "fit with a penalty, or drop columns"
 
 def separation_reason(fitted: FittedModel, row_sums: RowSums, covariance: CoefficientCovariance) -> str:
     """Return the reason if the classes are separated, in whole or in part; else an empty string."""
-    n_classes, n_columns = row_sums.contrasts.n_classes, row_sums.theta.shape[1]
-    step = covariance.step
     with row_sums.opened() as source:
-        if source.total(StepKernel(row_sums.theta, step)).rules_out_separation():
+        if source.total(StepKernel(row_sums.theta, covariance.step)).rules_out_separation():
             return ""
+        n_classes, n_columns = row_sums.contrasts.n_classes, row_sums.theta.shape[1]
         search = SeparationSearch(source, n_columns, n_classes, fitted.intercept, row_sums.limits.program_size)
         if search.direction is not None:
             return _along(search.direction, fitted)
-        if search.decided:
-            return ""
-        if is_completely_separated(covariance.max_loss):
-            return (
-                "the classes are separated completely, as each row's own class has more than half of the probability, "
-                f"so that the likelihood has no maximum: {REMEDY}"
-            )
-        # in units of the smallest weight: probabilities must be small, whatever the weights
-        if covariance.distance > NEAR_OPTIMUM * np.sqrt(min(row_sums.counts.min_weight, 1.0)):
-            return ""
-        statistics = separated_by_step(source, row_sums.theta, step, 0.5 * covariance.distance**2)
+        return "" if search.decided else _without_program(source, fitted, row_sums, covariance)
+
+
+def _without_program(
+    source: RowSource, fitted: FittedModel, row_sums: RowSums, covariance: CoefficientCovariance
+) -> str:
+    """Return the reason as far as the fit shows it, where the linear program is too large."""
+    if is_completely_separated(covariance.max_loss):
+        return (
+            "the classes are separated completely, as each row's own class has more than half of the probability, so "
+            f"that the likelihood has no maximum: {REMEDY}"
+        )
+    # in units of the smallest weight: probabilities must be small, whatever the weights
+    if covariance.distance > NEAR_OPTIMUM * np.sqrt(min(row_sums.counts.min_weight, 1.0)):
+        return ""
+    decrement = 0.5 * covariance.distance**2
+    statistics = separated_by_step(source, row_sums.theta, covariance.step, decrement)
     if statistics is None:
         return ""
-    return _by_step(statistics, [fitted.names[j] for j in statistics.columns(step)])
+    return _by_step(statistics, [fitted.names[j] for j in statistics.columns(covariance.step)])
 
 
 def _along(found: SeparatingDirection, fitted: FittedModel) -> str:
