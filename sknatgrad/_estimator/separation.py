@@ -1,20 +1,24 @@
-"""The search for separated rows at the end of a fit without a penalty, and its warning."""
+"""The search for separated rows at the end of a fit without a penalty, or with hardly any, and its warning."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from sknatgrad._inputs.columns import INTERCEPT, feature_names
-from sknatgrad._model.separation import StepKernel, separated_by_step
+from sknatgrad._model.separation import HARDLY_PENALISED, StepKernel, separated_by_step
 from sknatgrad._model.separation_search import SeparationSearch
 from sknatgrad.exceptions import SeparationWarning
 
 if TYPE_CHECKING:
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._inputs.training_data import TrainingData
+    from sknatgrad._model.prior import Prior
     from sknatgrad._model.separation import SeparationStatistics
     from sknatgrad._model.separation_search import SeparatingDirection
     from sknatgrad._solver.problem import State
+    from sknatgrad._solver.records import NewtonDecrement
 
 REMEDY = "set a finite C (the default is 1.0), or drop the columns"
 # columns that a message names, at most, so that it stays readable
@@ -28,39 +32,78 @@ def search_of(estimator: Configuration, data: TrainingData) -> SeparationSearch:
     return SeparationSearch(data.source, layout.n_columns, len(layout.classes), layout.intercept, program_size)
 
 
+class FitEnd(NamedTuple):
+    """The end of a descent, and its prior, of the columns that the fit has."""
+
+    state: State
+    prior: Prior
+    converged: bool
+
+    @property
+    def newton(self) -> NewtonDecrement | None:
+        """The Newton step that passed the convergence test; None if none did."""
+        return self.state.to_optimum if self.converged else None
+
+    @property
+    def hardly_penalised(self) -> bool:
+        """Whether the penalty, by its value, does not matter."""
+        prior = self.prior
+        return not prior.proper or (prior.quadratic is None and prior.value(self.state.theta) <= HARDLY_PENALISED)
+
+
 def separation_notices(
-    estimator: Configuration, data: TrainingData, search: SeparationSearch, end: State, *, converged: bool
+    estimator: Configuration, data: TrainingData, search: SeparationSearch, end: FitEnd
 ) -> list[Warning]:
-    """Return the warning about rows that are separated by class at the end of a fit without a penalty, if any are."""
-    newton = end.to_optimum if converged else None
-    if newton is not None:
-        kernel = StepKernel(end.theta - newton.move, newton.move, newton.well_conditioned)
-        if data.source.total(kernel).rules_out_separation(well_conditioned=newton.well_conditioned):
-            return []
+    """Return the warning about rows that are separated by class, if any are and no penalty matters."""
+    if not end.hardly_penalised or _is_ruled_out(data, end):
+        return []
     layout = data.layout
     names = layout.column_names(feature_names(estimator, layout.n_features), INTERCEPT)
-    direction = search.direction
-    if direction is not None:
-        return [SeparationWarning(_notice(direction, names, intercept=layout.intercept))]
-    if search.decided or newton is None:
+    if search.direction is not None:
+        C = estimator.C if end.prior.proper else np.inf
+        return [SeparationWarning(_notice(search.direction, names, C, intercept=layout.intercept))]
+    newton, state = end.newton, end.state
+    if search.decided or newton is None or end.prior.proper:
         return []
-    point, move = end.point, newton.move
-    statistics = separated_by_step(data.source, end.theta - move, move, end.decrement * point.weight, point.loss)
+    decrement = state.decrement * state.point.weight
+    statistics = separated_by_step(data.source, state.theta - newton.move, newton.move, decrement, state.point.loss)
     if statistics is None:
         return []
-    columns = [names[j] for j in statistics.columns(move)]
-    return [SeparationWarning(_apparent_notice(statistics, columns))]
+    return [SeparationWarning(_apparent_notice(statistics, [names[j] for j in statistics.columns(newton.move)]))]
 
 
-def _notice(direction: SeparatingDirection, names: list[str], *, intercept: bool) -> str:
-    """Say how many rows are separated by class, and by which columns."""
+def _is_ruled_out(data: TrainingData, end: FitEnd) -> bool:
+    """Say whether the Newton step to the maximum of the likelihood proves that no rows are separated."""
+    newton = end.newton
+    if newton is None:
+        return False
+    theta, move = end.state.theta - newton.move, newton.move
+    if end.prior.proper:
+        if newton.resolve is None:
+            return False
+        # F + Λ in place of F shortens the step along a separating direction to the share m / (1 + m), m being the
+        # margin of the rows in nats, which is large.
+        move = move + newton.resolve(-end.prior.gradient(theta))
+    kernel = StepKernel(theta, move, newton.well_conditioned)
+    return data.source.total(kernel).rules_out_separation(well_conditioned=newton.well_conditioned)
+
+
+def _notice(direction: SeparatingDirection, names: list[str], C: float, *, intercept: bool) -> str:
+    """Say how many rows are separated by class, by which columns, and what determines their coefficients."""
     rows = "1 row" if direction.n_rows == 1 else f"{direction.n_rows:,} rows"
     columns, more = direction.columns(MAX_NAMED_COLUMNS, intercept=intercept)
     others = f" and {more} more" if more else ""
     how = "completely" if direction.complete else "in part"
+    found = (
+        f"The classes are separated {how}, {rows} along a direction of {', '.join(names[j] for j in columns)}{others}"
+    )
+    if np.isfinite(C):
+        return (
+            f"{found}, and the penalty hardly penalises: it alone keeps these coefficients finite, and C={C:g} decides "
+            "their values; set a smaller C (the default is 1.0), or drop the columns."
+        )
     return (
-        f"The classes are separated {how}, {rows} along a direction of {', '.join(names[j] for j in columns)}{others}: "
-        f"with C=inf these coefficients have no finite optimum, and their values are meaningless; {REMEDY}. "
+        f"{found}: with C=inf these coefficients have no finite optimum, and their values are meaningless; {REMEDY}. "
         "sknatgrad.inference.infer prints the direction."
     )
 

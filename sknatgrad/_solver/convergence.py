@@ -52,7 +52,7 @@ def check_convergence(
         ratio = options.tol * point.loss / newton.decrement
         return state._replace(test_below=best_decrease * np.clip(ratio, *RETRY_FACTORS)), None
     too_long = options.max_kl is not None and newton.kl > options.max_kl * point.weight
-    return state._replace(to_optimum=newton._replace(resolve=None)), None if too_long else newton
+    return state._replace(to_optimum=newton), None if too_long else newton
 
 
 def _final_step_suffices(

@@ -86,7 +86,7 @@ class State(NamedTuple):
     rejections: int = 0  # since the last accepted step
     test_below: float = np.inf  # convergence is tested at a best decrease below this share of the loss
     decrement: float = np.nan  # Newton decrement by its last evaluation, nats per unit of weight; NaN before the first
-    to_optimum: NewtonDecrement | None = None  # the Newton step that passed the convergence test, without `resolve`
+    to_optimum: NewtonDecrement | None = None  # the Newton step that passed the convergence test
     corrected: Array | None = None  # (q, d), θ after the correction of the final step, where nothing was measured
 
     @property
@@ -95,6 +95,7 @@ class State(NamedTuple):
         return self.point.theta if self.corrected is None else self.corrected
 
     def without_rows(self) -> State:
-        """Return the state without the scores of the rows, the metric and the previous step, to be kept."""
+        """Return the state without scores of the rows, metric, factorised metric and previous step, to be kept."""
         point = self.point._replace(information=None, scores=None)  # type: ignore[arg-type]
-        return self._replace(point=point, previous=PreviousStep())
+        newton = None if self.to_optimum is None else self.to_optimum._replace(resolve=None)
+        return self._replace(point=point, previous=PreviousStep(), to_optimum=newton)

@@ -34,7 +34,7 @@ def diagnostics(
 ) -> str:
     """Return the reasons as one sentence, or an empty string; `names` are those of the selected columns."""
     distance = covariance.distance
-    separated = "" if fitted.penalised else separation_reason(fitted, row_sums, covariance)
+    separated = separation_reason(fitted, row_sums, covariance)
     n = options.n_observations(row_sums.counts)
     parts = [
         separated,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sknatgrad._model.separation import (
+    HARDLY_PENALISED,
     NEAR_OPTIMUM,
     StepKernel,
     is_completely_separated,
@@ -25,18 +26,28 @@ if TYPE_CHECKING:
 # coefficients of a direction that a message names, at most, so that it stays readable
 MAX_NAMED_COEFFICIENTS = 5
 REMEDY = "fit with a penalty, or drop columns"
+HARDLY = "and the penalty, which alone keeps them finite, hardly penalises: fit with a smaller C, or drop columns"
 
 
 def separation_reason(fitted: FittedModel, row_sums: RowSums, covariance: CoefficientCovariance) -> str:
-    """Return the reason if the classes are separated, in whole or in part; else an empty string."""
+    """Return the reason if the classes are separated, in whole or in part; else an empty string.
+
+    With a penalty the separation matters only if the penalty, by its value, hardly penalises.
+    """
+    if fitted.penalty > HARDLY_PENALISED:
+        return ""
     with row_sums.opened() as source:
-        if source.total(StepKernel(row_sums.theta, covariance.step)).rules_out_separation():
+        step = StepKernel(row_sums.theta, covariance.step)
+        # with a penalty this step is not that to the maximum of the likelihood
+        if not fitted.penalised and source.total(step).rules_out_separation():
             return ""
         n_classes, n_columns = row_sums.contrasts.n_classes, row_sums.theta.shape[1]
         search = SeparationSearch(source, n_columns, n_classes, fitted.intercept, row_sums.limits.program_size)
         if search.direction is not None:
             return _along(search.direction, fitted)
-        return "" if search.decided else _without_program(source, fitted, row_sums, covariance)
+        if search.decided or fitted.penalised:
+            return ""
+        return _without_program(source, fitted, row_sums, covariance)
 
 
 def _without_program(
@@ -68,7 +79,7 @@ def _along(found: SeparatingDirection, fitted: FittedModel) -> str:
     return (
         f"the classes are separated {how}, {rows} along the direction {', '.join(parts)}"
         + (f" and {more} more" if more else "")
-        + f", so that the likelihood has no maximum: {REMEDY}"
+        + (f", {HARDLY}" if fitted.penalised else f", so that the likelihood has no maximum: {REMEDY}")
     )
 
 
