@@ -61,15 +61,21 @@ class SeparatingDirection(NamedTuple):
 
     def columns(self, n_columns: int, *, intercept: bool) -> tuple[list[int], int]:
         """Return the columns with the largest entries, and how many others it has; never the intercept."""
-        sizes = self.sizes.max(axis=0)[: self.sizes.shape[1] - intercept]
-        order = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
+        order = _by_size(self.sizes.max(axis=0)[: self.sizes.shape[1] - intercept])
         return order[:n_columns].tolist(), max(order.size - n_columns, 0)
 
     def entries(self, n_entries: int) -> tuple[list[tuple[int, int]], int]:
         """Return (logit, column) of the largest entries, and how many others there are."""
-        order = np.argsort(-self.sizes, axis=None, kind="stable")[: np.count_nonzero(self.sizes)]
+        order = _by_size(self.sizes.ravel())
         largest = [divmod(int(place), self.sizes.shape[1]) for place in order[:n_entries]]
         return largest, max(order.size - n_entries, 0)
+
+
+def _by_size(sizes: Array) -> Codes:
+    """Return the places of the numbers that are not zero: powers of two in descending order, equal ones in theirs."""
+    nonzero = np.flatnonzero(sizes)
+    order: Codes = nonzero[np.argsort(-np.rint(np.log2(sizes[nonzero])), kind="stable")]
+    return order
 
 
 class Rows(NamedTuple):
