@@ -155,8 +155,8 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
 
     converged_ : bool
         Whether the fit has reached the optimum, to within `tol`; False if a callback or Ctrl-C ended it earlier. If
-        only some rows can be separated and ``C=np.inf``, the loss may converge, but the coefficients of the columns that
-        separate them do not, and a `SeparationWarning` is issued.
+        only some rows can be separated and ``C=np.inf``, the loss may converge, but the coefficients of the columns
+        that separate them do not, and a `SeparationWarning` is issued.
 
     n_passes_ : int
         Only after `fit_batches`: number of passes over all rows.
