@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Codes: TypeAlias = npt.NDArray[np.intp]
-Labels: TypeAlias = npt.NDArray[Any]  # class labels, of any type that can be sorted
+Labels: TypeAlias = npt.NDArray[Any]  # class labels, all of one kind
 Mask: TypeAlias = npt.NDArray[np.bool_]
 DType: TypeAlias = np.dtype[Any]
 Matrix: TypeAlias = Any  # dense array or scipy sparse matrix: only `_rows.matrices` and `_rows.design` distinguish them

@@ -14,6 +14,8 @@ from sklearn.metrics import check_scoring
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from sknatgrad._estimator.callbacks import ITERATION
+from sknatgrad._inputs.labels import check_labels, codes_and_unknown
+from sknatgrad._model.class_labels import label_list
 from sknatgrad._model.layout import sum_zero
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ class EarlyStopping:
             raise ValueError(message)
         self.X: Matrix = X
         # labels may be a table of one column
-        self.y: Labels = column_or_1d(y)
+        self.y: Labels = column_or_1d(check_labels(y))
         self.sample_weight: Any = sample_weight
         check_consistent_length(X, self.y, sample_weight)
         self.scoring: Scoring = scoring
@@ -151,15 +153,15 @@ class EarlyStopping:
         if self.scoring is not None:
             weight = {} if self.sample_weight is None else {"sample_weight": self.sample_weight}
             return float(check_scoring(fitted, self.scoring)(fitted, self.X, self.y, **weight))
-        unknown = sorted(set(np.unique(self.y).tolist()) - set(fitted.classes_.tolist()), key=repr)
+        codes, unknown = codes_and_unknown(fitted.classes_, self.y)
         if unknown:
             message = (
                 f"y of EarlyStopping holds {unknown[0]!r}, which no row of the fit has; hold out rows of its classes "
-                f"{fitted.classes_.tolist()}, or pass a scoring that handles other labels."
+                f"{label_list(fitted.classes_)}, or pass a scoring that handles other labels."
             )
             raise ValueError(message)
         log_proba = fitted.predict_log_proba(self.X)
-        own = log_proba[np.arange(len(log_proba)), np.searchsorted(fitted.classes_, self.y)]
+        own = log_proba[np.arange(len(log_proba)), codes]
         return float(np.average(own, weights=self.sample_weight))
 
 
@@ -186,8 +188,9 @@ class FisherMonitor:
         `damping` its damping; `gain` the ratio of the actual to the predicted decrease. `decrement` is the Newton
         decrement before the step, :math:`\frac{1}{2} g^T (F + \Lambda)^{-1} g / S`, in nats per unit of weight, with
         the true Fisher information whatever the metric. `condition_number` is that of :math:`F + \Lambda` before the
-        step, each column scaled by its diagonal, on moves that change predictions: about 1 for two classes and
-        uncorrelated columns, whatever their scales. A number that is not computed, or is lost in rounding, is NaN.
+        step, each column scaled by its diagonal, and centred if it is far from zero, on moves that change predictions:
+        about 1 for two classes and uncorrelated columns, whatever their scales. A number that is not computed, or is
+        lost in rounding, is NaN.
 
     Notes
     -----

@@ -23,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 from sknatgrad._estimator.fit import build_objective, plan_fit, run_descent
+from sknatgrad._estimator.predict import are_correct
 from sknatgrad._estimator.publish import publish, tell, unchanged_on_error
 from sknatgrad._inputs.dask_collections import (
     CheckedCollections,
@@ -45,8 +46,8 @@ from sknatgrad._sklearn import fit_context
 from sknatgrad._solver.cost_model import Shape
 from sknatgrad.inference._covariance.options import CovarianceOptions
 from sknatgrad.inference._fitted_model import LINK_ROWS, FittedModel
+from sknatgrad.inference._infer import check_aliased, infer_from_sums, limits_of
 from sknatgrad.inference._infer import infer as infer_in_memory
-from sknatgrad.inference._infer import infer_from_sums, limits_of
 from sknatgrad.inference._row_sums.rows import OutOfCoreRows, RowCountsKernel
 from sknatgrad.inference._row_sums.sums import RowSums
 
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array, Matrix
     from sknatgrad.inference import InferenceResult
     from sknatgrad.inference._covariance.options import Covariance, Weights
+    from sknatgrad.inference._infer import Aliased
 
 __all__ = ["DaskNaturalGradientLogisticRegression", "infer"]
 
@@ -117,7 +119,8 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
             of columns are joined, with a warning.
 
         y : dask array, series or dataframe of one column, or array-like of shape (n_samples,)
-            Class labels of any type that can be sorted. Other chunks than those of X are rechunked, with a warning.
+            Class labels, as for `NaturalGradientLogisticRegression.fit`. Other chunks than those of X are rechunked,
+            with a warning.
 
         sample_weight : dask array or series, or array-like of shape (n_samples,), float or None, default=None
             Weight of each row, >= 0.
@@ -184,6 +187,7 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
     covariance: Covariance = "fisher",
     reference: Hashable = None,
     features: Features | None = None,
+    aliased: Aliased = "drop",
 ) -> InferenceResult:
     """Return standard errors, tests and intervals of a fitted model, from the Dask collections of its fit.
 
@@ -199,7 +203,7 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
     X, y, sample_weight : dask collections
         The data of the fit, as for `DaskNaturalGradientLogisticRegression.fit`.
 
-    weights, covariance, reference, features : as for `sknatgrad.inference.infer`
+    weights, covariance, reference, features, aliased : as for `sknatgrad.inference.infer`
         As for :func:`sknatgrad.inference.infer`, except that `covariance` cannot be ``'cluster'``.
 
     Returns
@@ -225,21 +229,25 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
             covariance=covariance,
             reference=reference,
             features=features,
+            aliased=aliased,
         )
+    check_aliased(aliased)
     fitted = FittedModel.of(estimator, X)
     contrasts = Contrasts.against(fitted.classes, reference)
     table = CheckedCollections.of(schema_of(estimator), X, y, sample_weight, reset=False)
     fitted.check_link(estimator, computed([first_rows_of(table.schema, *table.blocks[0][1], LINK_ROWS)], [])[0])
     totals = table.totals(fitted.classes)
     factors = check_class_weights(getattr(estimator, "class_weight", None), fitted.classes, totals)
-    source = table.source(fitted.classes, factors)
+    limits = limits_of(estimator)
+    fitted = fitted.recentred_for(lambda: table.statistics.centres(limits.far_ratio, intercept=fitted.intercept))
+    source = table.source(fitted.classes, factors, limits, fitted.centres)
     counts = source.total(RowCountsKernel(len(fitted.classes)))
     n_logits, n_columns = fitted.theta.shape
     shape = Shape(
         counts.n_rows, n_logits, n_columns, table.statistics.stored / table.statistics.n_rows, out_of_core=True
     )
     row_sums = RowSums(OutOfCoreRows(source, counts, shape), fitted.theta, contrasts, limits_of(estimator))
-    return infer_from_sums(fitted, row_sums, CovarianceOptions.checked(weights, covariance, counts), features)
+    return infer_from_sums(fitted, row_sums, CovarianceOptions.checked(weights, covariance, counts), features, aliased)
 
 
 @dask.delayed(pure=False)
@@ -251,7 +259,8 @@ def _weight_of_correct(
         return 0.0, 0.0
     with error_label(f"block {number}", ChunkError):
         _, labels, weights = check_block(model, X, y, weight)
-        return float(weights[_predict_in_memory(X, model, "predict", {}) == labels].sum()), float(weights.sum())
+        scores = _predict_in_memory(X, model, "decision_function", {})
+        return float(weights[are_correct(model.classes_, scores, labels)].sum()), float(weights.sum())
 
 
 def _predict_in_memory(

@@ -21,6 +21,8 @@ except ImportError as error:
 import numpy as np
 
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
+from sknatgrad._inputs.labels import label_kind
+from sknatgrad._model.class_labels import label_name
 from sknatgrad._model.layout import BINARY, fitted_theta, split
 
 __all__ = ["register_converter"]
@@ -67,7 +69,14 @@ def register_converter(estimator: type = NaturalGradientLogisticRegression) -> N
 
 
 def _shapes(operator: Any) -> None:
-    """Set the types and the shapes of the outputs."""
+    """Set the types and the shapes of the outputs; refuse labels that ONNX does not have."""
+    classes = get_label_classes(operator.scope_inst, operator.raw_operator)
+    if label_kind(classes) not in {"number", "word"}:
+        message = (
+            f"classes_ holds {label_name(classes[0])}, but labels in ONNX are numbers or strings: fit to the labels as "
+            "strings, or convert with the option 'nocl', which gives the index of the class."
+        )
+        raise ValueError(message)
     calculate_linear_classifier_output_shapes(operator)
     scores = operator.outputs[1]
     if any(reader.type == "SklearnZipMap" for reader in scores.operators_inputs_):

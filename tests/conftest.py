@@ -89,3 +89,12 @@ def closed_figures():
     for number in plt.get_fignums():
         plt.figure(number).canvas.draw()
     plt.close("all")
+
+
+@pytest.fixture
+def dask_objects():
+    """Let tables of Dask hold objects, which it makes strings of otherwise."""
+    import dask  # noqa: PLC0415 - only the tests of Dask load it
+
+    with dask.config.set({"dataframe.convert-string": False}):
+        yield

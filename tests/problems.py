@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_info
 
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._limits import Limits
-from sknatgrad._model.layout import prior_precision
+from sknatgrad._model.layout import fitted_theta, prior_precision
 from sknatgrad._model.prior import Prior
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._solver.cost_model import Shape
@@ -151,12 +151,13 @@ def remaining_decrease(X, y, model, C, sample_weight=None, n_steps=8):
     """The decrease of the objective that Newton steps by orthogonal least squares find from a fit, relative to it.
 
     The steps are solved on the square root of F + Λ, (n K + p) rows, so they see columns that are collinear to 1e-8
-    of their size, which the matrix F itself no longer represents.
+    of their size, which the matrix F itself no longer represents. Columns far from zero are centred, as in predictions.
     """
     codes = np.searchsorted(model.classes_, y)
     weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight)
+    theta, centres = fitted_theta(model, intercept=model.fit_intercept)
+    X = X if centres is None else X - centres
     design = np.column_stack([X, np.ones(len(X))]) if model.fit_intercept else X
-    theta = np.column_stack([model.coef_, model.intercept_]) if model.fit_intercept else model.coef_
     prior = np.full(design.shape[1], 1 / C)
     if model.fit_intercept:
         prior[-1] = 0.0

@@ -16,7 +16,7 @@ from sknatgrad._estimator.fit_batches import check_batches
 from sknatgrad._inputs.weights import totals_of_all
 from sknatgrad._rows import batches as batch_source
 from sknatgrad._rows.batches import BatchSource
-from sknatgrad._rows.matrices import take_rows
+from sknatgrad._rows.centring import take_centred
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.sampling import class_totals
 from sknatgrad._rows.source import LabelledRows
@@ -53,14 +53,14 @@ def test_a_batch_is_read_while_the_one_before_is_worked_on(n_threads, small_capa
                 meet("reader")
             yield batch
 
-    def working(X, start, stop):
+    def working(X, start, stop, centres):
         # of the batch before
         if (next(works) == 3) and not met:
             meet("work")
-        return take_rows(X, start, stop)
+        return take_centred(X, start, stop, centres)
 
     works = count()
-    monkeypatch.setattr(batch_source, "take_rows", working)
+    monkeypatch.setattr(batch_source, "take_centred", working)
     with threadpool_limits(n_threads, user_api="blas"):
         model_of().fit_batches(read)
     assert sorted(met) == ["reader", "work"]

@@ -136,8 +136,8 @@ def test_collinear_columns_are_named_and_have_no_standard_error():
     problem = make_problem(3, n_rows=90)
     doubled = problem._replace(X=np.column_stack([problem.X, 2.0 * problem.X[:, 0]]))
     model = fit_problem(doubled)
-    with pytest.warns(InferenceWarning, match="collinear or constant columns, x0, x3, have") as caught:
-        result = infer_problem(doubled, model, "robust")
+    with pytest.warns(InferenceWarning, match=r"constant columns, \{x0, x3\} \(1 too many\), have") as caught:
+        result = infer_problem(doubled, model, "robust", aliased="nan")
     assert len(caught) == 1
     assert np.isnan(result.standard_errors[:, [0, 3]]).all()
     # the coefficients that are determined are those of a fit without the copy
@@ -146,6 +146,65 @@ def test_collinear_columns_are_named_and_have_no_standard_error():
     assert result.effective_dof == 8.0
     with pytest.raises(ValueError, match="constraint involves coefficients that the data do not determine"):
         result.wald_test("x0")
+
+
+@pytest.mark.filterwarnings("ignore::sknatgrad.SeparationWarning")
+@pytest.mark.parametrize("tol", [1e-2, 1e-6, 1e-8, 1e-10, 1e-12])
+def test_separation_does_not_change_the_degrees_of_freedom(tol, iris):
+    """nnet::multinom(Species ~ Sepal.Length + Sepal.Width, iris): edf 6, AIC 122.329; anova, no width: 71.739, 2."""
+    X, y = iris[0][:, :2], iris[1]
+    results = []
+    for columns in (X, X[:, :1]):
+        model = NaturalGradientLogisticRegression(C=np.inf, tol=tol).fit(columns, y)
+        with warnings.catch_warnings():
+            # only the larger model is separated
+            warnings.simplefilter("ignore", InferenceWarning)
+            results.append(infer(model, columns, y))
+    assert "separated in part" in results[0].warnings[0]
+    assert not any("collinear or constant" in text for result in results for text in result.warnings)
+    assert results[0].effective_dof == 6.0
+    assert results[0].aic == pytest.approx(122.33, abs=0.02)
+    test = results[0].lr_test(results[1])
+    assert test.dof == 2
+    assert test.statistic == pytest.approx(71.739, abs=0.02)
+
+
+def test_coefficients_that_probabilities_do_not_determine_are_not_called_collinear(iris):
+    X, y = iris[0][:, :2], iris[1]
+    with pytest.warns(SeparationWarning):
+        model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
+    message = r"separated in part, .* leave almost no information on the coefficients of x0, x1, \(Intercept\), whose"
+    with pytest.warns(InferenceWarning, match=message):
+        result = infer(model, X, y)
+    assert np.isnan(result.standard_errors).all()
+    assert result.aliased == ()
+
+
+def test_the_result_repeats_what_was_warned_of():
+    """Also where a separated coefficient has a small p-value by the covariance of clusters."""
+    X, y = separated(2, "quasi")
+    with pytest.warns(SeparationWarning):
+        model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
+    with pytest.warns(InferenceWarning) as caught:
+        result = infer(model, X, y, covariance="cluster", groups=np.arange(60) % 12)
+    text, html = str(result.summary()), result.summary()._repr_html_()
+    assert "***" in next(line for line in text.splitlines() if line.startswith("x3"))
+    assert len(result.warnings) == 2
+    for part in result.warnings:
+        assert part in str(caught[0].message)
+        assert f"Warning: {part}." in " ".join(text.split())
+    assert "Warning: the classes are separated in part" in html
+    assert "Warning: 12 groups are few" in html
+    assert result.to_frame().attrs["warnings"] == list(result.warnings)
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_a_result_without_warnings_has_none():
+    problem = make_problem(2, n_rows=90)
+    result = infer_problem(problem, fit_problem(problem), "fisher")
+    assert result.warnings == ()
+    assert "Warning" not in str(result.summary())
+    assert result.to_frame().attrs["warnings"] == []
 
 
 def test_undetermined_columns_are_detected_without_a_matrix():

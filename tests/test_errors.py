@@ -60,7 +60,7 @@ CASES = {
         pd.DataFrame({"age": X[:, 0], "day": pd.date_range("2020-01-01", periods=6)}),
         Y,
         None,
-        r"^column 'day' of X, of type datetime64\[\w+\], must hold numbers",
+        r"^column 'day' of X, of type datetime64\[\w+\], holds dates or times, .*, or drop it\.$",
     ),
     "words in a column of a name that two have": (
         {},

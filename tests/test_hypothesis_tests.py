@@ -20,6 +20,7 @@ from scipy import stats
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._limits import Limits
 from sknatgrad._rows.threads import Workers
+from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference import infer
 from sknatgrad.inference._hypothesis_tests.information_matrix import IndicatorKernel
 from sknatgrad.inference._row_sums.rows import InMemoryRows, OutOfCoreRows
@@ -45,6 +46,56 @@ def test_likelihood_ratio_and_wald_tests(spector):
     # a constraint that is given twice counts once
     assert larger.wald_test(np.vstack([rows, rows]), [0.5, 1.0, 0.5, 1.0]) == pytest.approx(test, rel=1e-8)
     assert larger.wald_test(["x0", "x1"]) == pytest.approx(larger.wald_test(np.eye(4)[:2]))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_more_constraints_than_the_covariance_of_clusters_has_rank_are_refused(n_classes):
+    """The scores of G groups add up to 0, so their covariance has a rank of G - 1; with more tested it is no test."""
+    problem = make_problem(n_classes, n_rows=300, n_features=6)
+    model, n_contrasts = fit_problem(problem), n_classes - 1
+    settings = {"sample_weight": problem.weight, "covariance": "cluster"}
+    names = [f"x{j}" for j in range(6)]
+    for n_groups in (2, 4, 5):
+        with pytest.warns(InferenceWarning, match="groups are few"):
+            result = infer(model, problem.X, problem.codes, groups=np.arange(300) % n_groups, **settings)
+        message = (
+            rf"has {{}} linearly independent rows, but their .* of {n_groups} groups\) has rank {n_groups - 1}, so"
+        )
+        for n_tested in range(1, 7):
+            if n_tested * n_contrasts < n_groups:
+                assert result.wald_test(names[:n_tested]).dof == n_tested * n_contrasts
+                continue
+            with pytest.raises(ValueError, match=message.format(n_tested * n_contrasts)):
+                result.wald_test(names[:n_tested])
+        # of one contrast in several forms
+        rows = np.vstack([np.eye(7 * n_contrasts)[0], 2 * np.eye(7 * n_contrasts)[0]])
+        assert result.wald_test(rows).dof == 1
+
+
+def test_more_scores_than_groups_are_refused():
+    problem = make_problem(2, n_rows=300, n_features=6)
+    part = problem._replace(X=problem.X[:, :2])
+    settings = {"sample_weight": problem.weight, "covariance": "cluster", "groups": np.arange(300) % 4}
+    with pytest.warns(InferenceWarning, match="groups are few"):
+        result = infer(fit_problem(part), part.X, part.codes, **settings)
+    assert result.score_test(problem.X[:, 2:5]).dof == 3
+    # a copy is no further coefficient
+    assert result.score_test(problem.X[:, [2, 3, 4, 4]]).dof == 3
+    with pytest.raises(ValueError, match=r"X_extra has 4 coefficients to test, but .* of 4 groups\) has rank 3, so"):
+        result.score_test(problem.X[:, 2:])
+
+
+def test_a_column_far_from_zero_counts_as_a_constraint():
+    """Its coefficient and the intercept have a correlation of -1 up to 1e-12."""
+    rng = np.random.default_rng(0)
+    year, y = 1e6 + rng.normal(size=200), rng.integers(0, 2, 200)
+    far, near = (
+        infer(NaturalGradientLogisticRegression(C=np.inf).fit(X, y), X, y) for X in (year[:, None], year[:, None] - 1e6)
+    )
+    test = far.wald_test(["x0", "(Intercept)"])
+    moved = near.wald_test([[1.0, 0.0], [-1e6, 1.0]])
+    assert test.dof == moved.dof == 2
+    assert test.statistic == pytest.approx(moved.statistic, rel=1e-3)
 
 
 def test_constraints_of_every_kind():
@@ -244,7 +295,7 @@ def test_white_of_several_classes_is_the_difference_of_the_matrices(every, limit
     problem = make_problem(3, n_rows=120)
     model = fit_problem(problem)
     row_sums = infer_problem(problem, model, "fisher").row_sums
-    kernel = IndicatorKernel.of(row_sums.theta, row_sums.contrasts, 2**22, every=every)
+    kernel = IndicatorKernel.of(row_sums.theta, row_sums.contrasts, 2**22, np.arange(4), every=every)
     observed, _ = row_sums.total(kernel)
     difference = row_sums.squared_scores(1) - row_sums.in_contrasts().fisher
     blocks = difference.reshape(2, 4, 2, 4)

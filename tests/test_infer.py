@@ -89,7 +89,7 @@ def bad_inputs():
     yield "is not among the estimator's classes", (model, X, y), {"reference": np.array([1, 2])}
     yield "features holds 77", (model, X, y), {"features": 77}
     missing = np.where(np.arange(60) == 7, np.nan, 1.0)
-    yield "groups holds nan at row 7", (model, X, y), {"covariance": "cluster", "groups": missing}
+    yield "groups contains NaN \\(nan\\) at row 7", (model, X, y), {"covariance": "cluster", "groups": missing}
     yield "weights=a ndarray is unknown; .* go into sample_weight", (model, X, y), {"weights": weight}
     yield "does not state its penalty by a parameter C", (LinearDiscriminantAnalysis().fit(X, y), X, y), {}
     yield "of a search its best_estimator_", (GridSearchCV(model, {"C": [1.0]}).fit(X, y), X, y), {}

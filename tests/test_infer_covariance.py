@@ -173,6 +173,44 @@ def test_the_other_reference_of_two_classes_is_the_negative():
     np.testing.assert_allclose(last.covariance, first.covariance, rtol=1e-12)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_nearly_collinear_columns_lose_digits_once(kind, n_classes, limits):
+    """A sum with a part of 1e-6 has the variances of the parts; F in float64 leaves four digits of them."""
+    problem = make_problem(n_classes, n_rows=200)
+    # x0 and x0 + 1e-6 x1 in place of x0 and x1
+    parts = problem.X[:, :2] @ np.array([[1.0, 1.0], [0.0, 1e-6]])
+    near = problem._replace(X=np.column_stack([parts, problem.X[:, 2]]))
+    move = np.eye(4)
+    move[:2, :2] = np.linalg.inv([[1.0, 1.0], [0.0, 1e-6]])
+    move = np.kron(np.eye(n_classes - 1), move)
+    plain = infer_problem(problem, fit_problem(problem, tol=1e-12), kind)
+    expected = move @ plain.covariance @ move.T
+    std = np.sqrt(expected.diagonal())
+    limits(block_bytes=2**10, min_block_rows=16, row_bytes=2**10)
+    for stored in ("C", "csr_array"):
+        found = infer_problem(near._replace(X=as_kinds(near.X)[stored]), fit_problem(near, tol=1e-12), kind)
+        np.testing.assert_allclose(found.covariance / np.outer(std, std), expected / np.outer(std, std), atol=1e-8)
+        assert found.warnings == plain.warnings == ()
+
+
+def test_nearly_collinear_columns_under_a_weak_penalty():
+    """Against the triangular factor of the rows of H, which is not squared."""
+    problem = make_problem(2, n_rows=200, zero_weights=False)
+    near = problem._replace(X=np.column_stack([problem.X, problem.X[:, 0] + 1e-6 * problem.X[:, 1] ** 2]))
+    model = fit_problem(near, C=1e12)
+    proba = model.predict_proba(near.X)
+    design = with_intercept_last(near.X)
+    rows = np.sqrt(near.weight * proba[:, 0] * proba[:, 1])[:, None] * design
+    factor = np.linalg.qr(np.vstack([rows, np.diag([1e-6] * 4 + [0.0])]), mode="r")
+    inverse = np.linalg.inv(factor)
+    result = infer_problem(near, model, "fisher")
+    std = np.sqrt((inverse**2).sum(axis=1))
+    np.testing.assert_allclose(result.standard_errors[0], std, rtol=1e-8)
+    expected = 5.0 - 1e-12 * (std[:4] ** 2).sum()
+    assert result.effective_dof == pytest.approx(expected, rel=1e-8)
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_any_storage_gives_the_same_covariance(n_classes):
     problem = make_problem(n_classes, n_rows=60)

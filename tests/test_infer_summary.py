@@ -106,3 +106,14 @@ def test_effective_degrees_of_freedom_fall_with_the_penalty():
     assert found[0] == pytest.approx(2.0, abs=1e-3)
     assert found[-2] == pytest.approx(8.0, abs=1e-3)
     assert found[-1] == 8.0
+
+
+def test_residual_degrees_of_freedom_of_several_classes(iris):
+    """VGAM::vglm(Species ~ Sepal.Length, multinomial, iris): df.residual 296, of the null model 298."""
+    X, y = iris[0][:, :1], iris[1]
+    result = infer(NaturalGradientLogisticRegression(C=np.inf).fit(X, y), X, y)
+    text = str(result.summary())
+    assert "Null deviance: 329.58 on 298 degrees of freedom; residual deviance: 182.07 on 296." in text
+    bare = infer(NaturalGradientLogisticRegression(C=np.inf, fit_intercept=False).fit(X, y), X, y)
+    assert "on 300 degrees of freedom; residual deviance" in str(bare.summary())
+    assert " on 298.\n" in str(bare.summary())

@@ -84,6 +84,18 @@ class TestOnnx:
             proba = answer[0] if zipmap is False else np.column_stack([column.ravel() for column in answer])
         np.testing.assert_allclose(proba, model.predict_proba(X), rtol=0, atol=1e-7)
 
+    @pytest.mark.parametrize("unit", ["D", "ns"])
+    def test_dates_as_labels_are_refused_but_their_indices_are_not(self, unit):
+        X, y = load_iris(return_X_y=True)
+        dates = np.array(["2019-01-01", "2020-01-01", "2021-01-01"], dtype=f"M8[{unit}]")
+        for labels in (dates, dates.astype("M8[D]").astype(object)):
+            model = NaturalGradientLogisticRegression().fit(X, labels[y])
+            with pytest.raises(
+                ValueError, match=r"^classes_ holds 2019-01-01, but labels in ONNX are numbers or strings"
+            ):
+                self.answers(model, X)
+            np.testing.assert_array_equal(self.answers(model, X, nocl=True)[0], model.predict_proba(X).argmax(axis=1))
+
     def test_options(self):
         X, y = load_iris(return_X_y=True)
         for labels in (y, y == 0):

@@ -84,19 +84,30 @@ def test_coefficients_that_are_not_determined_say_so():
     X["d"] = X["a"] + X["b"]
     model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
     with pytest.warns(InferenceWarning):
-        display = CoefficientDisplay.from_estimator(model, X, y)
+        display = CoefficientDisplay.from_estimator(model, X, y, aliased="nan")
     shown = [label.get_text() for label in display.ax_.get_yticklabels()]
     assert shown == ["a\n(no finite interval)", "b\n(no finite interval)", "c", "d\n(no finite interval)"]
     np.testing.assert_array_equal(np.isnan(display.points_[0].get_xdata()), [True, True, False, True])
     assert len(display.intervals_[0].get_segments()) == 1
     with pytest.warns(InferenceWarning):
-        result = infer(model, X, y)
+        result = infer(model, X, y, aliased="nan")
     refuses(
         r"^none of the 2 coefficients has a finite interval, so there is nothing to draw; ",
         CoefficientDisplay.from_result,
         result,
         features=["a", "d"],
     )
+
+
+@pytest.mark.parametrize("odds_ratios", [False, True])
+def test_aliased_columns_are_labelled(odds_ratios):
+    X, y = named_table(3)
+    X["d"] = X["a"] + X["b"]
+    model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
+    with pytest.warns(InferenceWarning, match="1 of 5 columns"):
+        display = CoefficientDisplay.from_estimator(model, X, y, odds_ratios=odds_ratios)
+    assert [label.get_text() for label in display.ax_.get_yticklabels()] == ["a", "b", "c", "d\n(aliased)"]
+    np.testing.assert_array_equal(np.isnan(display.points_[0].get_xdata()), [False, False, False, True])
 
 
 @pytest.mark.parametrize(("span", "shown"), [(0.5, "2"), (3.0, "0.1"), (8.0, "$\\mathdefault{10^{-2}}$")])

@@ -127,7 +127,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         Intercepts; zeros if `fit_intercept` is False.
 
     classes_ : ndarray of shape (n_classes,)
-        The class labels, sorted.
+        The class labels as they were given, sorted.
 
     covariance_ : ndarray of shape (q * d, q * d)
         Only with ``store_covariance=True``: the covariance of the coefficients, :math:`(F + \Lambda)^{-1}` at the
@@ -207,9 +207,12 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
     starts from the optimum of a sample of them. The optimum is the same to rounding. The matrices of ``'empirical'``
     and ``'monte_carlo'`` are not formed if they would take more than 256 MiB.
 
+    Columns may have any scale, and be far from zero, such as years and timestamps: blocks of rows subtract a value near
+    the median of a column that exceeds its typical deviation 100 times. The intercept absorbs it, so this needs one,
+    and a dense X. ``'diagonal'`` and ``'identity'`` are the metrics of the centred columns then.
+
     F contains products of the columns, so directions in which columns differ by less than about 1e-7 of their size are
-    lost in rounding. This affects columns that are nearly collinear, and columns whose mean is more than 1e6 times
-    their spread; subtract such a mean. A warning reports it.
+    lost in rounding. This affects columns that are nearly collinear. A warning reports it.
 
     References
     ----------
@@ -307,7 +310,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
             converted as they are used, without a converted copy of all rows, by as many threads as BLAS may use.
 
         y : array-like of shape (n_samples,)
-            Class labels of any type that can be sorted.
+            Class labels of one kind: strings, integers, booleans, dates, times or durations.
 
         sample_weight : array-like of shape (n_samples,), float or None, default=None
             Weight of each row, >= 0; a weight of 2 is equivalent to having the row twice.

@@ -13,6 +13,7 @@ from sknatgrad._inputs.row_statistics import RowStatistics, check_part, error_la
 from sknatgrad._inputs.rows import refuse_infinite
 from sknatgrad._inputs.training_data import Passes, memory_data, streamed_data
 from sknatgrad._inputs.weights import check_class_weights, check_row_weights, weighted
+from sknatgrad._model.class_labels import label_keys
 from sknatgrad._rows.batches import BatchSource
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.reservoir import StratifiedReservoir
@@ -45,7 +46,7 @@ def check_batches(
         return replace(data, n_passes=lambda: reader.n_passes)
     factors = check_class_weights(estimator.class_weight, labels, statistics.totals)
     layout = layout_of(estimator, labels)
-    layout = layout._replace(centres=statistics.centres(intercept=layout.intercept))
+    layout = layout._replace(centres=statistics.centres(limits.far_ratio, intercept=layout.intercept))
     weight = reweighted(rows.codes, rows.weight, factors * statistics.totals)
     sample = MemorySource(rows.X, rows.codes, weight, layout.n_logits, workers, limits=limits, centres=layout.centres)
     source = BatchSource(
@@ -135,12 +136,12 @@ def first_pass(
             new, codes = RowStatistics.of(X, labels, weight)
             statistics = new if statistics is None else statistics.merge(new)
         # codes in the order of appearance, because later labels are not known yet
-        numbers = [appeared.setdefault(each, len(appeared)) for each in new.labels.tolist()]
+        numbers = [appeared.setdefault(each, len(appeared)) for each in label_keys(new.labels)]
         reservoir.add(X, np.array(numbers, dtype=np.min_scalar_type(len(appeared)))[codes], weight)
     if statistics is None:
         message = "batches gave no rows; a fit needs rows of two classes or more."
         raise ValueError(message)
     statistics.check_classes(classes)
     rows = reservoir.rows()
-    codes = np.argsort([appeared[each] for each in statistics.labels.tolist()])[rows.codes]
+    codes = np.argsort([appeared[each] for each in label_keys(statistics.labels)])[rows.codes]
     return statistics, rows._replace(codes=codes), reservoir.complete

@@ -76,8 +76,8 @@ def advice(step: Step, fisher: str, options: DescentOptions, history: History) -
     stalled = "raise tol" if fisher == "true" else "use fisher='true', or raise tol"
     if not known:
         remedies = stalled = (
-            "some columns are collinear to within rounding: subtract the mean of any column whose mean is more than "
-            "1e6 times its spread, and drop columns that nearly repeat others"
+            "some columns are collinear to within rounding: drop columns that nearly repeat others; without an "
+            "intercept, or in a sparse matrix, also subtract the mean of columns far from zero"
         )
     return {
         Outcome.exhausted: f"max_iter={options.max_iter} reached: {standing}; {remedies}.",

@@ -16,6 +16,7 @@ from sknatgrad._inputs.labels import codes_of
 from sknatgrad._inputs.prior import configured_prior
 from sknatgrad._inputs.rows import check_rows
 from sknatgrad._inputs.weights import check_row_weights
+from sknatgrad._model.class_labels import label_keys
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.layout import zero_sum
@@ -210,7 +211,7 @@ def _shared_settings(model: Configuration, fisher: str, prior: Prior) -> tuple[o
         prior.precision.tolist(),
         None if prior.mean is None else prior.mean.tolist(),
         model.fit_intercept,
-        model.classes_.tolist(),
+        label_keys(model.classes_),
         model.n_features_in_,
         np.asarray(getattr(model, "feature_names_in_", [])).tolist(),
     )

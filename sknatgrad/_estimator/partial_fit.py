@@ -16,6 +16,7 @@ from sknatgrad._inputs.prior import configured_prior
 from sknatgrad._inputs.rows import check_rows_and_labels
 from sknatgrad._inputs.training_data import explain_overflow
 from sknatgrad._inputs.weights import check_sample_weight, class_factors, totals_of_all, weighted
+from sknatgrad._model.class_labels import label_keys, label_list
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
@@ -103,11 +104,17 @@ def _notices_of_new_stream(estimator: Configuration) -> list[Warning]:
 
 def _check_classes(estimator: Configuration, classes: ArrayLike | None, *, begins: bool) -> Labels:
     """Return the classes of the stream, sorted."""
-    known: Labels = estimator.classes_ if classes is None else check_known_classes(classes)
-    if not begins and not np.array_equal(known, estimator.classes_):
-        message = f"classes={known.tolist()!r} differ from those of the first call, {estimator.classes_.tolist()!r}."
+    if classes is None:
+        return estimator.classes_
+    known = check_known_classes(classes)
+    if begins:
+        return known
+    if label_keys(known) != label_keys(estimator.classes_):
+        message = (
+            f"classes={label_list(known)!r} differ from those of the first call, {label_list(estimator.classes_)!r}."
+        )
         raise ValueError(message)
-    return known
+    return estimator.classes_
 
 
 def _begin_stream(estimator: Configuration, layout: Layout) -> StreamState:
@@ -132,9 +139,10 @@ def plan_update(estimator: Configuration, batch: StreamBatch) -> UpdatePlan:
     """Return the prior, the options of the descent, and the rows to solve for."""
     to_solve, centres = None, batch.stream.centres
     if batch.rows.weight.any():
-        to_solve = rows_to_solve(batch.stream, batch.rows, batch.share, estimator._limits)  # noqa: SLF001 - a parameter
+        limits = estimator._limits  # noqa: SLF001 - a parameter
+        to_solve = rows_to_solve(batch.stream, batch.rows, batch.share, limits)
         if batch.layout.intercept:
-            centres = centres_for(batch.stream, to_solve)
+            centres = centres_for(batch.stream, to_solve, limits.far_ratio)
     prior = configured_prior(estimator, batch.layout.classes, centres)
     # steps are adaptive: a fixed `learning_rate` applies to `fit` only
     options = descent_options(estimator, prior)._replace(penalised=True, learning_rate=None)

@@ -9,7 +9,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sknatgrad._inputs.checks import check_count, check_level
+from sknatgrad._inputs.labels import codes_and_unknown, different_kinds, label_kind, labels_of_rows
 from sknatgrad._inputs.rows import check_rows
+from sknatgrad._inputs.weights import check_sample_weight
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.layout import Layout, fitted_theta, raw_intercept, split
 from sknatgrad._model.posterior import Posterior, averaged_over
@@ -18,11 +20,27 @@ from sknatgrad._rows.matrices import cast
 from sknatgrad._rows.memory import iter_blocks
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from sknatgrad._inputs.configuration import RandomState
     from sknatgrad._limits import Limits
-    from sknatgrad._typing import Array, Labels, Matrix
+    from sknatgrad._typing import Array, Codes, Labels, Mask, Matrix
 
 METHODS = ("probit", "monte_carlo")
+
+
+def _codes_of_scores(scores: Array) -> Codes:
+    return (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
+
+
+def are_correct(classes: Labels, scores: Array, labels: Labels) -> Mask:
+    """Return which rows have the label of their most probable class, ``(n,)``; refuse labels of another kind."""
+    kinds = {label_kind(classes), label_kind(labels)}
+    if len(kinds) > 1 and kinds & {"number", "word"}:
+        raise ValueError(different_kinds(classes[0], labels[0]))
+    codes, _ = codes_and_unknown(classes, labels)
+    mask: Mask = codes == _codes_of_scores(scores)
+    return mask
 
 
 class PredictionMixin:
@@ -65,10 +83,38 @@ class PredictionMixin:
         y : ndarray of shape (n_samples,)
             Class labels.
         """
-        scores = self.decision_function(X)
-        codes = (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
+        codes = _codes_of_scores(self.decision_function(X))
         labels: Labels = self.classes_[codes]
         return labels
+
+    def score(self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy: the share of rows, by weight, whose label is the most probable class.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to classify.
+
+        y : array-like of shape (n_samples,)
+            Their labels, of the kind of those of the fit; a label that the fit has not seen counts as an error.
+
+        sample_weight : array-like of shape (n_samples,), float or None, default=None
+            Weight of each row.
+
+        Returns
+        -------
+        accuracy : float
+            In [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If a label is missing, or of another kind than those of the fit, or a weight is invalid.
+        """
+        scores = self.decision_function(X)
+        labels = labels_of_rows(y, len(scores))
+        weight = check_sample_weight(sample_weight, len(labels))
+        return float(np.average(are_correct(self.classes_, scores, labels), weights=weight))
 
     def predict_proba(self, X: Matrix) -> Array:
         """Return the probability of each class, computed stably for any finite logits.

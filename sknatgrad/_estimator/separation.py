@@ -29,7 +29,8 @@ def search_of(estimator: Configuration, data: TrainingData) -> SeparationSearch:
     """Return the search for a direction that separates rows by class, which has not begun."""
     layout = data.layout
     program_size = estimator._limits.fit_program_size  # noqa: SLF001 - a parameter
-    return SeparationSearch(data.source, layout.n_columns, len(layout.classes), layout.intercept, program_size)
+    sizes = layout.n_columns, len(layout.classes), layout.intercept, program_size
+    return SeparationSearch(data.source, *sizes, layout.centres)
 
 
 class FitEnd(NamedTuple):

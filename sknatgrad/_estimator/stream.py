@@ -76,7 +76,7 @@ def rows_to_solve(stream: StreamState, new: LabelledRows, share: float, limits: 
     return RowsToSolve(new, stream.quadratic.discounted(share), first_rows)
 
 
-def centres_for(stream: StreamState, to_solve: RowsToSolve) -> Array | None:
+def centres_for(stream: StreamState, to_solve: RowsToSolve, far_ratio: float) -> Array | None:
     """Return the centres of the rows to solve for, ``(p,)``.
 
     They stay the same while rows that are solved for with a quadratic approximation to others are near them.
@@ -85,8 +85,8 @@ def centres_for(stream: StreamState, to_solve: RowsToSolve) -> Array | None:
     if X.shape[0] < MIN_CENTRED_ROWS or is_sparse(X):
         return stream.centres if earlier is not None else None
     if earlier is None or stream.centres is None:
-        return centres_of(X)
-    moved = centres_of(centred(X, stream.centres))
+        return centres_of(X, far_ratio)
+    moved = centres_of(centred(X, stream.centres), far_ratio)
     return stream.centres if moved is None else stream.centres + moved
 
 

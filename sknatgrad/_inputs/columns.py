@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from sknatgrad._typing import Matrix
+    from collections.abc import Sequence
 
     # columns by name or index; a single one need not be in a list
     Features: TypeAlias = str | int | Sequence[str | int]
@@ -51,33 +48,3 @@ def column_indices(features: Features, names: list[str]) -> list[int]:
 def listed(features: Any) -> list[Any]:
     """Return a list of columns; a single one need not be in a list."""
     return [features] if isinstance(features, str) or np.ndim(features) == 0 else list(features)
-
-
-@contextmanager
-def error_column(X: Matrix) -> Iterator[None]:
-    """Add to an error the first column of a frame that does not hold numbers, where conversion to numbers fails."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        converting = isinstance(error, TypeError) or "convert" in str(error)
-        column = _not_numbers(X) if converting else None
-        if column is None:
-            raise
-        # numpy's message about types other than strings is long, and does not help
-        said = "" if isinstance(error, TypeError) else f"{error}; "
-        message = f"{said}{column}, must hold numbers: encode it, or drop it."
-        raise ValueError(message) from None
-
-
-def _not_numbers(X: Matrix) -> str | None:
-    """Return a description of the first column of a frame that does not convert to numbers."""
-    for name in getattr(X, "columns", ()):
-        column = np.asarray(X[name])
-        try:
-            numbers = column.dtype.kind not in "mM" and column.astype(np.float64) is not None
-        except (TypeError, ValueError):
-            numbers = False
-        if not numbers:
-            # X[name] is a frame where two columns share a name
-            return f"column {name!r} of X, of type {getattr(X[name], 'dtype', column.dtype)}"
-    return None

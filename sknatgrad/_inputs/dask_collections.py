@@ -13,10 +13,11 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from sknatgrad._inputs.configuration import layout_of
-from sknatgrad._inputs.labels import codes_among
+from sknatgrad._inputs.labels import check_labels, codes_among
 from sknatgrad._inputs.notices import stacklevel_of_user
 from sknatgrad._inputs.row_statistics import RowStatistics, check_part, error_label, is_empty
 from sknatgrad._inputs.rows import refuse_infinite
+from sknatgrad._inputs.tables import refuse_dates
 from sknatgrad._inputs.training_data import Passes, streamed_data
 from sknatgrad._inputs.weights import check_class_weights, weighted
 from sknatgrad._limits import Limits
@@ -106,7 +107,7 @@ def _one_value_per_row(name: str, given: Collection) -> Collection:
                 "or see dask.array.from_delayed."
             )
             raise ValueError(message)
-        given = da.from_array(np.asarray(given), chunks=-1)
+        given = da.from_array(check_labels(given) if name == "y" else np.asanyarray(given), chunks=-1)
     if given.ndim == 0:
         message = f"{name} is a Dask array of one number, not yet computed; it must hold one value per row"
         message += ", or be a number: pass sample_weight.compute()." if name == "sample_weight" else "."
@@ -158,7 +159,9 @@ def _aligned(name: str, given: Collection, lengths: Array, X: Collection) -> lis
 
 def check_columns(estimator: object, X: Collection, *, reset: bool) -> None:
     """Set the feature attributes of the estimator, or compare X with them, without computing anything."""
-    empty = X._meta if is_frame(X) else np.empty((0, X.shape[1]))  # noqa: SLF001 - Dask's name for an empty block
+    # without rows: `_meta` is Dask's name for an empty block
+    empty = X._meta if is_frame(X) else np.empty((0, X.shape[1]), X.dtype)  # noqa: SLF001
+    refuse_dates(empty)
     validate_data(estimator, empty, reset=reset, skip_check_array=True)
 
 
@@ -182,7 +185,7 @@ def check_collections(
     factors = check_class_weights(estimator.class_weight, statistics.labels, statistics.totals)
     limits = estimator._limits  # noqa: SLF001 - a parameter
     layout = layout_of(estimator, statistics.labels)
-    layout = layout._replace(centres=statistics.centres(intercept=layout.intercept))
+    layout = layout._replace(centres=statistics.centres(limits.far_ratio, intercept=layout.intercept))
     source = collections.source(statistics.labels, factors, limits, layout.centres)
     # the first pass counts too
     passes = Passes(statistics, factors, collections.verify, lambda: 1 + next(source.passes))
@@ -254,7 +257,7 @@ def schema_of(estimator: object) -> object:
 
 def check_block(schema: object, X: Matrix, y: Collection, weight: Collection) -> tuple[Matrix, Labels, Array]:
     """Return the rows, labels and weights of a block."""
-    labels = np.asarray(y)
+    labels = check_labels(y)
     # labels of a frame with one column
     labels = labels[:, 0] if labels.ndim == MATRIX and labels.shape[1] == 1 else labels
     return check_part(schema, X, labels, weight, reset=False)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._inputs.configuration import layout_of
+from sknatgrad._model.class_labels import label_list
 from sknatgrad._model.layout import prior_precision
 from sknatgrad._model.prior import PRIOR_FORMS, Prior, gaussian_prior, posterior_prior
 from sknatgrad._model.recentring import recentred_theta
@@ -93,7 +93,7 @@ def _coefficients_of(estimator: Configuration, classes: Labels) -> dict[str, obj
     """Return the settings that must be equal for two models to have the same coefficients."""
     names = getattr(estimator, "feature_names_in_", None)
     return {
-        "classes": np.asarray(classes).tolist(),
+        "classes": label_list(classes),
         "features": estimator.n_features_in_ if names is None else list(names),
         "fit_intercept": estimator.fit_intercept,
     }

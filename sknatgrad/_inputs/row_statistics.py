@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sknatgrad._inputs.labels import MIN_CLASSES, codes_among, encode
+from sknatgrad._inputs.labels import (
+    MIN_CLASSES,
+    codes_among,
+    different_kinds,
+    encode,
+    label_kind,
+    only_one_class,
+    sorted_labels,
+)
 from sknatgrad._inputs.rows import check_rows_and_labels, max_abs_value
 from sknatgrad._inputs.weights import check_sample_weight, totals_of_all
+from sknatgrad._model.class_labels import label_keys, label_name
 from sknatgrad._rows.centring import centres_of_sample, merged_samples, sample_of
 from sknatgrad._rows.matrices import stored_bytes_per_row
 
@@ -75,16 +84,15 @@ class RowStatistics:
 
     def merge(self, other: RowStatistics) -> RowStatistics:
         """Pool with the statistics of other rows."""
-        if _label_kind(self.labels) != _label_kind(other.labels):
-            mine, others = self.labels[:1].tolist()[0], other.labels[:1].tolist()[0]
-            message = f"y holds labels of different kinds, such as {mine!r} and {others!r}; they must be of one kind."
-            raise ValueError(message)
-        if len(self.labels) == len(other.labels) and (self.labels == other.labels).all():
+        if label_kind(self.labels) != label_kind(other.labels):
+            raise ValueError(different_kinds(self.labels[0], other.labels[0]))
+        same_type = self.labels.dtype == other.labels.dtype
+        if same_type and len(self.labels) == len(other.labels) and (self.labels == other.labels).all():
             labels = self.labels
             with np.errstate(over="ignore"):
                 totals = self.totals + other.totals
         else:
-            labels, place = np.unique(np.concatenate([self.labels, other.labels]), return_inverse=True)
+            labels, place = sorted_labels(np.concatenate([self.labels, other.labels]))
             totals = np.bincount(place, weights=np.concatenate([self.totals, other.totals])).astype(np.float64)
         return RowStatistics(
             labels,
@@ -97,9 +105,9 @@ class RowStatistics:
             merged_samples(self.sample, other.sample),
         )
 
-    def centres(self, *, intercept: bool) -> Array | None:
+    def centres(self, far_ratio: float, *, intercept: bool) -> Array | None:
         """Return the centres of the columns, ``(p,)``; None if none is far from zero, or no intercept absorbs them."""
-        return centres_of_sample(self.sample) if intercept and self.sample is not None else None
+        return centres_of_sample(self.sample, far_ratio) if intercept and self.sample is not None else None
 
     def check_classes(self, classes: Labels | None = None) -> None:
         """Refuse fewer than two classes, rows without any weight, and classes other than those of the caller."""
@@ -108,21 +116,11 @@ class RowStatistics:
             raise ValueError(message)
         if classes is not None:
             codes_among(classes, self.labels)
-            absent = sorted(set(classes.tolist()) - set(self.labels.tolist()))
+            present = set(label_keys(self.labels))
+            pairs = zip(classes, label_keys(classes), strict=True)
+            absent = [label_name(label) for label, each in pairs if each not in present]
             if absent:
-                message = (
-                    f"classes holds {absent[0]!r}, which no row has; omit it: its coefficients cannot be estimated."
-                )
+                message = f"classes holds {absent[0]}, which no row has; omit it: its coefficients cannot be estimated."
                 raise ValueError(message)
         if len(self.labels) < MIN_CLASSES:
-            message = (
-                f"y holds only one class, {self.labels.tolist()[0]!r}; a classifier needs rows of two classes or more."
-            )
-            raise ValueError(message)
-
-
-def _label_kind(labels: Labels) -> str:
-    if labels.dtype.kind in "biuf":
-        return "number"
-    # pandas keeps words in arrays of objects
-    return "word" if all(isinstance(label, str) for label in labels.tolist()) else str(labels.dtype.kind)
+            raise ValueError(only_one_class(self.labels[0]))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils import assert_all_finite
+from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import validate_data
 
-from sknatgrad._inputs.columns import error_column
-from sknatgrad._inputs.labels import MIN_CLASSES, encode, refuse_missing
+from sknatgrad._inputs.labels import MIN_CLASSES, check_labels, encode, only_one_class
+from sknatgrad._inputs.tables import columns_of, error_column, is_table, not_finite, prepared, refuse_dates
 from sknatgrad._rows.matrices import canonical, stored_values
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike
 
     from sknatgrad._typing import Codes, Labels, Matrix
@@ -29,9 +31,19 @@ _ANY_ROWS: dict[str, Any] = {
 
 def check_rows(estimator: object, X: Matrix) -> Matrix:
     """Return X for a fitted estimator, dense or CSR, in its own type and order."""
+    X = prepared(X)
     with error_column(X):
-        checked = _without_categories(validate_data(estimator, X, reset=False, **_ANY_ROWS))
+        checked = _as_numbers(validate_data(estimator, X, reset=False, **_ANY_ROWS))
     refuse_infinite(estimator, checked)
+    return canonical(checked)
+
+
+def check_further_columns(X: Matrix, argument: str) -> Matrix:
+    """Return columns that no estimator has seen, dense or CSR, in float64; errors name the argument."""
+    X = prepared(X, argument)
+    with error_column(X, argument):
+        checked = _as_numbers(check_array(X, **_ANY_ROWS), argument).astype(np.float64, copy=False)
+    _refuse_infinite(checked, [str(column.name) for column in columns_of(X)] if is_table(X) else None, argument)
     return canonical(checked)
 
 
@@ -40,11 +52,12 @@ def check_rows_and_labels(estimator: object, X: Matrix, y: ArrayLike, *, reset: 
 
     With `reset` scikit-learn sets the feature attributes of the estimator, otherwise it compares X with them.
     """
-    if y is not None:
-        refuse_missing(y)
+    labels = check_labels(y)
+    X = prepared(X)
     with error_column(X):
-        checked, labels = validate_data(estimator, X, y, reset=reset, **_ANY_ROWS)
-        return canonical(_without_categories(checked)), labels
+        # scikit-learn names what is wrong with y if it is no array
+        checked, labels = validate_data(estimator, X, labels if labels.ndim else y, reset=reset, **_ANY_ROWS)
+        return canonical(_as_numbers(checked)), labels
 
 
 def check_training_rows(estimator: object, X: Matrix, y: ArrayLike) -> tuple[Matrix, Labels, Codes]:
@@ -55,12 +68,13 @@ def check_training_rows(estimator: object, X: Matrix, y: ArrayLike) -> tuple[Mat
     checked, labels = check_rows_and_labels(estimator, X, y, reset=True)
     classes, codes = encode(labels)
     if len(classes) < MIN_CLASSES:
-        message = f"y holds only one class, {classes.tolist()[0]!r}; a classifier needs rows of two classes or more."
-        raise ValueError(message)
+        raise ValueError(only_one_class(classes[0]))
     return checked, classes, codes
 
 
-def _without_categories(X: Matrix) -> Matrix:
+def _as_numbers(X: Matrix, argument: str = "X") -> Matrix:
+    # what has no columns before it is converted, such as an array of another library, may hold dates too
+    refuse_dates(X, argument)
     # scikit-learn does not convert the categories of pandas
     return X.astype(np.float64) if X.dtype == object else X
 
@@ -73,26 +87,21 @@ def max_abs_value(X: Matrix) -> float:
 
 def refuse_infinite(estimator: object, X: Matrix) -> None:
     """Raise an error if X is not finite that states where, with the names of columns that the estimator has."""
+    _refuse_infinite(X, getattr(estimator, "feature_names_in_", None), "X")
+
+
+def _refuse_infinite(X: Matrix, names: Sequence[object] | None, argument: str) -> None:
     values = stored_values(X)
     if values.dtype.kind != "f":
         return
     try:
         assert_all_finite(values)
     except ValueError:
-        raise ValueError(_where_infinite(estimator, X)) from None
-
-
-def _where_infinite(estimator: object, X: Matrix) -> str:
-    names = getattr(estimator, "feature_names_in_", None)
-    rows, columns = (part.tolist() for part in _positions_of_infinite(X))
-    row, column = rows[0], columns[0]
-    value = X[row, column]
-    where = f"column {column}" if names is None else f"column {str(names[column])!r}"
-    found = "NaN" if np.isnan(value) else "infinity"
-    return (
-        f"Input X contains {found} at row {row}, {where} ({len(rows)} in total); every value must be finite: "
-        "impute, clip or drop them first."
-    )
+        rows, columns = (part.tolist() for part in _positions_of_infinite(X))
+        row, column = rows[0], columns[0]
+        found = "NaN" if np.isnan(X[row, column]) else "infinity"
+        where = column if names is None else str(names[column])
+        raise ValueError(not_finite(argument, found, row, where, len(rows))) from None
 
 
 def _positions_of_infinite(X: Matrix) -> tuple[Codes, Codes]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils.class_weight import compute_class_weight
 
 from sknatgrad._inputs.labels import MIN_CLASSES
+from sknatgrad._inputs.missing import is_missing, objects_as_floats
+from sknatgrad._model.class_labels import label_index, label_list, label_name
 from sknatgrad._rows.sampling import class_totals
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def check_sample_weight(sample_weight: ArrayLike | None, n_rows: int, *, positiv
     bad = ~np.isfinite(weight)
     if bad.any():
         message = (
-            f"sample_weight contains {weight[bad][0]} at row {int(bad.argmax())}; every weight must be finite and >= 0."
+            f"sample_weight contains {weight[bad][0]} at row {int(bad.argmax())}; every weight must be finite and "
+            ">= 0, and 0 omits a row."
         )
         raise ValueError(message)
     if (weight < 0).any():
@@ -52,8 +54,10 @@ def check_sample_weight(sample_weight: ArrayLike | None, n_rows: int, *, positiv
 
 def _as_floats(sample_weight: ArrayLike | None) -> Array:
     try:
-        given = np.asarray(sample_weight)
-        return given.astype(np.float64, casting="unsafe" if given.dtype == object else "same_kind")
+        given = sample_weight if isinstance(sample_weight, np.ma.MaskedArray) else np.asarray(sample_weight)
+        if given.dtype.kind == "O" or isinstance(given, np.ma.MaskedArray):
+            return objects_as_floats(given)
+        return given.astype(np.float64, casting="same_kind")
     except (TypeError, ValueError):
         message = "sample_weight holds values that are not real numbers; every weight must be finite and >= 0."
         raise ValueError(message) from None
@@ -73,7 +77,7 @@ def check_class_weights(class_weight: ClassWeight, classes: Labels, totals: Arra
     """Return the factor of each class, ``(K,)``, from the sums of the sample weights; two classes must have weight."""
     if np.count_nonzero(totals) < MIN_CLASSES:
         message = (
-            f"y and sample_weight leave only one class with a positive weight, {classes[totals > 0].tolist()[0]!r}; a "
+            f"y and sample_weight leave only one class with a positive weight, {label_name(classes[totals > 0][0])}; a "
             "classifier needs rows of two classes or more."
         )
         raise ValueError(message)
@@ -93,11 +97,37 @@ def class_factors(class_weight: ClassWeight, classes: Labels, totals: Array) -> 
         present = totals > 0
         factors: Array = np.divide(totals.sum(), present.sum() * totals, out=np.zeros(len(classes)), where=present)
     elif all(isinstance(value, Real) for value in class_weight.values()):
-        factors = compute_class_weight(class_weight, classes=classes, y=classes)
+        factors = _factors_by_label(class_weight, classes)
     else:
         factors = np.full(len(classes), np.nan)
     if not np.isfinite(factors).all() or (factors < 0).any():
         message = f"class_weight={class_weight!r} must give every class a finite weight of 0 or more."
+        raise ValueError(message)
+    return factors
+
+
+def _factors_by_label(class_weight: dict[Any, float], classes: Labels) -> Array:
+    """Return the weight of each class, 1 for those that are omitted, as in scikit-learn."""
+    missing = [label for label in class_weight if is_missing(label)]
+    if missing:
+        message = (
+            f"class_weight={class_weight!r} gives a weight to the missing label {missing[0]!r}, which y cannot hold; "
+            "omit it."
+        )
+        raise ValueError(message)
+    indices = {label: label_index(label, classes) for label in class_weight}
+    factors: Array = np.ones(len(classes))
+    for label, index in indices.items():
+        if index is not None:
+            factors[index] = class_weight[label]
+    omitted = sorted(set(range(len(classes))) - set(indices.values()))
+    unknown = [label for label, index in indices.items() if index is None]
+    # weights for classes that these rows lack are allowed, unless a class that they have may be misspelt
+    if omitted and unknown:
+        message = (
+            f"class_weight={class_weight!r} has {label_name(unknown[0])}, which is not among the classes "
+            f"{label_list(classes)}, and lacks {label_name(classes[omitted[0]])}; name the classes as y does."
+        )
         raise ValueError(message)
     return factors
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from sknatgrad._model.class_labels import label_index, label_list
 from sknatgrad._model.layout import BINARY
 
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ class Contrasts(NamedTuple):
     @classmethod
     def against(cls, classes: Labels, label: Any) -> Contrasts:
         """Return the contrasts against the class with a label; against the first class for None."""
-        labels = classes.tolist()
-        if label is not None and (np.ndim(label) > 0 or label not in labels):
-            message = f"reference={label!r} is not among the estimator's classes {labels}."
+        index = 0 if label is None else label_index(label, classes)
+        if index is None:
+            message = f"reference={label!r} is not among the estimator's classes {label_list(classes)}."
             raise ValueError(message)
-        return cls(len(labels), 0 if label is None else labels.index(label))
+        return cls(len(classes), index)
 
     @property
     def others(self) -> list[int]:
@@ -84,9 +85,12 @@ class Contrasts(NamedTuple):
         return np.asarray(np.einsum("ka,aibj,lb->kilj", up, blocks, up, optimize=True)).reshape(size, size)
 
     def prior(self, prior: Array) -> Array:
-        """Return the precision of β's prior, ``((K - 1) d, (K - 1) d)``, from that of each column of θ, ``(d,)``."""
+        """Return the precision of β's prior, ``((K - 1) d, (K - 1) d)``, from that of θ, ``(d,)`` or ``(d, d)``.
+
+        The latter is the same for each class.
+        """
         n_contrasts = self.n_classes - 1
         shares = np.eye(n_contrasts)
         if self.n_classes > BINARY:
             shares -= 1.0 / self.n_classes
-        return np.asarray(np.kron(shares, np.diag(prior)))
+        return np.asarray(np.kron(shares, np.diag(prior) if prior.ndim == 1 else prior))

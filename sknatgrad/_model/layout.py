@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import linalg
 
+from sknatgrad._model.class_labels import label_keys
 from sknatgrad._model.recentring import recentred_theta
 
 if TYPE_CHECKING:
@@ -175,6 +176,6 @@ def transfer(theta: Array, classes: Labels, new_classes: Labels) -> Array:
     For two classes the single row is the logit of class 1 against class 0, so it is first split evenly.
     """
     rows = np.vstack([-0.5 * theta, 0.5 * theta]) if theta.shape[0] == 1 else theta
-    by_label = dict(zip(classes.tolist(), rows, strict=True))
-    carried = np.array([by_label.get(label, np.zeros(theta.shape[1])) for label in new_classes.tolist()])
+    by_label = dict(zip(label_keys(classes), rows, strict=True))
+    carried = np.array([by_label.get(label, np.zeros(theta.shape[1])) for label in label_keys(new_classes)])
     return carried[1:] - carried[:1] if len(carried) == BINARY else zero_sum(carried)

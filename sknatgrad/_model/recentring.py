@@ -38,8 +38,10 @@ def recentred_covariance(covariance: Array, before: Array | None, after: Array |
     if shift is None:
         return covariance
     covariance = covariance.copy()
-    covariance[:, -1] += np.einsum("kjlm,j->klm", covariance[:, :-1], shift)
-    covariance[:, :, :, -1] += covariance[:, :, :, :-1] @ shift
+    # NaN in other columns does not spread
+    moved = np.flatnonzero(shift)
+    covariance[:, -1] += np.einsum("kjlm,j->klm", covariance[:, moved], shift[moved])
+    covariance[..., -1] += covariance[..., moved] @ shift[moved]
     return covariance
 
 

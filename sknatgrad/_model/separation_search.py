@@ -107,6 +107,7 @@ class SeparationSearch:
     n_classes: int
     intercept: bool
     program_size: int  # numbers that the constraints of a program may have
+    centres: Array | None = None  # (p,), that the rows are less; the direction is that of the rows themselves
 
     @property
     def direction(self) -> SeparatingDirection | None:
@@ -150,6 +151,8 @@ class SeparationSearch:
         return n_rows * (self.n_classes - 1) ** 2 * self.n_columns <= self.program_size
 
     def _described(self, direction: ExactDirection, rows: Rows, check: Check) -> SeparatingDirection:
+        if self.centres is not None:
+            direction = _shifted(direction, self.centres)
         of_features = [entry for of_class in direction for entry in of_class[: self.n_columns - self.intercept]]
         largest = max(abs(entry) for entry in of_features)
         entries = np.array([[float(entry / largest) for entry in of_class] for of_class in direction])
@@ -201,10 +204,23 @@ def _in_columns(entries: list[Fraction], shift: Array, exponent: Codes) -> Exact
             entry * Fraction(2) ** int(power)
             for entry, power in zip(entries[start : start + n_columns], exponent, strict=True)
         ]
-        # shifts are zero without an intercept, which is the last column
-        of_class[-1] -= sum((Fraction(c) * v for c, v in zip(shift.tolist(), of_class, strict=True) if c), Fraction(0))
         direction.append(tuple(of_class))
-    return tuple(direction)
+    # shifts are zero without an intercept
+    return _shifted(tuple(direction), shift[:-1])
+
+
+def _shifted(direction: ExactDirection, shift: Array) -> ExactDirection:
+    """Return the direction for the rows themselves, from that for rows less a shift of features, ``(p,)``.
+
+    The intercept is the last column if a shift is not zero.
+    """
+    moved = [(j, Fraction(float(shift[j]))) for j in np.flatnonzero(shift).tolist()]
+    if not moved:
+        return direction
+    return tuple(
+        (*of_class[:-1], of_class[-1] - sum((value * of_class[j] for j, value in moved), Fraction(0)))
+        for of_class in direction
+    )
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
     from sknatgrad._typing import Array, Mask, Matrix
 
-# Ratio of the median of a column to its typical deviation above which the column is centred. Standard errors of 2,000 x
-# 5, uncentred: relative errors of 6e-11 at a ratio of 345, 2e-9 at 3,450 and 7e-8 at 34,500. Centring 300,000 x 20 adds
-# 5 % to a pass.
-FAR_RATIO = 100.0
 # Rows from which centres are taken: any value within the bulk of a column is as good as another. Sorting the columns of
 # 128 x 100 takes 18 us.
 SAMPLE_ROWS = 128
@@ -38,18 +34,18 @@ def sample_step(n_rows: int) -> int:
     return -(-n_rows // SAMPLE_ROWS)
 
 
-def centres_of(X: Matrix) -> Array | None:
+def centres_of(X: Matrix, far_ratio: float) -> Array | None:
     """Return the centre of each column, ``(p,)``, 0 for those near zero; None if no column is far or X is sparse."""
     sample = sample_of(X)
     if sample is None:
         return None
-    centres = centres_of_sample(sample)
+    centres = centres_of_sample(sample, far_ratio)
     if centres is None:
         return None
     for j in np.flatnonzero(centres):
         if (sample[:, j] == centres[j]).all():
             # such as an indicator of nearly all rows: its other value may be far from the centre
-            centres[j : j + 1] *= _are_far(centres[j : j + 1], np.asarray(X[:, j : j + 1], dtype=np.float64))
+            centres[j : j + 1] *= _are_far(centres[j : j + 1], np.asarray(X[:, j : j + 1], dtype=np.float64), far_ratio)
     return centres if centres.any() else None
 
 
@@ -68,18 +64,18 @@ def merged_samples(left: Array | None, right: Array | None) -> Array | None:
     return both[:: sample_step(len(both))]
 
 
-def centres_of_sample(sample: Array) -> Array | None:
+def centres_of_sample(sample: Array, far_ratio: float) -> Array | None:
     """Return the centres of columns by some of their rows, ``(m, p)``; a column that is constant in them is far.
 
     A centre is a value of its column. A column whose median is not finite is not centred.
     """
     middle = np.sort(sample, axis=0)[len(sample) // 2]
-    far = _are_far(middle, sample)
+    far = _are_far(middle, sample, far_ratio)
     return np.where(far, middle, 0.0) if far.any() else None
 
 
-def _are_far(middle: Array, sample: Array) -> Mask:
-    """Say whether each column is far from zero: its middle exceeds its typical deviation `FAR_RATIO` times.
+def _are_far(middle: Array, sample: Array, far_ratio: float) -> Mask:
+    """Say whether each column is far from zero: its middle exceeds its typical deviation `far_ratio` times.
 
     The typical deviation is the median of those that are not 0. Unlike the standard deviation it shows that most values
     are far from zero, and close to each other, if some are 0 or outliers.
@@ -89,7 +85,7 @@ def _are_far(middle: Array, sample: Array) -> Mask:
     n_zero = (deviations == 0.0).sum(axis=0)
     place = np.minimum((n_zero + len(sample)) // 2, len(sample) - 1)
     typical = deviations[place, np.arange(sample.shape[1])]
-    return np.asarray((abs(middle) > FAR_RATIO * typical) & np.isfinite(middle))
+    return np.asarray((abs(middle) > far_ratio * typical) & np.isfinite(middle))
 
 
 def take_centred(X: Matrix, start: int, stop: int, centres: Array | None, dtype: type = np.float64) -> Matrix:

@@ -127,7 +127,9 @@ class MemorySource:
 
     def centred(self) -> MemorySource:
         """Return the same rows, less the centres of the columns that are far from zero."""
-        centres = centres_of(self.X) if self._file is None else centres_of_sample(self._file.sample())
+        far_ratio = self.limits.far_ratio
+        file = self._file
+        centres = centres_of(self.X, far_ratio) if file is None else centres_of_sample(file.sample(), far_ratio)
         return self if centres is None else replace(self, centres=centres)
 
     def total(self, kernel: Kernel[Result]) -> Result:

@@ -11,11 +11,15 @@ from sknatgrad._inputs.checks import check_model
 from sknatgrad._inputs.columns import INTERCEPT, column_indices, feature_names
 from sknatgrad._inputs.prior import configured_prior
 from sknatgrad._model.categorical import predict
-from sknatgrad._model.layout import join, prior_precision
+from sknatgrad._model.layout import fitted_theta, prior_precision
 from sknatgrad._model.prior import Prior
+from sknatgrad._model.recentring import recentred_theta
+from sknatgrad._rows.centring import take_centred
 from sknatgrad._rows.design import Design
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sknatgrad._inputs.columns import Features
     from sknatgrad._typing import Array, Codes, Labels, Matrix
 
@@ -29,7 +33,7 @@ LINK_ROWS = 16
 class FittedModel(NamedTuple):
     """The coefficients of a fit, and the objective that they minimise."""
 
-    theta: Array  # (q, d)
+    theta: Array  # (q, d), for rows less the centres
     prior: Prior
     classes: Labels  # (K,)
     names: tuple[str, ...]  # of the d columns
@@ -37,6 +41,7 @@ class FittedModel(NamedTuple):
     loss: float | None = None  # final nats per unit of weight, penalty included; None if the fit has not converged
     tol: float = 0.0  # the remaining decrease that the fit allowed, relative to the loss
     class_weighted: bool = False
+    centres: Array | None = None  # (p,), of the rows that θ is for; None is 0
 
     @property
     def penalised(self) -> bool:
@@ -61,7 +66,7 @@ class FittedModel(NamedTuple):
         """
         check_model(estimator)
         intercept = bool(getattr(estimator, "fit_intercept", True))
-        theta = join(estimator.coef_, estimator.intercept_, with_intercept=intercept)
+        theta, centres = fitted_theta(estimator, intercept=intercept)
         n_features = estimator.coef_.shape[1]
         names = feature_names(estimator)
         given = list(getattr(X, "columns", []))
@@ -76,7 +81,21 @@ class FittedModel(NamedTuple):
             estimator.loss_curve_[-1] if getattr(estimator, "converged_", False) else None,
             float(getattr(estimator, "tol", 0.0)),
             getattr(estimator, "class_weight", None) is not None,
+            centres,
         )
+
+    def recentred(self, centres: Array | None) -> FittedModel:
+        """Return the same model for rows less other centres, ``(p,)``; None is 0."""
+        return self._replace(theta=recentred_theta(self.theta, self.centres, centres), centres=centres)
+
+    def recentred_for(self, found: Callable[[], Array | None]) -> FittedModel:
+        """Return the model for rows with the centres of its fit, or else with those that are `found` now.
+
+        The penalty of an intercept refers to the rows themselves.
+        """
+        if not self.intercept or self.prior.precision[-1] > 0.0:
+            return self.recentred(None)
+        return self if self.centres is not None else self.recentred(found())
 
     def column_indices(self, features: Features) -> Codes:
         """Return the indices of columns that are given by name or index."""
@@ -85,7 +104,8 @@ class FittedModel(NamedTuple):
     def check_link(self, estimator: Any, X: Matrix) -> None:
         """Raise an error if the probabilities are not the softmax of the logits, as in one-vs-rest models."""
         rows = X[: min(LINK_ROWS, X.shape[0])]
-        expected = predict(Design.of(rows, self.theta.shape[1]).logits(self.theta)).distribution()
+        design = Design.of(take_centred(rows, 0, rows.shape[0], self.centres), self.theta.shape[1])
+        expected = predict(design.logits(self.theta)).distribution()
         with warnings.catch_warnings():
             # the estimator may miss the names of the columns, which the checked rows no longer have
             warnings.simplefilter("ignore")

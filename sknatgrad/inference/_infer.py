@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
 
 from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._inputs.labels import codes_of
@@ -12,10 +14,13 @@ from sknatgrad._inputs.rows import check_rows
 from sknatgrad._inputs.weights import check_row_weights
 from sknatgrad._limits import Limits
 from sknatgrad._model.contrasts import Contrasts
+from sknatgrad._model.recentring import recentred_covariance, recentred_theta
+from sknatgrad._rows.centring import centres_of
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference._covariance.dense import DenseCovariance
 from sknatgrad.inference._covariance.options import CovarianceOptions
 from sknatgrad.inference._covariance.selected import SelectedCovariance
+from sknatgrad.inference._diagnostics.collinearity import aliased_notice
 from sknatgrad.inference._diagnostics.fit_data import check_same_data
 from sknatgrad.inference._diagnostics.reasons import diagnostics
 from sknatgrad.inference._fitted_model import FittedModel
@@ -30,9 +35,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sknatgrad._inputs.columns import Features
-    from sknatgrad._typing import Codes, Matrix
+    from sknatgrad._typing import Array, Codes, Mask, Matrix
     from sknatgrad.inference._covariance.options import Covariance, Weights
     from sknatgrad.inference._covariance.protocol import CoefficientCovariance
+
+Aliased = Literal["drop", "nan"]
 
 
 def infer(  # noqa: PLR0913 - all but the data are keywords
@@ -46,6 +53,7 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     groups: ArrayLike | None = None,
     reference: Hashable = None,
     features: Features | None = None,
+    aliased: Aliased = "drop",
 ) -> InferenceResult:
     r"""Return standard errors, tests and intervals of a fitted logistic regression.
 
@@ -75,7 +83,7 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
         The rows of the fit. If the estimator was fitted without names of columns, those of a table are used.
 
-    y : array-like of shape (n_samples,)
+    y : array-like of shape (n_samples,), or table of one column
         The labels of the rows.
 
     sample_weight : array-like of shape (n_samples,), float or None, default=None
@@ -93,13 +101,23 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
         Group of each row, for ``covariance='cluster'``.
 
     reference : label or None, default=None
-        The class that the others are compared with; None is ``classes_[0]``. Joint tests do not depend on it.
+        The class that the others are compared with, a date in any unit; None is ``classes_[0]``. Joint tests do not
+        depend on it.
 
     features : list of str or int, or None, default=None
         Names or indices of the columns to select; the intercept has the last index, and the name ``'(Intercept)'``.
         None is all columns. This is for models with more than about 5,800 coefficients, whose covariance is too large
         for a matrix: only the selected coefficients are solved for, by conjugate gradients on exact products with F.
         The result has only their columns, no marginal effects, and under a penalty an estimate of `effective_dof`.
+        Collinear columns among them are not set aside: their standard errors are NaN.
+
+    aliased : {'drop', 'nan'}, default='drop'
+        What becomes of columns that are linear combinations of the intercept and of earlier columns, in a fit without
+        a penalty (of columns without one, where `prior` penalises some). ``'drop'``: they are set aside, as R's `glm`
+        does, with NaN for their coefficients. All figures are those of the model without them; its coefficients follow
+        from those of the fit, which have the same predictions. R's rule decides: a column is aliased if less than 1e-11
+        of it remains after projection on those before it. ``'nan'``: coefficients are those of the fit, with NaN for
+        the standard error of every coefficient that the data do not determine.
 
     Returns
     -------
@@ -120,7 +138,8 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
         rows by class, so that the likelihood has no maximum; the fit has not converged; the data do not determine all
         coefficients, and the standard errors of those are NaN; there are more than 0.2 coefficients per row, where
         the variance of maximum likelihood exceeds the inverse Fisher information (Sur and Candès 2019 [3]_); the
-        estimator's `class_weight` is treated as frequencies; or there are fewer than 20 groups.
+        estimator's `class_weight` is treated as frequencies; or there are fewer than 20 groups. It also names the sets
+        of columns that aliased ones belong to. ``result.warnings`` and the summary repeat it.
 
     References
     ----------
@@ -144,6 +163,7 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     if hasattr(X, "__dask_graph__"):
         message = "X is a Dask collection, which this function would load into memory; use sknatgrad.dask.infer."
         raise ValueError(message)
+    check_aliased(aliased)
     fitted = FittedModel.of(estimator, X)
     contrasts = Contrasts.against(fitted.classes, reference)
     with warnings.catch_warnings():
@@ -153,9 +173,11 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     fitted.check_link(estimator, X)
     codes = codes_of(estimator, y, X.shape[0])
     weight, _ = check_row_weights(sample_weight, getattr(estimator, "class_weight", None), fitted.classes, codes)
-    row_sums = RowSums(InMemoryRows(X, codes, weight), fitted.theta, contrasts, limits_of(estimator))
+    limits = limits_of(estimator)
+    fitted = fitted.recentred_for(lambda: centres_of(X, limits.far_ratio))
+    row_sums = RowSums(InMemoryRows(X, codes, weight, fitted.centres), fitted.theta, contrasts, limits)
     options = CovarianceOptions.checked(weights, covariance, row_sums.counts).with_groups(groups, weight)
-    return infer_from_sums(fitted, row_sums, options, features)
+    return infer_from_sums(fitted, row_sums, options, features, aliased)
 
 
 def limits_of(estimator: Any) -> Limits:
@@ -165,20 +187,22 @@ def limits_of(estimator: Any) -> Limits:
 
 
 def infer_from_sums(
-    fitted: FittedModel, row_sums: RowSums, options: CovarianceOptions, features: Features | None
+    fitted: FittedModel, row_sums: RowSums, options: CovarianceOptions, features: Features | None, aliased: Aliased
 ) -> InferenceResult:
     """Return the result from sums over rows, in memory or not; warn if standard errors are unreliable."""
     chosen = None if features is None else fitted.column_indices(features)
-    covariance = _covariance(fitted, row_sums, chosen)
+    covariance = _covariance(fitted, row_sums, chosen, aliased)
+    # without the aliased columns
+    fitted, row_sums = covariance.fitted, covariance.row_sums
     check_same_data(fitted, row_sums, covariance)
     names = fitted.names if chosen is None else tuple(fitted.names[j] for j in chosen)
-    params = row_sums.contrasts.params(fitted.theta)
-    reasons = diagnostics(fitted, row_sums, covariance, options, names)
-    if reasons:
-        warnings.warn(reasons, InferenceWarning, stacklevel=stacklevel_of_user())
+    raw = recentred_theta(fitted.theta, fitted.centres, None)
+    params = np.where(row_sums.kept, row_sums.contrasts.params(raw), np.nan)
+    centred = covariance.covariance(options)
     return InferenceResult(
         params=params if chosen is None else params[:, chosen],
-        covariance=covariance.covariance(options),
+        covariance=centred if chosen is not None else _raw_covariance(centred, params.shape, row_sums.kept, fitted),
+        centred_covariance=centred,
         feature_names=names,
         likelihood=Likelihood(
             loglik=-covariance.loss,
@@ -190,10 +214,40 @@ def infer_from_sums(
         fitted=fitted,
         options=options,
         row_sums=row_sums,
+        warnings=_warned(covariance, options, names),
     )
 
 
-def _covariance(fitted: FittedModel, row_sums: RowSums, chosen: Codes | None) -> CoefficientCovariance:
+def _raw_covariance(centred: Array, shape: tuple[int, int], kept: Mask, fitted: FittedModel) -> Array:
+    """Return the covariance for the rows themselves, without the columns that are set aside."""
+    if fitted.centres is None:
+        return centred
+    centres = np.where(kept[:-1], fitted.centres, 0.0)
+    return recentred_covariance(centred.reshape(shape * 2), centres, None).reshape(centred.shape)
+
+
+def _warned(covariance: CoefficientCovariance, options: CovarianceOptions, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Warn of unreliable standard errors and of aliased columns; return what the warning says."""
+    reasons = diagnostics(covariance, options, names)
+    dependence = covariance.row_sums.dependence
+    notice = aliased_notice(dependence and dependence.uncentred(covariance.fitted.centres), names)
+    sentences = [f"These standard errors are unreliable: {'; '.join(reasons)}."] if reasons else []
+    sentences += [f"{notice}."] if notice else []
+    if sentences:
+        warnings.warn(" ".join(sentences), InferenceWarning, stacklevel=stacklevel_of_user())
+    return (*reasons, notice) if notice else reasons
+
+
+def check_aliased(aliased: object) -> None:
+    """Refuse unknown treatments of aliased columns."""
+    if not isinstance(aliased, str) or aliased not in get_args(Aliased):
+        message = f"aliased={aliased!r} is unknown; it must be one of {list(get_args(Aliased))}."
+        raise ValueError(message)
+
+
+def _covariance(
+    fitted: FittedModel, row_sums: RowSums, chosen: Codes | None, aliased: Aliased
+) -> CoefficientCovariance:
     if chosen is not None:
         return SelectedCovariance(row_sums, fitted, chosen)
     remedy = (
@@ -201,4 +255,4 @@ def _covariance(fitted: FittedModel, row_sums: RowSums, chosen: Codes | None) ->
         "for by conjugate gradients"
     )
     check_covariance_size(row_sums.n_params, remedy, row_sums.limits)
-    return DenseCovariance(row_sums, fitted)
+    return DenseCovariance.of(row_sums, fitted, drop=aliased == "drop")

@@ -6,7 +6,7 @@ import importlib
 import textwrap
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
+from sknatgrad._model.class_labels import label_index, label_list, label_string
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -80,7 +80,7 @@ def marker(number: int) -> str:
 
 def label_text(label: object, width: int = LABEL_WIDTH) -> str:
     """Return a label wrapped to at most two lines, with dollar signs escaped so that none starts a formula."""
-    lines = textwrap.wrap(str(label), width) or [""]
+    lines = textwrap.wrap(label_string(label), width) or [""]
     if len(lines) > MAX_LINES:
         lines = [*lines[: MAX_LINES - 1], lines[MAX_LINES - 1][: width - 1].rstrip() + "…"]
     return "\n".join(lines).replace("$", r"\$")
@@ -118,14 +118,15 @@ def class_indices(label: Hashable, classes: Sequence[Hashable] | Labels) -> list
 
     Of two classes, None selects only the second, because the first mirrors it.
     """
-    labels = np.asarray(classes).tolist()
     if label is None:
-        return [1] if len(labels) == 2 else list(range(len(labels)))  # noqa: PLR2004 - two classes have one logit
-    label = label.item() if isinstance(label, np.generic) else label
-    if label not in labels:
-        message = f"class_of_interest={label!r} is not among the classes {labels}; pass one of them, or None."
+        return [1] if len(classes) == 2 else list(range(len(classes)))  # noqa: PLR2004 - two classes have one logit
+    index = label_index(label, classes)
+    if index is None:
+        message = (
+            f"class_of_interest={label!r} is not among the classes {label_list(classes)}; pass one of them, or None."
+        )
         raise ValueError(message)
-    return [labels.index(label)]
+    return [index]
 
 
 def logit_rows(label: Hashable, classes: Sequence[Hashable] | Labels, n_logits: int) -> list[int]:
@@ -139,7 +140,7 @@ def logit_rows(label: Hashable, classes: Sequence[Hashable] | Labels, n_logits: 
     if indices != [1]:
         message = (
             f"class_of_interest={label!r} has no coefficients of its own; with two classes only the second has them, "
-            f"so pass {np.asarray(classes).tolist()[1]!r} or None."
+            f"so pass {label_list(classes)[1]!r} or None."
         )
         raise ValueError(message)
     return [0]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from sknatgrad._inputs.columns import INTERCEPT, column_indices
+from sknatgrad._model.class_labels import label_string
 from sknatgrad.inference import infer
 from sknatgrad.plots._canvas import (
     COLOURS,
@@ -57,7 +58,7 @@ class CoefficientDisplay:
     Parameters
     ----------
     estimates : array-like of shape (n_classes - 1, n_columns)
-        Coefficients, or odds ratios.
+        Coefficients, or odds ratios; NaN for aliased columns, whose label says so.
 
     intervals : array-like of shape (n_classes - 1, n_columns, 2)
         The lower and upper ends. An interval that is not finite is not drawn, and the label of its column says so.
@@ -239,7 +240,7 @@ class CoefficientDisplay:
             Axes to draw into. None makes a new figure, whose height depends on the number of rows.
 
         **infer_kw : dict
-            Passed to `infer`: `weights`, `covariance`, `groups`, `reference`.
+            Passed to `infer`: `weights`, `covariance`, `groups`, `reference`, `aliased`.
 
         Returns
         -------
@@ -307,7 +308,7 @@ class CoefficientDisplay:
         self.intervals_: list[LineCollection] = []
         for k in range(n_classes):
             self._draw_class(k, estimates[k], intervals[k], drawn[k])
-        self._describe(drawn.all(axis=0))
+        self._describe(drawn.all(axis=0), np.isnan(estimates).all(axis=0))
         return self
 
     def _draw_class(self, k: int, estimates: Array, intervals: Array, drawn: Mask) -> None:
@@ -321,15 +322,13 @@ class CoefficientDisplay:
             marker=marker(k),
             markersize=MARKER_SIZE,
             linestyle="none",
-            label=str(self.classes[k]),
+            label=label_string(self.classes[k]),
         )
 
-    def _describe(self, determined: Mask) -> None:
+    def _describe(self, determined: Mask, aliased: Mask) -> None:
         ax, several = self.ax_, len(self.classes) > 1
-        names = [
-            label_text(name) if is_determined else f"{label_text(name)}\n(no finite interval)"
-            for name, is_determined in zip(self.feature_names, determined, strict=True)
-        ]
+        reasons = np.select([aliased, ~determined], ["\n(aliased)", "\n(no finite interval)"], "")
+        names = [label_text(name) + reason for name, reason in zip(self.feature_names, reasons.tolist(), strict=True)]
         ax.set_yticks(np.arange(len(names)), names)
         ax.set_ylim(len(names) - 0.5, -0.5)
         ax.grid(axis="y", alpha=0.2)

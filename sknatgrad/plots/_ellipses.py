@@ -12,6 +12,7 @@ from sknatgrad._estimator.geometry import centred_fisher_information
 from sknatgrad._inputs.checks import check_model
 from sknatgrad._inputs.columns import INTERCEPT, column_index, feature_names, listed
 from sknatgrad._inputs.weights import check_sample_weight
+from sknatgrad._model.class_labels import label_string
 from sknatgrad._model.information.symmetric import factorise, noise_floor
 from sknatgrad._model.layout import join, sum_zero
 from sknatgrad.plots._canvas import axes, label_text, legend, logit_rows, pyplot, style
@@ -209,7 +210,7 @@ class FisherEllipseDisplay:
             metrics=metrics,
             kl=float(kl),
             feature_names=[names[j] for j in columns],
-            class_name=None if len(theta) == 1 else str(estimator.classes_[row]),
+            class_name=None if len(theta) == 1 else label_string(estimator.classes_[row]),
             others=others,
         )
         return display.plot(ax, **line_kw)

@@ -10,7 +10,9 @@ import numpy as np
 
 from sknatgrad._inputs.checks import check_count, check_model
 from sknatgrad._inputs.columns import column_index, feature_names
+from sknatgrad._inputs.missing import objects_as_floats
 from sknatgrad._inputs.rows import check_rows
+from sknatgrad._model.class_labels import label_string
 from sknatgrad._rows.matrices import is_sparse
 from sknatgrad.plots._canvas import (
     axes,
@@ -237,7 +239,7 @@ class ProbabilityIntervalDisplay:
         self.figure_, self.ax_ = axes(ax, "ProbabilityIntervalDisplay.plot", size)
         self.lines_, self.bands_ = [], []
         for k, label in enumerate(self.classes):
-            self.lines_ += self.ax_.plot(grid, proba[:, k], **{**style(k), "label": str(label), **line_kw})
+            self.lines_ += self.ax_.plot(grid, proba[:, k], **{**style(k), "label": label_string(label), **line_kw})
             colour = self.lines_[-1].get_color()
             band_style = {"facecolor": (colour, 0.2), "edgecolor": colour, "linewidth": 0.6}
             self.bands_.append(self.ax_.fill_between(grid, *interval[:, k].T, **band_style))
@@ -277,11 +279,22 @@ def _fixed_values(at: object, drawn: int, names: list[str]) -> dict[int, float]:
     if not isinstance(given, Mapping):
         message = f"at is a {type(at).__name__}; it must be a dict of feature names or indices to values, or None."
         raise ValueError(message)  # noqa: TRY004 - every invalid argument raises ValueError
-    fixed = {column_index("at", name, names): value for name, value in given.items()}
+    fixed = {column_index("at", name, names): _fixed_value(value) for name, value in given.items()}
     if drawn in fixed:
         message = f"at holds {names[drawn]!r}, the feature on the horizontal axis; remove it from at."
         raise ValueError(message)
     return fixed
+
+
+def _fixed_value(value: object) -> float:
+    try:
+        number = float(objects_as_floats(np.array([value], dtype=object))[0])
+    except (TypeError, ValueError):
+        number = np.nan
+    if not np.isfinite(number):
+        message = f"at holds the value {value!r}; every value must be a finite number."
+        raise ValueError(message)
+    return number
 
 
 def _feature_values(X: Matrix, index: int) -> Array:

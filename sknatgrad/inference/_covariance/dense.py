@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,47 +10,107 @@ import numpy as np
 
 from sknatgrad._model.information.symmetric import factorise
 from sknatgrad.inference._covariance.protocol import mask_undetermined, step_length
+from sknatgrad.inference._row_sums.aliased import LinearDependence
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Mask
     from sknatgrad.inference._covariance.options import CovarianceOptions
     from sknatgrad.inference._fitted_model import FittedModel
+    from sknatgrad.inference._row_sums.basis import ColumnBasis
     from sknatgrad.inference._row_sums.sums import ContrastSums, RowSums
+
+
+# Inflation of a variance by collinearity from which it is computed in a basis of the columns. Against R, tables with an
+# inflation of 7e6, 4e9 and 3e13 had relative errors of 2e-9, 3e-6 and 2e-2 without it, and 2e-13, 4e-12 and 5e-10 with.
+MAX_INFLATION = 1e6
 
 
 class Inverse(NamedTuple):
     """H⁻¹, the pseudo-inverse where H is singular."""
 
-    matrix: Array  # ((K - 1) d, (K - 1) d)
-    determined: Mask  # ((K - 1) d,)
-    rank: int
+    matrix: Array  # ((K - 1) j, (K - 1) j)
+    determined: Mask  # ((K - 1) j,)
+    inflation: float  # of a variance by collinearity, the largest; infinite where H is singular
 
 
 @dataclass(frozen=True)
 class DenseCovariance:
-    """The covariance of all coefficients, as a matrix; as `CoefficientCovariance`."""
+    """The covariance of all coefficients, as a matrix; as `CoefficientCovariance`.
+
+    H and its inverse are those of the j columns that are not aliased, or of combinations of them if a basis is given.
+    """
 
     row_sums: RowSums
     fitted: FittedModel
+    sums: ContrastSums
+    dependence: LinearDependence | None = None
+    basis: ColumnBasis | None = None
+
+    @classmethod
+    def of(cls, row_sums: RowSums, fitted: FittedModel, *, drop: bool) -> DenseCovariance:
+        """Return the covariance, without aliased columns if `drop`.
+
+        One pass over the rows gives loss, gradient and true Fisher information. Only where H is singular, or almost so,
+        a second one decomposes the columns, and a third one computes H for combinations of them.
+        """
+        covariance = cls(row_sums, fitted, row_sums.in_contrasts())
+        if covariance.inflation <= MAX_INFLATION:
+            return covariance
+        triangular = row_sums.triangular_factor(
+            fitted.prior.precision, intercept=fitted.intercept, centres=fitted.centres
+        )
+        dependence = LinearDependence.of(triangular)
+        covariance = replace(covariance, dependence=dependence)
+        if drop and not dependence.kept.all():
+            without = row_sums.without(dependence)
+            folded = fitted._replace(theta=without.theta)
+            covariance = cls(without, folded, covariance.sums.of(without.kept_params), dependence)
+        if not MAX_INFLATION < covariance.inflation < np.inf:
+            return covariance
+        in_basis = replace(covariance, basis=triangular.basis(covariance.row_sums.kept))
+        # along a separated direction the information may be hidden by rounding in the basis, and not in the columns
+        return in_basis if in_basis.inflation < covariance.inflation else covariance
 
     @cached_property
-    def sums(self) -> ContrastSums:
-        """Loss, gradient and true Fisher information, by a pass over the rows."""
-        return self.row_sums.in_contrasts()
+    def _row_sums(self) -> RowSums:
+        return self.row_sums if self.basis is None else self.row_sums.in_basis(self.basis)
+
+    @cached_property
+    def _sums(self) -> ContrastSums:
+        return self.sums if self.basis is None else self._row_sums.in_contrasts()
 
     @cached_property
     def _prior(self) -> Array:
-        return self.row_sums.contrasts.prior(self.fitted.prior.precision)
+        precision = self.fitted.prior.precision
+        of_columns = precision[self.row_sums.kept] if self.basis is None else self.basis.precision(precision)
+        return self.row_sums.contrasts.prior(of_columns)
 
     @cached_property
     def _inverse(self) -> Inverse:
-        factor = factorise(self.sums.fisher + self._prior)
-        inverse = factor.solve(np.eye(len(self._prior)))
-        return Inverse(0.5 * (inverse + inverse.T), factor.determined(), factor.rank)
+        H = self._sums.fisher + self._prior
+        factor = factorise(H)
+        inverse = factor.solve(np.eye(len(H)))
+        regular = factor.rank == len(H)
+        inflation = float((inverse.diagonal() * H.diagonal()).max()) if regular else np.inf
+        return Inverse(0.5 * (inverse + inverse.T), factor.determined(), inflation)
 
     @cached_property
     def _gradient(self) -> Array:
-        return self.sums.gradient + self._prior @ self.row_sums.contrasts.params(self.fitted.deviation).ravel()
+        deviation = self.fitted.deviation
+        kept = deviation[:, self.row_sums.kept] if self.basis is None else self.basis.coordinates(deviation)
+        return self._sums.gradient + self._prior @ self.row_sums.contrasts.params(kept).ravel()
+
+    @property
+    def inflation(self) -> float:
+        """By how much collinearity inflates a variance, at most; infinite where H is singular."""
+        return self._inverse.inflation
+
+    def _of_columns(self, values: Array) -> Array:
+        """Return coefficients of columns, ``((K - 1) j, m)``, from those that H belongs to."""
+        if self.basis is None:
+            return values
+        n_contrasts = self.row_sums.contrasts.n_classes - 1
+        return self.basis.of_columns(values.reshape(n_contrasts, -1, values.shape[1])).reshape(values.shape)
 
     @property
     def loss(self) -> float:
@@ -65,7 +125,7 @@ class DenseCovariance:
     @property
     def step(self) -> Array:
         """The undamped natural gradient step, ``(q, d)``."""
-        step = -self._inverse.matrix @ self._gradient
+        step = self._of_all(self._of_columns(-self._inverse.matrix @ self._gradient[:, None])[:, 0], 0.0)
         return self.row_sums.contrasts.theta(step.reshape(-1, self.fitted.theta.shape[1]))
 
     @property
@@ -75,25 +135,52 @@ class DenseCovariance:
 
     @property
     def determined(self) -> Mask:
-        """Whether the data determine each coefficient, ``(K - 1, d)``."""
-        return self._inverse.determined.reshape(-1, self.fitted.theta.shape[1])
+        """Whether the data determine each coefficient, ``(K - 1, d)``; not that of an aliased column."""
+        determined = self._of_all(self._inverse.determined, fill=0.0) > 0
+        return determined.reshape(-1, self.fitted.theta.shape[1])
+
+    def _of_all(self, values: Array | Mask, fill: float) -> Array:
+        """Return the values of all coefficients, ``((K - 1) d,)``, from those of columns that are not aliased."""
+        kept = self.row_sums.kept_params
+        whole = np.full(kept.size, fill)
+        whole[kept] = values
+        return whole
 
     @property
     def effective_dof(self) -> float:
-        """The rank of F without a penalty; with one, tr(H⁻¹F)."""
+        """The rank of the columns for each contrast without a penalty; with one, tr(H⁻¹F)."""
         if not self.fitted.penalised:
-            return float(self._inverse.rank)
-        return float(np.einsum("ij,ji->", self._inverse.matrix, self.sums.fisher))
+            return float(self._n_independent)
+        return float(np.einsum("ij,ji->", self._inverse.matrix, self._sums.fisher))
+
+    @property
+    def _n_independent(self) -> int:
+        """The number of coefficients, without those of aliased columns, whether these are set aside or not.
+
+        It does not depend on probabilities: those of separated rows approach 0 and 1, and F loses rank, as far as the
+        fit goes.
+        """
+        n_contrasts = self.row_sums.contrasts.n_classes - 1
+        n_columns = self.fitted.theta.shape[1]
+        return n_contrasts * (n_columns if self.dependence is None else int(self.dependence.kept.sum()))
 
     @property
     def fisher(self) -> Array:
-        """Fisher information of the contrasts, ``((K - 1) d, (K - 1) d)``."""
+        """Fisher information of the contrasts of columns that are not aliased, ``((K - 1) j, (K - 1) j)``."""
         return self.sums.fisher
 
     def covariance(self, options: CovarianceOptions) -> Array:
-        """Return the covariance; NaN for coefficients that are not determined."""
-        inverse, determined, rank = self._inverse
+        """Return the covariance, ``((K - 1) d, (K - 1) d)``; NaN for coefficients that are not determined."""
+        inverse, determined, _ = self._inverse
         covariance = inverse.copy()
         if options.covariance != "fisher":
-            covariance = inverse @ options.meat(self.row_sums, self.sums.fisher, rank) @ inverse
-        return mask_undetermined(covariance, determined)
+            meat = options.meat(self._row_sums, self._sums.fisher, self._n_independent)
+            covariance = inverse @ meat @ inverse
+        covariance = self._of_columns(self._of_columns(covariance).T)
+        mask_undetermined(covariance, determined)
+        kept = self.row_sums.kept_params
+        if kept.all():
+            return covariance
+        whole = np.full((kept.size, kept.size), np.nan)
+        whole[np.ix_(kept, kept)] = covariance
+        return whole

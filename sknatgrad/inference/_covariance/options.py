@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
+from sknatgrad._inputs.labels import label_array
+from sknatgrad._model.class_labels import label_keys, label_name
+
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
@@ -82,6 +85,25 @@ class CovarianceOptions(NamedTuple):
         """Return n: the sum of the weights if they are frequencies, else the number of rows of positive weight."""
         return counts.total_weight if self.weights == "frequency" else float(counts.n_weighted)
 
+    def max_rank(self, counts: RowCounts, *, penalised: bool) -> float:
+        """Return the largest rank that the covariance can have; infinity if it is model-based.
+
+        The meat sums outer products of the scores of groups, or of rows. Those scores add up to 0 at the maximum of the
+        likelihood.
+        """
+        if self.model_based:
+            return np.inf
+        n_scores = counts.n_weighted if self.groups is None else self.n_groups
+        return n_scores - (not penalised)
+
+    def rank_message(self, tested: str, rank: float) -> str:
+        """Return the error of a test of more numbers than the covariance has rank; `tested` names and counts them."""
+        of_groups = f" of {self.n_groups} groups" if self.groups is not None else ""
+        return (
+            f"{tested}, but their covariance ({self.covariance!r}{of_groups}) has rank {rank:g}, so that the statistic "
+            f"would not be chi-squared; test at most {rank:g} together, or use another covariance."
+        )
+
     def meat(self, scores: ScoreSums, fisher: Array, n_params: int) -> Array:
         """Return the meat of the sandwich covariance, that of the total score: F, or from the scores of the rows.
 
@@ -117,18 +139,18 @@ def _checked_groups(groups: ArrayLike | None, weight: Array) -> Codes:
     if groups is None:
         message = "groups=None, but covariance='cluster' needs the group of each row: pass groups."
         raise ValueError(message)
-    labels = np.asarray(groups)
+    labels = label_array(groups, "groups")
+    if labels.shape == (weight.size, 1):
+        labels = labels.ravel()
     if labels.shape != weight.shape:
         message = f"groups has shape {labels.shape}; it must hold one group per row of X, {weight.shape}."
         raise ValueError(message)
-    missing = [label is None or label != label for label in labels.tolist()]  # noqa: PLR0124 - NaN differs from itself
-    if any(missing):
-        message = f"groups holds {labels[missing.index(True)]} at row {missing.index(True)}; every row needs a group."
-        raise ValueError(message)
-    weighted = set(labels[weight > 0].tolist())
-    if len(weighted) == 1:
-        message = f"groups holds one group only with weight, {weighted.pop()!r}; a covariance needs two or more."
-        raise ValueError(message)
     # labels of mixed kinds do not sort, so they are numbered in the order of the rows
     seen: dict[Hashable, int] = {}
-    return np.array([seen.setdefault(label, len(seen)) for label in labels.tolist()], dtype=np.intp)
+    codes = np.array([seen.setdefault(label, len(seen)) for label in label_keys(labels)], dtype=np.intp)
+    weighted = np.unique(codes[weight > 0])
+    if len(weighted) == 1:
+        group = label_name(labels[int((codes == weighted[0]).argmax())])
+        message = f"groups holds one group only with weight, {group}; a covariance needs two or more."
+        raise ValueError(message)
+    return codes

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Mask
     from sknatgrad.inference._covariance.options import CovarianceOptions
+    from sknatgrad.inference._fitted_model import FittedModel
+    from sknatgrad.inference._row_sums.aliased import LinearDependence
+    from sknatgrad.inference._row_sums.sums import RowSums
 
 
 class CoefficientCovariance(Protocol):
@@ -48,7 +51,22 @@ class CoefficientCovariance(Protocol):
 
     @property
     def fisher(self) -> Array | None:
-        """Fisher information of the contrasts, ``((K - 1) d, (K - 1) d)``, if it is formed."""
+        """Fisher information of the contrasts of columns that are not aliased, if it is formed."""
+        ...
+
+    @property
+    def row_sums(self) -> RowSums:
+        """The sums over the rows, without aliased columns if they are set aside."""
+        ...
+
+    @property
+    def fitted(self) -> FittedModel:
+        """The fitted model, with 0 for aliased columns if they are set aside."""
+        ...
+
+    @property
+    def dependence(self) -> LinearDependence | None:
+        """The linear dependence of the columns, if H is singular and all columns are asked for."""
         ...
 
     def covariance(self, options: CovarianceOptions) -> Array:

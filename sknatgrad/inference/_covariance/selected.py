@@ -34,6 +34,8 @@ SOLVE_TOLERANCE = 1e-20
 MAX_REMAINING = 1e-7
 # Random vectors for the trace, one solve each: with eight its standard error is √tr / 2.
 N_PROBES = 8
+# a variance below this has no digits to divide by
+SMALLEST = np.finfo(np.float64).tiny
 # The share of the diagonal of F, in each column, that a preconditioner must contain: with less, it scales some column
 # wrongly. 0.25 to 0.9 made no difference for digits.
 MIN_DIAGONAL_SHARE = 0.5
@@ -89,6 +91,9 @@ class SelectedCovariance:
         units = np.zeros((n_contrasts, self.columns.size, n_contrasts, n_columns))
         for k in range(n_contrasts):
             units[k, range(self.columns.size), k, self.columns] = 1.0
+            if self.fitted.centres is not None:
+                # the intercept of the rows themselves
+                units[k, self.columns == n_columns - 1, k, :-1] = -self.fitted.centres
         contrasts = self.row_sums.contrasts
         return np.array([contrasts.transpose(unit) for unit in units.reshape(-1, n_contrasts, n_columns)])
 
@@ -135,6 +140,11 @@ class SelectedCovariance:
     @property
     def fisher(self) -> None:
         """None: Fisher information is not formed."""
+        return
+
+    @property
+    def dependence(self) -> None:
+        """None: the columns that are not selected are not searched for linear dependence."""
         return
 
     def covariance(self, options: CovarianceOptions) -> Array:
@@ -203,8 +213,8 @@ class _Solver:
                 converged=lambda found: found.remaining <= SOLVE_TOLERANCE * found.decrease or not found.residual.any(),
                 basis=self.basis,
             )
-            # by how much collinearity with the other columns inflates the variance
-            inflation = 2.0 * solution.decrease * float(np.vdot(target, self._product(target)))
+            # by how much collinearity inflates the variance, which otherwise would be that of the diagonal of H
+            inflation = 2.0 * solution.decrease / max(float(((target * self.units) ** 2).sum()), SMALLEST)
             solved = solution.remaining <= MAX_REMAINING * solution.decrease
             determined[index] = solved and inflation * noise_floor(target.size) < 1.0
             solutions[index] = solution.x

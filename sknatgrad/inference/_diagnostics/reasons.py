@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad.inference._diagnostics.collinearity import undetermined_reasons
 from sknatgrad.inference._diagnostics.high_dimension import SEPARABLE_SHARE, inflation
 from sknatgrad.inference._diagnostics.separation import separation_reason
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from sknatgrad.inference._covariance.options import CovarianceOptions
     from sknatgrad.inference._covariance.protocol import CoefficientCovariance
     from sknatgrad.inference._fitted_model import FittedModel
-    from sknatgrad.inference._row_sums.sums import RowSums
 
 # Standard errors from the optimum: a 95 % interval that is 0.1 standard errors off still has a coverage of 94.9 %.
 MAX_DISTANCE = 0.1
@@ -26,44 +26,27 @@ FEW_GROUPS = 20
 
 
 def diagnostics(
-    fitted: FittedModel,
-    row_sums: RowSums,
-    covariance: CoefficientCovariance,
-    options: CovarianceOptions,
-    names: tuple[str, ...],
-) -> str:
-    """Return the reasons as one sentence, or an empty string; `names` are those of the selected columns."""
-    distance = covariance.distance
+    covariance: CoefficientCovariance, options: CovarianceOptions, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the reasons for which standard errors are unreliable; `names` are those of the selected columns."""
+    fitted, row_sums, distance = covariance.fitted, covariance.row_sums, covariance.distance
     separated = separation_reason(fitted, row_sums, covariance)
     n = options.n_observations(row_sums.counts)
     parts = [
         separated,
         _not_converged(distance) if distance > MAX_DISTANCE and not separated else "",
-        _undetermined(covariance, names),
+        *undetermined_reasons(covariance, names),
         _high_dimensional(covariance.effective_dof, row_sums.contrasts.n_classes, n, fitted),
         _class_weights(fitted, options),
         _few_groups(options),
     ]
-    reasons = [part for part in parts if part]
-    return "These standard errors are unreliable: " + "; ".join(reasons) + "." if reasons else ""
+    return tuple(part for part in parts if part)
 
 
 def _not_converged(distance: float) -> str:
     return (
         f"the fit has not converged on these rows and weights: the optimum is about {distance:.2g} standard errors "
         "away, so refit with a smaller tol or more iterations, and pass the data of the fit"
-    )
-
-
-def _undetermined(covariance: CoefficientCovariance, names: tuple[str, ...]) -> str:
-    determined = np.all(covariance.determined, axis=0)
-    unknown = [name for name, is_determined in zip(names, determined, strict=True) if not is_determined]
-    if not unknown:
-        return ""
-    return (
-        f"collinear or constant columns, {', '.join(unknown)}, have coefficients that the data do not determine, and "
-        "no standard errors (those of the other columns are valid): drop some of them, such as one of each set of "
-        "indicators, or fit with a penalty"
     )
 
 

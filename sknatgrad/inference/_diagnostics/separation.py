@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._model.class_labels import label_name
 from sknatgrad._model.separation import (
     HARDLY_PENALISED,
     NEAR_OPTIMUM,
@@ -42,7 +43,8 @@ def separation_reason(fitted: FittedModel, row_sums: RowSums, covariance: Coeffi
         if not fitted.penalised and source.total(step).rules_out_separation():
             return ""
         n_classes, n_columns = row_sums.contrasts.n_classes, row_sums.theta.shape[1]
-        search = SeparationSearch(source, n_columns, n_classes, fitted.intercept, row_sums.limits.program_size)
+        sizes = n_columns, n_classes, fitted.intercept, row_sums.limits.program_size
+        search = SeparationSearch(source, *sizes, fitted.centres)
         if search.direction is not None:
             return _along(search.direction, fitted)
         if search.decided or fitted.penalised:
@@ -71,9 +73,9 @@ def _without_program(
 
 def _along(found: SeparatingDirection, fitted: FittedModel) -> str:
     # one logit is that of the last class
-    labels = fitted.classes.tolist()[-len(found.direction) :]
+    labels = [label_name(label) for label in fitted.classes][-len(found.direction) :]
     entries, more = found.entries(MAX_NAMED_COEFFICIENTS)
-    parts = [f"{found.direction[k, j]:+.3g} {fitted.names[j]} for {labels[k]!r}" for k, j in entries]
+    parts = [f"{found.direction[k, j]:+.3g} {fitted.names[j]} for {labels[k]}" for k, j in entries]
     how = "completely" if found.complete else "in part"
     rows = "1 row" if found.n_rows == 1 else f"{found.n_rows:,} rows"
     return (

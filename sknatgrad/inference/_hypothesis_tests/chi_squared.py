@@ -47,5 +47,10 @@ class ChiSquared(NamedTuple):
         scale = equilibrate(covariance)
         unit = scale[:, None] * covariance * scale
         solved = np.linalg.pinv(unit, hermitian=True, rcond=RANK_TOLERANCE) @ (scale * vector)
-        rank = int(np.linalg.matrix_rank(unit, hermitian=True, tol=RANK_TOLERANCE))
-        return cls.of(float((scale * vector) @ solved), rank)
+        return cls.of(float((scale * vector) @ solved), numerical_rank(covariance))
+
+
+def numerical_rank(covariance: Array) -> int:
+    """Return the rank of a covariance, whatever the units of its rows."""
+    scale = equilibrate(covariance)
+    return int(np.linalg.matrix_rank(scale[:, None] * covariance * scale, hermitian=True, tol=RANK_TOLERANCE))

@@ -28,7 +28,8 @@ def information_matrix_test(row_sums: RowSums, *, every: bool) -> ChiSquared:
     Their covariance is the one under the model, averaged over the labels of every row (Orme 1988): with products of
     the observed differences alone, the test rejects far too often in samples of a few hundred rows.
     """
-    kernel = IndicatorKernel.of(row_sums.theta, row_sums.contrasts, row_sums.limits.row_bytes, every=every)
+    kept, row_bytes = np.flatnonzero(row_sums.kept), row_sums.limits.row_bytes
+    kernel = IndicatorKernel.of(row_sums.theta, row_sums.contrasts, row_bytes, kept, every=every)
     n_numbers = kernel.n_scores + kernel.n_indicators
     check_covariance_size(n_numbers, "compare squares only, with every=False", row_sums.limits)
     observed, covariance = row_sums.total(kernel)
@@ -46,29 +47,30 @@ class IndicatorKernel:
 
     theta: Array  # (q, d)
     contrasts: Contrasts
+    kept: Codes  # (j,), the columns that are in the model
     classes: tuple[tuple[int, int], ...]  # (a, b)
-    columns: tuple[tuple[int, int], ...]  # (j, m)
+    columns: tuple[tuple[int, int], ...]  # (j, m), positions among the kept ones
     row_bytes: int  # of the numbers of single rows that are held at a time
 
     @classmethod
-    def of(cls, theta: Array, contrasts: Contrasts, row_bytes: int, *, every: bool) -> IndicatorKernel:
+    def of(cls, theta: Array, contrasts: Contrasts, row_bytes: int, kept: Codes, *, every: bool) -> IndicatorKernel:
         """Return the kernel for every entry, or for squares only, of all classes, whichever is the reference.
 
         For two classes, one of them has all the information.
         """
-        n_columns = theta.shape[1]
+        n_columns = kept.size
         if every:
             classes = combinations_with_replacement(contrasts.others, 2)
             columns = combinations_with_replacement(range(n_columns), 2)
-            return cls(theta, contrasts, tuple(classes), tuple(columns), row_bytes)
+            return cls(theta, contrasts, kept, tuple(classes), tuple(columns), row_bytes)
         shown = contrasts.others if contrasts.n_classes == BINARY else range(contrasts.n_classes)
         squares = tuple((j, j) for j in range(n_columns))
-        return cls(theta, contrasts, tuple((k, k) for k in shown), squares, row_bytes)
+        return cls(theta, contrasts, kept, tuple((k, k) for k in shown), squares, row_bytes)
 
     @property
     def n_scores(self) -> int:
         """Number of coefficients."""
-        return (self.contrasts.n_classes - 1) * int(self.theta.shape[1])
+        return (self.contrasts.n_classes - 1) * self.kept.size
 
     @property
     def n_indicators(self) -> int:
@@ -85,7 +87,7 @@ class IndicatorKernel:
             part = slice(start, start + size)
             weight, rows = block.weight[part], design.rows(part)
             proba = predict(rows.logits(self.theta)).distribution()
-            dense = rows.dense()
+            dense = rows.dense()[:, self.kept]
             pairs = np.column_stack([dense[:, j] * dense[:, m] for j, m in self.columns])
             values = self._values(proba, block.codes[part], dense, pairs)
             observed += weight @ values

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy import linalg
 
+from sknatgrad._model.information.symmetric import factorise
 from sknatgrad.inference._hypothesis_tests.chi_squared import ChiSquared
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from sknatgrad._typing import Array
+    from sknatgrad._typing import Array, Codes
+    from sknatgrad.inference._covariance.options import CovarianceOptions
 
 MATRIX = 2  # dimensions
 
@@ -40,15 +43,36 @@ class LinearHypothesis(NamedTuple):
             raise ValueError(message)
         return cls(constraints, values)
 
-    def wald_test(self, params: Array, covariance: Array) -> ChiSquared:
-        """Return the test of β, ``((K - 1) d,)``; raise an error if a coefficient in it is not determined."""
+    def wald_test(self, params: Array, covariance: Array, options: CovarianceOptions, max_rank: float) -> ChiSquared:
+        """Return the test of β, ``((K - 1) d,)``, whose covariance has at most a certain rank.
+
+        An error is raised if a coefficient in the constraints has no standard error, or if the covariance of the
+        constraints is singular.
+        """
         used = np.abs(self.constraints).sum(axis=0) > 0.0
         if np.isnan(covariance.diagonal()[used]).any():
-            message = "constraint involves coefficients that the data do not determine; test others, or drop columns."
+            message = (
+                "constraint involves coefficients that the data do not determine, or of aliased columns; test others, "
+                "or drop columns."
+            )
             raise ValueError(message)
-        constraints = self.constraints[:, used]
-        deviation = constraints @ params[used] - self.values
-        return ChiSquared.quadratic(deviation, constraints @ covariance[np.ix_(used, used)] @ constraints.T)
+        chosen = _independent(self.constraints)
+        constraints = self.constraints[np.ix_(chosen, used)]
+        deviation = constraints @ params[used] - self.values[chosen]
+        factor = factorise(constraints @ covariance[np.ix_(used, used)] @ constraints.T)
+        rank = min(factor.rank, max_rank)
+        if rank < chosen.size:
+            counted = f"constraint has {chosen.size} linearly independent rows"
+            raise ValueError(options.rank_message(counted, rank))
+        return ChiSquared.of(float(deviation @ factor.solve(deviation)), chosen.size)
+
+
+def _independent(constraints: Array) -> Codes:
+    """Return the indices of as many linearly independent rows as there are, ascending."""
+    unit = constraints / np.linalg.norm(constraints, axis=1, keepdims=True)
+    _, order = linalg.qr(unit.T, mode="r", pivoting=True)
+    chosen: Codes = np.sort(order[: np.linalg.matrix_rank(unit)])
+    return chosen
 
 
 def _constraints(constraint: ArrayLike, names: tuple[str, ...], shape: tuple[int, ...]) -> Array:

@@ -76,13 +76,15 @@ class MarginalEffects(NamedTuple):
 def average_effects(
     row_sums: RowSums, covariance: Array, labels: list[Hashable], names: tuple[str, ...]
 ) -> MarginalEffects:
-    """Return the effects of the K `labels`, from the covariance of all coefficients."""
+    """Return the effects of the K `labels`, from the covariance of all coefficients; NaN for aliased columns."""
     kernel = EffectsKernel(row_sums.theta, row_sums.contrasts, row_sums.limits.row_bytes)
     effects, slopes = row_sums.total(kernel)
     weight = row_sums.counts.total_weight
     n_classes, n_features = effects.shape
-    flat = slopes.reshape(n_classes * n_features, -1) / weight
-    variance = np.einsum("ij,jk,ik->i", flat, covariance, flat).reshape(n_classes, n_features)
+    kept = row_sums.kept_params
+    flat = slopes.reshape(n_classes * n_features, -1)[:, kept] / weight
+    variance = np.einsum("ij,jk,ik->i", flat, covariance[np.ix_(kept, kept)], flat).reshape(n_classes, n_features)
+    effects[:, ~row_sums.kept[:n_features]] = variance[:, ~row_sums.kept[:n_features]] = np.nan
     shown = slice(n_classes == BINARY, None)
     return MarginalEffects(tuple(labels[shown]), names[:n_features], effects[shown] / weight, np.sqrt(variance[shown]))
 

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils import check_array
 
 from sknatgrad._inputs.checks import check_level
+from sknatgrad._inputs.rows import check_further_columns
+from sknatgrad._model.class_labels import label_keys, label_list
 from sknatgrad._model.normal import interval, two_sided
 from sknatgrad.inference._hypothesis_tests.information_matrix import information_matrix_test
 from sknatgrad.inference._hypothesis_tests.likelihood_ratio import ComparedModel, likelihood_ratio_test
 from sknatgrad.inference._hypothesis_tests.score import score_test
 from sknatgrad.inference._hypothesis_tests.wald import LinearHypothesis
+from sknatgrad.inference._result.aliased import aliased_columns
 from sknatgrad.inference._result.marginal_effects import average_effects
 from sknatgrad.inference._result.odds_ratios import odds_ratios_of
-from sknatgrad.inference._result.summary import Summary, footer, head, lines_of
+from sknatgrad.inference._result.summary import Summary, footer, head, lines_of, notes
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from sknatgrad.inference._fitted_model import FittedModel
     from sknatgrad.inference._hypothesis_tests.chi_squared import ChiSquared
     from sknatgrad.inference._likelihood import Likelihood
+    from sknatgrad.inference._result.aliased import AliasedColumn
     from sknatgrad.inference._result.marginal_effects import MarginalEffects
     from sknatgrad.inference._result.odds_ratios import OddsRatios
     from sknatgrad.inference._row_sums.sums import RowSums
@@ -44,38 +47,55 @@ class InferenceResult:
     Attributes
     ----------
     params : ndarray of shape (n_classes - 1, n_columns)
-        Coefficients, with the intercept last, if there is one; or those of the selected columns, in that order.
+        Coefficients, with the intercept last, if there is one; or those of the selected columns, in that order. NaN
+        for aliased columns.
 
     covariance : ndarray of shape ((n_classes - 1) * n_columns, (n_classes - 1) * n_columns)
         Their covariance, ordered as ``params.ravel()``; NaN for coefficients that the data do not determine.
+
+    centred_covariance : ndarray of the same shape
+        The same for rows less the centres of columns far from zero (``fitted.centres``), for effects of rows. Only the
+        entries of the intercepts differ.
 
     feature_names : tuple of str, n_columns of them
         Names of the columns; that of the intercept is ``'(Intercept)'``.
 
     likelihood, fitted, options, row_sums : object
         The likelihood, the fitted model, the options of :func:`infer`, and the rows, by reference, for tests and
-        effects that need them again.
+        effects that need them again. The fitted model and the rows are without aliased columns.
+
+    warnings : tuple of str
+        What `infer` warned of, one text for each reason: of unreliable standard errors, and of aliased columns. The
+        summary repeats them below its table.
     """
 
     params: Array
     covariance: Array
+    centred_covariance: Array
     feature_names: tuple[str, ...]
     likelihood: Likelihood
     fitted: FittedModel
     options: CovarianceOptions
     row_sums: RowSums
+    warnings: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[Hashable, ...]:
         """The class of each row of `params`."""
-        labels = self.fitted.classes.tolist()
+        labels = label_list(self.fitted.classes)
         return tuple(labels[k] for k in self.row_sums.contrasts.others)
 
     @property
     def reference(self) -> Hashable:
         """The class that the others are compared with."""
-        label: Hashable = self.fitted.classes.tolist()[self.row_sums.contrasts.reference]
+        label: Hashable = label_list(self.fitted.classes)[self.row_sums.contrasts.reference]
         return label
+
+    @property
+    def aliased(self) -> tuple[AliasedColumn, ...]:
+        """The columns that are set aside because they depend linearly on earlier ones, and how."""
+        dependence = self.row_sums.dependence
+        return aliased_columns(dependence and dependence.uncentred(self.fitted.centres), self.fitted.names)
 
     @property
     def n(self) -> float:
@@ -96,9 +116,9 @@ class InferenceResult:
     def effective_dof(self) -> float:
         """Effective number of coefficients.
 
-        Without a penalty, the number of coefficients that the data determine, or of all coefficients if only some
-        columns were selected. With a penalty, tr((F + Λ)⁻¹ F); for selected columns it is estimated, with a standard
-        error of about √effective_dof / 2 (Hutchinson 1990).
+        Without a penalty, the number of linearly independent columns times n_classes - 1, or the number of all
+        coefficients if only some columns were selected. With a penalty, tr((F + Λ)⁻¹ F); for selected columns it is
+        estimated, with a standard error of about √effective_dof / 2 (Hutchinson 1990).
         """
         return self.likelihood.effective_dof
 
@@ -207,17 +227,20 @@ class InferenceResult:
         Returns
         -------
         test : ChiSquared
-            The statistic (Rβ - v)ᵀ (R Cov Rᵀ)⁻¹ (Rβ - v), its degrees of freedom, which are the rank of R Cov Rᵀ, and
-            the p-value. Wald (1943), "Tests of statistical hypotheses concerning several parameters".
+            The statistic (Rβ - v)ᵀ (R Cov Rᵀ)⁻¹ (Rβ - v), its degrees of freedom, which are the rank of R, and the
+            p-value. Constraints that follow from others are omitted. Wald (1943), "Tests of statistical hypotheses
+            concerning several parameters".
 
         Raises
         ------
         ValueError
-            If a name is unknown, the shape is wrong, constraints contradict each other, or the data do not determine
-            a coefficient in them.
+            If a name is unknown, the shape is wrong, constraints contradict each other, the data do not determine a
+            coefficient in them or its column is aliased, or the covariance has a lower rank than R: a cluster-robust
+            one has at most one less than there are groups.
         """
         hypothesis = LinearHypothesis.checked(constraint, value, self.feature_names, self.params.shape)
-        return hypothesis.wald_test(self.params.ravel(), self.covariance)
+        max_rank = self.options.max_rank(self.row_sums.counts, penalised=self.penalised)
+        return hypothesis.wald_test(self.params.ravel(), self.covariance, self.options, max_rank)
 
     def lr_test(self, other: InferenceResult) -> ChiSquared:
         """Compare with a smaller model of the same rows by the likelihood-ratio test.
@@ -247,7 +270,7 @@ class InferenceResult:
         return likelihood_ratio_test(self._compared(), other._compared())
 
     def _compared(self) -> ComparedModel:
-        labels = {*self.classes, self.reference}
+        labels = set(label_keys(self.fitted.classes))
         return ComparedModel(self.likelihood, self.options.weights, labels, self.row_sums.rows)
 
     def score_test(self, X_extra: Matrix) -> ChiSquared:
@@ -270,10 +293,11 @@ class InferenceResult:
         ------
         ValueError
             If the fit is penalised, or X_extra has another number of rows, values that are not finite, or only linear
-            combinations of the columns of the model.
+            combinations of the columns of the model; or a robust covariance has a lower rank than the number of
+            coefficients that are tested, as with fewer groups.
         """
         self._check_unpenalised("score_test")
-        extra = check_array(X_extra, accept_sparse="csr", dtype=np.float64)
+        extra = check_further_columns(X_extra, "X_extra")
         return score_test(self.row_sums, self.options, extra)
 
     def information_matrix_test(self, *, every: bool = False) -> ChiSquared:
@@ -282,7 +306,7 @@ class InferenceResult:
         If the model holds, :math:`\sum_i s_i u_i u_i^T`, u the score of a row at its label, and
         :math:`\sum_i s_i E[u_i u_i^T]` differ only by chance. If it does not, they differ systematically and
         model-based standard errors are wrong. Possible causes are a missing square or product of columns, a wrong link,
-        and rows that depend on each other.
+        and rows that depend on each other. Columns far from zero are centred for it.
 
         Parameters
         ----------
@@ -326,7 +350,7 @@ class InferenceResult:
             `effects` of shape (n_classes, n_features), or (1, n_features) of ``classes_[1]`` for two classes: mean
             derivatives, of 0/1 columns too, in probability per unit of the feature, weighted as the rows are. With
             `standard_errors` by the delta method, NaN if any coefficient is not determined; `z`, `p_values` and
-            `conf_int`.
+            `conf_int`. NaN for aliased columns, which are not in the model.
 
         Raises
         ------
@@ -336,7 +360,9 @@ class InferenceResult:
         if len(self.feature_names) < self.row_sums.theta.shape[1]:
             message = "marginal_effects needs the covariance of all coefficients; call infer without features."
             raise ValueError(message)
-        return average_effects(self.row_sums, self.covariance, self.fitted.classes.tolist(), self.feature_names)
+        return average_effects(
+            self.row_sums, self.centred_covariance, label_list(self.fitted.classes), self.feature_names
+        )
 
     def summary(self) -> Summary:
         """Return the table of coefficients, as R prints it for ``glm``.
@@ -349,7 +375,8 @@ class InferenceResult:
         columns = (self.params, self.standard_errors, self.z, self.p_values)
         lines = lines_of(self.feature_names, columns, intercept=self.intercept)
         tables = list(zip(self.classes, lines, strict=True))
-        below = footer(self.likelihood, self.options, len(self.classes) * self.intercept)
+        below = footer(self.likelihood, self.options, len(self.classes), intercept=self.intercept)
+        below += notes(self.aliased, self.warnings)
         return Summary(head(self.likelihood, self.options), tables, below, self.reference)
 
     def to_frame(self, level: float = 0.95) -> Any:
@@ -364,7 +391,8 @@ class InferenceResult:
         -------
         frame : pandas.DataFrame
             One row for each coefficient, indexed by class and feature, with the columns estimate, std_error, z,
-            p_value, ci_low and ci_high.
+            p_value, ci_low and ci_high. An aliased column has an estimate of NaN. ``frame.attrs["aliased"]`` maps the
+            name of each to its combination, and ``frame.attrs["warnings"]`` is the list of `warnings`.
 
         Raises
         ------
@@ -384,4 +412,7 @@ class InferenceResult:
             "ci_high": ends[..., 1],
         }
         index = pandas.MultiIndex.from_product([self.classes, self.feature_names], names=["class", "feature"])
-        return pandas.DataFrame({name: values.ravel() for name, values in columns.items()}, index=index)
+        frame = pandas.DataFrame({name: values.ravel() for name, values in columns.items()}, index=index)
+        # a column that marks them would not fit beside the others into the 80 characters that pandas prints
+        frame.attrs = {"aliased": dict(self.aliased), "warnings": list(self.warnings)}
+        return frame

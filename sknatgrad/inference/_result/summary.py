@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import html
+import math
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from sknatgrad._inputs.columns import INTERCEPT
+from sknatgrad._model.class_labels import label_name
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -14,11 +17,15 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array
     from sknatgrad.inference._covariance.options import CovarianceOptions
     from sknatgrad.inference._likelihood import Likelihood
+    from sknatgrad.inference._result.aliased import AliasedColumn
 
 # as R prints them; p-values below each bound get its stars
 HEADERS = ("", "Estimate", "Std. Error", "z value", "Pr(>|z|)", "")
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"), (0.1, "."))
 LEGEND = "Signif. codes:  0 '***' 0.001 '**' 0.01 '*' 0.05 '.' 0.1 ' ' 1"
+ALIASED = "aliased"
+# characters of a line of a warning below the table
+WIDTH = 120
 # Smaller p-values are printed as "<2e-16": the epsilon of float64, as in R.
 MIN_P_VALUE = 2.2e-16
 
@@ -45,7 +52,9 @@ class SummaryLine(NamedTuple):
     p: float
 
     def cells(self) -> tuple[str, ...]:
-        """Return the texts of its columns."""
+        """Return the texts of its columns; an aliased column has no numbers."""
+        if math.isnan(self.estimate):
+            return (self.name, ALIASED, "", "", "", "")
         return (self.name, f"{self.estimate:.5g}", f"{self.error:.4g}", f"{self.z:.3f}", _p(self.p), _stars(self.p))
 
 
@@ -88,8 +97,8 @@ def _count(number: float) -> str:
     return f"{number:,.0f}" if number == round(number) else f"{number:,.2f}"
 
 
-def footer(likelihood: Likelihood, options: CovarianceOptions, n_intercepts: int) -> list[str]:
-    """Return the lines below the table."""
+def footer(likelihood: Likelihood, options: CovarianceOptions, n_contrasts: int, *, intercept: bool) -> list[str]:
+    """Return the lines below the table about the fit; `n_contrasts` is K - 1."""
     lines = [f"Standard errors: {_formula(likelihood, options)}."]
     if likelihood.penalised:
         lines.append(POSTERIOR if options.covariance == "fisher" else SHRUNK)
@@ -97,12 +106,20 @@ def footer(likelihood: Likelihood, options: CovarianceOptions, n_intercepts: int
     if options.weights == "sampling":
         # such weights have no likelihood, so no deviance and no AIC
         return [*lines, pseudo_r2]
-    null_dof, dof = likelihood.n - n_intercepts, likelihood.n - likelihood.effective_dof
+    # each observation is one of K counts that add up to 1
+    n_counts = n_contrasts * likelihood.n
+    null_dof, dof = n_counts - n_contrasts * intercept, n_counts - likelihood.effective_dof
     deviances = (
         f"Null deviance: {-2.0 * likelihood.loglik_null:.5g} on {_count(null_dof)} degrees of freedom; "
         f"residual deviance: {-2.0 * likelihood.loglik:.5g} on {_count(dof)}."
     )
     return [*lines, deviances, f"AIC: {likelihood.aic:.5g}; {pseudo_r2}"]
+
+
+def notes(aliased: tuple[AliasedColumn, ...], warnings: tuple[str, ...]) -> list[str]:
+    """Return the lines below the table about aliased columns, and what `infer` warned of."""
+    equations = [f"Aliased: {'; '.join(map(str, aliased))}."] if aliased else []
+    return [*equations, *(f"Warning: {text}." for text in warnings)]
 
 
 def _formula(likelihood: Likelihood, options: CovarianceOptions) -> str:
@@ -127,10 +144,11 @@ class Summary:
         rows = [line.cells() for _, lines in self.tables for line in lines]
         widths = [max(map(len, column)) for column in zip(HEADERS, *rows, strict=True)]
         for label, lines in self.tables:
-            parts += [f"Log-odds of {label!r} against {self.reference!r}:"]
+            parts += [f"Log-odds of {label_name(label)} against {label_name(self.reference)}:"]
             parts += [_row(cells, widths) for cells in (HEADERS, *(line.cells() for line in lines))]
             parts += [""]
-        return "\n".join([*parts[:-1], "---", LEGEND, "", *self.footer])
+        below = [textwrap.fill(line, WIDTH, break_long_words=False, break_on_hyphens=False) for line in self.footer]
+        return "\n".join([*parts[:-1], "---", LEGEND, "", *below])
 
     __repr__ = __str__
 
@@ -138,7 +156,7 @@ class Summary:
         """Return the table as HTML, for notebooks."""
         rows = []
         for label, lines in self.tables:
-            title = html.escape(f"Log-odds of {label!r} against {self.reference!r}")
+            title = html.escape(f"Log-odds of {label_name(label)} against {label_name(self.reference)}")
             rows.append(f'<tr><th colspan="{len(HEADERS)}" style="text-align:left">{title}</th></tr>')
             rows.append(_html_row("th", HEADERS))
             rows += [_html_row("td", line.cells()) for line in lines]

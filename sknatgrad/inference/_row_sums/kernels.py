@@ -1,4 +1,4 @@
-"""Kernels of inference: Gram matrix, projected scores, and other kernels with powers of the weights."""
+"""Kernels of inference: Gram matrix, its triangular factor, projected scores, other kernels with powers of weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sknatgrad._typing import Result
 
 if TYPE_CHECKING:
     from sknatgrad._rows.source import Kernel, RowBlock
-    from sknatgrad._typing import Array
+    from sknatgrad._typing import Array, Codes
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,35 @@ class GramKernel:
     def merge(self, left: Array, right: Array) -> Array:
         """Pool two runs of rows."""
         return left + right
+
+
+@dataclass(frozen=True)
+class TriangularFactorKernel:
+    """R of √s X = Q R for the columns in some order: its products are the Gram matrix, but it is not squared.
+
+    The factors of two runs of rows, one above the other, have the factor of all rows. Each column has a rounding error
+    relative to its own size.
+    """
+
+    n_columns: int
+    order: Codes  # (d,)
+    row_bytes: int  # of dense rows that are decomposed at a time
+
+    def __call__(self, block: RowBlock) -> Array:
+        """Return the factor of one block, ``(at most d, d)``."""
+        design = Design.of_block(block, self.n_columns)
+        factor = np.empty((0, self.order.size))
+        # with fewer rows than columns, each decomposition would cost as much as with as many
+        size = max(self.row_bytes // (8 * self.n_columns), self.n_columns)
+        for start in range(0, len(block.codes), size):
+            part = slice(start, start + size)
+            rows = design.rows(part).scaled_rows(np.sqrt(block.weight[part])[:, None])
+            factor = self.merge(factor, rows[:, self.order])
+        return factor
+
+    def merge(self, left: Array, right: Array) -> Array:
+        """Pool two runs of rows."""
+        return np.asarray(np.linalg.qr(np.vstack([left, right]), mode="r"))
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from sknatgrad._inputs.weights import totals_of_all
+from sknatgrad._rows.centring import take_centred
 from sknatgrad._rows.design import Design
-from sknatgrad._rows.matrices import pick_rows, take_rows
+from sknatgrad._rows.matrices import pick_rows
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._solver.cost_model import Shape
 
@@ -65,6 +66,7 @@ class InMemoryRows(NamedTuple):
     X: Matrix  # (n, p)
     codes: Codes  # (n,)
     weight: Array  # (n,)
+    centres: Array | None = None  # (p,), subtracted from the rows for sums over them
 
     def counts(self, n_classes: int) -> RowCounts:
         """Return the number of rows and the sums of their weights."""
@@ -72,7 +74,7 @@ class InMemoryRows(NamedTuple):
 
     def source(self, n_logits: int, workers: Workers, limits: Limits) -> RowSource:
         """Return the rows as a source."""
-        return MemorySource(self.X, self.codes, self.weight, n_logits, workers, limits=limits)
+        return MemorySource(self.X, self.codes, self.weight, n_logits, workers, limits=limits, centres=self.centres)
 
     def shape(self, n_logits: int, n_columns: int) -> Shape:
         """Return the shape that costs depend on."""
@@ -88,7 +90,7 @@ class InMemoryRows(NamedTuple):
 
     def design(self, chosen: Codes, n_columns: int) -> Design:
         """Return the design of some of the rows, in float64."""
-        return Design.of(take_rows(pick_rows(self.X, chosen), 0, len(chosen)), n_columns)
+        return Design.of(take_centred(pick_rows(self.X, chosen), 0, len(chosen), self.centres), n_columns)
 
 
 @dataclass(frozen=True)

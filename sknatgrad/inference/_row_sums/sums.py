@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,7 +13,15 @@ from sknatgrad._model.expectations import EmpiricalExpectation, TrueExpectation
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._rows.threads import Workers
-from sknatgrad.inference._row_sums.kernels import GramKernel, ProjectedScoresKernel, WeightPowerKernel, projected
+from sknatgrad.inference._row_sums.aliased import TriangularFactor
+from sknatgrad.inference._row_sums.basis import BasisKernel
+from sknatgrad.inference._row_sums.kernels import (
+    GramKernel,
+    ProjectedScoresKernel,
+    TriangularFactorKernel,
+    WeightPowerKernel,
+    projected,
+)
 from sknatgrad.inference._row_sums.rows import InMemoryRows
 
 if TYPE_CHECKING:
@@ -23,7 +31,9 @@ if TYPE_CHECKING:
     from sknatgrad._model.contrasts import Contrasts
     from sknatgrad._rows.design import Design
     from sknatgrad._rows.source import Kernel, RowSource
-    from sknatgrad._typing import Array, Codes, Result
+    from sknatgrad._typing import Array, Codes, Mask, Result
+    from sknatgrad.inference._row_sums.aliased import LinearDependence
+    from sknatgrad.inference._row_sums.basis import ColumnBasis
     from sknatgrad.inference._row_sums.rows import AnyRows, RowCounts
 
 
@@ -35,15 +45,24 @@ class ContrastSums(NamedTuple):
     fisher: Array  # ((K - 1) d, (K - 1) d)
     max_loss: float  # the largest loss of a row of positive weight
 
+    def of(self, params: Mask) -> ContrastSums:
+        """Return the sums of some of the coefficients."""
+        return self._replace(gradient=self.gradient[params], fisher=self.fisher[np.ix_(params, params)])
+
 
 @dataclass(frozen=True)
 class RowSums:
-    """Sums over the rows of a fit at θ, in the K − 1 contrasts."""
+    """Sums over the rows of a fit at θ, in the K − 1 contrasts, of the j columns that are not aliased.
+
+    Without aliased columns, j = d.
+    """
 
     rows: AnyRows
-    theta: Array  # (q, d)
+    theta: Array  # (q, d), 0 for aliased columns
     contrasts: Contrasts
     limits: Limits
+    dependence: LinearDependence | None = None  # of the aliased columns, if any are set aside
+    basis: ColumnBasis | None = None  # that θ refers to; None is the columns themselves
 
     @property
     def counts(self) -> RowCounts:
@@ -51,9 +70,19 @@ class RowSums:
         return self.rows.counts(self.contrasts.n_classes)
 
     @property
+    def kept(self) -> Mask:
+        """Whether each column is in the model, that is not aliased, ``(d,)``."""
+        return np.ones(self.theta.shape[1], dtype=bool) if self.dependence is None else self.dependence.kept
+
+    @property
+    def kept_params(self) -> Mask:
+        """The same of each coefficient, ``((K - 1) d,)``."""
+        return np.tile(self.kept, self.contrasts.n_classes - 1)
+
+    @property
     def n_params(self) -> int:
-        """Number of coefficients, (K - 1) d."""
-        return (self.contrasts.n_classes - 1) * int(self.theta.shape[1])
+        """Number of coefficients, (K - 1) j."""
+        return (self.contrasts.n_classes - 1) * int(self.kept.sum())
 
     @contextmanager
     def opened(self) -> Iterator[RowSource]:
@@ -71,6 +100,8 @@ class RowSums:
 
     def total(self, kernel: Kernel[Result]) -> Result:
         """Apply a kernel to all rows."""
+        if self.basis is not None:
+            kernel = BasisKernel(kernel, self.basis, self.limits.row_bytes)
         with self.opened() as source:
             return source.total(kernel)
 
@@ -78,23 +109,51 @@ class RowSums:
         """Return loss, gradient and true Fisher information."""
         sums = self.total(MeasureKernel(self.theta, TrueExpectation(), DenseInformation))
         gradient = self.contrasts.scores(sums.gradient.T).T.ravel()
-        return ContrastSums(sums.loss, gradient, self.contrasts.matrix(sums.information.blocks), sums.max_loss)
+        whole = ContrastSums(sums.loss, gradient, self.contrasts.matrix(sums.information.blocks), sums.max_loss)
+        return whole if self.dependence is None else whole.of(self.kept_params)
 
     def gram(self) -> Array:
-        """Return Σ s x xᵀ, ``(d, d)``."""
-        return self.total(GramKernel(self.theta.shape[1]))
+        """Return Σ s x xᵀ, ``(j, j)``."""
+        return self.total(GramKernel(self.theta.shape[1]))[np.ix_(self.kept, self.kept)]
+
+    def triangular_factor(self, precision: Array, *, intercept: bool, centres: Array | None = None) -> TriangularFactor:
+        """Return R of all columns, in one pass over the rows.
+
+        Parameters
+        ----------
+        precision : ndarray of shape (d,)
+            That of the prior, which determines the coefficients of the columns that it penalises.
+
+        intercept : bool
+            Whether the last column is the intercept.
+        centres : ndarray of shape (p,) or None
+            The centres of the rows.
+        """
+        order = np.roll(np.arange(precision.size), int(intercept))
+        order = order[np.argsort(precision[order] > 0, kind="stable")]
+        factor = self.total(TriangularFactorKernel(precision.size, order, self.limits.row_bytes))
+        return TriangularFactor(factor, order, precision, centres)
+
+    def without(self, dependence: LinearDependence) -> RowSums:
+        """Return the sums of the same model without the aliased columns."""
+        return replace(self, theta=dependence.fold(self.theta), dependence=dependence)
+
+    def in_basis(self, basis: ColumnBasis) -> RowSums:
+        """Return the sums of the same model for combinations of the columns that are not aliased."""
+        return replace(self, theta=basis.coordinates(self.theta), dependence=None, basis=basis)
 
     def squared_scores(self, power: int) -> Array:
         """Return Σ s_iᵖ u_i u_iᵀ, u_i the score of a row at its label: empirical Fisher information, not centred."""
         kernel = MeasureKernel(self.theta, EmpiricalExpectation(), DenseInformation)
-        return self.contrasts.matrix(self.total(WeightPowerKernel(kernel, power)).information.blocks)
+        squared = self.contrasts.matrix(self.total(WeightPowerKernel(kernel, power)).information.blocks)
+        return squared[np.ix_(self.kept_params, self.kept_params)]
 
     def squared_group_scores(self, groups: Codes) -> Array:
         """Return Σ_g u_g u_gᵀ, u_g the sum of the weighted scores of a group's rows."""
 
         def scores(rows: Codes) -> Array:
             design, residual = self.residual(rows)
-            return design.scaled_rows(self.contrasts.scores(residual))
+            return design.scaled_rows(self.contrasts.scores(residual))[:, self.kept_params]
 
         return _squared_group_sums(groups, scores, self.n_params, self.limits)
 
@@ -105,7 +164,10 @@ class RowSums:
     def residual(self, rows: Codes) -> tuple[Design, Array]:
         """Return the design of some rows, and the weighted gradients with respect to their logits, ``(m, q)``."""
         mine = self.in_memory
-        design = mine.design(rows, self.theta.shape[1])
+        if self.basis is None:
+            design = mine.design(rows, self.theta.shape[1])
+        else:
+            design = self.basis.rows(mine.design(rows, self.basis.n_columns))
         residual = predict(design.logits(self.theta)).residual(mine.codes[rows])
         return design, residual * mine.weight[rows, None]
 
