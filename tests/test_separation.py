@@ -1,6 +1,7 @@
 """Separation: what fits and infer say of it, against an independent linear program, and its parts."""
 
 import warnings
+from dataclasses import replace
 from fractions import Fraction
 
 import dask.array as da
@@ -11,7 +12,8 @@ from scipy import optimize, sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning
-from sknatgrad._model import separation_search
+from sknatgrad._limits import Limits
+from sknatgrad._model import exact_arithmetic, separating_pairs, separation_search
 from sknatgrad._model.exact_arithmetic import exact_direction, exact_signs
 from sknatgrad._model.separation import StepKernel
 from sknatgrad._model.separation_search import SeparationSearch
@@ -92,7 +94,7 @@ def search(X, y, **rows):
     codes = np.unique(y, return_inverse=True)[1].astype(np.intp)
     n_classes = int(codes.max()) + 1
     weight = rows.get("weight", np.ones(len(y)))
-    source = MemorySource(X, codes, weight, 1 if n_classes == 2 else n_classes)
+    source = MemorySource(X, codes, weight, 1 if n_classes == 2 else n_classes, limits=rows.get("limits", Limits()))
     return SeparationSearch(source, X.shape[1] + 1, n_classes, intercept=True, program_size=2**22)
 
 
@@ -293,6 +295,61 @@ def test_the_search_is_the_same_in_many_blocks(shared_blocks):
         assert (found.direction is not None) == is_separated(X, y), seed
 
 
+def test_strong_effects_are_not_called_separation_without_a_program(limits):
+    """Probabilities of 1e-9 and less, at which conjugate gradients prove nothing."""
+    limits(fit_program_size=100, program_size=100, direct_products=0.0)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 3)) * [8.0, 1.0, 1.0]
+    y = (X[:, 0] + rng.logistic(size=2000) > 0).astype(int)
+    for tol in (1e-8, 1e-2):
+        model = NaturalGradientLogisticRegression(C=np.inf, tol=tol).fit(X, y)
+        assert model.converged_
+    infer(NaturalGradientLogisticRegression(C=np.inf).fit(X, y), X, y)
+
+
+def test_a_search_that_needs_too_large_a_program_is_given_up(monkeypatch):
+    monkeypatch.setattr(separation_search, "MIN_FIRST_ROWS", 20)
+    X, y = np.random.default_rng(0).normal(size=(500, 2)), np.arange(500) % 2
+    X = np.column_stack([X, np.arange(500) == 7])
+    found = replace(search(X, y), program_size=48 * 4)
+    assert found.direction is None
+    assert not found.decided
+    monkeypatch.setattr(separation_search, "MAX_PROGRAMS", 1)
+    assert not search(X, y).decided
+
+
+def test_rows_outside_the_span_of_others_are_found_in_many_blocks(monkeypatch):
+    blocks = Limits(block_bytes=1, min_block_rows=8)
+    monkeypatch.setattr(separation_search, "MIN_FIRST_ROWS", 20)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(4000, 5)), rng.integers(0, 2, 4000)
+    for column, rows in ((3, [100, 2100]), (4, [900, 3900])):
+        X[:, column] = 0.0
+        X[rows, column] = [1.0, 2.0]
+        y[rows] = [0, 1]
+    found = search(X, y, limits=blocks)
+    assert found.direction is None
+    assert found.decided
+    y[[100, 2100]] = 1
+    assert search(X, y, limits=blocks).direction.columns(3, intercept=True) == ([3], 0)
+
+
+def test_a_program_that_is_not_solved_decides_nothing(monkeypatch):
+    X, y, n_rows = quasi()
+    solve = separating_pairs._solved
+    # without the simplest direction, that of the first program counts
+    monkeypatch.setattr(separation_search, "sparse_direction", lambda *_: None)
+    assert search(X, y).direction.n_rows == n_rows
+    attempts = []
+    monkeypatch.setattr(separating_pairs, "_solved", lambda *given: attempts.append(given[-1]) or None)
+    assert search(X, y).direction is None
+    assert not search(X, y).decided
+    assert len(set(attempts)) == 2
+    # the second attempt is as good
+    monkeypatch.setattr(separating_pairs, "_solved", lambda *given: None if given[-1] == 1e-7 else solve(*given))
+    assert search(X, y).direction.n_rows == n_rows
+
+
 def test_a_table_too_large_for_the_program_is_judged_by_a_step(limits):
     limits(fit_program_size=100)
     X, y, n_rows = quasi()
@@ -379,4 +436,26 @@ def test_the_exact_direction_is_orthogonal_to_rows_of_any_digits():
     exact = exact_direction(pairs, direction)
     assert exact_signs(pairs, exact).tolist() == [0] * 6 + [1]
     np.testing.assert_allclose(np.array(exact, dtype=float), direction, atol=1e-12)
+    # a row with the opposite sign
     assert exact_direction(np.vstack([pairs, -direction]), direction) is None
+    # not even to within rounding
+    assert exact_direction(np.array([[1.0], [-1.0]]), np.ones(1)) is None
+    # rows of full rank: only 0 is orthogonal to all
+    assert exact_direction(np.vstack([tied, null, null * -1]), direction) is None
+
+
+def test_directions_that_cannot_be_made_exact_are_none(monkeypatch):
+    """Too many equations, and tied rows of which one is not orthogonal to any direction near the given one."""
+    tied = np.random.default_rng(1).normal(size=(3, 5))
+    direction = np.linalg.svd(tied)[2][3]
+    pairs = np.vstack([tied, -tied, direction])
+    tilted = np.vstack([pairs, tied[0] - 1e-12 * direction, 1e-12 * direction - tied[0]])
+    assert exact_direction(tilted, direction) is None
+    monkeypatch.setattr(exact_arithmetic, "MAX_EQUATIONS", 2)
+    assert exact_direction(pairs, direction) is None
+
+
+def test_a_system_without_pivot_has_no_solution():
+    one, two = Fraction(1), Fraction(2)
+    assert exact_arithmetic._solved([[one, two], [two, 2 * two]], [one, one]) is None
+    assert exact_arithmetic._solved([[Fraction(0), two], [one, one]], [one, one]) == [one / 2, one / 2]

@@ -122,11 +122,8 @@ def _null_vector(rows: Array, entries: Array) -> list[Fraction] | None:
     vector = [Fraction(entry) for entry in entries.tolist()]
     right = [-sum((Fraction(row[j]) * vector[j] for j in free.tolist()), Fraction(0)) for row in chosen.tolist()]
     values = _solved([[Fraction(row[j]) for j in solved.tolist()] for row in chosen.tolist()], right)
-    if values is None:
-        return None
-    for j, value in zip(solved.tolist(), values, strict=True):
-        vector[j] = value
-    return vector
+    exact = dict(zip(solved.tolist(), values or [], strict=False))
+    return None if values is None else [exact.get(j, vector[j]) for j in range(n_entries)]
 
 
 def _solved(matrix: list[list[Fraction]], right: list[Fraction]) -> list[Fraction] | None:

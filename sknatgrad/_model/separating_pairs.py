@@ -95,10 +95,12 @@ def equilibrated(pairs: Array) -> tuple[Array, Codes]:
     return pairs, exponents
 
 
-def any_direction(pairs: Array) -> Array | None:
-    """Return a direction without a negative margin along which as many margins as possible are positive.
+class UnsolvedProgramError(RuntimeError):
+    """HiGHS does not solve a program, with any bound and tolerance."""
 
-    None if HiGHS does not solve the program.
+
+def any_direction(pairs: Array) -> Array:
+    """Return a direction without a negative margin along which as many margins as possible are positive.
 
     It maximises Σ min(margin, 1). Along the best direction every margin that can be positive is 1 or more, whatever the
     scale of the rows, so the optimum is the number of such pairs.
@@ -110,7 +112,7 @@ def any_direction(pairs: Array) -> Array | None:
         solved = _solved(costs, beside_identity(-pairs), np.zeros(n_pairs), bounds, tolerance)
         if solved is not None:
             return solved[:n_params]
-    return None
+    raise UnsolvedProgramError
 
 
 def sparse_direction(pairs: Array, separated: Mask) -> Array | None:

@@ -20,6 +20,7 @@ from sknatgrad._model.exact_arithmetic import exact_direction, exact_signs
 from sknatgrad._model.layout import BINARY
 from sknatgrad._model.separating_pairs import (
     SEPARATED_MARGIN,
+    UnsolvedProgramError,
     any_direction,
     equilibrated,
     margin_matrix,
@@ -125,6 +126,13 @@ class SeparationSearch:
 
     @cached_property
     def _found(self) -> tuple[SeparatingDirection | None, bool]:
+        try:
+            return self._searched()
+        except UnsolvedProgramError:
+            return None, False
+
+    def _searched(self) -> tuple[SeparatingDirection | None, bool]:
+        """Return the direction, and whether its absence is proved."""
         n_first = max(FIRST_ROWS_PER_COLUMN * self.n_columns, MIN_FIRST_ROWS)
         if not self._is_small(n_first):
             return None, False
@@ -171,7 +179,8 @@ def direction_of(rows: Rows, n_classes: int, *, intercept: bool) -> ExactDirecti
     for _ in range(MAX_RESCALINGS):
         balanced, exponents = equilibrated(pairs[:, used])
         found = any_direction(balanced)
-        if found is None or not (separated := balanced @ found > SEPARATED_MARGIN).any():
+        separated = balanced @ found > SEPARATED_MARGIN
+        if not separated.any():
             return None
         exact = exact_direction(balanced, found)
         if exact is not None:
