@@ -9,7 +9,12 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sknatgrad._estimator.history import advice
 from sknatgrad._estimator.publish import delete_results, posterior_attributes
-from sknatgrad._estimator.separation import FitEnd, search_of, separation_notices
+from sknatgrad._estimator.separation import (
+    FitEnd,
+    has_unpenalised_features,
+    search_of,
+    separation_notices,
+)
 from sknatgrad._estimator.stream import StreamState
 from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._inputs.configuration import descent_options, layout_of, seed_of
@@ -108,8 +113,9 @@ def run_descent(
     theta, options = fit_plan.start, fit_plan.options
     if theta is None:
         theta, options = warm_up(objective, options)
-    search = search_of(estimator, data)
-    if not options.penalised:
+    prior = objective.penalised_loss.prior
+    search = search_of(estimator, data, prior)
+    if has_unpenalised_features(prior, intercept=data.layout.intercept):
         options = options._replace(rows_are_separated=search.found)
     iterates = descend(objective, starting_point(objective, theta), options)
     end, step = monitor.follow(iterates, history, objective, lambda state: fitted_attributes(data, state, history))
@@ -123,8 +129,7 @@ def run_descent(
         if estimator.store_covariance:
             attributes |= information_attributes(estimator, data, fit_plan.prior, end.theta)
         if step.outcome in MAY_BE_SEPARATED:
-            fit_end = FitEnd(end, objective.penalised_loss.prior, converged)
-            separation = separation_notices(estimator, data, search, fit_end)
+            separation = separation_notices(estimator, data, search, FitEnd(end, prior, converged))
     if not separation and step.outcome not in {Outcome.converged, Outcome.stopped}:
         category = SeparationWarning if step.outcome in WITHOUT_MAXIMUM else ConvergenceWarning
         notices.insert(0, category(advice(step, estimator.fisher, fit_plan.options, history)))

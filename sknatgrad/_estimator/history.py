@@ -76,8 +76,9 @@ def advice(step: Step, fisher: str, options: DescentOptions, history: History) -
     stalled = "raise tol" if fisher == "true" else "use fisher='true', or raise tol"
     if not known:
         remedies = stalled = (
-            "some columns are collinear to within rounding: drop columns that nearly repeat others; without an "
-            "intercept, or in a sparse matrix, also subtract the mean of columns far from zero"
+            "some columns are collinear to within rounding, or the classes nearly separated: drop columns that nearly "
+            "repeat others, or set a smaller C; without an intercept, or in a sparse matrix, also subtract the mean of "
+            "columns far from zero"
         )
     return {
         Outcome.exhausted: f"max_iter={options.max_iter} reached: {standing}; {remedies}.",

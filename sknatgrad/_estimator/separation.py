@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from sknatgrad._inputs.columns import INTERCEPT, feature_names
 from sknatgrad._model.separation import HARDLY_PENALISED, StepKernel, separated_by_step
-from sknatgrad._model.separation_search import SeparationSearch
+from sknatgrad._model.separation_search import ProgramColumns, SeparationSearch, has_free_features
 from sknatgrad.exceptions import SeparationWarning
 
 if TYPE_CHECKING:
@@ -25,12 +23,11 @@ REMEDY = "set a finite C (the default is 1.0), or drop the columns"
 MAX_NAMED_COLUMNS = 3
 
 
-def search_of(estimator: Configuration, data: TrainingData) -> SeparationSearch:
+def search_of(estimator: Configuration, data: TrainingData, prior: Prior) -> SeparationSearch:
     """Return the search for a direction that separates rows by class, which has not begun."""
-    layout = data.layout
-    program_size = estimator._limits.fit_program_size  # noqa: SLF001 - a parameter
-    sizes = layout.n_columns, len(layout.classes), layout.intercept, program_size
-    return SeparationSearch(data.source, *sizes, layout.centres)
+    layout, program_size = data.layout, estimator._limits.fit_program_size  # noqa: SLF001 - a parameter
+    columns = ProgramColumns.without_penalty(prior.precision, intercept=layout.intercept)
+    return SeparationSearch(data.source, columns, len(layout.classes), layout.intercept, program_size, layout.centres)
 
 
 class FitEnd(NamedTuple):
@@ -45,24 +42,20 @@ class FitEnd(NamedTuple):
         """The Newton step that passed the convergence test; None if none did."""
         return self.state.to_optimum if self.converged else None
 
-    @property
-    def hardly_penalised(self) -> bool:
-        """Whether the penalty, by its value, does not matter."""
-        prior = self.prior
-        return not prior.proper or (prior.quadratic is None and prior.value(self.state.theta) <= HARDLY_PENALISED)
-
 
 def separation_notices(
     estimator: Configuration, data: TrainingData, search: SeparationSearch, end: FitEnd
 ) -> list[Warning]:
     """Return the warning about rows that are separated by class, if any are and no penalty matters."""
-    if not end.hardly_penalised or _is_ruled_out(data, end):
+    free = has_unpenalised_features(end.prior, intercept=data.layout.intercept)
+    hardly = not free and end.prior.quadratic is None and end.prior.value(end.state.theta) <= HARDLY_PENALISED
+    if not (free or hardly) or _is_ruled_out(data, end, hardly=hardly):
         return []
     layout = data.layout
     names = layout.column_names(feature_names(estimator, layout.n_features), INTERCEPT)
     if search.direction is not None:
-        C = estimator.C if end.prior.proper else np.inf
-        return [SeparationWarning(_notice(search.direction, names, C, intercept=layout.intercept))]
+        reason = _hardly_penalised(estimator) if hardly else _unpenalised(end.prior)
+        return [SeparationWarning(_found(search.direction, names, intercept=layout.intercept) + reason)]
     newton, state = end.newton, end.state
     if search.decided or newton is None or end.prior.proper:
         return []
@@ -73,13 +66,21 @@ def separation_notices(
     return [SeparationWarning(_apparent_notice(statistics, [names[j] for j in statistics.columns(newton.move)]))]
 
 
-def _is_ruled_out(data: TrainingData, end: FitEnd) -> bool:
-    """Say whether the Newton step to the maximum of the likelihood proves that no rows are separated."""
+def has_unpenalised_features(prior: Prior, *, intercept: bool) -> bool:
+    """Say whether a feature has no penalty at all, so that its coefficient may have no finite optimum."""
+    return prior.quadratic is None and has_free_features(prior.precision, intercept=intercept)
+
+
+def _is_ruled_out(data: TrainingData, end: FitEnd, *, hardly: bool) -> bool:
+    """Say whether the Newton step to the maximum of the likelihood proves that no rows are separated.
+
+    Along a direction without a penalty it is that of the penalised likelihood, as Λ V = 0.
+    """
     newton = end.newton
     if newton is None:
         return False
     theta, move = end.state.theta - newton.move, newton.move
-    if end.prior.proper:
+    if hardly:
         if newton.resolve is None:
             return False
         # F + Λ in place of F shortens the step along a separating direction to the share m / (1 + m), m being the
@@ -89,23 +90,28 @@ def _is_ruled_out(data: TrainingData, end: FitEnd) -> bool:
     return data.source.total(kernel).rules_out_separation(well_conditioned=newton.well_conditioned)
 
 
-def _notice(direction: SeparatingDirection, names: list[str], C: float, *, intercept: bool) -> str:
-    """Say how many rows are separated by class, by which columns, and what determines their coefficients."""
+def _found(direction: SeparatingDirection, names: list[str], *, intercept: bool) -> str:
+    """Say how many rows are separated by class, and by which columns."""
     rows = "1 row" if direction.n_rows == 1 else f"{direction.n_rows:,} rows"
     columns, more = direction.columns(MAX_NAMED_COLUMNS, intercept=intercept)
-    others = f" and {more} more" if more else ""
+    named = ", ".join(names[j] for j in columns) + (f" and {more} more" if more else "")
     how = "completely" if direction.complete else "in part"
-    found = (
-        f"The classes are separated {how}, {rows} along a direction of {', '.join(names[j] for j in columns)}{others}"
-    )
-    if np.isfinite(C):
-        return (
-            f"{found}, and the penalty hardly penalises: it alone keeps these coefficients finite, and C={C:g} decides "
-            "their values; set a smaller C (the default is 1.0), or drop the columns."
-        )
+    return f"The classes are separated {how}, {rows} along a direction of {named}"
+
+
+def _unpenalised(prior: Prior) -> str:
+    without = "without a penalty" if prior.proper else "with C=inf"
     return (
-        f"{found}: with C=inf these coefficients have no finite optimum, and their values are meaningless; {REMEDY}. "
+        f": {without} these coefficients have no finite optimum, and their values are meaningless; {REMEDY}. "
         "sknatgrad.inference.infer prints the direction."
+    )
+
+
+def _hardly_penalised(estimator: Configuration) -> str:
+    penalty = "the prior" if estimator.prior is not None else f"C={estimator.C:g}"
+    return (
+        f", and the penalty hardly penalises: it alone keeps these coefficients finite, and {penalty} decides their "
+        "values; set a smaller C (the default is 1.0), or drop the columns."
     )
 
 

@@ -79,6 +79,43 @@ def _by_size(sizes: Array) -> Codes:
     return order
 
 
+def has_free_features(precision: Array, *, intercept: bool) -> bool:
+    """Say whether the prior precision ``(d,)`` of any feature is 0."""
+    return bool((precision[: len(precision) - intercept] == 0.0).any())
+
+
+class ProgramColumns(NamedTuple):
+    """The columns that a direction may have, the intercept last if there is one."""
+
+    n_columns: int  # d, of the design
+    chosen: tuple[int, ...]
+
+    @classmethod
+    def without_penalty(cls, precision: Array, *, intercept: bool) -> ProgramColumns:
+        """Return the columns of precision 0; all if the precision ``(d,)`` of every feature is positive."""
+        chosen = (
+            np.flatnonzero(precision == 0.0)
+            if has_free_features(precision, intercept=intercept)
+            else range(len(precision))
+        )
+        return cls(len(precision), tuple(int(j) for j in chosen))
+
+    @property
+    def has_last(self) -> bool:
+        """Whether the last column is among them."""
+        return self.chosen[-1] == self.n_columns - 1
+
+    def of_rows(self, block: RowBlock, rows: Codes) -> Array:
+        """Return these columns of some rows of a block, dense."""
+        return Design.of_block(block, self.n_columns).rows(rows).columns(self.chosen)
+
+    def expanded(self, values: Array) -> Array:
+        """Return values ``(q, len(chosen))`` of the columns as values of all, 0 for others."""
+        expanded = np.zeros((len(values), self.n_columns))
+        expanded[:, self.chosen] = values
+        return expanded
+
+
 class Rows(NamedTuple):
     """Some rows, dense, with a column of ones if there is an intercept."""
 
@@ -104,11 +141,16 @@ class SeparationSearch:
     """The search for a direction that separates rows of positive weight by class; it runs once, when it is needed."""
 
     source: RowSource
-    n_columns: int  # d
+    columns: ProgramColumns  # without those that are penalised, if any is not
     n_classes: int
-    intercept: bool
+    has_intercept: bool  # as the last column of the design
     program_size: int  # numbers that the constraints of a program may have
     centres: Array | None = None  # (p,), that the rows are less; the direction is that of the rows themselves
+
+    @property
+    def intercept(self) -> bool:
+        """Whether a direction may have an intercept."""
+        return self.has_intercept and self.columns.has_last
 
     @property
     def direction(self) -> SeparatingDirection | None:
@@ -133,41 +175,43 @@ class SeparationSearch:
 
     def _searched(self) -> tuple[SeparatingDirection | None, bool]:
         """Return the direction, and whether its absence is proved."""
-        n_first = max(FIRST_ROWS_PER_COLUMN * self.n_columns, MIN_FIRST_ROWS)
+        n_columns = len(self.columns.chosen)
+        n_first = max(FIRST_ROWS_PER_COLUMN * n_columns, MIN_FIRST_ROWS)
         if not self._is_small(n_first):
             return None, False
-        rows = self.source.sample(n_first).total(AllRowsKernel(self.n_columns))
-        n_added = max(ADDED_ROWS_PER_COLUMN * self.n_columns, MIN_FIRST_ROWS)
+        rows = self.source.sample(n_first).total(AllRowsKernel(self.columns))
+        n_added = max(ADDED_ROWS_PER_COLUMN * n_columns, MIN_FIRST_ROWS)
         for _ in range(MAX_PROGRAMS):
             if not self._is_small(len(rows.codes)):
                 return None, False
             direction = direction_of(rows, self.n_classes, intercept=self.intercept)
             if direction is not None:
-                check = self.source.total(CheckKernel(direction, self.n_classes, self.n_columns, n_added))
+                check = self.source.total(CheckKernel(direction, self.n_classes, self.columns, n_added))
                 if not len(check.violated.codes):
                     return self._described(direction, rows, check), True
                 rows = rows.merge(check.violated)
                 continue
             basis = span_complement(rows.design, intercept=self.intercept)
-            outside = self.source.total(OutsideKernel(basis, self.n_columns, n_added)) if basis.vectors.size else None
+            outside = self.source.total(OutsideKernel(basis, self.columns, n_added)) if basis.vectors.size else None
             if outside is None or not len(outside.codes):
                 return None, True
             rows = rows.merge(outside)
         return None, False
 
     def _is_small(self, n_rows: int) -> bool:
-        return n_rows * (self.n_classes - 1) ** 2 * self.n_columns <= self.program_size
+        return n_rows * (self.n_classes - 1) ** 2 * len(self.columns.chosen) <= self.program_size
 
     def _described(self, direction: ExactDirection, rows: Rows, check: Check) -> SeparatingDirection:
-        if self.centres is not None:
-            direction = _shifted(direction, self.centres)
-        of_features = [entry for of_class in direction for entry in of_class[: self.n_columns - self.intercept]]
+        if self.centres is not None and self.intercept:
+            direction = _shifted(direction, self.centres[list(self.columns.chosen[:-1])])
+        of_features = [entry for of_class in direction for entry in of_class[: len(of_class) - self.intercept]]
         largest = max(abs(entry) for entry in of_features)
         entries = np.array([[float(entry / largest) for entry in of_class] for of_class in direction])
         spread = rows.design.std(axis=0)
         # a constant column comes last
         sizes = abs(entries) * np.where(spread > 0, spread, TINY_SPREAD * spread.max())
-        return SeparatingDirection(entries, sizes, check.n_rows, check.complete)
+        expanded = self.columns.expanded
+        return SeparatingDirection(expanded(entries), expanded(sizes), check.n_rows, check.complete)
 
 
 def direction_of(rows: Rows, n_classes: int, *, intercept: bool) -> ExactDirection | None:
@@ -236,12 +280,12 @@ def _shifted(direction: ExactDirection, shift: Array) -> ExactDirection:
 class AllRowsKernel:
     """The rows of positive weight, dense."""
 
-    n_columns: int
+    columns: ProgramColumns
 
     def __call__(self, block: RowBlock) -> Rows:
         """Return those of one block."""
         kept = np.flatnonzero(block.weight > 0)
-        return Rows(Design.of_block(block, self.n_columns).rows(kept).dense(), block.codes[kept])
+        return Rows(self.columns.of_rows(block, kept), block.codes[kept])
 
     def merge(self, left: Rows, right: Rows) -> Rows:
         """Return the distinct rows of two runs."""
@@ -262,23 +306,24 @@ class CheckKernel:
 
     direction: ExactDirection
     n_classes: int
-    n_columns: int
+    columns: ProgramColumns
     n_added: int  # rows with a negative margin to return, at most
 
     def __call__(self, block: RowBlock) -> Check:
         """Check the rows of positive weight of one block."""
         kept = np.flatnonzero(block.weight > 0)
-        design, codes = Design.of_block(block, self.n_columns), block.codes[kept]
-        used = [j for j in range(self.n_columns) if any(of_class[j] for of_class in self.direction)]
-        signs = self._signs(design.columns(used)[kept], codes, used)
+        codes, chosen = block.codes[kept], self.columns.chosen
+        used = [j for j in range(len(chosen)) if any(of_class[j] for of_class in self.direction)]
+        of_direction = self.columns._replace(chosen=tuple(chosen[j] for j in used))
+        signs = self._signs(of_direction.of_rows(block, kept), codes, used)
         negative = np.flatnonzero((signs < 0).any(axis=1))
-        violated = Rows(design.rows(kept[negative]).dense(), codes[negative])
+        violated = Rows(self.columns.of_rows(block, kept[negative]), codes[negative])
         return Check(int((signs > 0).any(axis=1).sum()), bool((signs > 0).all()), self._most_violated(violated))
 
     def _signs(self, rows: Array, codes: Codes, used: list[int]) -> Codes:
         """Return the sign of the margin of each pair, ``(m, K - 1)``."""
         # one logit is that of class 1, against 0 for class 0
-        zero = (Fraction(0),) * self.n_columns
+        zero = (Fraction(0),) * len(self.columns.chosen)
         of_classes = (zero, *self.direction) if self.n_classes == BINARY else self.direction
         signs = np.zeros((len(codes), self.n_classes - 1), dtype=np.intp)
         for k, own in enumerate(of_classes):
@@ -337,13 +382,13 @@ class OutsideKernel:
     """Rows of positive weight outside the span of others: those that have a part in a basis."""
 
     basis: Basis
-    n_columns: int
+    columns: ProgramColumns
     n_added: int  # rows to return, at most
 
     def __call__(self, block: RowBlock) -> Rows:
         """Return such rows of one block."""
         kept = np.flatnonzero(block.weight > 0)
-        return self._first(Rows(Design.of_block(block, self.n_columns).rows(kept).dense(), block.codes[kept]))
+        return self._first(Rows(self.columns.of_rows(block, kept), block.codes[kept]))
 
     def _first(self, rows: Rows) -> Rows:
         """Return distinct rows that span the parts of all, and some others."""

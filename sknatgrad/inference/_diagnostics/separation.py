@@ -14,7 +14,7 @@ from sknatgrad._model.separation import (
     is_completely_separated,
     separated_by_step,
 )
-from sknatgrad._model.separation_search import SeparationSearch
+from sknatgrad._model.separation_search import ProgramColumns, SeparationSearch, has_free_features
 
 if TYPE_CHECKING:
     from sknatgrad._model.separation import SeparationStatistics
@@ -33,20 +33,22 @@ HARDLY = "and the penalty, which alone keeps them finite, hardly penalises: fit 
 def separation_reason(fitted: FittedModel, row_sums: RowSums, covariance: CoefficientCovariance) -> str:
     """Return the reason if the classes are separated, in whole or in part; else an empty string.
 
-    With a penalty the separation matters only if the penalty, by its value, hardly penalises.
+    With a penalty on all features the separation matters only if the penalty, by its value, hardly penalises.
     """
-    if fitted.penalty > HARDLY_PENALISED:
+    precision, intercept = fitted.prior.precision, fitted.intercept
+    free = has_free_features(precision, intercept=intercept)
+    if not free and fitted.penalty > HARDLY_PENALISED:
         return ""
     with row_sums.opened() as source:
         step = StepKernel(row_sums.theta, covariance.step)
-        # with a penalty this step is not that to the maximum of the likelihood
-        if not fitted.penalised and source.total(step).rules_out_separation():
+        # with a penalty on all features this step is not that to the maximum of the likelihood
+        if free and source.total(step).rules_out_separation():
             return ""
-        n_classes, n_columns = row_sums.contrasts.n_classes, row_sums.theta.shape[1]
-        sizes = n_columns, n_classes, fitted.intercept, row_sums.limits.program_size
-        search = SeparationSearch(source, *sizes, fitted.centres)
+        columns = ProgramColumns.without_penalty(precision, intercept=intercept)
+        sizes = row_sums.contrasts.n_classes, intercept, row_sums.limits.program_size
+        search = SeparationSearch(source, columns, *sizes, fitted.centres)
         if search.direction is not None:
-            return _along(search.direction, fitted)
+            return _along(search.direction, fitted, hardly=not free)
         if search.decided or fitted.penalised:
             return ""
         return _without_program(source, fitted, row_sums, covariance)
@@ -71,7 +73,7 @@ def _without_program(
     return _by_step(statistics, [fitted.names[j] for j in statistics.columns(covariance.step)])
 
 
-def _along(found: SeparatingDirection, fitted: FittedModel) -> str:
+def _along(found: SeparatingDirection, fitted: FittedModel, *, hardly: bool) -> str:
     # one logit is that of the last class
     labels = [label_name(label) for label in fitted.classes][-len(found.direction) :]
     entries, more = found.entries(MAX_NAMED_COEFFICIENTS)
@@ -81,7 +83,7 @@ def _along(found: SeparatingDirection, fitted: FittedModel) -> str:
     return (
         f"the classes are separated {how}, {rows} along the direction {', '.join(parts)}"
         + (f" and {more} more" if more else "")
-        + (f", {HARDLY}" if fitted.penalised else f", so that the likelihood has no maximum: {REMEDY}")
+        + (f", {HARDLY}" if hardly else f", so that the likelihood has no maximum: {REMEDY}")
     )
 
 
