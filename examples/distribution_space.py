@@ -30,21 +30,21 @@ def kl(mean, variance, other_mean, other_variance):
 # %%
 # Equal distances, different divergences
 # --------------------------------------
-# In both pairs the means are -1 and 1, at distance 2.
+# In both pairs the means are -2 and 2, at distance 4. The variances are 2 and 0.5.
 
-divergences = {variance: kl(-1, variance, 1, variance) for variance in (2.0, 0.5)}
+divergences = {variance: kl(-2, variance, 2, variance) for variance in (2.0, 0.5)}
 for variance, divergence in divergences.items():
-    print(f"variance {variance}: distance 2, KL = {divergence:.3f} nats")
-assert np.isclose(divergences[2.0], 1.0)
-assert np.isclose(divergences[0.5], 4.0)
+    print(f"variance {variance}: distance 4, KL = {divergence:.3f} nats")
+assert np.isclose(divergences[2.0], 4.0)
+assert np.isclose(divergences[0.5], 16.0)
 
-x = np.linspace(-5, 5, 400)
+x = np.linspace(-6.5, 6.5, 400)
 figure, axes = plt.subplots(1, 2, figsize=(7, 2.8), layout="constrained", sharey=True)
 for axis, (variance, divergence) in zip(axes, divergences.items(), strict=True):
-    for mean, colour in ((-1, BLUE), (1, ORANGE)):
+    for mean, colour in ((-2, BLUE), (2, ORANGE)):
         axis.plot(x, density(x, mean, variance), color=colour, label=f"N({mean}, {variance})")
         axis.fill_between(x, density(x, mean, variance), color=colour, alpha=0.2)
-    axis.set(title=f"distance 2, KL {divergence:.1f} nats", xlabel="x", ylim=(0, 0.75))
+    axis.set(title=f"distance 4, KL {divergence:.0f} nats", xlabel="x", ylim=(0, 0.75))
     axis.legend(frameon=False, loc="upper right", fontsize="small")
 axes[0].set_ylabel("density")
 plt.show()
@@ -90,9 +90,9 @@ def length(means, sigmas):
 lengths = {}
 for variance in (2.0, 0.5):
     sigma = np.sqrt(variance)
-    lengths[variance] = length(np.linspace(-1, 1, 2001), np.full(2001, sigma)), length(*geodesic(1.0, sigma, 2001))
+    lengths[variance] = length(np.linspace(-2, 2, 2001), np.full(2001, sigma)), length(*geodesic(2.0, sigma, 2001))
     straight, shortest = lengths[variance]
-    expected = distance(-1, sigma, 1, sigma)
+    expected = distance(-2, sigma, 2, sigma)
     print(f"variance {variance}: straight line {straight:.4f}, geodesic {shortest:.4f}, by the formula {expected:.4f}")
     assert np.isclose(shortest, expected, rtol=1e-5)
     assert shortest < straight
@@ -100,33 +100,33 @@ for variance in (2.0, 0.5):
 # %%
 # Along a geodesic a narrow Gaussian widens first, because moving the mean of a wide Gaussian takes little length, and
 # narrows again at the end. The effect is largest for the pair with variance 0.02, whose straight line is more than
-# twice as long as its geodesic.
+# three times as long as its geodesic.
 
 variance, n_shown = 0.02, 7
 sigma = np.sqrt(variance)
-straight, shortest = length(np.linspace(-1, 1, 2001), np.full(2001, sigma)), length(*geodesic(1.0, sigma, 2001))
+straight, shortest = length(np.linspace(-2, 2, 2001), np.full(2001, sigma)), length(*geodesic(2.0, sigma, 2001))
 print(f"variance {variance}: straight line {straight:.2f}, geodesic {shortest:.2f}")
-assert straight > 2 * shortest
+assert straight > 3 * shortest
 
 figure = plt.figure(figsize=(7, 6), layout="constrained")
 axes = figure.subplot_mosaic([["plane", "plane"], ["straight", "geodesic"]])
 for end_variance, style in ((2.0, ":"), (0.5, "--"), (variance, "-")):
-    ends = [-1, 1], [np.sqrt(end_variance)] * 2
+    ends = [-2, 2], [np.sqrt(end_variance)] * 2
     axes["plane"].plot(*ends, style, marker="o", color=ORANGE)
-    axes["plane"].plot(*geodesic(1.0, np.sqrt(end_variance), 300), style, color=BLUE)
-    axes["plane"].annotate(f"variance {end_variance}", (1.04, ends[1][0]), va="center")
+    axes["plane"].plot(*geodesic(2.0, np.sqrt(end_variance), 300), style, color=BLUE)
+    axes["plane"].annotate(f"variance {end_variance}", (2.07, ends[1][0]), va="center")
 axes["plane"].set(
-    xlim=(-1.1, 1.5),
-    ylim=(0, 1.7),
+    xlim=(-2.2, 2.9),
+    ylim=(0, 2.2),
     xlabel="mean μ",
     ylabel="standard deviation σ",
     title="straight lines (orange) and geodesics (blue)",
 )
 paths = {
-    "straight": (np.linspace(-1, 1, n_shown), np.full(n_shown, sigma), ORANGE, straight),
-    "geodesic": (*geodesic(1.0, sigma, n_shown), BLUE, shortest),
+    "straight": (np.linspace(-2, 2, n_shown), np.full(n_shown, sigma), ORANGE, straight),
+    "geodesic": (*geodesic(2.0, sigma, n_shown), BLUE, shortest),
 }
-x = np.linspace(-2.2, 2.2, 600)
+x = np.linspace(-4.4, 4.4, 600)
 for name, (means, sigmas, colour, path_length) in paths.items():
     for mean, deviation in zip(means, sigmas, strict=True):
         curve = density(x, mean, deviation**2)

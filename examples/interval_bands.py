@@ -10,6 +10,7 @@ with 442 rows instead of 60, standard errors are smaller by a factor of about th
 """
 
 import numpy as np
+import pandas as pd
 from matplotlib import pyplot as plt
 from sklearn.datasets import load_diabetes
 
@@ -54,4 +55,23 @@ for row, (name, model) in zip(axes, models.items(), strict=True):
         ProbabilityIntervalDisplay.from_estimator(model, X, feature=feature, class_of_interest="above", ax=axis)
         axis.set(ylabel="", xlabel=feature if axis in axes[1] else "")
     row[0].set_ylabel(f"probability of progression\n{name}, 95 % interval")
+plt.show()
+
+# %%
+# A feature that is in the table twice
+# ------------------------------------
+# A model with the square of a feature needs rows in which both columns change together. By default only one column
+# changes, and the square stays at its median; `rows` takes a function that makes the rows for the values on the axis.
+
+
+def table(age):
+    """Return the age of patients, and its square."""
+    return pd.DataFrame({"age": age, "age squared": age**2})
+
+
+model = NaturalGradientLogisticRegression(**settings).fit(table(X["age"]), y)
+display = ProbabilityIntervalDisplay.from_estimator(
+    model, table(X["age"]), feature="age", rows=table, class_of_interest="above"
+)
+assert np.array_equal(display.proba[:, 0], model.predict_proba(table(display.grid))[:, 0])
 plt.show()

@@ -17,6 +17,7 @@ from sknatgrad._estimator.callbacks import ITERATION
 from sknatgrad._inputs.labels import check_labels, codes_and_unknown
 from sknatgrad._model.class_labels import label_list
 from sknatgrad._model.layout import sum_zero
+from sknatgrad._rows.floating_point import ignoring_underflow, underflow_ignored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,6 +125,9 @@ class EarlyStopping:
 
     def teardown(self, estimator: object, context: object) -> None:  # noqa: ARG002 - scikit-learn's protocol
         """Set `scores_` and `best_iteration_`."""
+        if id(estimator) not in self._scores:
+            # this callback is set twice on the estimator
+            return
         self.scores_ = self._scores.pop(id(estimator))
         self.best_iteration_ = 1 + self._best(self.scores_) if self.scores_ else 0
 
@@ -136,7 +140,9 @@ class EarlyStopping:
         if iteration is None or iteration.step is None or not iteration.step.accepted:
             return False
         scores = self._scores[id(estimator)]
-        scores.append(self._score(fitted_estimator))
+        # a callback that is set twice on an estimator is called twice for each iteration
+        if len(scores) < iteration.number:
+            scores.append(self._score(fitted_estimator))
         best = self._best(scores)
         iteration.keep = best == len(scores) - 1
         return len(scores) - 1 - best >= self.n_iter_no_change
@@ -160,9 +166,10 @@ class EarlyStopping:
                 f"{label_list(fitted.classes_)}, or pass a scoring that handles other labels."
             )
             raise ValueError(message)
-        log_proba = fitted.predict_log_proba(self.X)
-        own = log_proba[np.arange(len(log_proba)), codes]
-        return float(np.average(own, weights=self.sample_weight))
+        with underflow_ignored():
+            log_proba = fitted.predict_log_proba(self.X)
+            own = log_proba[np.arange(len(log_proba)), codes]
+            return float(np.average(own, weights=self.sample_weight))
 
 
 class FisherMonitor:
@@ -216,26 +223,31 @@ class FisherMonitor:
 
     def setup(self, estimator: object, context: object) -> None:  # noqa: ARG002 - scikit-learn's protocol
         """Begin to follow a fit."""
-        self._running[id(estimator)] = self._n_fits, {}
-        self._n_fits += 1
+        # it is followed already if this callback is set twice on the estimator
+        if id(estimator) not in self._running:
+            self._running[id(estimator)] = self._n_fits, {}
+            self._n_fits += 1
 
     def teardown(self, estimator: object, context: object) -> None:  # noqa: ARG002 - scikit-learn's protocol
         """End the records of a fit."""
-        del self._running[id(estimator)]
+        self._running.pop(id(estimator), None)
 
+    @ignoring_underflow
     def on_fit_task_begin(self, estimator: Configuration, context: object) -> None:
         """Measure the point from which an iteration starts."""
         iteration: Iteration | None = getattr(context, ITERATION, None)
         if iteration is None or iteration.point is None or iteration.objective is None:
             return
         point, objective = iteration.point, iteration.objective
-        measured = {"decrement": np.nan, "condition_number": np.nan}
+        _, measured = self._running[id(estimator)]
+        if measured:
+            return
+        measured.update(decrement=np.nan, condition_number=np.nan)
         if self.decrement:
             nats = objective.decrement(point) / point.weight
             measured["decrement"] = max(nats, 0.0) if np.isfinite(nats) else np.nan
         if self.condition_number and 8 * point.theta.size**2 <= estimator._limits.matrix_bytes:  # noqa: SLF001
             measured["condition_number"] = _condition_number(objective.matrix(point), point.theta.shape[0])
-        self._running[id(estimator)][1].update(measured)
 
     def on_fit_task_end(self, estimator: object, context: object) -> None:
         """Record an iteration."""
@@ -243,6 +255,8 @@ class FisherMonitor:
         if iteration is None or iteration.step is None or not iteration.step.accepted:
             return
         number, measured = self._running[id(estimator)]
+        if not measured:
+            return
         step = iteration.step
         self.records_.append(
             {
@@ -256,6 +270,8 @@ class FisherMonitor:
                 **measured,
             }
         )
+        # the next iteration, or another call for this one, finds nothing measured
+        measured.clear()
 
     def to_dataframe(self) -> Any:
         """Return the records as a pandas DataFrame, one row per iteration.

@@ -42,10 +42,12 @@ from sknatgrad._inputs.row_statistics import error_label, is_empty
 from sknatgrad._inputs.weights import check_class_weights
 from sknatgrad._model.contrasts import Contrasts
 from sknatgrad._rows.dask_chunks import ChunkError, computed
+from sknatgrad._rows.floating_point import ignoring_underflow, underflow_ignored
+from sknatgrad._rows.threads import Workers
 from sknatgrad._sklearn import fit_context
 from sknatgrad._solver.cost_model import Shape
 from sknatgrad.inference._covariance.options import CovarianceOptions
-from sknatgrad.inference._fitted_model import LINK_ROWS, FittedModel
+from sknatgrad.inference._fitted_model import LINK_ROWS, FittedModel, logistic_regression
 from sknatgrad.inference._infer import check_aliased, infer_from_sums, limits_of
 from sknatgrad.inference._infer import infer as infer_in_memory
 from sknatgrad.inference._row_sums.rows import OutOfCoreRows, RowCountsKernel
@@ -109,6 +111,7 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
     """
 
     @fit_context(prefer_skip_nested_validation=True)
+    @ignoring_underflow
     def fit(self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model to training data.
 
@@ -149,7 +152,7 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
             super().fit(X, y, sample_weight)
             return self
         monitor = FitMonitor(self, X, y, sample_weight)
-        with unchanged_on_error(self), monitor:
+        with unchanged_on_error(self), Workers(), monitor:
             data = check_collections(self, X, y, sample_weight)
             plan = plan_fit(self, data)
             objective = build_objective(data, plan)
@@ -166,6 +169,7 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
     predict_proba_interval = _lazy(NaturalGradientLogisticRegression.predict_proba_interval, "intervals")
     predict_proba_averaged = _lazy(NaturalGradientLogisticRegression.predict_proba_averaged, "averaged probabilities")
 
+    @ignoring_underflow
     def score(self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the accuracy, computed: as `NaturalGradientLogisticRegression.score`."""
         if not any_collection(X, y, sample_weight):
@@ -177,6 +181,7 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
         return float(np.divide(*np.sum(sums, axis=0)))
 
 
+@ignoring_underflow
 def infer(  # noqa: PLR0913 - all but the rows are keywords
     estimator: Any,
     X: Collection,
@@ -232,6 +237,7 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
             aliased=aliased,
         )
     check_aliased(aliased)
+    estimator = logistic_regression(estimator)
     fitted = FittedModel.of(estimator, X)
     contrasts = Contrasts.against(fitted.classes, reference)
     table = CheckedCollections.of(schema_of(estimator), X, y, sample_weight, reset=False)
@@ -239,7 +245,7 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
     totals = table.totals(fitted.classes)
     factors = check_class_weights(getattr(estimator, "class_weight", None), fitted.classes, totals)
     limits = limits_of(estimator)
-    fitted = fitted.recentred_for(lambda: table.statistics.centres(limits.far_ratio, intercept=fitted.intercept))
+    fitted = fitted.recentred_for(lambda: table.statistics.centres(limits.far_ratio))
     source = table.source(fitted.classes, factors, limits, fitted.centres)
     counts = source.total(RowCountsKernel(len(fitted.classes)))
     n_logits, n_columns = fitted.theta.shape
@@ -257,7 +263,7 @@ def _weight_of_correct(
     """Return the weight of the rows of a block that are classified correctly, and of all its rows."""
     if is_empty(X, y):
         return 0.0, 0.0
-    with error_label(f"block {number}", ChunkError):
+    with underflow_ignored(), error_label(f"block {number}", ChunkError):
         _, labels, weights = check_block(model, X, y, weight)
         scores = _predict_in_memory(X, model, "decision_function", {})
         return float(weights[are_correct(model.classes_, scores, labels)].sum()), float(weights.sum())

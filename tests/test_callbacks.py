@@ -11,6 +11,7 @@ from problems import FISHERS, Recorder, ScoringMonitor, needs_callbacks
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -436,3 +437,47 @@ def test_without_the_protocol_of_callbacks_fits_are_the_same(cancer, monkeypatch
     monkeypatch.setattr(NaturalGradientLogisticRegression, "_init_callback_context", None, raising=False)
     model = NaturalGradientLogisticRegression().fit(*cancer)
     assert np.array_equal(model.coef_, expected.coef_)
+
+
+def fit_once(model, X, y):
+    return model.fit(X, y)
+
+
+def fit_in_batches(model, X, y):
+    return model.fit_batches([(X[::2], y[::2]), (X[1::2], y[1::2])])
+
+
+SETTINGS = {
+    "twice in one call": lambda model, *callbacks: model.set_callbacks(*callbacks, *callbacks),
+    "in two calls": lambda model, *callbacks: model.set_callbacks(*callbacks).set_callbacks(*callbacks),
+    "on a clone": lambda model, *callbacks: clone(model.set_callbacks(*callbacks, *callbacks)),
+}
+
+
+@needs_callbacks
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("fit", [fit_once, fit_in_batches])
+def test_a_callback_that_is_set_twice_acts_once(setting, fit, wine):
+    """After a fit, and for a second fit of the same estimator, too."""
+    X, held_out, y, labels = wine
+    alone = EarlyStopping(held_out, labels), FisherMonitor()
+    expected = fit(NaturalGradientLogisticRegression(C=1e6).set_callbacks(*alone), X, y)
+    stopping, monitor = EarlyStopping(held_out, labels), FisherMonitor()
+    model = setting(NaturalGradientLogisticRegression(C=1e6), stopping, monitor)
+    for number in range(2):
+        np.testing.assert_array_equal(fit(model, X, y).coef_, expected.coef_)
+        assert stopping.scores_ == alone[0].scores_
+        assert stopping.best_iteration_ == alone[0].best_iteration_
+        records = [record | {"fit": 0, "seconds": 0.0} for record in monitor.records_ if record["fit"] == number]
+        assert records == [record | {"seconds": 0.0} for record in alone[1].records_]
+        assert len(monitor.records_) == (number + 1) * len(records)
+        setting(model, stopping, monitor)
+
+
+@needs_callbacks
+def test_a_callback_that_is_set_twice_on_another_estimator_acts_once(wine):
+    X, held_out, y, labels = wine
+    stopping, monitor = EarlyStopping(held_out, labels), FisherMonitor()
+    LogisticRegression(max_iter=10_000).set_callbacks(stopping, stopping, monitor, monitor).fit(X, y)
+    assert stopping.scores_ == []
+    assert monitor.records_ == []

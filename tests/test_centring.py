@@ -83,12 +83,20 @@ class TestCentres:
 
     def test_sparse_columns_have_none(self):
         assert centres_of(sparse.csr_array(np.full((9, 2), 1e9)), 100.0) is None
-        assert merged_samples(np.ones((2, 2)), sample_of(sparse.csr_array(np.ones((2, 2))))) is None
+        assert merged_samples((np.ones((2, 2)), 2), (sample_of(sparse.csr_array(np.ones((2, 2)))), 2)) is None
 
     def test_few_rows_are_sampled_however_many_there_are(self):
-        rows = np.arange(100_000.0)[:, None]
-        assert SAMPLE_ROWS // 2 < len(sample_of(rows)) <= SAMPLE_ROWS
-        assert SAMPLE_ROWS // 2 < len(merged_samples(sample_of(rows), sample_of(rows))) <= SAMPLE_ROWS
+        assert SAMPLE_ROWS // 2 < len(sample_of(np.arange(100_000.0)[:, None])) <= SAMPLE_ROWS
+
+    def test_a_merged_sample_has_rows_of_every_part(self):
+        sample, n_rows = np.zeros((0, 1)), 0
+        for part in range(1, 21):
+            rows = np.full((100 * part, 1), part)
+            sample = merged_samples((sample, n_rows), (sample_of(rows), len(rows))) if n_rows else sample_of(rows)
+            n_rows += len(rows)
+        assert len(sample) <= 2 * SAMPLE_ROWS
+        shares = np.bincount(sample[:, 0].astype(int), minlength=21)[1:] / len(sample)
+        np.testing.assert_allclose(shares, np.arange(1, 21) / 210, atol=0.03)
 
     @pytest.mark.parametrize("order", "CF")
     @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.uint64, np.int16, bool], ids=str)
@@ -438,12 +446,17 @@ class TestStreams:
             merge(models)
 
 
-def test_a_large_prior_of_the_intercept_is_refused_before_any_work(limits):
+@pytest.mark.parametrize("door", ["fit", "fit_batches", "partial_fit"])
+def test_a_large_prior_of_the_intercept_leaves_the_columns_as_they_are(door, limits):
+    """It would need a matrix of all coefficients."""
     X, y = near()
-    limits(matrix_bytes=64)
+    X = far(X, 3e4)
+    limits(decrement_bytes=0)
     model = NaturalGradientLogisticRegression(prior=(0.0, np.array([1.0, 1.0, 1.0, 1.0, 0.5])))
-    with pytest.raises(ValueError, match="without a precision for the intercept"):
-        model.fit(far(X, 1e5), y)
+    data = ([(X, y)],) if door == "fit_batches" else (X, y, [0, 1]) if door == "partial_fit" else (X, y)
+    assert getattr(model, door)(*data)._centres is None
+    limits(decrement_bytes=8 * 5**2)
+    assert getattr(clone(model), door)(*data)._centres is not None
 
 
 def test_coefficients_of_another_size_are_not_centred():

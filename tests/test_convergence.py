@@ -4,6 +4,7 @@ import re
 import warnings
 from functools import cache
 
+import dask.array as da
 import numpy as np
 import pytest
 from problems import DATASETS, FISHERS, make_problem, quiet_fit, remaining_decrease
@@ -11,7 +12,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import PolynomialFeatures
 
-from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad import NaturalGradientLogisticRegression, fisher_information
+from sknatgrad.dask import DaskNaturalGradientLogisticRegression
 
 
 def objective(X, y, model, C):
@@ -222,3 +224,85 @@ def test_default_tolerance_gives_coefficients_to_ten_digits(name):
     spread = X.std(axis=0)
     size = abs(tight.coef_ * spread).max()
     np.testing.assert_allclose(model.coef_ * spread, tight.coef_ * spread, rtol=0, atol=1e-10 * size)
+
+
+def _fit(model, X, y):
+    return model.fit(X, y)
+
+
+def _fit_batches(model, X, y):
+    return model.fit_batches([(X[::2], y[::2]), (X[1::2], y[1::2])])
+
+
+def _fit_chunks(model, X, y):
+    chunked = DaskNaturalGradientLogisticRegression(**model.get_params())
+    vars(chunked).update(vars(model))
+    return chunked.fit(da.from_array(X, chunks=(50, -1)), da.from_array(y, chunks=50))
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+@pytest.mark.parametrize("learning_rate", ["auto", 0.5])
+@pytest.mark.parametrize("C", [1.0, np.inf])
+def test_without_iterations_the_coefficients_are_zero(fisher, learning_rate, C, iris):
+    """As with scikit-learn's solvers; the warning says how far the optimum is."""
+    model = NaturalGradientLogisticRegression(max_iter=0, fisher=fisher, learning_rate=learning_rate, C=C)
+    with pytest.warns(ConvergenceWarning, match=r"max_iter=0 reached: after 0 iterations .* remaining decrease"):
+        model.fit(*iris)
+    assert not model.coef_.any()
+    assert not model.intercept_.any()
+    assert model.n_iter_.tolist() == [0]
+    assert model.loss_curve_ == pytest.approx([np.log(3)], rel=1e-15)
+    assert model.kl_curve_ == []
+    assert len(model.time_curve_) == 1
+    assert not model.converged_
+
+
+@pytest.mark.parametrize("fit", [_fit, _fit_batches, _fit_chunks])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_without_iterations_every_fit_ends_where_it_starts(fit, n_classes, iris, limits):
+    """At zero, although fits with iterations start at the optimum of a subsample; a warm start at its coefficients."""
+    limits(min_sampled_values=100, min_rows_per_parameter=1, sample_bytes=8 * 200)
+    X, y = iris[0][iris[1] < n_classes], iris[1][iris[1] < n_classes]
+    model = NaturalGradientLogisticRegression(max_iter=0, store_covariance=True)
+    with pytest.warns(ConvergenceWarning, match="max_iter=0 reached"):
+        cold = fit(model, X, y)
+    assert not cold.coef_.any()
+    assert cold.n_iter_.tolist() == [0]
+    assert cold.loss_curve_ == pytest.approx([np.log(n_classes)], rel=1e-15)
+    even = fisher_information(cold, X)
+    penalty = np.kron(np.eye(len(cold.coef_)), np.diag([1.0, 1.0, 1.0, 1.0, 0.0]))
+    moves = cold.covariance_
+    np.testing.assert_allclose(moves @ (even + penalty) @ moves, moves, atol=1e-10 * np.abs(moves).max())
+    # at the optimum itself the fit has converged, and there is nothing to warn of
+    optimum = NaturalGradientLogisticRegression().fit(X, y)
+    warm = fit(optimum.set_params(max_iter=0, warm_start=True), X, y)
+    assert warm.converged_
+    assert warm.n_iter_.tolist() == [0]
+    np.testing.assert_allclose(warm.coef_, NaturalGradientLogisticRegression().fit(X, y).coef_, rtol=1e-12)
+
+
+def test_a_stream_without_iterations_stores_the_rows_for_later_updates(iris):
+    """The coefficients stay, and the next update with iterations uses all rows."""
+    X, y = iris
+    still = NaturalGradientLogisticRegression(max_iter=0).partial_fit(X[::2], y[::2], [0, 1, 2])
+    assert not still.coef_.any()
+    still.set_params(max_iter=100).partial_fit(X[1::2], y[1::2])
+    usual = NaturalGradientLogisticRegression().partial_fit(X[::2], y[::2], [0, 1, 2]).partial_fit(X[1::2], y[1::2])
+    np.testing.assert_allclose(still.coef_, usual.coef_, rtol=1e-3, atol=1e-3)
+
+
+def test_a_stream_without_iterations_keeps_the_gradient_of_later_rows():
+    """After the first rows only a quadratic approximation is kept, with the gradient at the coefficients that stay."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(6000, 3))
+    y = (X @ [0.5, -0.3, 0.0] + rng.logistic(size=len(X)) > 0).astype(int)
+    batches = [(X[start : start + 2000], y[start : start + 2000]) for start in range(0, 6000, 2000)]
+    model = NaturalGradientLogisticRegression()
+    for number, batch in enumerate(batches):
+        before = None if number == 0 else model.coef_
+        model.set_params(max_iter=0 if number == 1 else 100).partial_fit(*batch, classes=[0, 1])
+        if number == 1:
+            np.testing.assert_array_equal(model.coef_, before)
+    whole = NaturalGradientLogisticRegression(store_covariance=True).fit(X, y)
+    errors = np.sqrt(np.diag(whole.covariance_))[:3]
+    assert np.abs((model.coef_ - whole.coef_) / errors).max() < 0.2

@@ -155,7 +155,7 @@ CASES = {
         r"'learning_rate' parameter .*\(0.0, inf\). Got 0.0 instead",
     ),
     "max_kl": ({"max_kl": 0.0}, X, Y, None, r"'max_kl' parameter .*\(0.0, inf\) or None. Got 0.0 instead"),
-    "max_iter": ({"max_iter": 0}, X, Y, None, r"'max_iter' parameter .*\[1, inf\). Got 0 instead"),
+    "max_iter": ({"max_iter": -1}, X, Y, None, r"'max_iter' parameter .*\[0, inf\). Got -1 instead"),
     "tol": ({"tol": -1.0}, X, Y, None, r"'tol' parameter .*\[0.0, inf\). Got -1.0 instead"),
     "text weights": ({}, X, Y, ["a"] * 6, r"sample_weight holds values that are not real numbers; every"),
     "complex weights": ({}, X, Y, np.ones(6) + 1j, r"sample_weight holds values that are not real numbers; every"),

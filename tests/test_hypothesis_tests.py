@@ -295,7 +295,7 @@ def test_white_of_several_classes_is_the_difference_of_the_matrices(every, limit
     problem = make_problem(3, n_rows=120)
     model = fit_problem(problem)
     row_sums = infer_problem(problem, model, "fisher").row_sums
-    kernel = IndicatorKernel.of(row_sums.theta, row_sums.contrasts, 2**22, np.arange(4), every=every)
+    kernel = IndicatorKernel.of(row_sums.theta, row_sums.contrasts, 2**22, np.arange(4), np.zeros(4), every=every)
     observed, _ = row_sums.total(kernel)
     difference = row_sums.squared_scores(1) - row_sums.in_contrasts().fisher
     blocks = difference.reshape(2, 4, 2, 4)

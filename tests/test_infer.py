@@ -3,12 +3,18 @@
 import numpy as np
 import pytest
 from problems import fit_problem, infer_problem, make_problem
+from scipy.special import expit
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, SGDClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
+from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad.dask import DaskNaturalGradientLogisticRegression
 from sknatgrad.inference import infer
 
 
@@ -71,7 +77,10 @@ def bad_inputs():
     yield r"y has shape \(59,\)", (model, X, y[1:]), {}
     yield "y holds 7, which is not among", (model, X, np.where(y == 1, 7, y)), {}
     yield "sample_weight contains the negative", (model, X, y), {"sample_weight": -weight}
-    yield "of a pipeline pass the last step", (make_pipeline(StandardScaler(), model).fit(X, y), X, y), {}
+    pipeline = make_pipeline(StandardScaler(), model)
+    last = r"a Pipeline; pass its last step, estimator\[-1\], which is 'naturalgradientlogisticregression'"
+    yield last, (pipeline.fit(X, y), X, y), {}
+    yield last, (FrozenEstimator(pipeline), X, y), {}
     yield "L1 penalty", (LogisticRegression(solver="saga", l1_ratio=1.0, penalty="elasticnet").fit(X, y), X, y), {}
     yield "not the softmax of its logits", (_one_against_rest(X, y), X, y), {}
     yield "features holds 'length', which is neither", (model, X, y), {"features": ["length"]}
@@ -91,15 +100,23 @@ def bad_inputs():
     missing = np.where(np.arange(60) == 7, np.nan, 1.0)
     yield "groups contains NaN \\(nan\\) at row 7", (model, X, y), {"covariance": "cluster", "groups": missing}
     yield "weights=a ndarray is unknown; .* go into sample_weight", (model, X, y), {"weights": weight}
-    yield "does not state its penalty by a parameter C", (LinearDiscriminantAnalysis().fit(X, y), X, y), {}
-    yield "of a search its best_estimator_", (GridSearchCV(model, {"C": [1.0]}).fit(X, y), X, y), {}
+    refused = LinearDiscriminantAnalysis(), LinearSVC(), SGDClassifier(loss="log_loss"), CalibratedClassifierCV(model)
+    for other in refused:
+        other.C = 1.0
+        yield f"a {type(other).__name__}; it must be a NaturalGradientLogisticRegression", (other.fit(X, y), X, y), {}
+    yield "a GridSearchCV; pass its best_estimator_", (GridSearchCV(model, {"C": [1.0]}).fit(X, y), X, y), {}
     yield "another C for each class", (_with_several_strengths(X, y), X, y), {}
 
 
 def _one_against_rest(X, y):
-    model = SGDClassifier(loss="log_loss", random_state=0).fit(X, y)
-    model.C = 1.0
-    return model
+    class OneAgainstRest(LogisticRegression):
+        """As that of scikit-learn before 1.8, with ``multi_class='ovr'``."""
+
+        def predict_proba(self, X):
+            odds = expit(self.decision_function(X))
+            return odds / odds.sum(axis=1, keepdims=True)
+
+    return OneAgainstRest().fit(X, y)
 
 
 def _with_several_strengths(X, y):
@@ -109,12 +126,28 @@ def _with_several_strengths(X, y):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
-@pytest.mark.parametrize("case", range(30))
+@pytest.mark.parametrize("case", range(34))
 def test_invalid_input_is_an_error_of_one_sentence(case):
     message, arguments, settings = list(bad_inputs())[case]
     with pytest.raises(ValueError, match=message) as caught:
         infer(*arguments, **settings)
     assert str(caught.value).count("\n") == 0
+
+
+def test_derived_and_frozen_estimators_are_taken():
+    class Derived(NaturalGradientLogisticRegression):
+        """A subclass of a user."""
+
+    class DerivedFromSklearn(LogisticRegression):
+        """Another one."""
+
+    problem = make_problem(2, n_rows=60)
+    X, y = problem.X, problem.codes
+    expected = infer(NaturalGradientLogisticRegression().fit(X, y), X, y)
+    for same in (Derived(), DaskNaturalGradientLogisticRegression(), FrozenEstimator(Derived().fit(X, y))):
+        np.testing.assert_array_equal(infer(same.fit(X, y), X, y).covariance, expected.covariance)
+    model = DerivedFromSklearn(tol=1e-10).fit(X, y)
+    np.testing.assert_allclose(infer(model, X, y).covariance, expected.covariance, rtol=1e-4)
 
 
 def test_too_many_coefficients_are_refused_before_any_work(limits):

@@ -47,6 +47,64 @@ def test_bands_are_the_intervals_of_predictions(n_classes, feature):
         assert legend_labels(display.legend_) == ["ant", "bee", "cat"]
 
 
+def with_products(a, c=0.5):
+    """A table with the square of a column and its product with another."""
+    return pd.DataFrame({"a": a, "a squared": a**2, "c": c, "a times c": a * c})
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_rows_of_a_function_or_a_table_are_drawn(n_classes):
+    """With columns that are functions of the feature, the curve is that of the model."""
+    named, y = named_table(n_classes)
+    X = with_products(named["a"].to_numpy(), named["c"].to_numpy())
+    drawn = [1] if n_classes == 2 else [0, 1, 2]
+    table = with_products(np.linspace(-3.0, 4.0, 30)).sample(frac=1.0, random_state=0)
+    kinds = {"pandas": X.astype(float), "numpy": X.to_numpy(), "sparse": sparse.csr_array(X.to_numpy())}
+    for kind, given in kinds.items():
+        model = fit_with_covariance(given, y)
+
+        def converted(table, kind=kind):
+            array = table if kind == "pandas" else table.to_numpy()
+            return sparse.csc_matrix(array) if kind == "sparse" else array
+
+        def rows(grid, converted=converted):
+            made = converted(with_products(grid))
+            grid[:] = np.nan
+            return made
+
+        display = ProbabilityIntervalDisplay.from_estimator(model, given, feature=0, rows=rows, level=0.8)
+        np.testing.assert_array_equal(display.grid, np.linspace(X["a"].min(), X["a"].max(), 100))
+        expected = converted(with_products(display.grid))
+        np.testing.assert_allclose(display.proba, model.predict_proba(expected)[:, drawn], rtol=1e-13)
+        interval = model.predict_proba_interval(expected, 0.8)
+        np.testing.assert_allclose(display.interval, interval[:, drawn], rtol=1e-13)
+        np.testing.assert_array_equal(display.lines_[0].get_xdata(), display.grid)
+        # one column alone gives other rows, and another curve
+        alone = ProbabilityIntervalDisplay.from_estimator(model, given, feature=0)
+        assert np.abs(alone.proba - display.proba).max() > 0.05
+        # a table in any order
+        display = ProbabilityIntervalDisplay.from_estimator(model, given, feature=0, rows=converted(table))
+        np.testing.assert_allclose(display.grid, np.linspace(-3.0, 4.0, 30), rtol=1e-14)
+        expected = model.predict_proba(converted(table.sort_values("a")))
+        np.testing.assert_allclose(display.proba, expected[:, drawn], rtol=1e-13)
+        assert len(display.deciles_.get_segments()) == 9
+
+
+def test_rows_that_do_not_fit_are_refused():
+    X, y = named_table(3)
+    model = fit_with_covariance(X, y)
+
+    def draw(**settings):
+        ProbabilityIntervalDisplay.from_estimator(model, X, feature="a", **settings)
+
+    refuses("at and rows are both given", draw, rows=X, at={"b": 1.0})
+    refuses(r"rows\(grid\): X has 2 features", draw, rows=lambda grid: np.c_[grid, grid])
+    refuses(r"rows\(grid\) has 80 rows for 100 values", draw, rows=lambda _: X)
+    refuses("rows: X has 2 features", draw, rows=X.to_numpy()[:, :2])
+    refuses("rows has 'a' as 1 in every row", draw, rows=X.assign(a=1.0))
+    refuses(r"rows: .*NaN", draw, rows=X.assign(b=np.nan))
+
+
 def test_other_features_are_held_where_one_says():
     X, y = named_table(3)
     model = fit_with_covariance(X, y)
@@ -107,3 +165,10 @@ def test_probability_refuses_what_it_cannot_draw():
     refuses(r"^estimator is a KNeighborsClassifier, which is not", make, KNeighborsClassifier().fit(X, y), X, feature=0)
     empty = ProbabilityIntervalDisplay(grid=[], proba=[], interval=[], feature_name="a", classes=[])
     refuses(r"^grid has 0 values and classes has 0, so there is nothing to draw; pass", empty.plot)
+
+
+def test_a_display_without_deciles_has_no_marks():
+    display = ProbabilityIntervalDisplay(
+        grid=[0.0, 1.0], proba=[[0.2], [0.4]], interval=[[[0.1, 0.3]], [[0.3, 0.5]]], feature_name="a", classes=["bee"]
+    )
+    assert display.plot().deciles_ is None

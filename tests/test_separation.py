@@ -478,3 +478,12 @@ def test_a_system_without_pivot_has_no_solution():
     one, two = Fraction(1), Fraction(2)
     assert exact_arithmetic._solved([[one, two], [two, 2 * two]], [one, one]) is None
     assert exact_arithmetic._solved([[Fraction(0), two], [one, one]], [one, one]) == [one / 2, one / 2]
+
+
+def test_it_works_under_strict_floating_point():
+    for seed in (0, 3, 5):
+        X, y = random_table(seed)
+        separated = is_separated(X, y)
+        with np.errstate(all="raise"):
+            assert told(X * 1e-200, y)[0] == separated
+            assert told(X, y)[0] == separated

@@ -1,20 +1,27 @@
 """Threads: equal bits at any number of threads, limits of BLAS restored, errors passed on."""
 
+import subprocess
+import sys
 import threading
 import time
 import warnings
 import weakref
+from itertools import count
 
+import dask
+import dask.array as da
 import numpy as np
 import pytest
-from problems import TIMEOUT, blas_threads, make_problem
+from problems import ROOT, TIMEOUT, blas_threads, make_problem
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad import NaturalGradientLogisticRegression, fisher_information, merge
 from sknatgrad._limits import Limits
-from sknatgrad._rows.threads import Workers, single_threaded_blas
+from sknatgrad._rows.threads import Workers, _ProcessSettings, single_threaded_blas
+from sknatgrad.dask import DaskNaturalGradientLogisticRegression
+from sknatgrad.inference import infer
 
 
 @pytest.fixture
@@ -300,6 +307,26 @@ def test_an_error_anywhere_ends_the_pass(where, error, n_threads):
     assert threading.active_count() == before
 
 
+def test_a_group_that_is_read_after_an_error_is_discarded():
+    failed, done = threading.Event(), []
+
+    def groups():
+        yield [0]
+        failed.wait(TIMEOUT)
+        # until the thread that failed has ended the pass
+        time.sleep(0.05)
+        yield [1]
+
+    def work(item):
+        done.append(item)
+        failed.set()
+        raise ZeroDivisionError
+
+    with threadpool_limits(1, user_api="blas"), Workers() as workers, pytest.raises(ZeroDivisionError):
+        workers.map_reduce_groups(work, int.__add__, groups())
+    assert done == [0]
+
+
 def test_an_error_in_the_reader_waits_for_work_in_progress():
     """When the error is raised, no work continues in the background."""
     begun, over = threading.Event(), []
@@ -326,3 +353,247 @@ def test_overflow_is_as_quiet_in_a_thread():
     with threadpool_limits(2, user_api="blas"), Workers() as workers, np.errstate(over="ignore"):
         products = workers.map_reduce_groups(lambda item: large * item, np.add, [[1e300], [1.0]])
     assert np.isinf(products).all()
+
+
+# workers of Dask's pools, as many as no other test has
+NUMBERS = count(100)
+
+
+def coefficients(model):
+    return np.hstack([model.coef_, model.intercept_[:, None]])
+
+
+def fit_in_memory(X, y):
+    return coefficients(NaturalGradientLogisticRegression(max_iter=3).fit(X, y))
+
+
+def fit_memmap(X, y):
+    return coefficients(NaturalGradientLogisticRegression(max_iter=3, fisher="kronecker").fit(X, y))
+
+
+def fit_in_batches(X, y):
+    batches = [(X[start : start + 100], y[start : start + 100]) for start in range(0, len(y), 100)]
+    model = NaturalGradientLogisticRegression(max_iter=3).fit_batches(batches)
+    assert model.n_passes_ > 1
+    return coefficients(model)
+
+
+def fit_stream(X, y):
+    return coefficients(NaturalGradientLogisticRegression().partial_fit(X, y, np.unique(y)))
+
+
+def fit_chunks(X, y):
+    chunks = da.from_array(np.asarray(X), chunks=(100, -1)), da.from_array(y, chunks=100)
+    # a number of workers not used before makes Dask start a pool
+    with dask.config.set(num_workers=next(NUMBERS)):
+        return coefficients(DaskNaturalGradientLogisticRegression(max_iter=3).fit(*chunks))
+
+
+def merged(X, y):
+    halves = [
+        NaturalGradientLogisticRegression(store_covariance=True, max_iter=3).fit(X[half::2], y[half::2])
+        for half in (0, 1)
+    ]
+    return coefficients(merge(halves, X, y))
+
+
+def information(X, y):
+    return fisher_information(NaturalGradientLogisticRegression(max_iter=3).fit(X, y), X)
+
+
+def inferred(X, y):
+    return infer(NaturalGradientLogisticRegression().fit(X, y), X, y, covariance="robust").covariance
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::sknatgrad.exceptions.InferenceWarning")
+@pytest.mark.parametrize("n_startable", [0, 1])
+@pytest.mark.parametrize(
+    "compute", [fit_in_memory, fit_memmap, fit_in_batches, fit_stream, fit_chunks, merged, information, inferred]
+)
+def test_same_bits_if_no_more_threads_start(compute, n_startable, limits, monkeypatch, tmp_path):
+    """WebAssembly and some sandboxes start no thread; a system at its limit starts some of them."""
+    limits(block_bytes=1, min_block_rows=50, sample_bytes=8 * 2000)
+    X, y = load_digits(n_class=3, return_X_y=True)
+    if compute is fit_memmap:
+        np.save(tmp_path / "rows.npy", X)
+        X = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    with threadpool_limits(3, user_api="blas"):
+        expected = compute(X, y)
+        starting, started = threading.Thread.start, []
+
+        def start(thread):
+            if len(started) >= n_startable:
+                message = "can't start new thread"
+                raise RuntimeError(message)
+            started.append(thread)
+            starting(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", start)
+        found = compute(X, y)
+    assert len(started) == n_startable
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_without_other_threads_the_reader_works_on_each_group_before_it_reads_the_next(monkeypatch):
+    """At most two groups exist, as with other threads: the one that is read, and the one before."""
+
+    def refuse(_):
+        raise RuntimeError
+
+    done, watched = [], []
+
+    def groups():
+        for index in range(4):
+            assert [item() for item in watched[:-3]] == [None] * len(watched[:-3])
+            assert len(done) == 3 * index
+            items = [Item() for _ in range(3)]
+            watched.extend(weakref.ref(item) for item in items)
+            yield items
+            del items
+
+    def work(_):
+        done.append(threading.get_ident())
+        return 1
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with threadpool_limits(2, user_api="blas"), Workers() as workers:
+        assert workers.map_reduce_groups(work, int.__add__, groups()) == 12
+        with pytest.raises(ZeroDivisionError):
+            workers.map_reduce_groups(lambda item: 1 / item, int.__add__, [[1, 0], [1]])
+    assert set(done) == {threading.get_ident()}
+
+
+def test_threads_of_workers_without_a_context_end_with_them():
+    before = threading.active_count()
+    with threadpool_limits(4, user_api="blas"):
+        workers = Workers()
+        assert workers.map_reduce(int, int.__add__, list(range(10))) == 45
+        threads = set(threading.enumerate())
+        assert len(threads) > before
+        del workers
+    for thread in threads - {threading.current_thread()}:
+        if thread.name.startswith("sknatgrad"):
+            thread.join(TIMEOUT)
+    assert threading.active_count() == before
+
+
+LATE_FITS = """
+import atexit, multiprocessing, sys, threading
+import dask.array as da
+import numpy as np
+from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_info, threadpool_limits
+from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad.dask import DaskNaturalGradientLogisticRegression
+
+NaturalGradientLogisticRegression._limits = NaturalGradientLogisticRegression._limits._replace(
+    block_bytes=1, min_block_rows=50, sample_bytes=16_000
+)
+threadpool_limits(2, user_api="blas")
+X, y = load_digits(n_class=3, return_X_y=True)
+rows = slice(0, 250), slice(250, None)
+main, reading, read_on = threading.main_thread(), threading.Event(), threading.Event()
+
+
+def fits(batches=lambda: ((X[part], y[part]) for part in rows)):
+    models = [
+        NaturalGradientLogisticRegression(C=0.01).fit(X, y),
+        NaturalGradientLogisticRegression(C=0.01).fit_batches(batches),
+    ]
+    # Dask itself stops in a process that is forked after its scheduler has started threads
+    if multiprocessing.parent_process() is None:
+        chunks = da.from_array(X, chunks=(100, -1)), da.from_array(y, 100)
+        models.append(DaskNaturalGradientLogisticRegression(C=0.01).fit(*chunks))
+    return [model.coef_ for model in models]
+
+
+def check(where, found):
+    for one, other in zip(found, expected):
+        np.testing.assert_array_equal(one, other)
+    print(where, flush=True)
+
+
+def batches_that_wait():
+    for part in rows:
+        reading.set()
+        read_on.wait(60)
+        yield X[part], y[part]
+
+
+def until_the_main_thread_ends():
+    main.join()
+    read_on.set()
+
+
+def outlive():
+    # the main thread ends while this fit reads
+    check("during", fits(batches_that_wait))
+    check("after", fits())
+
+
+def forked():
+    check("forked", fits())
+    assert {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"} == {2}
+
+
+expected = fits()
+atexit.register(lambda: check("atexit", fits()))
+threading.Thread(target=outlive).start()
+reading.wait(60)
+# a process is forked while another thread fits
+child = multiprocessing.get_context("fork").Process(target=forked)
+child.start()
+child.join(60)
+assert child.exitcode == 0, child.exitcode
+threading.Thread(target=until_the_main_thread_ends).start()
+
+
+def batches_that_never_come():
+    yield X[rows[0]], y[rows[0]]
+    blocked.set()
+    threading.Event().wait()
+
+
+def fit_for_ever():
+    batches = [(X[part], y[part]) for part in rows]
+    passes = iter([batches, batches_that_never_come()])
+    NaturalGradientLogisticRegression(C=0.01).fit_batches(lambda: next(passes))
+
+
+# a fit in a daemon thread, with threads of its own, does not keep the process
+blocked = threading.Event()
+threading.Thread(target=fit_for_ever, daemon=True).start()
+blocked.wait(60)
+"""
+
+
+def test_a_forked_process_has_the_settings_of_before_the_fits_of_its_parent():
+    with threadpool_limits(2, user_api="blas"):
+        before, settings = blas_threads(), _ProcessSettings()
+        settings.change()
+        settings.lock.acquire()
+        settings.restore_in_child()
+        assert blas_threads() == before
+        # a fit of the parent, unwound in the child, ends no other
+        settings.restore()
+        assert settings.change() == 2
+        assert set(blas_threads()) == {1}
+        settings.restore()
+        assert blas_threads() == before
+        settings.lock.acquire()
+        settings.restore_in_child()
+        assert blas_threads() == before
+
+
+def test_fits_at_the_end_of_a_process_have_the_same_bits():
+    """In a thread that outlives the main thread, in `atexit`, and in a process that is forked during a fit.
+
+    A daemon thread that fits does not keep the process.
+    """
+    run = subprocess.run(  # noqa: S603 - this interpreter
+        [sys.executable, "-W", "error", "-c", LATE_FITS],
+        capture_output=True, text=True, check=False, cwd=ROOT, timeout=6 * TIMEOUT,
+    )  # fmt: skip
+    assert run.stderr == ""
+    assert run.stdout.split() == ["forked", "during", "after", "atexit"]

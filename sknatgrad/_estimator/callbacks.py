@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 from sklearn.exceptions import ConvergenceWarning
 
 from sknatgrad._estimator.history import History
+from sknatgrad._rows.floating_point import as_caller, ignoring_underflow
 from sknatgrad._solver.records import Outcome
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ class FitMonitor:
         metadata = None if same else {"sample_weight": sample_weight}
         self._arguments = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         begin = getattr(estimator, "_init_callback_context", None)
-        self._root: Any = None if begin is None else begin(max_subtasks=estimator.max_iter)
+        with as_caller():
+            self._root: Any = None if begin is None else begin(max_subtasks=estimator.max_iter)
         self._task: Any = None
 
     @property
@@ -103,7 +105,8 @@ class FitMonitor:
     def begin(self, choice: str) -> History:
         """Notify callbacks that the fit begins; return its history, which prints the method if `verbose` is 2."""
         if self._root is not None:
-            self._root.call_on_fit_task_begin(**self._arguments)
+            with as_caller():
+                self._root.call_on_fit_task_begin(**self._arguments)
         return History(int(self._estimator.verbose), choice, self.started_at)
 
     def __enter__(self) -> Self:
@@ -113,7 +116,8 @@ class FitMonitor:
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         """Notify callbacks that the estimator is fitted, unless it failed."""
         if self._root is not None and kind is None:
-            self._root.call_on_fit_task_end(**self._arguments, reconstruction_attributes={})
+            with as_caller():
+                self._root.call_on_fit_task_end(**self._arguments, reconstruction_attributes={})
 
     def follow(
         self,
@@ -157,7 +161,9 @@ class FitMonitor:
     def _begin_iteration(self, iterate: Iterate, objective: Objective, fitted: FittedAttributes) -> None:
         self._task = self._root.subcontext(task_name="iteration")
         setattr(self._task, ITERATION, Iteration(iterate.n_iter + 1, objective, iterate.state.point))
-        self._task.call_on_fit_task_begin(**self._arguments, reconstruction_attributes=lambda: fitted(iterate.state))
+        attributes = ignoring_underflow(lambda: fitted(iterate.state))
+        with as_caller():
+            self._task.call_on_fit_task_begin(**self._arguments, reconstruction_attributes=attributes)
 
     def _end_iteration(self, iterate: Iterate, fitted: FittedAttributes) -> tuple[bool, bool]:
         """Notify callbacks that an iteration has ended, if one has begun; return whether to stop, and to keep it."""
@@ -167,7 +173,9 @@ class FitMonitor:
         iteration = getattr(task, ITERATION)
         iteration.step, iteration.seconds = iterate.step, perf_counter() - self.started_at
         iteration.point = iteration.objective = None
-        stop = task.call_on_fit_task_end(**self._arguments, reconstruction_attributes=lambda: fitted(iterate.state))
+        attributes = ignoring_underflow(lambda: fitted(iterate.state))
+        with as_caller():
+            stop = task.call_on_fit_task_end(**self._arguments, reconstruction_attributes=attributes)
         return stop, iteration.keep
 
 

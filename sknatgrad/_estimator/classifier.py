@@ -18,6 +18,7 @@ from sknatgrad._estimator.publish import publish, tell, unchanged_on_error
 from sknatgrad._inputs.training_data import check_arrays
 from sknatgrad._limits import Limits
 from sknatgrad._model.metrics import FisherName
+from sknatgrad._rows.floating_point import ignoring_underflow
 from sknatgrad._rows.threads import Workers
 from sknatgrad._sklearn import CallbackSupportMixin, HasMethods, Interval, StrOptions, fit_context
 
@@ -65,7 +66,8 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         divergence between the predictions before and after it. Longer steps are shortened to the bound.
 
     max_iter : int, default=100
-        Maximum number of steps.
+        Maximum number of steps, >= 0. With 0 the coefficients stay where a fit starts, at zero or, with `warm_start`,
+        at those of the last fit; `partial_fit` then stores what the rows say about the coefficients for later updates.
 
     tol : float, default=1e-8
         Tolerance of the convergence test, relative to the loss. The test is passed when the Newton decrement
@@ -242,7 +244,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         "damping": [Interval(Real, 0, None, closed="left")],
         "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "max_kl": [Interval(Real, 0, None, closed="neither"), None],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "fit_intercept": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -300,6 +302,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
+    @ignoring_underflow
     def fit(self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model to training data.
 
@@ -348,6 +351,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
+    @ignoring_underflow
     def fit_batches(self, batches: Batches, classes: ArrayLike | None = None) -> Self:
         """Fit the model to rows that are read in batches, in several passes, to the same optimum as `fit`.
 
@@ -411,6 +415,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
+    @ignoring_underflow
     def partial_fit(
         self, X: Matrix, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:

@@ -75,7 +75,8 @@ def plan_fit(estimator: Configuration, data: TrainingData) -> FitPlan:
     check_stored_covariance(estimator, data.layout)
     prior = configured_prior(estimator, data.layout.classes, data.layout.centres)
     options = descent_options(estimator, prior)
-    subsample = options.max_kl is None  # fits whose steps are bounded start at zero
+    # fits without steps, or whose steps are bounded, start at zero
+    subsample = options.max_kl is None and options.max_iter > 0
     limits = estimator._limits  # noqa: SLF001 - a parameter
     metric = choose_plan(estimator.fisher, data.cost_shape, limits, adaptive=options.adaptive, subsample=subsample)
     return FitPlan(prior, options, metric, seed_of(estimator), _warm_start(estimator, data.layout))

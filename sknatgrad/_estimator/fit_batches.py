@@ -9,12 +9,14 @@ import numpy as np
 
 from sknatgrad._inputs.configuration import layout_of
 from sknatgrad._inputs.labels import check_known_classes, codes_among
+from sknatgrad._inputs.prior import absorbs_centres
 from sknatgrad._inputs.row_statistics import RowStatistics, check_part, error_label, is_empty
 from sknatgrad._inputs.rows import refuse_infinite
 from sknatgrad._inputs.training_data import Passes, memory_data, streamed_data
 from sknatgrad._inputs.weights import check_class_weights, check_row_weights, weighted
 from sknatgrad._model.class_labels import label_keys
 from sknatgrad._rows.batches import BatchSource
+from sknatgrad._rows.floating_point import as_caller, each_as_caller
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.reservoir import StratifiedReservoir
 from sknatgrad._rows.sampling import reweighted
@@ -46,7 +48,8 @@ def check_batches(
         return replace(data, n_passes=lambda: reader.n_passes)
     factors = check_class_weights(estimator.class_weight, labels, statistics.totals)
     layout = layout_of(estimator, labels)
-    layout = layout._replace(centres=statistics.centres(limits.far_ratio, intercept=layout.intercept))
+    if absorbs_centres(estimator, layout):
+        layout = layout._replace(centres=statistics.centres(limits.far_ratio))
     weight = reweighted(rows.codes, rows.weight, factors * statistics.totals)
     sample = MemorySource(rows.X, rows.codes, weight, layout.n_logits, workers, limits=limits, centres=layout.centres)
     source = BatchSource(
@@ -71,7 +74,8 @@ class BatchReader:
 
     def read(self) -> Iterator[tuple[str, tuple[Matrix, Labels, Array]]]:
         """Yield a label for errors, and the rows, labels and sample weights, of each batch of a pass that has rows."""
-        batches = self.batches() if callable(self.batches) else self.batches
+        with as_caller():
+            batches = self.batches() if callable(self.batches) else self.batches
         if not hasattr(batches, "__iter__"):
             message = (
                 f"batches() gave a {type(batches).__name__}; it must return the batches of one pass, as a generator "
@@ -80,7 +84,7 @@ class BatchReader:
             raise ValueError(message)
         first = self.n_passes == 0
         self.n_passes += 1
-        for number, batch in enumerate(batches):
+        for number, batch in enumerate(each_as_caller(batches)):
             if not isinstance(batch, (tuple, list)) or len(batch) not in {2, 3}:
                 message = (
                     f"batches gave a {type(batch).__name__} as batch {number}; each must be (X, y) or "

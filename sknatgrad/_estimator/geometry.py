@@ -19,6 +19,7 @@ from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.layout import fitted_theta
 from sknatgrad._model.metrics import STRUCTURES, FisherName, expectation_of
+from sknatgrad._rows.floating_point import ignoring_underflow
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.threads import Workers
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array, Matrix
 
 
+@ignoring_underflow
 def fisher_information(  # noqa: PLR0913 - all but X are keywords
     estimator: Any,
     X: Matrix,
@@ -136,6 +138,7 @@ def centred_fisher_information(  # noqa: PLR0913 - those of `fisher_information`
     return information.scaled(1.0 / len(seeds)) if len(seeds) > 1 else information, centres
 
 
+@ignoring_underflow
 def kl_divergence(estimator: Any, other: Any, X: Matrix, *, sample_weight: ArrayLike | None = None) -> float:
     r"""Return the mean Kullback-Leibler divergence between the predictions of two classifiers.
 

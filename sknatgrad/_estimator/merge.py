@@ -22,6 +22,7 @@ from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.layout import zero_sum
 from sknatgrad._model.metrics import STRUCTURES, expectation_of
 from sknatgrad._model.quadratic import QuadraticApproximation
+from sknatgrad._rows.floating_point import ignoring_underflow
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.source import LabelledRows
 from sknatgrad._rows.threads import Workers
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 SAME_TOTALS = 1e-8
 
 
+@ignoring_underflow
 def merge(
     models: Sequence[NaturalGradientLogisticRegression],
     X: Matrix = None,

@@ -12,7 +12,7 @@ from sknatgrad._estimator.stream import RowsToSolve, StreamState, centres_for, e
 from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._inputs.configuration import descent_options, layout_of, seed_of
 from sknatgrad._inputs.labels import check_known_classes, codes_among
-from sknatgrad._inputs.prior import configured_prior
+from sknatgrad._inputs.prior import absorbs_centres, configured_prior
 from sknatgrad._inputs.rows import check_rows_and_labels
 from sknatgrad._inputs.training_data import explain_overflow
 from sknatgrad._inputs.weights import check_sample_weight, class_factors, totals_of_all, weighted
@@ -141,7 +141,7 @@ def plan_update(estimator: Configuration, batch: StreamBatch) -> UpdatePlan:
     if batch.rows.weight.any():
         limits = estimator._limits  # noqa: SLF001 - a parameter
         to_solve = rows_to_solve(batch.stream, batch.rows, batch.share, limits)
-        if batch.layout.intercept:
+        if absorbs_centres(estimator, batch.layout):
             centres = centres_for(batch.stream, to_solve, limits.far_ratio)
     prior = configured_prior(estimator, batch.layout.classes, centres)
     # steps are adaptive: a fixed `learning_rate` applies to `fit` only

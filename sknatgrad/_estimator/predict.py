@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -16,7 +16,8 @@ from sknatgrad._model.categorical import predict
 from sknatgrad._model.layout import Layout, fitted_theta, raw_intercept, split
 from sknatgrad._model.posterior import Posterior, averaged_over
 from sknatgrad._rows.design import Design
-from sknatgrad._rows.matrices import cast
+from sknatgrad._rows.floating_point import underflow_ignored_in
+from sknatgrad._rows.matrices import as_csr, as_dense, cast
 from sknatgrad._rows.memory import iter_blocks
 
 if TYPE_CHECKING:
@@ -43,10 +44,11 @@ def are_correct(classes: Labels, scores: Array, labels: Labels) -> Mask:
     return mask
 
 
+@underflow_ignored_in
 class PredictionMixin:
     """Predictions from `coef_`, `intercept_` and `classes_`, and their uncertainty from `covariance_`."""
 
-    coef_: Array
+    coef_: Matrix
     intercept_: Array
     classes_: Labels
     covariance_: Array
@@ -299,6 +301,33 @@ class PredictionMixin:
         coef, intercepts = coef.reshape(*draws.shape[:2], -1), intercepts.reshape(draws.shape[:2])
         return coef, raw_intercept(coef, intercepts, posterior.centres)
 
+    def sparsify(self) -> Self:
+        """Convert `coef_` to a sparse array, which takes less memory if more than half of the coefficients are zero.
+
+        They are zero for columns that are zero in all rows of the fit, such as words of a vocabulary that it did not
+        have. All methods work as before; further fits, also by `partial_fit`, make `coef_` dense again.
+
+        Returns
+        -------
+        self : estimator
+            The estimator, with `coef_` as a CSR array of scipy.
+        """
+        check_is_fitted(self)
+        self.coef_ = as_csr(self.coef_)
+        return self
+
+    def densify(self) -> Self:
+        """Convert `coef_` back to a dense array; do nothing if it is dense.
+
+        Returns
+        -------
+        self : estimator
+            The estimator, with `coef_` as an ndarray.
+        """
+        check_is_fitted(self)
+        self.coef_ = as_dense(self.coef_)
+        return self
+
     def _posterior(self) -> Posterior:
         check_is_fitted(self)
         if not hasattr(self, "covariance_"):
@@ -319,7 +348,7 @@ class PredictionMixin:
     @property
     def _covariance_layout(self) -> Layout:
         # of the fit: the parameter `fit_intercept` may have been set since
-        return Layout(self.classes_, self.coef_.shape[1], intercept=len(self.covariance_) > self.coef_.size)
+        return Layout(self.classes_, self.coef_.shape[1], intercept=len(self.covariance_) > np.prod(self.coef_.shape))
 
     def _checked(self, X: Matrix) -> tuple[Matrix, Posterior]:
         posterior = self._posterior()

@@ -15,6 +15,7 @@ from sklearn.utils.validation import validate_data
 from sknatgrad._inputs.configuration import layout_of
 from sknatgrad._inputs.labels import check_labels, codes_among
 from sknatgrad._inputs.notices import stacklevel_of_user
+from sknatgrad._inputs.prior import absorbs_centres
 from sknatgrad._inputs.row_statistics import RowStatistics, check_part, error_label, is_empty
 from sknatgrad._inputs.rows import refuse_infinite
 from sknatgrad._inputs.tables import refuse_dates
@@ -23,6 +24,7 @@ from sknatgrad._inputs.weights import check_class_weights, weighted
 from sknatgrad._limits import Limits
 from sknatgrad._model.layout import logits_for
 from sknatgrad._rows.dask_chunks import Chunk, ChunkError, ClusterSource, Part, computed
+from sknatgrad._rows.floating_point import underflow_ignored
 from sknatgrad._rows.source import LabelledRows
 
 if TYPE_CHECKING:
@@ -185,7 +187,8 @@ def check_collections(
     factors = check_class_weights(estimator.class_weight, statistics.labels, statistics.totals)
     limits = estimator._limits  # noqa: SLF001 - a parameter
     layout = layout_of(estimator, statistics.labels)
-    layout = layout._replace(centres=statistics.centres(limits.far_ratio, intercept=layout.intercept))
+    if absorbs_centres(estimator, layout):
+        layout = layout._replace(centres=statistics.centres(limits.far_ratio))
     source = collections.source(statistics.labels, factors, limits, layout.centres)
     # the first pass counts too
     passes = Passes(statistics, factors, collections.verify, lambda: 1 + next(source.passes))
@@ -282,7 +285,7 @@ def _block_statistics(
     if is_empty(X, y):
         return None
     try:
-        with error_label(f"block {number}", ChunkError):
+        with underflow_ignored(), error_label(f"block {number}", ChunkError):
             checked, labels, weights = check_block(schema, X, y, weight)
             refuse_infinite(schema, checked)
             statistics, codes = RowStatistics.of(checked, labels, weights)

@@ -16,6 +16,7 @@ from sknatgrad._model.recentring import recentred_theta
 
 if TYPE_CHECKING:
     from sknatgrad._inputs.configuration import Configuration
+    from sknatgrad._model.layout import Layout
     from sknatgrad._model.quadratic import QuadraticApproximation
     from sknatgrad._typing import Array, Labels
 
@@ -34,22 +35,26 @@ def configured_prior(estimator: Configuration, classes: Labels, centres: Array |
         message = f"prior is a {type(given).__name__} of {len(given)}; {PRIOR_FORMS}."
         raise ValueError(message)
     remedy = "pass a prior whose precision is the same for all classes"
-    prior = gaussian_prior(
+    return gaussian_prior(
         (given[0], given[1]),
         estimator.C,
         layout_of(estimator, classes).shape,
         intercept=estimator.fit_intercept,
         check_size=partial(check_covariance_size, remedy=remedy, limits=estimator._limits),  # noqa: SLF001 - a parameter
-    )
-    return _recentred(estimator, prior, centres)
+    ).recentred(centres)
 
 
-def _recentred(estimator: Configuration, prior: Prior, centres: Array | None) -> Prior:
-    """Return the prior for rows less the centres; refuse one of the intercept that would need too large a matrix."""
-    if centres is not None and prior.mean is not None and prior.precision[-1] > 0.0:
-        remedy = "pass a prior without a precision for the intercept, or subtract the mean of columns far from zero"
-        check_covariance_size(prior.mean.size, remedy, estimator._limits)  # noqa: SLF001 - a parameter
-    return prior.recentred(centres)
+def absorbs_centres(estimator: Configuration, layout: Layout) -> bool:
+    """Say whether the intercept can absorb the centres of columns.
+
+    A precision of the intercept, the logit where all columns are 0, becomes a matrix of all coefficients for centred
+    rows. If that is large, the rows are not centred.
+    """
+    if not layout.intercept or estimator.prior is None:
+        return layout.intercept
+    precision = configured_prior(estimator, layout.classes).precision
+    size = layout.n_logits * layout.n_columns
+    return precision[-1] == 0.0 or 8 * size**2 <= estimator._limits.decrement_bytes  # noqa: SLF001 - a parameter
 
 
 def _prior_from_model(estimator: Configuration, given: Any, classes: Labels, centres: Array | None) -> Prior:
@@ -84,8 +89,7 @@ def _prior_from_model(estimator: Configuration, given: Any, classes: Labels, cen
     if centres is None or prior.precision[-1] == 0.0:
         return prior
     # the precision of the intercept is that of the rows themselves
-    diagonal = Prior(prior.precision, recentred_theta(quadratic.theta, centres, None))
-    diagonal = _recentred(estimator, diagonal, centres)
+    diagonal = Prior(prior.precision, recentred_theta(quadratic.theta, centres, None)).recentred(centres)
     return diagonal._replace(quadratic=prior.pooled(cast("QuadraticApproximation", diagonal.quadratic)))
 
 

@@ -102,12 +102,12 @@ class RowStatistics:
             max(self.max_abs, other.max_abs),
             max(self.max_weight, other.max_weight),
             np.result_type(self.dtype, other.dtype),
-            merged_samples(self.sample, other.sample),
+            merged_samples((self.sample, self.n_rows), (other.sample, other.n_rows)),
         )
 
-    def centres(self, far_ratio: float, *, intercept: bool) -> Array | None:
-        """Return the centres of the columns, ``(p,)``; None if none is far from zero, or no intercept absorbs them."""
-        return centres_of_sample(self.sample, far_ratio) if intercept and self.sample is not None else None
+    def centres(self, far_ratio: float) -> Array | None:
+        """Return the centres of the columns, ``(p,)``; None if none is far from zero."""
+        return None if self.sample is None else centres_of_sample(self.sample, far_ratio)
 
     def check_classes(self, classes: Labels | None = None) -> None:
         """Refuse fewer than two classes, rows without any weight, and classes other than those of the caller."""

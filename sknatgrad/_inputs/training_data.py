@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from sknatgrad._inputs.configuration import layout_of
+from sknatgrad._inputs.prior import absorbs_centres
 from sknatgrad._inputs.rows import check_training_rows, max_abs_value, overflow_advice, refuse_infinite
 from sknatgrad._inputs.weights import check_row_weights
 from sknatgrad._rows.matrices import without_empty_columns
@@ -85,7 +86,7 @@ def memory_data(
     layout = layout_of(estimator, classes, nonempty)
     limits = estimator._limits  # noqa: SLF001 - a parameter
     source = all_columns = MemorySource(*rows, layout.n_logits, workers, limits=limits)
-    if layout.intercept:
+    if absorbs_centres(estimator, layout):
         source = all_columns = source.centred()
         layout = layout._replace(centres=source.centres)
     if nonempty is not None:

@@ -13,11 +13,12 @@ from scipy import linalg
 
 from sknatgrad._model.class_labels import label_keys
 from sknatgrad._model.recentring import recentred_theta
+from sknatgrad._rows.matrices import as_dense
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sknatgrad._typing import Array, Codes, Labels
+    from sknatgrad._typing import Array, Codes, Labels, Matrix
 
 
 # classes that share one logit
@@ -50,9 +51,9 @@ def prior_precision(C: float, n_features: int, *, intercept: bool) -> Array:
     return np.append(np.full(n_features, 1.0 / C), np.zeros(int(intercept)))
 
 
-def join(coef: Array, intercept: Array, *, with_intercept: bool) -> Array:
-    """Return θ ``(q, d)`` from `coef_` and `intercept_`."""
-    coef = np.asarray(coef, dtype=np.float64)
+def join(coef: Matrix, intercept: Array, *, with_intercept: bool) -> Array:
+    """Return θ ``(q, d)`` from `coef_`, which `sparsify` makes sparse, and `intercept_`."""
+    coef = np.asarray(as_dense(coef), dtype=np.float64)
     return np.column_stack([coef, intercept]) if with_intercept else coef
 
 
@@ -144,7 +145,7 @@ def fitted_theta(estimator: Any, *, intercept: bool) -> tuple[Array, Array | Non
     if centres is None or not intercept or theta.shape[1] != centres.size + 1:
         return theta, None
     biases = estimator._centred_intercept  # noqa: SLF001 - it belongs to the centres
-    expected = raw_intercept(estimator.coef_, biases, centres).astype(estimator.intercept_.dtype)
+    expected = raw_intercept(theta[:, :-1], biases, centres).astype(estimator.intercept_.dtype)
     if np.array_equal(expected, estimator.intercept_):
         theta[:, -1] = biases
         return theta, centres

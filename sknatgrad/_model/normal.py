@@ -1,4 +1,4 @@
-"""Two-sided p-values and intervals by the normal approximation."""
+"""z, two-sided p-values and intervals by the normal approximation."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ from scipy import special
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array
+
+
+def in_standard_errors(estimates: Array, standard_errors: Array) -> Array:
+    """Return estimates in units of their standard errors; NaN where that is 0, as for an empty column with a penalty.
+
+    Of such a column the penalty fixes the coefficient, and a robust covariance has the entry 0.
+    """
+    z = np.full(np.shape(estimates), np.nan)
+    np.divide(estimates, standard_errors, out=z, where=standard_errors > 0.0)
+    return z
 
 
 def two_sided(z: Array) -> Array:

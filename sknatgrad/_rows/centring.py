@@ -56,12 +56,19 @@ def sample_of(X: Matrix) -> Array | None:
     return np.asarray(X[:: sample_step(X.shape[0])], dtype=np.float64)
 
 
-def merged_samples(left: Array | None, right: Array | None) -> Array | None:
-    """Return a sample of the rows of both; None if either has sparse rows."""
-    if left is None or right is None:
-        return None
-    both = np.concatenate([left, right])
-    return both[:: sample_step(len(both))]
+def merged_samples(left: tuple[Array | None, int], right: tuple[Array | None, int]) -> Array | None:
+    """Return a sample of the rows of both, each given as a sample and its number of rows; None if any are sparse.
+
+    Each has the share of the merged sample that it has of the rows.
+    """
+    n_rows = left[1] + right[1]
+    parts = []
+    for sample, number in (left, right):
+        if sample is None:
+            return None
+        size = min(-(-SAMPLE_ROWS * number // n_rows), len(sample))
+        parts.append(sample[np.arange(size) * len(sample) // size])
+    return np.concatenate(parts)
 
 
 def centres_of_sample(sample: Array, far_ratio: float) -> Array | None:

@@ -7,14 +7,17 @@ the same bits for any number of workers, in whatever order these finish.
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dask
+import numpy as np
 
 from sknatgrad._limits import Limits
+from sknatgrad._rows.floating_point import as_caller, handling_for_tasks, underflow_ignored
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.sampling import allocated_indices, allocation, reweighted
 from sknatgrad._rows.source import concatenated
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
+    from sknatgrad._rows.floating_point import Handling
     from sknatgrad._rows.source import Kernel, LabelledRows
     from sknatgrad._typing import Array, Codes, Result
 
@@ -69,11 +73,11 @@ class ClusterSource:
         next(self.passes)
         # Dask does not look for delayed objects inside the kernel, and sends one copy to each worker
         sent = dask.delayed(kernel, traverse=False)
-        settings = self.n_logits, self.limits, self.centres
+        settings = self.n_logits, self.limits, self.centres, handling_for_tasks()
         sums = [_total(sent, chunk.make, chunk.first, settings, *chunk.parts) for chunk in self.chunks]
         while len(sums) > 1:
             starts = range(0, len(sums), MERGED_PER_TASK)
-            sums = [_merge(sent, sums[start : start + MERGED_PER_TASK]) for start in starts]
+            sums = [_merge(sent, settings[-1], sums[start : start + MERGED_PER_TASK]) for start in starts]
         result: Result = computed(sums, self._blocks())[0]
         return result
 
@@ -105,25 +109,27 @@ def _total(
     kernel: Kernel[Result],
     make: Callable[..., LabelledRows],
     first: int,
-    settings: tuple[int, Limits, Array | None],
+    settings: tuple[int, Limits, Array | None, Handling],
     *parts: Part,
 ) -> Result:
-    n_logits, limits, centres = settings
+    n_logits, limits, centres, handling = settings
     # the other threads of the worker have chunks of their own
-    with Workers(max_threads=1) as workers:
+    with np.errstate(**handling), Workers(max_threads=1) as workers:  # type: ignore[arg-type]  # numpy's own values
         source = MemorySource(*make(*parts), n_logits, workers, first=first, limits=limits, centres=centres)
         return source.total(kernel)
 
 
 @dask.delayed(pure=False)
-def _merge(kernel: Kernel[Result], sums: list[Result]) -> Result:
-    return reduce(kernel.merge, sums)
+def _merge(kernel: Kernel[Result], handling: Handling, sums: list[Result]) -> Result:
+    with np.errstate(**handling):  # type: ignore[arg-type]  # numpy's own values
+        return reduce(kernel.merge, sums)
 
 
 @dask.delayed(pure=False)
 def _sample(make: Callable[..., LabelledRows], allocated: Codes, first: int, *parts: Part) -> LabelledRows:
-    rows = make(*parts)
-    return rows.picked(allocated_indices(rows.codes, rows.weight, allocated, seed=first))
+    with underflow_ignored():
+        rows = make(*parts)
+        return rows.picked(allocated_indices(rows.codes, rows.weight, allocated, seed=first))
 
 
 @dask.delayed(pure=False)
@@ -138,7 +144,7 @@ def computed(tasks: Sequence[Part], blocks: Iterable[tuple[int, Sequence[Part]]]
     """
     client = _client()
     try:
-        results: tuple[Any, ...] = dask.compute(*tasks)
+        results = _compute(tasks, client)
     except ChunkError as error:
         raise ValueError(str(error)) from None
     except BaseException as error:
@@ -149,9 +155,33 @@ def computed(tasks: Sequence[Part], blocks: Iterable[tuple[int, Sequence[Part]]]
             )
             raise ConnectionError(message) from error
         if isinstance(error, Exception):
-            _find_failing(blocks)
+            _find_failing(blocks, client)
         raise
     return results
+
+
+def _compute(tasks: Sequence[Part], client: Client | None) -> tuple[Any, ...]:
+    """Compute tasks; in this thread if Dask's own scheduler can start no others."""
+    results: tuple[Any, ...]
+    # a scheduler may compute in this thread what the user has made
+    with as_caller():
+        try:
+            results = dask.compute(*tasks)
+        except RuntimeError:
+            if client is not None or _has_threads():
+                raise
+            results = dask.compute(*tasks, scheduler="synchronous")
+    return results
+
+
+def _has_threads() -> bool:
+    """Say whether a pool of threads, as Dask's scheduler uses, takes tasks: not where none starts, nor at exit."""
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            pool.submit(int)
+        except RuntimeError:
+            return False
+    return True
 
 
 def _client() -> Client | None:
@@ -170,11 +200,11 @@ def _is_gone(client: Client | None, error: BaseException) -> bool:
     return client is not None and (cancelled or client.status in {"closed", "closing"})
 
 
-def _find_failing(blocks: Iterable[tuple[int, Sequence[Part]]]) -> None:
+def _find_failing(blocks: Iterable[tuple[int, Sequence[Part]]], client: Client | None) -> None:
     """Compute one block after the other, and raise an error that names the first that fails."""
     for number, parts in blocks:
         try:
-            dask.compute(_computes(*parts))
+            _compute([_computes(*parts)], client)
         except Exception as error:
             message = f"block {number} could not be computed: {type(error).__name__}: {error}"
             raise ValueError(message) from error

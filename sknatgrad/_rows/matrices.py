@@ -26,6 +26,16 @@ def is_sparse(X: Matrix) -> bool:
     return bool(sparse.issparse(X))
 
 
+def as_csr(X: Matrix) -> Matrix:
+    """Return X as a sparse array by rows."""
+    return sparse.csr_array(X)
+
+
+def as_dense(X: Matrix) -> Array:
+    """Return X as a dense array; X itself if it is one."""
+    return np.asarray(X.toarray() if is_sparse(X) else X)
+
+
 def stored_bytes_per_row(X: Matrix) -> float:
     """Return the mean size of a row with its values in float64, bytes."""
     n_rows, n_features = X.shape

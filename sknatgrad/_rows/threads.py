@@ -1,17 +1,18 @@
 """Threads that share the blocks of a pass, with BLAS limited to one thread meanwhile.
 
 Threads take blocks in order, and results are merged in order, left to right. So a sum has the same bits for any number
-of threads, in whatever order they finish.
+of threads, in whatever order they finish. If no other thread can be started, the calling thread computes alone.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import numpy as np
@@ -55,14 +56,15 @@ class _ProcessSettings:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # reentrant, because a signal handler may fork while this thread holds it
+        self.lock = threading.RLock()
         self._n_fits = 0
         self._before: list[tuple[LibController, int]] = []
         self._thresholds: Thresholds | None = None  # of the allocator
 
     def change(self) -> int:
         """Change the settings, or count one more fit; return the number of BLAS threads before."""
-        with self._lock:
+        with self.lock:
             if self._n_fits == 0:
                 self._before = [(library, library.num_threads or 1) for library in _blas().lib_controllers]
                 self._thresholds = raise_trim_threshold()
@@ -78,16 +80,31 @@ class _ProcessSettings:
 
     def restore(self) -> None:
         """Count one fit less, and restore the settings after the last."""
-        with self._lock:
-            self._n_fits -= 1
+        with self.lock:
+            # a forked process that unwinds a fit of its parent counts none
+            self._n_fits = max(self._n_fits - 1, 0)
             if self._n_fits == 0:
-                for library, n_threads in self._before:
-                    if library.num_threads != n_threads:
-                        _set_threads(library, n_threads)
-                restore_thresholds(self._thresholds)
+                self._restore_all()
+
+    def restore_in_child(self) -> None:
+        """Restore the settings in a forked process, in which the fits of the parent do not continue."""
+        self.lock.release()
+        if self._n_fits > 0:
+            self._n_fits = 0
+            self._restore_all()
+
+    def _restore_all(self) -> None:
+        for library, n_threads in self._before:
+            if library.num_threads != n_threads:
+                _set_threads(library, n_threads)
+        restore_thresholds(self._thresholds)
 
 
 _SETTINGS = _ProcessSettings()
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has none
+    os.register_at_fork(
+        before=_SETTINGS.lock.acquire, after_in_parent=_SETTINGS.lock.release, after_in_child=_SETTINGS.restore_in_child
+    )
 
 
 @contextmanager
@@ -100,6 +117,57 @@ def single_threaded_blas() -> Iterator[int]:
         _SETTINGS.restore()
 
 
+class _Helpers:
+    """Threads that run tasks until they are ended: fewer than asked for if the system starts no more.
+
+    They are daemons: the thread that asked for them waits for their tasks, and the end of the process for that thread
+    alone. `concurrent.futures` is of no use here, as its threads end, and it refuses tasks, with the main thread.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def start(self, n_threads: int) -> int:
+        """Start threads until there are `n_threads`, or no further one can be started; return how many there are."""
+        while len(self._threads) < n_threads:
+            thread = threading.Thread(target=_run_tasks, args=(self._tasks,), name="sknatgrad", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                # WebAssembly and some sandboxes have one thread, a system may be at its limit, and since Python 3.12
+                # none starts in functions that `atexit` runs
+                break
+            self._threads.append(thread)
+        return min(len(self._threads), n_threads)
+
+    def run(self, task: Callable[[], None]) -> None:
+        """Run a task in one of the threads."""
+        self._tasks.put(task)
+
+    def end(self) -> None:
+        """End the threads after their tasks, and wait for them."""
+        self._end_when_idle()
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    def _end_when_idle(self) -> None:
+        for _ in self._threads:
+            self._tasks.put(None)
+
+    def __del__(self) -> None:
+        """End the threads of workers whose context was never entered."""
+        self._end_when_idle()
+
+
+def _run_tasks(tasks: SimpleQueue[Callable[[], None] | None]) -> None:
+    # the thread does not refer to its `_Helpers`, so that these can be collected
+    while (task := tasks.get()) is not None:
+        task()
+        del task  # with the rows that it refers to
+
+
 @dataclass
 class Workers:
     """Threads for one fit, as many as BLAS may use, started with the first pass over several blocks.
@@ -109,7 +177,7 @@ class Workers:
     """
 
     max_threads: int | None = None  # None: as many as BLAS may use
-    _pool: ThreadPoolExecutor | None = field(default=None, repr=False)
+    _helpers: _Helpers = field(default_factory=_Helpers, repr=False)
     _settings: ExitStack = field(default_factory=ExitStack, repr=False)
 
     def map_reduce(
@@ -122,7 +190,7 @@ class Workers:
             n_threads = min(allowed, self.max_threads or allowed, len(items))
             job = _Job(function, merge, max_unmerged=2 * n_threads)
             job.feed(items)
-            with self._helping(job, n_threads - 1, allowed):
+            with self._helping(job, n_threads - 1):
                 job.close()
                 job.work()
             return job.result()
@@ -135,14 +203,17 @@ class Workers:
     ) -> Result:
         """Return the same over the items of all groups, each read while the previous one is processed.
 
-        This thread reads, others work. At most two groups exist at a time.
+        This thread reads, others work. At most two groups exist at a time. If no other thread can be started, this one
+        reads and works in turn.
         """
         with single_threaded_blas() as allowed:
             job = _Job(function, merge, max_unmerged=2 * allowed)
-            with self._helping(job, allowed, allowed):
+            with self._helping(job, allowed) as n_helpers:
                 fed = 0
                 for items in groups:
                     job.feed(items)
+                    if n_helpers == 0:
+                        job.work(until_closed=False)
                     job.wait_until_merged(fed)
                     fed += len(items)
                 job.close()
@@ -150,28 +221,32 @@ class Workers:
             return job.result()
 
     @contextmanager
-    def _helping(self, job: _Job[Item, Result], n_helpers: int, allowed: int) -> Iterator[None]:
-        """Run a job in `n_helpers` other threads inside this context, and wait for them when it ends or fails."""
+    def _helping(self, job: _Job[Item, Result], n_helpers: int) -> Iterator[int]:
+        """Run a job in `n_helpers` other threads inside this context, and wait for them when it ends or fails.
+
+        Gives the number of these threads: fewer, or 0, if the system starts no more.
+        """
         # numpy handles floating-point errors by settings of each thread
-        handling = np.geterr()
+        handling, callback = np.geterr(), np.geterrcall()
+        finished = threading.Semaphore(0)
 
         def work() -> None:
-            _SETTINGS.limit_this_thread()
-            with np.errstate(**handling):
-                job.work()
+            try:
+                _SETTINGS.limit_this_thread()
+                with np.errstate(call=callback, **handling):  # type: ignore[arg-type]  # numpy's stubs miss None
+                    job.work()
+            finally:
+                finished.release()
 
-        helpers = [self._start(allowed).submit(work) for _ in range(n_helpers)]
+        n_helpers = self._helpers.start(n_helpers)
         try:
-            yield
+            for _ in range(n_helpers):
+                self._helpers.run(work)
+            yield n_helpers
         finally:
             job.stop()
-            for helper in helpers:
-                helper.exception()
-
-    def _start(self, n_threads: int) -> ThreadPoolExecutor:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="sknatgrad")
-        return self._pool
+            for _ in range(n_helpers):
+                finished.acquire()
 
     def __enter__(self) -> Self:
         """Limit BLAS to one thread, and raise the allocator's thresholds."""
@@ -180,9 +255,7 @@ class Workers:
 
     def __exit__(self, *exception: object) -> None:
         """End the threads, and restore BLAS and the allocator."""
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
+        self._helpers.end()
         self._settings.close()
 
 
@@ -223,10 +296,10 @@ class _Job(Generic[Item, Result]):
         if self._error is not None:
             raise self._error
 
-    def work(self) -> None:
-        """Take items until none is left, or a thread has failed."""
+    def work(self, *, until_closed: bool = True) -> None:
+        """Take items until none is left and none follows, or a thread has failed; or until none is left for now."""
         try:
-            while (taken := self._take()) is not None:
+            while (taken := self._take(until_closed=until_closed)) is not None:
                 index, item = taken
                 result = self._function(item)
                 # memory of rows that were read for this item is freed before the next
@@ -250,10 +323,14 @@ class _Job(Generic[Item, Result]):
             raise self._error
         return self._total  # type: ignore[return-value]  # there is at least one item
 
-    def _take(self) -> tuple[int, Item] | None:
+    def _take(self, *, until_closed: bool) -> tuple[int, Item] | None:
         with self._changed:
             # results that wait for a slow block take memory
-            while self._n_taken >= self._n_merged + self._max_unmerged if self._items else not self._closed:
+            while (
+                self._n_taken >= self._n_merged + self._max_unmerged
+                if self._items
+                else until_closed and not self._closed
+            ):
                 self._changed.wait()
             if not self._items:
                 return None

@@ -58,7 +58,11 @@ def descend(problem: DescentProblem, point: Measured, options: DescentOptions) -
     # sums that overflow make a point that is not finite: `is_finite` and `is_accepted` find it, not a warning of numpy
     with np.errstate(over="ignore", invalid="ignore"):
         outcome = Outcome.running if is_finite(point) else Outcome.overflow
-    yield state, Step(start_loss, np.nan, np.nan, kl=0.0, damping=options.damping, accepted=True, outcome=outcome)
+        step = Step(start_loss, np.nan, np.nan, kl=0.0, damping=options.damping, accepted=True, outcome=outcome)
+        if outcome is Outcome.running and options.max_iter == 0:
+            step = final_outcome(point, problem, options, step, rose=False)
+    outcome = step.outcome
+    yield state, step
     # `max_iter` bounds the accepted steps; `MAX_REJECTIONS` bounds the rejected ones in between
     n_accepted = 0
     while outcome is Outcome.running:

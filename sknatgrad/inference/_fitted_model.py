@@ -6,6 +6,9 @@ import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
 
 from sknatgrad._inputs.checks import check_model
 from sknatgrad._inputs.columns import INTERCEPT, column_indices, feature_names
@@ -118,6 +121,35 @@ class FittedModel(NamedTuple):
             raise ValueError(message)
 
 
+def logistic_regression(estimator: Any) -> Any:
+    """Return a logistic regression, out of a `FrozenEstimator`; refuse any other type, and say what to pass.
+
+    The types decide, not the attributes: `C` of another class need not be the strength of its penalty.
+    """
+    inner = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+    if isinstance(inner, LogisticRegression) or any(_is_ours(base) for base in type(inner).__mro__):
+        return inner
+    kind = type(inner).__name__
+    if isinstance(inner, Pipeline):
+        message = (
+            f"estimator is a {kind}; pass its last step, estimator[-1], which is {inner.steps[-1][0]!r}, and the rows "
+            "that it was fitted to, estimator[:-1].transform(X)."
+        )
+    elif hasattr(inner, "best_estimator_"):
+        message = f"estimator is a {kind}; pass its best_estimator_."
+    else:
+        message = (
+            f"estimator is a {kind}; it must be a NaturalGradientLogisticRegression, or a LogisticRegression or "
+            "LogisticRegressionCV of scikit-learn: standard errors depend on the penalty, which other classes state in "
+            "other ways."
+        )
+    raise ValueError(message)
+
+
+def _is_ours(base: type) -> bool:
+    return base.__module__.partition(".")[0] == "sknatgrad"
+
+
 def _prior(estimator: Any, n_features: int, *, intercept: bool) -> Prior:
     """Return the Gaussian prior whose negative log density is the estimator's penalty."""
     if getattr(estimator, "prior", None) is None:
@@ -134,12 +166,6 @@ def _prior(estimator: Any, n_features: int, *, intercept: bool) -> Prior:
 
 def _penalty_precision(estimator: Any, n_features: int, *, intercept: bool) -> Array:
     """Return the precision of each column, ``(d,)``, of an L2 penalty; raise an error for other penalties."""
-    if not (hasattr(estimator, "C") or hasattr(estimator, "C_")):
-        message = (
-            f"estimator is a {type(estimator).__name__}, which does not state its penalty by a parameter C; pass a "
-            "logistic regression of this package or of scikit-learn."
-        )
-        raise ValueError(message)
     penalty = getattr(estimator, "penalty", "l2")
     l1_ratio = getattr(estimator, "l1_ratio_", getattr(estimator, "l1_ratio", None))
     shares = [] if l1_ratio is None else [share for share in np.ravel(l1_ratio).tolist() if share]

@@ -16,6 +16,7 @@ from sknatgrad._limits import Limits
 from sknatgrad._model.contrasts import Contrasts
 from sknatgrad._model.recentring import recentred_covariance, recentred_theta
 from sknatgrad._rows.centring import centres_of
+from sknatgrad._rows.floating_point import ignoring_underflow
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference._covariance.dense import DenseCovariance
 from sknatgrad.inference._covariance.options import CovarianceOptions
@@ -23,7 +24,7 @@ from sknatgrad.inference._covariance.selected import SelectedCovariance
 from sknatgrad.inference._diagnostics.collinearity import aliased_notice
 from sknatgrad.inference._diagnostics.fit_data import check_same_data
 from sknatgrad.inference._diagnostics.reasons import diagnostics
-from sknatgrad.inference._fitted_model import FittedModel
+from sknatgrad.inference._fitted_model import FittedModel, logistic_regression
 from sknatgrad.inference._likelihood import Likelihood
 from sknatgrad.inference._result.result import InferenceResult
 from sknatgrad.inference._row_sums.rows import InMemoryRows
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 Aliased = Literal["drop", "nan"]
 
 
+@ignoring_underflow
 def infer(  # noqa: PLR0913 - all but the data are keywords
     estimator: Any,
     X: Matrix,
@@ -69,7 +71,7 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
       its own mean. The same as ``'fisher'`` without a penalty.
     - ``'robust'``: :math:`H^{-1} M H^{-1}` with :math:`M = \sum_i s_i u_i u_i^T`, :math:`u_i` the score of a row at its
       label. It is valid for independent rows even if the model is not (White 1982 [1]_; "HC0").
-    - ``'HC1'``: the same times n / (n - k), for k coefficients.
+    - ``'HC1'``: the same times n / (n - k), for k coefficients, as in R's ``sandwich::vcovHC``.
     - ``'cluster'``: :math:`H^{-1} M H^{-1}` with :math:`M = \sum_g u_g u_g^T`, :math:`u_g` the weighted sum over a
       group's rows, times G / (G - 1) (n - 1) / (n - k) for G groups. It is for rows that depend on each other within
       groups (Liang and Zeger 1986 [2]_).
@@ -77,8 +79,9 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     Parameters
     ----------
     estimator : estimator
-        A fitted `NaturalGradientLogisticRegression`, or any scikit-learn logistic regression, binary or
-        multinomial, with an L2 penalty or none.
+        A fitted `NaturalGradientLogisticRegression`, or a `LogisticRegression` or `LogisticRegressionCV` of
+        scikit-learn, binary or multinomial, with an L2 penalty or none; also in a `FrozenEstimator`. Of a pipeline
+        pass the last step, with X transformed by the earlier steps, and of a search its `best_estimator_`.
 
     X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
         The rows of the fit. If the estimator was fitted without names of columns, those of a table are used.
@@ -164,6 +167,7 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
         message = "X is a Dask collection, which this function would load into memory; use sknatgrad.dask.infer."
         raise ValueError(message)
     check_aliased(aliased)
+    estimator = logistic_regression(estimator)
     fitted = FittedModel.of(estimator, X)
     contrasts = Contrasts.against(fitted.classes, reference)
     with warnings.catch_warnings():

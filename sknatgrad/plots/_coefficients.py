@@ -8,6 +8,7 @@ import numpy as np
 
 from sknatgrad._inputs.columns import INTERCEPT, column_indices
 from sknatgrad._model.class_labels import label_string
+from sknatgrad._rows.floating_point import underflow_ignored_in
 from sknatgrad.inference import infer
 from sknatgrad.plots._canvas import (
     COLOURS,
@@ -50,6 +51,7 @@ FEW_DECADES = 2.0
 MANY_DECADES = 5.0
 
 
+@underflow_ignored_in
 class CoefficientDisplay:
     """Coefficients, or odds ratios, with their intervals: a forest plot.
 

@@ -15,6 +15,7 @@ from sknatgrad._inputs.weights import check_sample_weight
 from sknatgrad._model.class_labels import label_string
 from sknatgrad._model.information.symmetric import factorise, noise_floor
 from sknatgrad._model.layout import join, sum_zero
+from sknatgrad._rows.floating_point import underflow_ignored_in
 from sknatgrad.plots._canvas import axes, label_text, legend, logit_rows, pyplot, style
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ Others = Literal["fixed", "free"]
 N_POINTS = 241
 
 
+@underflow_ignored_in
 class FisherEllipseDisplay:
     r"""Ellipses of constant distance from two coefficients, in one or several metrics.
 

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import clone
 
 from sknatgrad._inputs.columns import feature_names
+from sknatgrad._rows.floating_point import underflow_ignored_in
 from sknatgrad.plots._canvas import (
     check_axes,
     class_indices,
@@ -34,6 +35,7 @@ MAX_COLOURED_FEATURES = 8
 PANELS_PER_ROW = 3
 
 
+@underflow_ignored_in
 class RegularizationPathDisplay:
     """Coefficients against C, the inverse strength of the penalty, with one panel per class.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -11,9 +11,11 @@ import numpy as np
 from sknatgrad._inputs.checks import check_count, check_model
 from sknatgrad._inputs.columns import column_index, feature_names
 from sknatgrad._inputs.missing import objects_as_floats
+from sknatgrad._inputs.row_statistics import error_label
 from sknatgrad._inputs.rows import check_rows
 from sknatgrad._model.class_labels import label_string
-from sknatgrad._rows.matrices import is_sparse
+from sknatgrad._rows.floating_point import as_caller, underflow_ignored_in
+from sknatgrad._rows.matrices import is_sparse, pick_rows
 from sknatgrad.plots._canvas import (
     axes,
     class_indices,
@@ -39,6 +41,7 @@ MAX_CLASSES_INSIDE = 4
 DECILES = np.arange(1, 10) / 10
 
 
+@underflow_ignored_in
 class ProbabilityIntervalDisplay:
     """Predicted probability of each class along one feature, with a band that shows its interval.
 
@@ -128,10 +131,15 @@ class ProbabilityIntervalDisplay:
         level: float = 0.95,
         grid_resolution: int = 100,
         at: Mapping[str | int, float] | None = None,
+        rows: Matrix | Callable[[Array], Matrix] | None = None,
         class_of_interest: Hashable = None,
         ax: Axes | None = None,
     ) -> Self:
-        """Draw the predicted probabilities along one feature, with the other features held fixed.
+        """Draw the predicted probabilities along one feature, with the other features held fixed, or along given rows.
+
+        By default only the column of the feature changes. If another column is a function of it, such as its square or
+        its product with a third column, no row of the data is like these, and the curve is not that of the model:
+        pass `rows`.
 
         Parameters
         ----------
@@ -156,7 +164,13 @@ class ProbabilityIntervalDisplay:
             Values at which to hold other features instead of their medians. The median of an even number of values is
             the lower of the two middle values, so it always occurs in the column, and is the more frequent value of a
             column with two. The medians of the columns of one one-hot encoded category may all be 0, a combination that
-            no row has; give their values here.
+            no row has; give their values here. Not together with `rows`.
+
+        rows : callable, {array-like, sparse matrix or array} of shape (n_points, n_features), or None, default=None
+            The rows to predict, with all columns of the fit. A function receives the values on the axis, an ndarray of
+            shape (grid_resolution,) from the smallest to the largest value of the feature in X, and returns a row for
+            each of them. Of a table, the values of the feature are the axis, in any order; `grid_resolution` is not
+            used. None holds the other features fixed.
 
         class_of_interest : label or None, default=None
             The class to draw. None draws all classes, but of two only ``classes_[1]``.
@@ -174,8 +188,24 @@ class ProbabilityIntervalDisplay:
         ImportError
             If matplotlib is not installed.
         ValueError
-            If the estimator has no covariance, a feature or class is unknown, the feature is constant in X, or
-            another argument is invalid.
+            If the estimator has no covariance, a feature or class is unknown, the feature is constant in X or `rows`,
+            `rows` does not have a row for each value, or another argument is invalid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from sknatgrad import NaturalGradientLogisticRegression
+        >>> from sknatgrad.plots import ProbabilityIntervalDisplay
+        >>> rng = np.random.default_rng(0)
+        >>> age = rng.uniform(20, 80, size=500)
+        >>> def table(age):
+        ...     return pd.DataFrame({"age": age, "age squared": age**2})
+        >>> y = rng.random(500) < np.exp(-(((age - 50) / 15) ** 2))
+        >>> model = NaturalGradientLogisticRegression(C=np.inf, store_covariance=True).fit(table(age), y)
+        >>> display = ProbabilityIntervalDisplay.from_estimator(model, table(age), feature="age", rows=table)
+        >>> bool(np.array_equal(display.proba[:, 0], model.predict_proba(table(display.grid))[:, 1]))
+        True
         """
         pyplot("ProbabilityIntervalDisplay.from_estimator")
         _check_has_intervals(estimator)
@@ -183,12 +213,16 @@ class ProbabilityIntervalDisplay:
         column = column_index("feature", feature, names)
         drawn = class_indices(class_of_interest, estimator.classes_)
         fixed = _fixed_values(at, column, names)
+        if at is not None and rows is not None:
+            message = "at and rows are both given; rows holds the values of all features, so omit at."
+            raise ValueError(message)
         X = check_rows(estimator, X)
         values = _feature_values(X, column)
-        grid = _grid(values, names[column], grid_resolution)
-        rows = np.tile(_lower_medians(X), (grid.size, 1))
-        rows[:, list(fixed)] = np.array(list(fixed.values()), dtype=np.float64)
-        rows[:, column] = grid
+        if rows is None or callable(rows):
+            grid = _grid(values, names[column], grid_resolution)
+            rows = _rows_along(grid, column, X, fixed) if rows is None else _rows_made(rows, grid, estimator)
+        else:
+            rows, grid = _rows_given(rows, column, names[column], estimator)
         with warnings.catch_warnings():
             # the columns have no names, but are in the order of the fit
             warnings.filterwarnings("ignore", "X does not have valid feature names")
@@ -312,6 +346,47 @@ def _grid(values: Array, name: str, resolution: int) -> Array:
         message = f"grid_resolution={resolution} must be 2 or more."
         raise ValueError(message)
     return np.linspace(low, high, resolution)
+
+
+def _rows_along(grid: Array, column: int, X: Matrix, fixed: dict[int, float]) -> Array:
+    """Return rows with the values of the grid in one column, and those of `fixed` or medians in the others."""
+    rows = np.tile(_lower_medians(X), (grid.size, 1))
+    rows[:, list(fixed)] = np.array(list(fixed.values()), dtype=np.float64)
+    rows[:, column] = grid
+    return rows
+
+
+def _rows_made(make: Callable[[Array], Matrix], grid: Array, estimator: object) -> Matrix:
+    """Return the rows that a function of the user makes for the values of the grid."""
+    # the function may change its argument
+    with as_caller():
+        made = make(grid.copy())
+    rows = _checked("rows(grid)", made, estimator)
+    if rows.shape[0] != grid.size:
+        message = (
+            f"rows(grid) has {rows.shape[0]} rows for {grid.size} values; it must return one row for each value, in "
+            "their order."
+        )
+        raise ValueError(message)
+    return rows
+
+
+def _checked(argument: str, rows: Matrix, estimator: object) -> Matrix:
+    with warnings.catch_warnings(), error_label(argument):
+        # an array has its columns in the order of the fit
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        return check_rows(estimator, rows)
+
+
+def _rows_given(given: Matrix, column: int, name: str, estimator: object) -> tuple[Matrix, Array]:
+    """Return rows of the user, ordered by the value of the feature, and these values."""
+    rows = _checked("rows", given, estimator)
+    values = _feature_values(rows, column)
+    if values.min() == values.max():
+        message = f"rows has {name!r} as {values[0]:g} in every row, so it has no range; pass rows along the feature."
+        raise ValueError(message)
+    order = np.argsort(values, kind="stable")
+    return pick_rows(rows, order), values[order]
 
 
 def _lower_medians(X: Matrix) -> Array:

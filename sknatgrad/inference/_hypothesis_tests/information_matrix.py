@@ -22,14 +22,20 @@ if TYPE_CHECKING:
     from sknatgrad.inference._row_sums.sums import RowSums
 
 
-def information_matrix_test(row_sums: RowSums, *, every: bool) -> ChiSquared:
+def information_matrix_test(row_sums: RowSums, centres: Array | None, *, every: bool) -> ChiSquared:
     """Return the test of the differences of empirical and true Fisher information, less the part that scores explain.
+
+    It does not depend on the centres that the rows are less, ``(p,)``.
+
 
     Their covariance is the one under the model, averaged over the labels of every row (Orme 1988): with products of
     the observed differences alone, the test rejects far too often in samples of a few hundred rows.
     """
     kept, row_bytes = np.flatnonzero(row_sums.kept), row_sums.limits.row_bytes
-    kernel = IndicatorKernel.of(row_sums.theta, row_sums.contrasts, row_bytes, kept, every=every)
+    of_columns = np.zeros(row_sums.theta.shape[1])
+    if centres is not None:
+        of_columns[:-1] = centres
+    kernel = IndicatorKernel.of(row_sums.theta, row_sums.contrasts, row_bytes, kept, of_columns[kept], every=every)
     n_numbers = kernel.n_scores + kernel.n_indicators
     check_covariance_size(n_numbers, "compare squares only, with every=False", row_sums.limits)
     observed, covariance = row_sums.total(kernel)
@@ -50,22 +56,29 @@ class IndicatorKernel:
     kept: Codes  # (j,), the columns that are in the model
     classes: tuple[tuple[int, int], ...]  # (a, b)
     columns: tuple[tuple[int, int], ...]  # (j, m), positions among the kept ones
+    shifts: Array  # (number of pairs of columns,), added to the second of each pair
     row_bytes: int  # of the numbers of single rows that are held at a time
 
     @classmethod
-    def of(cls, theta: Array, contrasts: Contrasts, row_bytes: int, kept: Codes, *, every: bool) -> IndicatorKernel:
+    def of(  # noqa: PLR0913 - what identifies the entries
+        cls, theta: Array, contrasts: Contrasts, row_bytes: int, kept: Codes, centres: Array, *, every: bool
+    ) -> IndicatorKernel:
         """Return the kernel for every entry, or for squares only, of all classes, whichever is the reference.
 
         For two classes, one of them has all the information.
+
+        The squares of columns x + c, for rows less the `centres` c of the kept columns, ``(j,)``, are x (x + 2 c) plus
+        multiples of the square of the intercept, which is tested too. All products together do not depend on c.
         """
         n_columns = kept.size
         if every:
             classes = combinations_with_replacement(contrasts.others, 2)
             columns = combinations_with_replacement(range(n_columns), 2)
-            return cls(theta, contrasts, kept, tuple(classes), tuple(columns), row_bytes)
+            pairs = tuple(columns)
+            return cls(theta, contrasts, kept, tuple(classes), pairs, np.zeros(len(pairs)), row_bytes)
         shown = contrasts.others if contrasts.n_classes == BINARY else range(contrasts.n_classes)
         squares = tuple((j, j) for j in range(n_columns))
-        return cls(theta, contrasts, kept, tuple((k, k) for k in shown), squares, row_bytes)
+        return cls(theta, contrasts, kept, tuple((k, k) for k in shown), squares, 2.0 * centres, row_bytes)
 
     @property
     def n_scores(self) -> int:
@@ -88,7 +101,8 @@ class IndicatorKernel:
             weight, rows = block.weight[part], design.rows(part)
             proba = predict(rows.logits(self.theta)).distribution()
             dense = rows.dense()[:, self.kept]
-            pairs = np.column_stack([dense[:, j] * dense[:, m] for j, m in self.columns])
+            shifted = zip(self.columns, self.shifts, strict=True)
+            pairs = np.column_stack([dense[:, j] * (dense[:, m] + shift) for (j, m), shift in shifted])
             values = self._values(proba, block.codes[part], dense, pairs)
             observed += weight @ values
             for k, of_class in enumerate(proba.T):

@@ -10,8 +10,9 @@ import numpy as np
 from sknatgrad._inputs.checks import check_level
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.layout import BINARY
-from sknatgrad._model.normal import interval, two_sided
+from sknatgrad._model.normal import in_standard_errors, interval, two_sided
 from sknatgrad._rows.design import Design, gil_free_matmul
+from sknatgrad._rows.floating_point import underflow_ignored_in
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sknatgrad.inference._row_sums.sums import RowSums
 
 
+@underflow_ignored_in
 class MarginalEffects(NamedTuple):
     """Average marginal effects: the mean derivative of each class's probability with respect to each feature.
 
@@ -48,8 +50,8 @@ class MarginalEffects(NamedTuple):
 
     @property
     def z(self) -> Array:
-        """Effects in units of their standard errors."""
-        return self.effects / self.standard_errors
+        """Effects in units of their standard errors; NaN where that is 0."""
+        return in_standard_errors(self.effects, self.standard_errors)
 
     @property
     def p_values(self) -> Array:

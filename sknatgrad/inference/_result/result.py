@@ -11,7 +11,8 @@ import numpy as np
 from sknatgrad._inputs.checks import check_level
 from sknatgrad._inputs.rows import check_further_columns
 from sknatgrad._model.class_labels import label_keys, label_list
-from sknatgrad._model.normal import interval, two_sided
+from sknatgrad._model.normal import in_standard_errors, interval, two_sided
+from sknatgrad._rows.floating_point import underflow_ignored_in
 from sknatgrad.inference._hypothesis_tests.information_matrix import information_matrix_test
 from sknatgrad.inference._hypothesis_tests.likelihood_ratio import ComparedModel, likelihood_ratio_test
 from sknatgrad.inference._hypothesis_tests.score import score_test
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sknatgrad.inference._row_sums.sums import RowSums
 
 
+@underflow_ignored_in
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class InferenceResult:
     r"""Coefficients of a fitted logistic regression with their covariance, and tests, intervals and tables from them.
@@ -139,8 +141,8 @@ class InferenceResult:
 
     @property
     def z(self) -> Array:
-        """Coefficients in units of their standard errors, ``(K - 1, d)``."""
-        return self.params / self.standard_errors
+        """Coefficients in units of their standard errors, ``(K - 1, d)``; NaN where that is 0."""
+        return in_standard_errors(self.params, self.standard_errors)
 
     @property
     def p_values(self) -> Array:
@@ -306,7 +308,7 @@ class InferenceResult:
         If the model holds, :math:`\sum_i s_i u_i u_i^T`, u the score of a row at its label, and
         :math:`\sum_i s_i E[u_i u_i^T]` differ only by chance. If it does not, they differ systematically and
         model-based standard errors are wrong. Possible causes are a missing square or product of columns, a wrong link,
-        and rows that depend on each other. Columns far from zero are centred for it.
+        and rows that depend on each other.
 
         Parameters
         ----------
@@ -334,7 +336,7 @@ class InferenceResult:
                 "even if the model holds."
             )
             raise ValueError(message)
-        return information_matrix_test(self.row_sums, every=every)
+        return information_matrix_test(self.row_sums, self.fitted.centres, every=every)
 
     def _check_unpenalised(self, test: str) -> None:
         if self.penalised:
