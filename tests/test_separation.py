@@ -16,7 +16,7 @@ from sknatgrad._limits import Limits
 from sknatgrad._model import exact_arithmetic, separating_pairs, separation_search
 from sknatgrad._model.exact_arithmetic import exact_direction, exact_signs
 from sknatgrad._model.separation import StepKernel
-from sknatgrad._model.separation_search import ProgramColumns, SeparationSearch
+from sknatgrad._model.separation_search import SeparationSearch
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad.dask import DaskNaturalGradientLogisticRegression
 from sknatgrad.exceptions import InferenceWarning
@@ -95,8 +95,7 @@ def search(X, y, **rows):
     n_classes = int(codes.max()) + 1
     weight = rows.get("weight", np.ones(len(y)))
     source = MemorySource(X, codes, weight, 1 if n_classes == 2 else n_classes, limits=rows.get("limits", Limits()))
-    columns = ProgramColumns(X.shape[1] + 1, tuple(range(X.shape[1] + 1)))
-    return SeparationSearch(source, columns, n_classes, has_intercept=True, program_size=2**22)
+    return SeparationSearch(source, np.zeros(X.shape[1] + 1), n_classes, has_intercept=True, program_size=2**22)
 
 
 @pytest.mark.parametrize("part", range(2))

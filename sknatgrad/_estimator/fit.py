@@ -129,7 +129,8 @@ def run_descent(
     with monitor.unless_interrupted(notices):
         if estimator.store_covariance:
             attributes |= information_attributes(estimator, data, fit_plan.prior, end.theta)
-        if step.outcome in MAY_BE_SEPARATED:
+        # nothing is said of coefficients that are still those of the start
+        if step.outcome in MAY_BE_SEPARATED and history.n_iter > 0:
             separation = separation_notices(estimator, data, search, FitEnd(end, prior, converged))
     if not separation and step.outcome not in {Outcome.converged, Outcome.stopped}:
         category = SeparationWarning if step.outcome in WITHOUT_MAXIMUM else ConvergenceWarning

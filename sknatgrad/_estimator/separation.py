@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sknatgrad._inputs.columns import INTERCEPT, feature_names
 from sknatgrad._model.separation import HARDLY_PENALISED, StepKernel, separated_by_step
-from sknatgrad._model.separation_search import ProgramColumns, SeparationSearch, has_free_features
+from sknatgrad._model.separation_search import SeparationSearch, has_free_features
 from sknatgrad.exceptions import SeparationWarning
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ MAX_NAMED_COLUMNS = 3
 def search_of(estimator: Configuration, data: TrainingData, prior: Prior) -> SeparationSearch:
     """Return the search for a direction that separates rows by class, which has not begun."""
     layout, program_size = data.layout, estimator._limits.fit_program_size  # noqa: SLF001 - a parameter
-    columns = ProgramColumns.without_penalty(prior.precision, intercept=layout.intercept)
-    return SeparationSearch(data.source, columns, len(layout.classes), layout.intercept, program_size, layout.centres)
+    sizes = len(layout.classes), layout.intercept, program_size
+    return SeparationSearch(data.source, prior.precision, *sizes, layout.centres)
 
 
 class FitEnd(NamedTuple):
@@ -42,13 +42,19 @@ class FitEnd(NamedTuple):
         """The Newton step that passed the convergence test; None if none did."""
         return self.state.to_optimum if self.converged else None
 
+    @property
+    def is_hardly_penalised(self) -> bool:
+        """Whether the penalty at the optimum, by its value, does not matter."""
+        prior = self.prior
+        return self.converged and prior.quadratic is None and prior.value(self.state.theta) <= HARDLY_PENALISED
+
 
 def separation_notices(
     estimator: Configuration, data: TrainingData, search: SeparationSearch, end: FitEnd
 ) -> list[Warning]:
     """Return the warning about rows that are separated by class, if any are and no penalty matters."""
     free = has_unpenalised_features(end.prior, intercept=data.layout.intercept)
-    hardly = not free and end.prior.quadratic is None and end.prior.value(end.state.theta) <= HARDLY_PENALISED
+    hardly = not free and end.is_hardly_penalised
     if not (free or hardly) or _is_ruled_out(data, end, hardly=hardly):
         return []
     layout = data.layout

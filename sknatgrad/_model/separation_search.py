@@ -141,11 +141,16 @@ class SeparationSearch:
     """The search for a direction that separates rows of positive weight by class; it runs once, when it is needed."""
 
     source: RowSource
-    columns: ProgramColumns  # without those that are penalised, if any is not
+    precision: Array  # (d,), of the prior
     n_classes: int
     has_intercept: bool  # as the last column of the design
     program_size: int  # numbers that the constraints of a program may have
     centres: Array | None = None  # (p,), that the rows are less; the direction is that of the rows themselves
+
+    @cached_property
+    def columns(self) -> ProgramColumns:
+        """The columns that a direction may have: without those that are penalised, if any feature is not."""
+        return ProgramColumns.without_penalty(self.precision, intercept=self.has_intercept)
 
     @property
     def intercept(self) -> bool:

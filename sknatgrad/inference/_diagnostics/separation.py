@@ -14,7 +14,7 @@ from sknatgrad._model.separation import (
     is_completely_separated,
     separated_by_step,
 )
-from sknatgrad._model.separation_search import ProgramColumns, SeparationSearch, has_free_features
+from sknatgrad._model.separation_search import SeparationSearch, has_free_features
 
 if TYPE_CHECKING:
     from sknatgrad._model.separation import SeparationStatistics
@@ -37,16 +37,15 @@ def separation_reason(fitted: FittedModel, row_sums: RowSums, covariance: Coeffi
     """
     precision, intercept = fitted.prior.precision, fitted.intercept
     free = has_free_features(precision, intercept=intercept)
-    if not free and fitted.penalty > HARDLY_PENALISED:
+    if not free and (fitted.penalty > HARDLY_PENALISED or covariance.distance > NEAR_OPTIMUM):
         return ""
     with row_sums.opened() as source:
         step = StepKernel(row_sums.theta, covariance.step)
         # with a penalty on all features this step is not that to the maximum of the likelihood
         if free and source.total(step).rules_out_separation():
             return ""
-        columns = ProgramColumns.without_penalty(precision, intercept=intercept)
         sizes = row_sums.contrasts.n_classes, intercept, row_sums.limits.program_size
-        search = SeparationSearch(source, columns, *sizes, fitted.centres)
+        search = SeparationSearch(source, precision, *sizes, fitted.centres)
         if search.direction is not None:
             return _along(search.direction, fitted, hardly=not free)
         if search.decided or fitted.penalised:
