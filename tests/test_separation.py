@@ -351,7 +351,7 @@ def test_a_program_that_is_not_solved_decides_nothing(monkeypatch):
 
 
 def test_a_table_too_large_for_the_program_is_judged_by_a_step(limits):
-    limits(fit_program_size=100)
+    limits(fit_program_size=100, block_bytes=1, min_block_rows=8)
     X, y, n_rows = quasi()
     with pytest.warns(
         SeparationWarning, match=rf"seem to be separated in part: {n_rows} rows are moved by up to 1 nats"
