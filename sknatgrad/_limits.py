@@ -44,6 +44,8 @@ class Limits(NamedTuple):
     # Numbers in the constraints of the linear program that looks for separation. One with 2**22 takes 5 to 20 s for 5
     # to 100 columns and about 3 minutes for 1,000 columns, on one core.
     program_size: int = 2**22
+    # The same at the end of a fit without a penalty: a program with 2**19 takes up to 2 s, with 256 coefficients.
+    fit_program_size: int = 2**19
     # Bytes of a matrix that only preconditions: qd of 2,048. Correlated 4,000 x 1,000 takes 0.5 s with it, 1.1
     # without; 5,000 x 2,500, which is above, would take 25 s with it and takes 16 without.
     preconditioner_bytes: int = 2**25

@@ -160,6 +160,7 @@ def test_the_referee_knows_a_false_claim():
     assert remaining_decrease(X, y, model, 1.0) > 1e-8
 
 
+@pytest.mark.filterwarnings("ignore::sknatgrad.SeparationWarning")
 @pytest.mark.parametrize("C", [1e3, 1e6, 1e9, 1e12])
 @pytest.mark.parametrize("degree", [1, 2])
 @pytest.mark.parametrize("name", ["iris", "breast_cancer"])

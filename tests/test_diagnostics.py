@@ -10,7 +10,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning
-from sknatgrad._model.separation import may_be_separable, separating_direction
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference import infer
 from sknatgrad.inference._diagnostics.high_dimension import inflation
@@ -56,24 +55,6 @@ def test_separated_rows_do_not_matter_under_a_penalty():
     infer(NaturalGradientLogisticRegression().fit(X, y), X, y)
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("n_classes", [2, 3])
-def test_the_curvature_at_an_optimum_never_rules_out_an_existing_separation(n_classes):
-    found = []
-    for seed in range(60):
-        rng = np.random.default_rng(seed)
-        X = rng.normal(size=(14 + seed % 12, 3)).round(1)
-        y = rng.permutation(np.arange(len(X)) % n_classes)
-        model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
-        row_sums = infer(model, X, y).row_sums
-        separable = separating_direction(*row_sums.rows[:3], 4, n_classes) is not None
-        possible = may_be_separable(row_sums.in_contrasts().fisher, row_sums.gram(), n_classes)
-        assert possible or not separable
-        found.append((separable, possible))
-    # both cases occur, and the cheap test rules some out
-    assert {(True, True), (False, False)} <= set(found)
-
-
 @pytest.mark.filterwarnings("ignore::sknatgrad.SeparationWarning")
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_a_program_that_is_too_large_is_replaced_by_a_step(n_classes, limits):
@@ -81,8 +62,8 @@ def test_a_program_that_is_too_large_is_replaced_by_a_step(n_classes, limits):
     X, y = separated(n_classes, "quasi")
     model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
     n_rows = np.count_nonzero(X[:, 3])
-    for features, why in ((None, "the table is too large for it"), ([0, 1], "it is not solved for selected features")):
-        message = f"a further Newton step moves {n_rows} rows by up to 1 nats .* mostly through x3, .*{why}"
+    for features in (None, [0, 1]):
+        message = f"a further Newton step moves {n_rows} rows by up to 1 nats .* mostly through x3, .* too large for it"
         with pytest.warns(InferenceWarning, match=message):
             infer(model, X, y, features=features)
     overlapping = make_problem(n_classes, n_rows=90)

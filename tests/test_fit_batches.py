@@ -409,7 +409,7 @@ def test_separation_in_part_names_the_column(small_capacity):
         np.column_stack([X, np.where(y == 1, np.arange(len(y)) % 10 == 0, 0.0)]), columns=list("abcde")
     )
     frame["e"] = frame["e"].astype(float)
-    with pytest.warns(SeparationWarning, match="mostly through e:"):
+    with pytest.warns(SeparationWarning, match="along a direction of e:"):
         model_of(C=np.inf, tol=1e-8).fit_batches([(frame[:2000], y[:2000]), (frame[2000:], y[2000:])])
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # attribute of a callback context of scikit-learn that holds the iteration
 ITERATION = "natural_gradient_iteration"
 # outcomes without an optimum: the fit then ends at an earlier iterate if a callback has chosen one
-WITHOUT_OPTIMUM = {Outcome.exhausted, Outcome.stalled, Outcome.diverged, Outcome.separable}
+WITHOUT_OPTIMUM = {Outcome.exhausted, Outcome.stalled, Outcome.diverged, Outcome.separable, Outcome.unbounded}
 
 
 @dataclass

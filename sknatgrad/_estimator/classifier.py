@@ -157,8 +157,8 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
 
     converged_ : bool
         Whether the fit has reached the optimum, to within `tol`; False if a callback or Ctrl-C ended it earlier. If
-        only some rows can be separated and ``C=np.inf``, the loss converges, but the coefficients of the columns that
-        separate them do not, and a `SeparationWarning` is issued.
+        only some rows can be separated and ``C=np.inf``, the loss may converge, but the coefficients of the columns
+        that separate them do not, and a `SeparationWarning` is issued.
 
     n_passes_ : int
         Only after `fit_batches`: number of passes over all rows.
@@ -334,10 +334,11 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
             If the optimum was not reached; the message states the remaining decrease of the loss and the remedy.
         SeparationWarning
             If the classes are separable and ``C=np.inf``, so that there is no optimum. If only some rows are separable,
-            the warning names the columns: the loss has converged and `converged_` is True, but the coefficients of
-            these columns have not converged. The last step reveals this if `tol` is 1e-4 or less, unless
-            ``fisher='empirical'``, ``fisher='monte_carlo'`` or a fixed `learning_rate` has overshot to probabilities
-            of 0.
+            the warning names the columns: the loss has converged, but the coefficients of these columns have not
+            converged. Linear programs decide, with an exact check, at any `tol`; with more than 250 coefficients the
+            last step is the only sign, and the warning says that classes "seem" to be separated. A fixed
+            `learning_rate` that overshoots is warned of instead. The warning is given with a penalty too if that hardly
+            penalises, as ``C=1e9``, and so alone decides these coefficients.
         """
         monitor = FitMonitor(self, X, y, sample_weight)
         with unchanged_on_error(self), Workers() as workers, monitor:

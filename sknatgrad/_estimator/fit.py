@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from sknatgrad._estimator.history import advice, partial_separation, partial_separation_notice
+from sknatgrad._estimator.history import advice
 from sknatgrad._estimator.publish import delete_results, posterior_attributes
+from sknatgrad._estimator.separation import (
+    FitEnd,
+    has_unpenalised_features,
+    search_of,
+    separation_notices,
+)
 from sknatgrad._estimator.stream import StreamState
 from sknatgrad._inputs.checks import check_covariance_size
-from sknatgrad._inputs.columns import INTERCEPT, feature_names
 from sknatgrad._inputs.configuration import descent_options, layout_of, seed_of
 from sknatgrad._inputs.prior import configured_prior
 from sknatgrad._model.expectations import TrueExpectation
@@ -40,6 +45,12 @@ if TYPE_CHECKING:
     from sknatgrad._solver.plan import Plan
     from sknatgrad._solver.problem import DescentOptions, State
     from sknatgrad._typing import Array
+
+
+# outcomes of a descent at which some rows may be separated, although it did not say so
+MAY_BE_SEPARATED = {Outcome.converged, Outcome.exhausted, Outcome.stalled, Outcome.unbounded}
+# outcomes of which the reason is separation
+WITHOUT_MAXIMUM = {Outcome.separable, Outcome.unbounded}
 
 
 class FitPlan(NamedTuple):
@@ -103,6 +114,10 @@ def run_descent(
     theta, options = fit_plan.start, fit_plan.options
     if theta is None:
         theta, options = warm_up(objective, options)
+    prior = objective.penalised_loss.prior
+    search = search_of(estimator, data, prior)
+    if has_unpenalised_features(prior, intercept=data.layout.intercept):
+        options = options._replace(rows_are_separated=search.found)
     iterates = descend(objective, starting_point(objective, theta), options)
     end, step = monitor.follow(iterates, history, objective, lambda state: fitted_attributes(data, state, history))
     if step.outcome is Outcome.overflow:
@@ -110,14 +125,17 @@ def run_descent(
     converged = step.outcome is Outcome.converged
     attributes = fitted_attributes(data, end, history) | {"converged_": converged}
     notices: list[Warning] = []
-    if step.outcome not in {Outcome.converged, Outcome.stopped}:
-        category = SeparationWarning if step.outcome is Outcome.separable else ConvergenceWarning
-        notices.append(category(advice(step, estimator.fisher, fit_plan.options, history)))
+    separation: list[Warning] = []
     with monitor.unless_interrupted(notices):
         if estimator.store_covariance:
             attributes |= information_attributes(estimator, data, fit_plan.prior, end.theta)
-        if converged and not fit_plan.options.penalised:
-            notices += _separation_notices(estimator, data, end)
+        # nothing is said of coefficients that are still those of the start
+        if step.outcome in MAY_BE_SEPARATED and history.n_iter > 0:
+            separation = separation_notices(estimator, data, search, FitEnd(end, prior, converged))
+    if not separation and step.outcome not in {Outcome.converged, Outcome.stopped}:
+        category = SeparationWarning if step.outcome in WITHOUT_MAXIMUM else ConvergenceWarning
+        notices.insert(0, category(advice(step, estimator.fisher, fit_plan.options, history)))
+    notices += separation
     if data.n_passes is not None:
         attributes["n_passes_"] = data.n_passes()
     return FitResult(attributes, notices)
@@ -161,12 +179,3 @@ def information_attributes(
         **posterior_attributes(theta, posterior.information, prior.precision, data.layout.centres),
         "_stream": StreamState(estimator.fisher, quadratic, data.totals, n_batches=1, centres=data.layout.centres),
     }
-
-
-def _separation_notices(estimator: Configuration, data: TrainingData, end: State) -> list[Warning]:
-    separation = partial_separation(data.source, end)
-    if separation is None or end.to_optimum is None:
-        return []
-    names = data.layout.column_names(feature_names(estimator, data.layout.n_features), INTERCEPT)
-    largest = [names[j] for j in separation.columns(end.to_optimum)]
-    return [SeparationWarning(partial_separation_notice(separation, largest))]

@@ -6,13 +6,10 @@ import math
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from sknatgrad._model.separation import separated_by_step
 from sknatgrad._solver.records import Outcome
 
 if TYPE_CHECKING:
-    from sknatgrad._model.separation import SeparationStatistics
-    from sknatgrad._rows.source import RowSource
-    from sknatgrad._solver.problem import DescentOptions, State
+    from sknatgrad._solver.problem import DescentOptions
     from sknatgrad._solver.records import Step
 
 # the value of `verbose` that also prints the choice of method and rejected steps
@@ -62,25 +59,6 @@ class History:
             print(f"[sknatgrad] {line}", flush=True)  # noqa: T201 - the one place that prints
 
 
-def partial_separation(source: RowSource, end: State) -> SeparationStatistics | None:
-    """Return statistics of the rows that a further Newton step separates at the end of a fit; None if none."""
-    step = end.to_optimum
-    if step is None:
-        return None
-    return separated_by_step(source, end.theta - step, step, end.decrement * end.point.weight, end.point.loss)
-
-
-def partial_separation_notice(statistics: SeparationStatistics, columns: list[str]) -> str:
-    """Say how many rows are separated by class, and by which columns."""
-    return (
-        f"The classes are separated in part: {statistics.n_rows:,} rows are moved by up to "
-        f"{statistics.max_margin:.2g} nats by a further step, although the loss has converged, mostly through "
-        f"{', '.join(columns)}: with C=inf these coefficients have no finite optimum, and their values are "
-        "meaningless; set a finite C (the default is 1.0), or drop the columns. sknatgrad.inference.infer searches for "
-        "the direction."
-    )
-
-
 def advice(step: Step, fisher: str, options: DescentOptions, history: History) -> str:
     """Say why a descent ended before the optimum, how far it is, and what to do."""
     known = math.isfinite(step.decrement)
@@ -98,8 +76,9 @@ def advice(step: Step, fisher: str, options: DescentOptions, history: History) -
     stalled = "raise tol" if fisher == "true" else "use fisher='true', or raise tol"
     if not known:
         remedies = stalled = (
-            "some columns are collinear to within rounding: drop columns that nearly repeat others; without an "
-            "intercept, or in a sparse matrix, also subtract the mean of columns far from zero"
+            "some columns are collinear to within rounding, or the classes nearly separated: drop columns that nearly "
+            "repeat others, or set a smaller C; without an intercept, or in a sparse matrix, also subtract the mean of "
+            "columns far from zero"
         )
     return {
         Outcome.exhausted: f"max_iter={options.max_iter} reached: {standing}; {remedies}.",
@@ -111,6 +90,10 @@ def advice(step: Step, fisher: str, options: DescentOptions, history: History) -
         Outcome.interrupted: (
             f"Interrupted: {standing}; the fit ends at this iterate because of on_interrupt='keep'; fit again with "
             "warm_start=True to continue from it."
+        ),
+        Outcome.unbounded: (
+            f"The classes are separated in part, and the likelihood has no maximum: {standing}; set a finite C (the "
+            "default is 1.0)."
         ),
         Outcome.separable: (
             "The classes are perfectly separable, with most of the probability of each training row on its own class: "

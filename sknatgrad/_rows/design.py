@@ -15,7 +15,7 @@ from scipy import sparse
 from sknatgrad._rows.matrices import is_sparse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import DTypeLike
 
@@ -108,6 +108,15 @@ class Design(NamedTuple):
         if self.intercept:
             product[:, :, n_features] = factors
         return product.reshape(n_rows, n_logits * self.n_columns)
+
+    def columns(self, chosen: Sequence[int]) -> Array:
+        """Return some columns of the design as a dense matrix in float64, ``(m, k)``."""
+        n_features = self.X.shape[1]
+        of_X = [j for j in chosen if j < n_features]
+        values = self.X[:, of_X].toarray() if is_sparse(self.X) else self.X[:, of_X]
+        columns = np.ones((self.X.shape[0], len(chosen)))
+        columns[:, [index for index, j in enumerate(chosen) if j < n_features]] = values
+        return columns
 
     def dense(self, dtype: DTypeLike = np.float64) -> Array:
         """Return the design as a dense matrix, ``(m, d)``, in a floating type."""

@@ -97,6 +97,11 @@ def hstack(left: Matrix, right: Matrix) -> Matrix:
     return np.hstack([left, right])
 
 
+def beside_identity(left: Array) -> Matrix:
+    """Return the columns of a dense matrix, followed by those of the identity, as a sparse matrix."""
+    return sparse.csr_array(sparse.hstack([sparse.csr_array(left), sparse.identity(len(left))]))
+
+
 def vstack(parts: Sequence[Matrix]) -> Matrix:
     """Return the rows of all parts in order; sparse if any part is."""
     if any(is_sparse(part) for part in parts):

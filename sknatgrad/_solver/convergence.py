@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sknatgrad._solver.records import Outcome
+from sknatgrad._solver.step import critical_damping
 from sknatgrad._solver.stopping import is_separated
 
 if TYPE_CHECKING:
@@ -21,6 +22,12 @@ RETRY_FACTORS = (1e-3, 0.1)
 # yet. Halved and doubled: 159 and 154 iterations for 156 of `'empirical'` on digits, 453 and 465 for 426 of
 # `'diagonal'` on wine, at most one more or less elsewhere.
 SMALL_SHARE = 1e-2
+# Curvature along a step, relative to the largest diagonal so far, below which F has vanished along it: rounding of F.
+VANISHED = 1e-14
+# accepted steps after which a descent without a penalty looks for a separating direction, and the best decrease, as a
+# share of the loss, below which it then ends
+LONG_DESCENT = 25
+SLOW_DECREASE = 1e-6
 
 
 def check_convergence(
@@ -45,7 +52,7 @@ def check_convergence(
         ratio = options.tol * point.loss / newton.decrement
         return state._replace(test_below=best_decrease * np.clip(ratio, *RETRY_FACTORS)), None
     too_long = options.max_kl is not None and newton.kl > options.max_kl * point.weight
-    return state._replace(to_optimum=newton.move), None if too_long else newton
+    return state._replace(to_optimum=newton), None if too_long else newton
 
 
 def _final_step_suffices(
@@ -60,6 +67,23 @@ def _final_step_suffices(
     reduction = max(best_decrease, (best_decrease / previous) ** 2 if previous > 0 else np.inf)
     remaining = best_decrease * reduction * (reduction if problem.corrects_final_step else 1.0)
     return remaining <= problem.negligible_error or best_decrease <= SMALL_SHARE * options.tol
+
+
+def is_unbounded(state: State, proposal: Proposal, problem: DescentProblem, options: DescentOptions) -> bool:
+    """Say whether F has vanished along a step, or the convergence test cannot verify it, because rows are separated.
+
+    The descent would go on without an optimum, by steps that grow as F vanishes.
+    """
+    if options.rows_are_separated is None:
+        return False
+    vanished = critical_damping(proposal, state.damping.scale, problem.prior_precision) < VANISHED
+    return (vanished or bool(np.isinf(state.decrement))) and options.rows_are_separated()
+
+
+def is_slow(state: State, options: DescentOptions) -> bool:
+    """Say whether little decrease remains at the last step, and some rows are separated."""
+    separated = options.rows_are_separated
+    return separated is not None and state.previous.best_decrease < SLOW_DECREASE and separated()
 
 
 def with_separation(step: Step, point: Measured, options: DescentOptions) -> Step:

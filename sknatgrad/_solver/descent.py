@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sknatgrad._solver.convergence import (
+    LONG_DESCENT,
     check_convergence,
     decrement_is_within,
     final_outcome,
+    is_slow,
+    is_unbounded,
     share_of_loss,
     with_separation,
 )
@@ -66,6 +69,8 @@ def descend(problem: DescentProblem, point: Measured, options: DescentOptions) -
         with np.errstate(over="ignore", invalid="ignore"):
             state, step = advance(state, problem, options)
             n_accepted += step.accepted
+            if n_accepted >= LONG_DESCENT and step.outcome is Outcome.running and is_slow(state, options):
+                step = step._replace(outcome=Outcome.unbounded)
             at_limit = step.outcome is Outcome.running and n_accepted == options.max_iter
             if at_limit or step.outcome is Outcome.stalled:
                 step = final_outcome(state.point, problem, options, step, rose=step.loss > start_loss)
@@ -81,6 +86,8 @@ def advance(state: State, problem: DescentProblem, options: DescentOptions) -> t
     damping = state.damping.at(state.point, problem.prior_precision, keep_largest=options.adaptive)
     state = state._replace(damping=damping)
     proposal = _propose(state, problem, options)
+    if is_unbounded(state, proposal, problem, options):
+        return state, _step(state, Trial(proposal, state.point, accepted=False, gain=1.0), Outcome.unbounded)
     # the Newton step is None unless the test is passed
     state, newton = check_convergence(state, problem, options, proposal)
     if newton is not None and options.adaptive:

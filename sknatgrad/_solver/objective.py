@@ -20,6 +20,7 @@ import numpy as np
 
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import IdentityInformation
+from sknatgrad._model.information.dense import DensePrecision
 from sknatgrad._model.layout import zero_sum
 from sknatgrad._solver.conjugate_gradients import Solution, Status
 from sknatgrad._solver.krylov import RecycledDirections
@@ -285,7 +286,8 @@ def _direct_decrement(measured: Measured, information: PooledInformation, prior:
 
     move = resolve(measured.gradient)
     decrement = _decrement(measured, move, in_range=_is_in_range(precision, measured))
-    return NewtonDecrement(move, information.matvec(move), decrement, resolve)
+    well_conditioned = isinstance(precision, DensePrecision) and precision.well_conditioned
+    return NewtonDecrement(move, information.matvec(move), decrement, resolve, well_conditioned)
 
 
 def _iterated_decrement(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sknatgrad._solver.damping import Damping
     from sknatgrad._solver.records import Direction, Measured, NewtonDecrement
     from sknatgrad._solver.step import Proposal
@@ -58,6 +60,8 @@ class DescentOptions(NamedTuple):
     tol: float = 1e-8  # Newton decrement at which the descent has converged, as a share of the loss
     penalised: bool = True  # without a penalty, separable data have no optimum
     damping_scale: Array | float = 0.0  # (d,), least scale of the damping; see `Damping.scale`
+    # searches the rows for a separating direction when it is first called; None with a penalty
+    rows_are_separated: Callable[[], bool] | None = None
 
     @property
     def adaptive(self) -> bool:
@@ -82,7 +86,7 @@ class State(NamedTuple):
     rejections: int = 0  # since the last accepted step
     test_below: float = np.inf  # convergence is tested at a best decrease below this share of the loss
     decrement: float = np.nan  # Newton decrement by its last evaluation, nats per unit of weight; NaN before the first
-    to_optimum: Array | None = None  # (q, d), the Newton step whose decrement passed the convergence test
+    to_optimum: NewtonDecrement | None = None  # the Newton step that passed the convergence test
     corrected: Array | None = None  # (q, d), θ after the correction of the final step, where nothing was measured
 
     @property
@@ -91,6 +95,7 @@ class State(NamedTuple):
         return self.point.theta if self.corrected is None else self.corrected
 
     def without_rows(self) -> State:
-        """Return the state without the scores of the rows, the metric and the previous step, to be kept."""
+        """Return the state without scores of the rows, metric, factorised metric and previous step, to be kept."""
         point = self.point._replace(information=None, scores=None)  # type: ignore[arg-type]
-        return self._replace(point=point, previous=PreviousStep())
+        newton = None if self.to_optimum is None else self.to_optimum._replace(resolve=None)
+        return self._replace(point=point, previous=PreviousStep(), to_optimum=newton)

@@ -42,6 +42,7 @@ class NewtonDecrement(NamedTuple):
     image: Array  # (q, d), F v
     decrement: float  # a sum in nats; infinite if part of the gradient is outside the numerical range of F+Λ
     resolve: Callable[[Array], Array] | None = None  # g ↦ −(F+Λ)⁻¹g for another gradient, if F+Λ is factorised
+    well_conditioned: bool = False  # whether F+Λ is known to be, so that the step is accurate in every direction
 
     @property
     def kl(self) -> float:
@@ -56,6 +57,9 @@ class Outcome(Enum):
     converged = auto()  # the Newton decrement is within `tol`
     exhausted = auto()  # `max_iter` steps were accepted
     separable = auto()  # the classes are separated, and no penalty makes an optimum exist
+    unbounded = (
+        auto()
+    )  # some rows are separated, and F has vanished along the direction so far that nothing is verified
     stalled = auto()  # too many steps in a row were rejected, or the step is zero
     diverged = auto()  # steps of a fixed length overflow or raise the loss
     overflow = auto()  # the start is not finite

@@ -102,6 +102,11 @@ class DensePrecision:
 
     factor: Factor
 
+    @property
+    def well_conditioned(self) -> bool:
+        """Whether solutions are accurate in every direction."""
+        return self.factor.well_conditioned
+
     def solve(self, gradient: Array) -> Array:
         """Return M⁻¹ g, ``(q, d)``."""
         return self.factor.solve(gradient.ravel()).reshape(gradient.shape)

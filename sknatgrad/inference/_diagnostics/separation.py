@@ -8,17 +8,18 @@ import numpy as np
 
 from sknatgrad._model.class_labels import label_name
 from sknatgrad._model.separation import (
+    HARDLY_PENALISED,
     NEAR_OPTIMUM,
+    StepKernel,
     is_completely_separated,
-    is_program_small,
-    may_be_separable,
     separated_by_step,
-    separating_direction,
 )
-from sknatgrad.inference._row_sums.rows import InMemoryRows
+from sknatgrad._model.separation_search import SeparationSearch, has_free_features
 
 if TYPE_CHECKING:
-    from sknatgrad._model.separation import SeparatingDirection, SeparationStatistics
+    from sknatgrad._model.separation import SeparationStatistics
+    from sknatgrad._model.separation_search import SeparatingDirection
+    from sknatgrad._rows.source import RowSource
     from sknatgrad.inference._covariance.protocol import CoefficientCovariance
     from sknatgrad.inference._fitted_model import FittedModel
     from sknatgrad.inference._row_sums.sums import RowSums
@@ -26,52 +27,70 @@ if TYPE_CHECKING:
 # coefficients of a direction that a message names, at most, so that it stays readable
 MAX_NAMED_COEFFICIENTS = 5
 REMEDY = "fit with a penalty, or drop columns"
+HARDLY = "and the penalty, which alone keeps them finite, hardly penalises: fit with a smaller C, or drop columns"
 
 
 def separation_reason(fitted: FittedModel, row_sums: RowSums, covariance: CoefficientCovariance) -> str:
-    """Return the reason if the classes are separated, in whole or in part; else an empty string."""
-    fisher, counts = covariance.fisher, row_sums.counts
-    n_classes, n_columns = row_sums.contrasts.n_classes, row_sums.theta.shape[1]
-    # in units of the smallest weight: probabilities must be small, whatever the weights
-    near_optimum = covariance.distance <= NEAR_OPTIMUM * np.sqrt(min(counts.min_weight, 1.0))
-    if fisher is not None and near_optimum and not may_be_separable(fisher, row_sums.gram(), n_classes):
+    """Return the reason if the classes are separated, in whole or in part; else an empty string.
+
+    With a penalty on all features the separation matters only if the penalty, by its value, hardly penalises.
+    """
+    precision, intercept = fitted.prior.precision, fitted.intercept
+    free = has_free_features(precision, intercept=intercept)
+    if not free and (fitted.penalty > HARDLY_PENALISED or covariance.distance > NEAR_OPTIMUM):
         return ""
-    rows = row_sums.rows
-    small = is_program_small(counts.n_rows, n_columns, n_classes, row_sums.limits.program_size)
-    if fisher is not None and small and isinstance(rows, InMemoryRows):
-        direction = separating_direction(rows.X, rows.codes, rows.weight, n_columns, n_classes)
-        return "" if direction is None else _along(direction, fitted)
+    with row_sums.opened() as source:
+        step = StepKernel(row_sums.theta, covariance.step)
+        # with a penalty on all features this step is not that to the maximum of the likelihood
+        if free and source.total(step).rules_out_separation():
+            return ""
+        sizes = row_sums.contrasts.n_classes, intercept, row_sums.limits.program_size
+        search = SeparationSearch(source, precision, *sizes, fitted.centres)
+        if search.direction is not None:
+            return _along(search.direction, fitted, hardly=not free)
+        if search.decided or fitted.penalised:
+            return ""
+        return _without_program(source, fitted, row_sums, covariance)
+
+
+def _without_program(
+    source: RowSource, fitted: FittedModel, row_sums: RowSums, covariance: CoefficientCovariance
+) -> str:
+    """Return the reason as far as the fit shows it, where the linear program is too large."""
     if is_completely_separated(covariance.max_loss):
         return (
             "the classes are separated completely, as each row's own class has more than half of the probability, so "
             f"that the likelihood has no maximum: {REMEDY}"
         )
-    if not near_optimum:
+    # in units of the smallest weight: probabilities must be small, whatever the weights
+    if covariance.distance > NEAR_OPTIMUM * np.sqrt(min(row_sums.counts.min_weight, 1.0)):
         return ""
-    with row_sums.opened() as source:
-        statistics = separated_by_step(source, row_sums.theta, covariance.step, 0.5 * covariance.distance**2)
+    decrement = 0.5 * covariance.distance**2
+    statistics = separated_by_step(source, row_sums.theta, covariance.step, decrement)
     if statistics is None:
         return ""
-    why = "the table is too large for it" if fisher is not None else "it is not solved for selected features"
-    return _by_step(statistics, [fitted.names[j] for j in statistics.columns(covariance.step)], why)
+    return _by_step(statistics, [fitted.names[j] for j in statistics.columns(covariance.step)])
 
 
-def _along(found: SeparatingDirection, fitted: FittedModel) -> str:
-    labels = [label_name(label) for label in fitted.classes]
-    entries, more = found.largest(MAX_NAMED_COEFFICIENTS)
-    parts = [f"{found.direction[k, j]:+.3g} {fitted.names[j]} for {labels[k + 1]}" for k, j in entries]
+def _along(found: SeparatingDirection, fitted: FittedModel, *, hardly: bool) -> str:
+    # one logit is that of the last class
+    labels = [label_name(label) for label in fitted.classes][-len(found.direction) :]
+    entries, more = found.entries(MAX_NAMED_COEFFICIENTS)
+    parts = [f"{found.direction[k, j]:+.3g} {fitted.names[j]} for {labels[k]}" for k, j in entries]
     how = "completely" if found.complete else "in part"
+    rows = "1 row" if found.n_rows == 1 else f"{found.n_rows:,} rows"
     return (
-        f"the classes are separated {how}, {found.n_rows:,} rows along the direction {', '.join(parts)}"
-        + (f" and {more} more" if more > 0 else "")
-        + f", against {labels[0]}, so that the likelihood has no maximum: {REMEDY}"
+        f"the classes are separated {how}, {rows} along the direction {', '.join(parts)}"
+        + (f" and {more} more" if more else "")
+        + (f", {HARDLY}" if hardly else f", so that the likelihood has no maximum: {REMEDY}")
     )
 
 
-def _by_step(statistics: SeparationStatistics, names: list[str], why: str) -> str:
+def _by_step(statistics: SeparationStatistics, names: list[str]) -> str:
+    rows = "1 row" if statistics.n_rows == 1 else f"{statistics.n_rows:,} rows"
     return (
-        f"the classes seem to be separated in part, as a further Newton step moves {statistics.n_rows:,} rows by up to "
+        f"the classes seem to be separated in part, as a further Newton step moves {rows} by up to "
         f"{statistics.max_margin:.2g} nats although almost no decrease of the loss remains, mostly through "
-        f"{', '.join(names)}, so that the likelihood has no maximum (a linear program would decide, but {why}): "
-        f"{REMEDY}"
+        f"{', '.join(names)}, so that the likelihood has no maximum (a linear program would decide, but the table is "
+        f"too large for it): {REMEDY}"
     )
