@@ -75,6 +75,9 @@ def ignoring_underflow(function: Callable[Parameters, Returned]) -> Callable[Par
 
     @wraps(function)
     def wrapper(*args: Parameters.args, **keywords: Parameters.kwargs) -> Returned:
+        if _OF_CALLER.get() is not None:
+            # inside this package already
+            return function(*args, **keywords)
         with underflow_ignored():
             return function(*args, **keywords)
 

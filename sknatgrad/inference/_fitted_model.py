@@ -10,6 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
+from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 from sknatgrad._inputs.checks import check_model
 from sknatgrad._inputs.columns import INTERCEPT, column_indices, feature_names
 from sknatgrad._inputs.prior import configured_prior
@@ -126,11 +127,13 @@ def logistic_regression(estimator: Any) -> Any:
 
     The types decide, not the attributes: `C` of another class need not be the strength of its penalty.
     """
-    inner = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
-    if isinstance(inner, LogisticRegression) or any(_is_ours(base) for base in type(inner).__mro__):
+    inner = estimator
+    while isinstance(inner, FrozenEstimator):
+        inner = inner.estimator
+    if _is_logistic_regression(inner):
         return inner
     kind = type(inner).__name__
-    if isinstance(inner, Pipeline):
+    if isinstance(inner, Pipeline) and _is_logistic_regression(inner.steps[-1][1]):
         message = (
             f"estimator is a {kind}; pass its last step, estimator[-1], which is {inner.steps[-1][0]!r}, and the rows "
             "that it was fitted to, estimator[:-1].transform(X)."
@@ -146,8 +149,8 @@ def logistic_regression(estimator: Any) -> Any:
     raise ValueError(message)
 
 
-def _is_ours(base: type) -> bool:
-    return base.__module__.partition(".")[0] == "sknatgrad"
+def _is_logistic_regression(estimator: object) -> bool:
+    return isinstance(estimator, (NaturalGradientLogisticRegression, LogisticRegression))
 
 
 def _prior(estimator: Any, n_features: int, *, intercept: bool) -> Prior:

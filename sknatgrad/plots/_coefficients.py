@@ -366,7 +366,8 @@ def _interval_name(result: InferenceResult) -> str:
 def _plain_numbers(ax: Axes) -> None:
     """Label a log axis with plain numbers such as 0.5, 1, 2 instead of powers of ten, unless it spans many decades."""
     low, high = ax.get_xlim()
-    decades = np.log10(high / low)
+    # the ratio of both ends may overflow
+    decades = np.log10(high) - np.log10(low)
     if decades > MANY_DECADES:
         return
     if decades < FEW_DECADES:

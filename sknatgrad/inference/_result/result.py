@@ -137,7 +137,9 @@ class InferenceResult:
     @property
     def standard_errors(self) -> Array:
         """Standard error of each coefficient, ``(K - 1, d)``."""
-        return np.sqrt(self.covariance.diagonal()).reshape(self.params.shape)
+        variances = self.covariance.diagonal()
+        # rounding may make a variance negative where a fit has no optimum
+        return np.sqrt(np.where(variances >= 0, variances, np.nan)).reshape(self.params.shape)
 
     @property
     def z(self) -> Array:
