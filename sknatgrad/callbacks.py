@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from sknatgrad._estimator.callbacks import ITERATION
 from sknatgrad._inputs.labels import check_labels, codes_and_unknown
-from sknatgrad._model.class_labels import label_list
+from sknatgrad._model.class_labels import label_name, label_names
 from sknatgrad._model.layout import sum_zero
 from sknatgrad._rows.floating_point import ignoring_underflow, underflow_ignored
 
@@ -162,8 +162,8 @@ class EarlyStopping:
         codes, unknown = codes_and_unknown(fitted.classes_, self.y)
         if unknown:
             message = (
-                f"y of EarlyStopping holds {unknown[0]!r}, which no row of the fit has; hold out rows of its classes "
-                f"{label_list(fitted.classes_)}, or pass a scoring that handles other labels."
+                f"y of EarlyStopping holds {label_name(unknown[0])}, which no row of the fit has; hold out rows of its "
+                f"classes {label_names(fitted.classes_)}, or pass a scoring that handles other labels."
             )
             raise ValueError(message)
         with underflow_ignored():

@@ -71,10 +71,11 @@ def register_converter(estimator: type = NaturalGradientLogisticRegression) -> N
 def _shapes(operator: Any) -> None:
     """Set the types and the shapes of the outputs; refuse labels that ONNX does not have."""
     classes = get_label_classes(operator.scope_inst, operator.raw_operator)
-    if label_kind(classes) not in {"number", "word"}:
+    # objects are dates, or numbers that no type of numpy holds exactly
+    if classes.dtype.kind not in "biufU" and label_kind(classes) != "word":
         message = (
-            f"classes_ holds {label_name(classes[0])}, but labels in ONNX are numbers or strings: fit to the labels as "
-            "strings, or convert with the option 'nocl', which gives the index of the class."
+            f"classes_ holds {label_name(classes[0])}, but labels in ONNX are numbers of 64 bits or strings: fit to "
+            "the labels as strings, or convert with the option 'nocl', which gives the index of the class."
         )
         raise ValueError(message)
     calculate_linear_classifier_output_shapes(operator)

@@ -91,7 +91,7 @@ CASES = {
     "lengths": ({}, X, Y[:4], None, r"inconsistent numbers of samples: \[6, 4\]"),
     "1-d X": ({}, X[:, 0], Y, None, "Expected 2D array, got 1D array instead"),
     "no rows": ({}, X[:0], Y[:0], None, "Found array with 0 sample"),
-    "text in X": ({}, np.array([["a", "b"]] * 6), Y, None, "dtype='numeric' is not compatible"),
+    "text in X": ({}, np.array([["a", "b"]] * 6), Y, None, "X has type <U1, of strings; it must hold numbers"),
     "complex X": ({}, X + 1j, Y, None, "Complex data not supported"),
     "negative weight": (
         {},

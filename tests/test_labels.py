@@ -351,7 +351,7 @@ MIXED = {
     "a date and a time": (objects([DAYS[0], TIMES[0]] * 24), "2019-01-01 and 2019-01-01 12:00:00"),
     "with and without a zone": ([STAMPS[0], ZONED[0]] * 24, "2019-01-01 00:00:00 and 2019-01-01 00:00:00.01:00"),
     "days and months": ([pd.Period("2019-01-01", "D"), pd.Period("2019-01", "M")] * 24, "2019-01-01 and 2019-01"),
-    "a date and a duration": (objects([DAYS[0], timedelta(1)] * 24), "2019-01-01 and 1 day, 0:00:00"),
+    "a date and a duration": (objects([DAYS[0], timedelta(1)] * 24), "2019-01-01 and 1 day"),
 }
 
 
@@ -371,16 +371,12 @@ def test_labels_of_two_kinds_are_refused(mixed):
 @pytest.mark.parametrize(
     ("y", "said"),
     [
-        (np.array([b"a", b"b"] * 24), r"^y holds bytes, such as .*; labels must be strings, numbers or dates: decode"),
-        (objects([b"a", b"b"] * 24), r"^y holds bytes, such as b'a'"),
         (np.array([0.5, 1.5] * 24, dtype=object), "Unknown label type: continuous"),
         (objects([Decimal("0.5"), Decimal("1.5")] * 24), "Unknown label type: continuous"),
-        (objects([{1}, {2}] * 24), "Unknown label type|legacy multi-label"),
-        (pd.cut(pd.Series(np.arange(48)), 2), "Unknown label type: unknown"),
         ([[1, 2], [3]] * 24, "y is ragged"),
         (np.array([["a", "b"]] * 48), "y should be a 1d array|1d array"),
     ],
-    ids=["bytes", "bytes as objects", "fractions", "Decimal", "sets", "intervals", "ragged", "two columns"],
+    ids=["fractions", "Decimal", "ragged", "two columns"],
 )
 def test_what_is_no_label(y, said):
     with pytest.raises(ValueError, match=said):

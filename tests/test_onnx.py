@@ -84,6 +84,13 @@ class TestOnnx:
             proba = answer[0] if zipmap is False else np.column_stack([column.ravel() for column in answer])
         np.testing.assert_allclose(proba, model.predict_proba(X), rtol=0, atol=1e-7)
 
+    def test_numbers_that_need_more_than_64_bits_are_refused(self):
+        X, y = load_iris(return_X_y=True)
+        model = NaturalGradientLogisticRegression().fit(X, [2**70 + each for each in y.tolist()])
+        with pytest.raises(ValueError, match=rf"^classes_ holds {2**70}, but labels in ONNX are numbers of 64 bits"):
+            self.answers(model, X)
+        np.testing.assert_array_equal(self.answers(model, X, nocl=True)[0], model.predict_proba(X).argmax(axis=1))
+
     @pytest.mark.parametrize("unit", ["D", "ns"])
     def test_dates_as_labels_are_refused_but_their_indices_are_not(self, unit):
         X, y = load_iris(return_X_y=True)
@@ -91,7 +98,7 @@ class TestOnnx:
         for labels in (dates, dates.astype("M8[D]").astype(object)):
             model = NaturalGradientLogisticRegression().fit(X, labels[y])
             with pytest.raises(
-                ValueError, match=r"^classes_ holds 2019-01-01, but labels in ONNX are numbers or strings"
+                ValueError, match=r"^classes_ holds 2019-01-01, but labels in ONNX are numbers of 64 bits or strings"
             ):
                 self.answers(model, X)
             np.testing.assert_array_equal(self.answers(model, X, nocl=True)[0], model.predict_proba(X).argmax(axis=1))

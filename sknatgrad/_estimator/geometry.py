@@ -14,7 +14,7 @@ from sknatgrad._inputs.labels import codes_of
 from sknatgrad._inputs.rows import check_rows
 from sknatgrad._inputs.weights import check_sample_weight
 from sknatgrad._limits import Limits
-from sknatgrad._model.class_labels import label_keys, label_list
+from sknatgrad._model.class_labels import label_keys, label_names
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.layout import fitted_theta
@@ -182,8 +182,8 @@ def kl_divergence(estimator: Any, other: Any, X: Matrix, *, sample_weight: Array
     classes, others = estimator.classes_, other.classes_
     if label_keys(classes) != label_keys(others):
         message = (
-            f"estimator has classes_ {label_list(classes)} and other {label_list(others)}; a divergence needs the same "
-            "classes in both."
+            f"estimator has classes_ {label_names(classes)} and other {label_names(others)}; a divergence needs "
+            "the same classes in both."
         )
         raise ValueError(message)
     log_p = np.asarray(estimator.predict_log_proba(X), dtype=np.float64)

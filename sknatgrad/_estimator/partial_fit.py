@@ -16,7 +16,7 @@ from sknatgrad._inputs.prior import absorbs_centres, configured_prior
 from sknatgrad._inputs.rows import check_rows_and_labels
 from sknatgrad._inputs.training_data import explain_overflow
 from sknatgrad._inputs.weights import check_sample_weight, class_factors, totals_of_all, weighted
-from sknatgrad._model.class_labels import label_keys, label_list
+from sknatgrad._model.class_labels import label_keys, label_names
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
@@ -111,7 +111,7 @@ def _check_classes(estimator: Configuration, classes: ArrayLike | None, *, begin
         return known
     if label_keys(known) != label_keys(estimator.classes_):
         message = (
-            f"classes={label_list(known)!r} differ from those of the first call, {label_list(estimator.classes_)!r}."
+            f"classes={label_names(known)} differ from those of the first call, {label_names(estimator.classes_)}."
         )
         raise ValueError(message)
     return estimator.classes_

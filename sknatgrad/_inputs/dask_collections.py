@@ -18,7 +18,7 @@ from sknatgrad._inputs.notices import stacklevel_of_user
 from sknatgrad._inputs.prior import absorbs_centres
 from sknatgrad._inputs.row_statistics import RowStatistics, check_part, error_label, is_empty
 from sknatgrad._inputs.rows import refuse_infinite
-from sknatgrad._inputs.tables import refuse_dates
+from sknatgrad._inputs.tables import refuse_strings_and_dates
 from sknatgrad._inputs.training_data import Passes, streamed_data
 from sknatgrad._inputs.weights import check_class_weights, weighted
 from sknatgrad._limits import Limits
@@ -163,7 +163,7 @@ def check_columns(estimator: object, X: Collection, *, reset: bool) -> None:
     """Set the feature attributes of the estimator, or compare X with them, without computing anything."""
     # without rows: `_meta` is Dask's name for an empty block
     empty = X._meta if is_frame(X) else np.empty((0, X.shape[1]), X.dtype)  # noqa: SLF001
-    refuse_dates(empty)
+    refuse_strings_and_dates(empty)
     validate_data(estimator, empty, reset=reset, skip_check_array=True)
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import textwrap
 from contextlib import suppress
-from numbers import Number
+from decimal import Decimal
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 
-from sknatgrad._inputs.missing import is_missing, missing_mask, types_of
+from sknatgrad._inputs.missing import infinite_mask, is_missing, missing_mask, types_of
 from sknatgrad._inputs.tables import MATRIX, column_of, is_table
-from sknatgrad._model.class_labels import is_time_type, label_keys, label_list, label_name
+from sknatgrad._model.class_labels import is_time_type, label_keys, label_list, label_name, label_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import ArrayLike
 
@@ -26,6 +28,15 @@ MIN_CLASSES = 2
 TABLE_SIZE = 2**12
 # labels that are encoded at a time, so that their 64-bit differences take 512 KiB, and not a copy of all labels
 RUN_LENGTH = 2**16
+# Whole numbers of at least this size may be rounded in float64.
+EXACT_LIMIT = 2.0**53
+# Floats of at least this size are no integers of numpy's type int64.
+INT64_LIMIT = 2.0**63
+# characters of the representation of an object in a message
+EXAMPLE_LENGTH = 60
+# kinds of labels: those of one kind are compared with each other
+NUMBER, WORD, TIME = "number", "word", "time"
+KINDS = {**dict.fromkeys("biuf", NUMBER), "U": WORD}
 
 
 def encode(labels: Labels, *, part: bool = False) -> tuple[Labels, Codes]:
@@ -45,9 +56,24 @@ def encode(labels: Labels, *, part: bool = False) -> tuple[Labels, Codes]:
 
 
 def _check_targets(labels: Labels) -> None:
-    # scikit-learn accepts no objects but words
-    if not (labels.dtype.kind == "O" and labels.size and is_time_type(type(labels[0]))):
-        check_classification_targets(labels)
+    """Refuse fractions; of objects, scikit-learn accepts only words."""
+    kind = label_kind(labels) if labels.dtype.kind == "O" else None
+    if kind == NUMBER:
+        fraction = next((label for label in set(labels.tolist()) if label != int(label)), None)
+        if fraction is not None:
+            message = (
+                f"Unknown label type: continuous: y holds {label_name(fraction)}, and labels that are numbers must be "
+                "whole; use a regressor, or make classes of the numbers."
+            )
+            raise ValueError(message)
+    elif kind != TIME:
+        # scikit-learn converts floats to int64, and larger ones are whole
+        large = labels.dtype.kind == "f" and _max_abs(labels) >= INT64_LIMIT
+        check_classification_targets(np.fmod(labels, 1.0) if large else labels)
+
+
+def _max_abs(labels: Labels) -> float:
+    return float(max(labels.max(initial=0), -labels.min(initial=0)))
 
 
 def sorted_labels(labels: Labels) -> tuple[Labels, Codes]:
@@ -59,6 +85,44 @@ def sorted_labels(labels: Labels) -> tuple[Labels, Codes]:
         other = next((label for label in labels.tolist() if not _compare(label, labels[0])), labels[-1])
         raise ValueError(different_kinds(labels[0], other)) from None
     return classes, codes
+
+
+def joined_labels(one: Labels, other: Labels) -> Labels:
+    """Return the labels of two parts as one array, in a type that holds all of them exactly; refuse other dates."""
+    if one.dtype != other.dtype and one.dtype.kind in "mM":
+        _check_units([*label_list(one), *label_list(other)])
+    joined = np.concatenate([one, other])
+    if joined.dtype.kind == "f" and {one.dtype.kind, other.dtype.kind} != {"f"}:
+        joined = _plain(_objects([*label_list(one), *label_list(other)]))
+    return joined
+
+
+def _check_units(labels: Sequence[Any]) -> None:
+    """Refuse dates and durations of numpy that their common unit does not hold.
+
+    numpy converts and compares them without an error, and gives others: years beyond the range, or months in weeks.
+    """
+    types = [getattr(label, "dtype", None) for label in labels]
+    if len(set(types)) == 1:
+        return
+    joined = np.array(labels)
+    keys, given = label_keys(joined), label_keys(_objects(labels))
+    if joined.dtype.kind in "mM" and keys == given:
+        return
+    changed = next((place for place, key in enumerate(keys) if key != given[place]), 0)
+    other = next(label for label, each in zip(labels, types, strict=True) if each != types[changed])
+    message = (
+        f"y holds {label_name(labels[changed])} beside {label_name(other)}, and numpy's common unit does not hold "
+        "both: convert all labels to one unit, such as seconds."
+    )
+    raise ValueError(message)
+
+
+def _objects(values: Sequence[Any]) -> Labels:
+    """Return values as an array of objects, as they are."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
 
 
 def _compare(label: Any, other: Any) -> bool:
@@ -90,7 +154,8 @@ def _are_integers_in_table(labels: Labels) -> bool:
         return int(highest) - int(lowest) < TABLE_SIZE
     # sorting floats would take several times their memory
     integers = ((labels[run] == np.rint(labels[run])).all() for run in _runs(labels))
-    return bool(highest - lowest < TABLE_SIZE) and all(integers)
+    # as numbers of Python, whose difference overflows without a warning
+    return float(highest) - float(lowest) < TABLE_SIZE and all(integers)
 
 
 def _encode_integers(labels: Labels) -> tuple[Labels, Codes]:
@@ -105,9 +170,14 @@ def _encode_integers(labels: Labels) -> tuple[Labels, Codes]:
     codes = np.empty(labels.shape, dtype=table.dtype)
     for run in _runs(labels):
         np.take(table, _differences(lowest, labels[run]), out=codes[run])
-    # in the type of the labels, where a sum that overflows wraps around to the right value
-    classes: Labels = present.astype(labels.dtype) + lowest
-    return classes, codes
+    # in the type of integers, where a sum that overflows wraps around to the right value
+    classes: Labels = present.astype(_wide(labels.dtype)) + lowest
+    return classes.astype(labels.dtype, copy=False), codes
+
+
+def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return a type in which differences of labels are exact; half precision has no odd integers above 2048."""
+    return np.result_type(dtype, np.float32) if dtype.kind == "f" else dtype
 
 
 def _differences(lowest: Any, labels: Labels) -> Codes:
@@ -115,7 +185,8 @@ def _differences(lowest: Any, labels: Labels) -> Codes:
 
     A small signed type may not hold the difference, and a large one may not hold an intermediate result.
     """
-    differences = labels.astype(np.int64) - lowest if labels.dtype.kind == "i" else labels - lowest
+    wide = np.dtype(np.int64) if labels.dtype.kind == "i" else _wide(labels.dtype)
+    differences = labels.astype(wide, copy=False) - lowest
     codes: Codes = differences.astype(np.intp, copy=False)
     return codes
 
@@ -145,14 +216,26 @@ def label_array(y: Any, argument: str = "y") -> Labels:
     if array.dtype.kind == "T":
         # the strings of numpy 2, which scikit-learn does not know
         array = array.astype(object)
-    elif array.dtype.kind in "US" and isinstance(values, (list, tuple)):
-        # numpy makes strings of numbers beside strings, so that NaN would be a class
-        objects = np.asarray(values, dtype=object)
-        array = array if _are_words(objects) else objects
+    elif isinstance(values, (list, tuple)):
+        array = _of_list(values, array)
     if array.ndim:
         _refuse_missing(array, argument)
     array = _plain(np.ma.getdata(array))
     return array.reshape(-1, 1) if table else array
+
+
+def _of_list(values: Sequence[Any], array: Labels) -> Labels:
+    """Return numpy's array of a list, or one of objects where numpy changes the values."""
+    kind = array.dtype.kind
+    if kind in "US":
+        # numpy makes strings of numbers beside strings, so that NaN would be a class
+        objects = np.asarray(values, dtype=object)
+        return array if _are_words(objects) else objects
+    if kind in "mM" and array.ndim == 1 and not np.isnat(array).any():
+        _check_units(values)
+    # numpy rounds integers beside floats, and those that need more than 64 bits and a sign
+    rounded = kind == "f" and _max_abs(array) >= EXACT_LIMIT
+    return np.asarray(values, dtype=object) if rounded else array
 
 
 def _are_words(objects: Labels) -> bool:
@@ -160,28 +243,32 @@ def _are_words(objects: Labels) -> bool:
 
 
 def _plain(array: Labels) -> Labels:
-    """Return numbers that are stored as objects in a type of numbers."""
-    if array.dtype.kind != "O" or not array.size:
+    """Return numbers that are stored as objects in a type of numbers, unless it would round them."""
+    kinds = types_of(array) if array.dtype.kind == "O" else set()
+    if not kinds or any(_family(kind) != NUMBER for kind in kinds):
         return array
-    if any(_family(kind) != "number" for kind in types_of(array)):
+    try:
+        numbers: Labels = np.array(array.tolist())
+        # integers of any size, and fractions
+        numbers = numbers.astype(np.float64) if numbers.dtype.kind == "O" else numbers
+    except OverflowError:
         return array
-    numbers: Labels = np.array(array.tolist())
-    # integers of any size, and fractions
-    return numbers.astype(np.float64) if numbers.dtype.kind == "O" else numbers
+    floats = all(issubclass(kind, (float, np.floating)) for kind in kinds)
+    exact = numbers.dtype.kind != "f" or floats or all(value == float(value) for value in set(array.ravel().tolist()))
+    return numbers if exact else array
 
 
 def _refuse_missing(values: Labels, argument: str) -> None:
-    mask = missing_mask(values)
     array = np.ma.getdata(values)
-    if array.dtype.kind == "f":
-        mask |= np.isinf(array)
+    missing, infinite = missing_mask(values), infinite_mask(array)
+    mask = missing | infinite
     if not mask.any():
         return
     row = int(mask.ravel().argmax())
     value = array.ravel()[row]
-    infinite = array.dtype.kind == "f" and np.isinf(value)
     # of a masked array, the value below the mask says nothing
-    found = value if infinite else f"NaN ({label_name(value) if is_missing(value) else 'masked'})"
+    absent = f"NaN ({label_name(value) if is_missing(value) else 'masked'})"
+    found = absent if missing.ravel()[row] else float(value)
     if argument == "y":
         message = f"y contains {found} at row {row}; every label must be present and finite: drop the other rows."
     else:
@@ -195,39 +282,47 @@ def check_labels(y: Any) -> Labels:
     if labels.ndim == 0 or labels.size != len(labels) or not labels.size:
         # scikit-learn names what is wrong with its shape
         return labels
-    column = labels.ravel()
-    kind = column.dtype.kind
-    if kind == "S" or (kind == "O" and any(issubclass(each, bytes) for each in types_of(column))):
-        message = f"y holds bytes, such as {column[0]!r}; labels must be strings, numbers or dates: decode them."
-        raise ValueError(message)
-    if kind == "O" and not _are_words(column):
-        first = type(column[0])
-        other = next((label for label in column.tolist() if _family(type(label)) != _family(first)), None)
-        if other is not None:
-            raise ValueError(different_kinds(column[0], other))
+    if labels.dtype.kind in "OSV":
+        _check_objects(labels.ravel())
     return labels
 
 
-def _family(kind: type) -> str:
-    """Return the name of the types that sort together with this one."""
+def _check_objects(column: Labels) -> None:
+    """Refuse objects that are no labels, and labels of different kinds."""
+    families = {kind: _family(kind) for kind in types_of(column)}
+    bad = [kind for kind, family in families.items() if family is None]
+    if bad:
+        example = next(label for label in column.tolist() if type(label) in bad)
+        remedy = "decode them" if isinstance(example, bytes) else "convert them, such as by [str(label) for label in y]"
+        shown = textwrap.shorten(repr(example), EXAMPLE_LENGTH, placeholder=" ...")
+        message = (
+            f"y holds {type(example).__name__} objects, such as {shown}; labels must be strings, numbers, booleans, "
+            f"dates or durations: {remedy}."
+        )
+        raise ValueError(message)
+    if len(set(families.values())) > 1:
+        first = families[type(column[0])]
+        other = next(label for label in column.tolist() if families[type(label)] != first)
+        raise ValueError(different_kinds(column[0], other))
+    if set(families) in ({np.datetime64}, {np.timedelta64}):
+        _check_units(column.tolist())
+
+
+def _family(kind: type) -> str | None:
+    """Return the kind of labels that a type belongs to; None for a type of other values."""
     if is_time_type(kind):
         # before numbers: a duration of numpy is one of its integers
-        return "time"
-    return (
-        "number"
-        if issubclass(kind, (Number, np.number, np.bool_))
-        else "word"
-        if issubclass(kind, str)
-        else kind.__name__
-    )
+        return TIME
+    if issubclass(kind, (Real, Decimal, np.bool_)):
+        return NUMBER
+    return WORD if issubclass(kind, str) else None
 
 
 def label_kind(labels: Labels) -> str:
     """Return the kind of labels: only those of one kind can be classes of one model."""
     kind = labels.dtype.kind
-    if kind == "O" and labels.size:
-        return _family(type(labels[0]))
-    return "number" if kind in "biuf" else "word" if kind == "U" else kind
+    family = _family(type(labels[0])) if kind == "O" and labels.size else None
+    return family or KINDS.get(kind, kind)
 
 
 def codes_of(estimator: Any, y: ArrayLike | None, n_rows: int) -> Codes:
@@ -248,7 +343,9 @@ def codes_among(classes: Labels, labels: Labels) -> Codes:
     """Return the index of each label among known classes, in the smallest type that holds it."""
     codes, unknown = codes_and_unknown(classes, labels)
     if unknown:
-        message = f"y holds {unknown[0]!r}, which is not among the estimator's classes {label_list(classes)}."
+        message = (
+            f"y holds {label_name(unknown[0])}, which is not among the estimator's classes {label_names(classes)}."
+        )
         raise ValueError(message)
     return codes
 
@@ -272,6 +369,6 @@ def check_known_classes(classes: ArrayLike) -> Labels:
         message = f"classes={classes!r} must be a 1-dimensional list of labels that sort, none of them missing."
         raise ValueError(message)
     if known.size < MIN_CLASSES:
-        message = f"classes={label_list(known)!r} must hold two classes or more."
+        message = f"classes={label_names(known)} must hold two classes or more."
         raise ValueError(message)
     return known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 # recognised by name, as pandas may not be installed
 _MISSING_TYPES = {"NoneType", "NAType", "NaTType", "MaskedConstant"}
+# types of numbers that have NaN and infinity
+_FRACTIONAL = (float, np.floating, Decimal)
 
 
 def is_missing(value: object) -> bool:
@@ -23,8 +26,11 @@ def is_missing(value: object) -> bool:
         return True
     if isinstance(value, (np.datetime64, np.timedelta64)):
         return bool(np.isnat(value))
+    if isinstance(value, Decimal):
+        # a comparison of a signalling NaN raises an error
+        return value.is_nan()
     # NaN differs from itself
-    return isinstance(value, (float, np.floating, Decimal)) and bool(value != value)  # noqa: PLR0124
+    return isinstance(value, (float, np.floating)) and bool(value != value)  # noqa: PLR0124
 
 
 def types_of(values: Any) -> set[type]:
@@ -34,6 +40,9 @@ def types_of(values: Any) -> set[type]:
 
 def missing_mask(values: Any) -> Mask:
     """Return which values of an array, of any type and shape, are missing."""
+    if values.dtype.names is not None:
+        # of records, which hold several values each
+        return np.zeros(values.shape, dtype=bool)
     mask: Mask = np.ma.getmaskarray(values).copy()
     values = np.ma.getdata(values)
     kind = values.dtype.kind
@@ -46,10 +55,25 @@ def missing_mask(values: Any) -> Mask:
     return mask
 
 
+def infinite_mask(values: Any) -> Mask:
+    """Return which values of an array, of any type and shape, are infinite numbers."""
+    mask: Mask = np.zeros(values.shape, dtype=bool)
+    kinds = types_of(values) if values.dtype.kind == "O" else set()
+    fractional = {each for each in kinds if issubclass(each, _FRACTIONAL)}
+    if values.dtype.kind == "f" or kinds == {float}:
+        mask = np.isinf(values.astype(np.float64) if kinds else values)
+    elif fractional:
+        flags = [type(value) in fractional and _is_infinite(value) for value in values.flat]
+        mask = np.array(flags, dtype=bool).reshape(values.shape)
+    return mask
+
+
+def _is_infinite(value: Any) -> bool:
+    return value.is_infinite() if isinstance(value, Decimal) else value in {math.inf, -math.inf}
+
+
 def _may_be_missing(kind: type) -> bool:
-    return kind.__name__ in _MISSING_TYPES or issubclass(
-        kind, (float, np.floating, Decimal, np.datetime64, np.timedelta64)
-    )
+    return kind.__name__ in _MISSING_TYPES or issubclass(kind, (*_FRACTIONAL, np.datetime64, np.timedelta64))
 
 
 def objects_as_floats(values: Any) -> Array:

@@ -13,6 +13,7 @@ from sknatgrad._inputs.labels import (
     codes_among,
     different_kinds,
     encode,
+    joined_labels,
     label_kind,
     only_one_class,
     sorted_labels,
@@ -92,7 +93,7 @@ class RowStatistics:
             with np.errstate(over="ignore"):
                 totals = self.totals + other.totals
         else:
-            labels, place = sorted_labels(np.concatenate([self.labels, other.labels]))
+            labels, place = sorted_labels(joined_labels(self.labels, other.labels))
             totals = np.bincount(place, weights=np.concatenate([self.totals, other.totals])).astype(np.float64)
         return RowStatistics(
             labels,

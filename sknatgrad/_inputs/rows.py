@@ -9,7 +9,7 @@ from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import validate_data
 
 from sknatgrad._inputs.labels import MIN_CLASSES, check_labels, encode, only_one_class
-from sknatgrad._inputs.tables import columns_of, error_column, is_table, not_finite, prepared, refuse_dates
+from sknatgrad._inputs.tables import columns_of, error_column, is_table, not_finite, prepared, refuse_strings_and_dates
 from sknatgrad._rows.matrices import canonical, stored_values
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def check_training_rows(estimator: object, X: Matrix, y: ArrayLike) -> tuple[Mat
 
 def _as_numbers(X: Matrix, argument: str = "X") -> Matrix:
     # what has no columns before it is converted, such as an array of another library, may hold dates too
-    refuse_dates(X, argument)
+    refuse_strings_and_dates(X, argument)
     # scikit-learn does not convert the categories of pandas
     return X.astype(np.float64) if X.dtype == object else X
 

@@ -1,4 +1,4 @@
-"""Columns of X that are no numbers: dates and times, words, missing values.
+"""Columns of X that are no numbers: dates and times, strings, missing values.
 
 Tables are recognised by their attributes: those of pandas, polars and Arrow, none of which need be installed.
 """
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Mask, Matrix
 
 MATRIX = 2  # dimensions
+STRING_KINDS = "SUT"  # of numpy: bytes, and strings of fixed and of variable length
 # names of types of dates and times: of numpy, of pandas ("period[D]"), of polars ("Date") and of Arrow ("date32[day]")
 _TIME_TYPES = re.compile(
     r"(datetime|timedelta|timestamp|duration|period|month_day|date(32|64)?\b|time(32|64)?\b)", re.IGNORECASE
@@ -83,12 +84,18 @@ def columns_of(X: Any) -> list[Column]:
     return [Column(index, X.dtype, partial(getitem, X, (slice(None), index))) for index in range(shown)]
 
 
-def refuse_dates(X: Any, argument: str = "X") -> None:
-    """Refuse columns of dates and times, whose numbers depend on their unit."""
+def refuse_strings_and_dates(X: Any, argument: str = "X") -> None:
+    """Refuse arrays of strings, and columns of dates and times, whose numbers depend on their unit."""
+    if isinstance(X, np.ndarray) and X.ndim == MATRIX and X.dtype.kind in STRING_KINDS:
+        message = (
+            f"{argument} has type {X.dtype}, of strings; it must hold numbers: convert it, such as by astype(float), "
+            "or encode it."
+        )
+        raise ValueError(message)
     if isinstance(X, np.ndarray) and X.dtype.kind == "O" and not any(map(is_time_type, types_of(X))):
         # one look at all values instead of one at each column
         return
-    types = set(getattr(X, "dtypes", ()))
+    types = set(getattr(X, "dtypes", ())) if is_table(X) else set()
     if types and all(isinstance(each, np.dtype) and each.kind in "biuf" for each in types):
         # one look at each type instead of one at each column
         return
@@ -102,13 +109,13 @@ def refuse_dates(X: Any, argument: str = "X") -> None:
 
 
 def prepared(X: Any, argument: str = "X") -> Any:
-    """Return lists of rows as an array, and anything else unchanged; refuse dates, times and masked values."""
+    """Return lists of rows as an array, and anything else unchanged; refuse strings, dates and masked values."""
     if isinstance(X, (list, tuple)):
         with suppress(ValueError):
             # rows of different lengths are left to scikit-learn
             array = np.asarray(X)
             X = array if array.ndim == MATRIX else X
-    refuse_dates(X, argument)
+    refuse_strings_and_dates(X, argument)
     if isinstance(X, np.ma.MaskedArray) and X.ndim == MATRIX and np.ma.getmaskarray(X).any():
         # the conversion to an array would uncover them
         raise ValueError(_first_missing(np.ma.getmaskarray(X), range(X.shape[1]), argument))

@@ -9,7 +9,7 @@ import numpy as np
 
 from sknatgrad._inputs.labels import MIN_CLASSES
 from sknatgrad._inputs.missing import is_missing, objects_as_floats
-from sknatgrad._model.class_labels import label_index, label_list, label_name
+from sknatgrad._model.class_labels import label_index, label_name, label_names
 from sknatgrad._rows.sampling import class_totals
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _factors_by_label(class_weight: dict[Any, float], classes: Labels) -> Array:
     if omitted and unknown:
         message = (
             f"class_weight={class_weight!r} has {label_name(unknown[0])}, which is not among the classes "
-            f"{label_list(classes)}, and lacks {label_name(classes[omitted[0]])}; name the classes as y does."
+            f"{label_names(classes)}, and lacks {label_name(classes[omitted[0]])}; name the classes as y does."
         )
         raise ValueError(message)
     return factors

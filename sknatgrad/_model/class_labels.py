@@ -7,7 +7,8 @@ those of another unit in others. They are therefore listed as numpy's scalars, a
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from numbers import Number
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -31,6 +32,20 @@ ATTOSECONDS = {
     "as": 1,
 }
 MONTHS = {"Y": 12, "M": 1}
+# how a duration is written, as counts of these units; weeks are written as days
+UNIT_NAMES = {
+    "D": "day",
+    "h": "hour",
+    "m": "minute",
+    "s": "second",
+    "ms": "millisecond",
+    "us": "microsecond",
+    "ns": "nanosecond",
+    "ps": "picosecond",
+    "fs": "femtosecond",
+    "as": "attosecond",
+}
+MONTH_NAMES = {"Y": "year", "M": "month"}
 # pandas' own types are recognised by name, as pandas may not be installed
 PERIOD = "Period"
 
@@ -99,14 +114,35 @@ def label_index(label: Any, classes: Sequence[Hashable] | Labels) -> int | None:
 
 
 def label_string(label: object) -> str:
-    """Return a label as text, a date of numpy in the largest unit that holds it."""
+    """Return a label as text: a date as ISO 8601 has it, a duration in counts of units, such as 1 day 12 hours."""
     if isinstance(label, np.datetime64):
         return str(np.datetime_as_string(label, unit="auto"))
+    if isinstance(label, (timedelta, np.timedelta64)) and not np.isnat(np.timedelta64(label)):
+        return _duration_string(*cast("tuple[str, str, int]", label_key(label)))
     return str(label)
 
 
+def _duration_string(_: str, unit: str, number: int) -> str:
+    sizes, names = (ATTOSECONDS, UNIT_NAMES) if unit in ATTOSECONDS else (MONTHS, MONTH_NAMES)
+    if unit not in sizes:
+        # numpy's generic unit
+        return str(number)
+    parts, rest = [], abs(number)
+    for each, name in names.items():
+        count, rest = divmod(rest, sizes[each])
+        if count:
+            parts.append(f"{count} {name}{'s' if count > 1 else ''}")
+    return ("-" if number < 0 else "") + (" ".join(parts) or f"0 {next(iter(names.values()))}s")
+
+
 def label_name(label: object) -> str:
-    """Return a label as it is named in a sentence: dates and durations as text, others as Python writes them."""
+    """Return a label as it is named in a sentence: strings in quotes, numbers, dates and durations as text."""
     if is_time_type(type(label)):
         return label_string(label)
-    return repr(label.item() if isinstance(label, np.generic) else label)
+    value = label.item() if isinstance(label, np.generic) else label
+    return str(value) if isinstance(value, Number) else repr(value)
+
+
+def label_names(labels: Any) -> str:
+    """Return labels as they are listed in a sentence."""
+    return f"[{', '.join(map(label_name, label_list(labels)))}]"

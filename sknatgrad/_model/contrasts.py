@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sknatgrad._model.class_labels import label_index, label_list
+from sknatgrad._model.class_labels import label_index, label_name, label_names
 from sknatgrad._model.layout import BINARY
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Contrasts(NamedTuple):
         """Return the contrasts against the class with a label; against the first class for None."""
         index = 0 if label is None else label_index(label, classes)
         if index is None:
-            message = f"reference={label!r} is not among the estimator's classes {label_list(classes)}."
+            message = f"reference={label_name(label)} is not among the estimator's classes {label_names(classes)}."
             raise ValueError(message)
         return cls(len(classes), index)
 

@@ -6,7 +6,7 @@ import importlib
 import textwrap
 from typing import TYPE_CHECKING, Any, cast
 
-from sknatgrad._model.class_labels import label_index, label_list, label_string
+from sknatgrad._model.class_labels import label_index, label_list, label_name, label_names, label_string
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -123,7 +123,8 @@ def class_indices(label: Hashable, classes: Sequence[Hashable] | Labels) -> list
     index = label_index(label, classes)
     if index is None:
         message = (
-            f"class_of_interest={label!r} is not among the classes {label_list(classes)}; pass one of them, or None."
+            f"class_of_interest={label_name(label)} is not among the classes {label_names(classes)}; pass one of "
+            "them, or None."
         )
         raise ValueError(message)
     return [index]
@@ -139,8 +140,8 @@ def logit_rows(label: Hashable, classes: Sequence[Hashable] | Labels, n_logits: 
         return indices
     if indices != [1]:
         message = (
-            f"class_of_interest={label!r} has no coefficients of its own; with two classes only the second has them, "
-            f"so pass {label_list(classes)[1]!r} or None."
+            f"class_of_interest={label_name(label)} has no coefficients of its own; with two classes only the second "
+            f"has them, so pass {label_name(label_list(classes)[1])} or None."
         )
         raise ValueError(message)
     return [0]

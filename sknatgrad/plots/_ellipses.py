@@ -194,12 +194,13 @@ class FisherEllipseDisplay:
         columns = _pair(features, names)
         label = estimator.classes_[1] if class_of_interest is None else class_of_interest
         row = logit_rows(label, estimator.classes_, len(theta))[0]
-        weight = check_sample_weight(sample_weight, X.shape[0] if hasattr(X, "shape") else len(X)).sum()
         metrics: dict[str, Array | None] = {}
         for kind in listed(kinds):
             information, centres = centred_fisher_information(
                 estimator, X, y, kind=kind, sample_weight=sample_weight, random_state=random_state
             )
+            # X has been checked, and has rows
+            weight = check_sample_weight(sample_weight, X.shape[0] if hasattr(X, "shape") else len(X)).sum()
             if centres is not None and (others == "fixed" or kind == "diagonal"):
                 information, centres = information.recentred(-centres), None
             matrix = information.dense().reshape(theta.shape * 2)
