@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 # relative error of one operation in float64
 UNIT_ROUNDOFF = 2.0**-53
-# Entries of a direction below this share of the largest are rounding of the linear program. 1e-11 and 1e-7 decided 1,000
-# tables alike.
+# Entries of a direction below this share of the largest are rounding of the linear program. 1e-11 and 1e-7 decided
+# 1,000 tables alike.
 MIN_ENTRY = 1e-9
-# Margins below this share of the sum of the sizes of their terms are taken to be zero; the exact check follows. 1e-10 and
-# 1e-6 decided 1,000 tables alike.
+# Margins below this share of the sum of the sizes of their terms are taken to be zero; the exact check follows. 1e-10
+# and 1e-6 decided 1,000 tables alike.
 TIED = 1e-8
 # Largest denominator of the ratio of two entries that is tried first: columns of integers have directions such as
 # x − 2010.5.

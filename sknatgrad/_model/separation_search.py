@@ -45,8 +45,8 @@ MIN_FIRST_ROWS = 250
 MAX_PROGRAMS = 30
 # spread of a constant column, relative to the largest, so that it comes last in messages
 TINY_SPREAD = 1e-12
-# Programs on the same rows, each in units of the columns that the direction of the one before has. Of 900 hostile tables
-# 1 decided all but 7 as rational arithmetic does, 2 and 3 all but 5.
+# Programs on the same rows, each in units of the columns that the direction of the one before has. Of 900 hostile
+# tables 1 decided all but 7 as rational arithmetic does, 2 and 3 all but 5.
 MAX_RESCALINGS = 3
 # Part of a row outside the span of others, relative to the row, that is not rounding; and the same of singular values.
 OUTSIDE_SPAN = 1e-8
