@@ -50,7 +50,8 @@ NEAR_OPTIMUM = 0.1
 # takes a part. 0.1 to 0.9 decided the same of 1,000 tables.
 MAX_SHIFT = 0.5
 # Probability of another class, times the weight relative to the largest weight, below which the rounding of F and g may
-# hide the step along a direction that moves such rows, unless F is known to be well conditioned.
+# hide the step along a direction that moves such rows, unless F is known to be well conditioned. 1e-8 and 1e-4 decided
+# the same 1,000 tables alike.
 MIN_RESOLVED = 1e-6
 
 # Value of the penalty at the coefficients, nats, up to which it hardly penalises: about that of one separated
