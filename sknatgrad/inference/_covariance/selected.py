@@ -10,7 +10,7 @@ import numpy as np
 
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import BlockInformation, DiagonalInformation, IdentityInformation, preconditioner_of
-from sknatgrad._model.information.symmetric import noise_floor
+from sknatgrad._model.information.symmetric import MAX_NULL_SHARE, noise_floor
 from sknatgrad._model.kernels import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores
 from sknatgrad._solver.conjugate_gradients import conjugate_gradients
 from sknatgrad._solver.krylov import KrylovBasis
@@ -147,6 +147,11 @@ class SelectedCovariance:
         """None: the columns that are not selected are not searched for linear dependence."""
         return
 
+    @property
+    def hidden_distance(self) -> None:
+        """None: differences of columns are not searched for."""
+        return
+
     def covariance(self, options: CovarianceOptions) -> Array:
         """Return the covariance of the coefficients; NaN for those that are not determined."""
         solutions, determined = self._solved.columns
@@ -190,7 +195,18 @@ class _Solver:
         return image
 
     def _product(self, move: Array) -> Array:
-        return self._fisher(move) + self.precision * move
+        """Return H v; 0 if the curvature along v, in units of the columns, is no more than rounding.
+
+        Conjugate gradients then end, instead of dividing the rounding of the right-hand side by that of H.
+        """
+        image = self._fisher(move) + self.precision * move
+        size = float(((move / self.units) ** 2).sum())
+        return image if float(np.vdot(move, image)) > noise_floor(move.size) * size else np.zeros_like(image)
+
+    def _in_range(self, target: Array, residual: Array) -> bool:
+        """Say whether H has the target in its range: the residual has no share along which H has no curvature."""
+        share = float(((residual * self.units) ** 2).sum()) / max(float(((target * self.units) ** 2).sum()), SMALLEST)
+        return share < MAX_NULL_SHARE or bool(self._product(self.units**2 * residual).any())
 
     def trace(self) -> float:
         """Return an estimate of tr(H⁻¹F), the mean of vᵀH⁻¹F v over vectors v of random signs (Hutchinson 1990).
@@ -217,5 +233,6 @@ class _Solver:
             inflation = 2.0 * solution.decrease / max(float(((target * self.units) ** 2).sum()), SMALLEST)
             solved = solution.remaining <= MAX_REMAINING * solution.decrease
             determined[index] = solved and inflation * noise_floor(target.size) < 1.0
+            determined[index] &= self._in_range(target, solution.residual)
             solutions[index] = solution.x
         return Columns(solutions, determined)
