@@ -11,6 +11,7 @@ from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference import infer
+from sknatgrad.inference._result.aliased import AliasedColumn
 from sknatgrad.inference._row_sums.aliased import LinearDependence, TriangularFactor
 from sknatgrad.inference._row_sums.kernels import TriangularFactorKernel
 
@@ -236,6 +237,14 @@ def test_a_model_without_any_column(n_classes, covariance, capfd):
 
 
 class TestNan:
+    def test_is_the_same_as_drop_without_aliased_columns(self):
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(size=(200, 3)), rng.integers(0, 3, 200)
+        model = fit(X, y)
+        found, expected = infer(model, X, y, aliased="nan"), infer(model, X, y)
+        np.testing.assert_array_equal(found.covariance, expected.covariance)
+        assert found.warnings == expected.warnings == ()
+
     @pytest.mark.parametrize("covariance", ["HC1", "cluster"])
     @pytest.mark.parametrize("n_classes", [2, 3])
     def test_counts_coefficients_as_without_the_aliased_columns(self, covariance, n_classes):
@@ -304,6 +313,11 @@ class TestSets:
         for text in (" ".join(str(found.summary()).split()), found.summary()._repr_html_()):
             assert "16 more in result.aliased" in text
             assert text.count(" = ") == 5
+
+
+def test_a_coefficient_that_prints_as_1_is_left_out():
+    combination = {"x0": 1.0 - 2e-8, "x1": -1.0 - 3e-7, "x2": 1.001}
+    assert str(AliasedColumn("x3", combination)) == "x3 = x0 - x1 + 1.001 x2"
 
 
 def test_the_error_of_a_wald_test_names_the_columns():

@@ -59,10 +59,10 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     r"""Return standard errors, tests and intervals of a fitted logistic regression.
 
     This takes one or two passes over the rows, at the fitted coefficients, with the true Fisher information as a
-    matrix, whatever the metric of the fit. With K classes the coefficients :math:`\beta` are the K - 1 contrasts
-    against a reference class. Let F be their Fisher information, :math:`\Lambda` the precision of the Gaussian prior
-    whose negative log density is the penalty (0 for ``C=np.inf``), and :math:`H = F + \Lambda`. The covariance of
-    :math:`\beta` is
+    matrix, whatever the metric of the fit; up to four where columns are collinear, nearly so, or separated. With K
+    classes the coefficients :math:`\beta` are the K - 1 contrasts against a reference class. Let F be their Fisher
+    information, :math:`\Lambda` the precision of the Gaussian prior whose negative log density is the penalty (0 for
+    ``C=np.inf``), and :math:`H = F + \Lambda`. The covariance of :math:`\beta` is
 
     - ``'fisher'``: :math:`H^{-1}`. Without a penalty, the covariance of maximum likelihood, as in R's ``glm``; with
       one, that of the Laplace approximation to the posterior under that prior.
@@ -110,15 +110,17 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
         None is all columns. This is for models with more than about 5,800 coefficients, whose covariance is too large
         for a matrix: only the selected coefficients are solved for, by conjugate gradients on exact products with F.
         The result has only their columns, no marginal effects, and under a penalty an estimate of `effective_dof`.
-        Collinear columns among them are not set aside: their standard errors are NaN.
+        Collinear columns are not set aside, and `effective_dof` counts them: the standard errors of those that are
+        selected are NaN, and those of others hold.
 
     aliased : {'drop', 'nan'}, default='drop'
         What becomes of columns that are linear combinations of the intercept and of earlier columns, in a fit without
         a penalty (of columns without one, where `prior` penalises some). ``'drop'``: they are set aside, as R's `glm`
         does, with NaN for their coefficients. All figures are those of the model without them; its coefficients follow
-        from those of the fit, which have the same predictions. R's rule decides: a column is aliased if less than 1e-11
-        of it remains after projection on those before it. ``'nan'``: coefficients are those of the fit, with NaN for
-        the standard error of every coefficient that the data do not determine.
+        from those of the fit, which have the same predictions. R's rule decides, after centring of columns far from
+        zero: a column is aliased if less than 1e-11 of it remains after projection on those before it. ``'nan'``:
+        coefficients are those of the fit, with NaN for the standard error of every coefficient that the data do not
+        determine, that is, of every column in such a combination. All other figures are the same.
 
     Returns
     -------

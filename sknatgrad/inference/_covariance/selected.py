@@ -64,6 +64,9 @@ class SelectedCovariance:
     fitted: FittedModel
     columns: Codes
 
+    # small differences of columns are not searched for
+    hidden_distance = None
+
     @cached_property
     def _out_of_core(self) -> bool:
         with self.row_sums.opened() as source:
@@ -145,11 +148,6 @@ class SelectedCovariance:
     @property
     def dependence(self) -> None:
         """None: the columns that are not selected are not searched for linear dependence."""
-        return
-
-    @property
-    def hidden_distance(self) -> None:
-        """None: differences of columns are not searched for."""
         return
 
     def covariance(self, options: CovarianceOptions) -> Array:

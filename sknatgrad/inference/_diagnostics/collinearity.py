@@ -20,7 +20,7 @@ MAX_SETS = 5
 
 def aliased_notice(dependence: LinearDependence | None, names: tuple[str, ...]) -> str:
     """Return the sentence about columns that are set aside; an empty string if there are none."""
-    if dependence is None or dependence.kept.all():
+    if dependence is None:
         return ""
     aliased = dependence.aliased.size
     verb, are = ("depends", "is") if aliased == 1 else ("depend", "are")
@@ -33,7 +33,7 @@ def aliased_notice(dependence: LinearDependence | None, names: tuple[str, ...]) 
 
 def undetermined_notice(dependence: LinearDependence | None, names: tuple[str, ...]) -> str:
     """Return the reason about columns that are linearly dependent and not set aside; an empty string without any."""
-    if dependence is None or dependence.kept.all():
+    if dependence is None:
         return ""
     return _collinear(_sets(dependence, names), ", pass aliased='drop'")
 

@@ -75,9 +75,6 @@ class ColumnBasis(NamedTuple):
 
 def independent_shares(factor: Array) -> Array:
     """Return the share of each column of a triangular matrix that the others leave of it, ``(j,)``, of norm 1 each."""
-    if not factor.size:
-        # LAPACK refuses it
-        return np.empty(0)
     inverse, _ = lapack.dtrtri(factor)
     shares: Array = 1.0 / np.linalg.norm(inverse, axis=1)
     return shares
