@@ -273,6 +273,8 @@ class TestNan:
         with pytest.warns(InferenceWarning, match=r"columns, \{x0, x1, x2\} \(1 too many\), have coefficients that"):
             found = infer(model, X, y, aliased="nan")
         assert np.isnan(found.standard_errors[0]).tolist() == [True, True, True, False]
+        selected = silent_infer(model, X, y, features=[0, 1, 2])
+        assert np.isnan(selected.standard_errors).all()
         (column,) = silent_infer(model, X, y).aliased
         assert column.combination == {"x0": pytest.approx(1.0), "x1": pytest.approx(1.0, rel=1e-4)}
         assert str(column) == "x2 = x0 + x1"
