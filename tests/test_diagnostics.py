@@ -144,7 +144,7 @@ def test_collinear_columns_are_named_and_have_no_standard_error():
     single = infer_problem(problem, fit_problem(problem), "robust")
     np.testing.assert_allclose(result.standard_errors[:, [1, 2, 4]], single.standard_errors[:, 1:], rtol=1e-6)
     assert result.effective_dof == 8.0
-    with pytest.raises(ValueError, match="constraint involves coefficients that the data do not determine"):
+    with pytest.raises(ValueError, match="constraint involves x0, whose coefficients the data do not determine"):
         result.wald_test("x0")
 
 
@@ -169,14 +169,13 @@ def test_separation_does_not_change_the_degrees_of_freedom(tol, iris):
     assert test.statistic == pytest.approx(71.739, abs=0.02)
 
 
-def test_coefficients_that_probabilities_do_not_determine_are_not_called_collinear(iris):
+def test_separated_columns_are_not_called_collinear(iris):
     X, y = iris[0][:, :2], iris[1]
     with pytest.warns(SeparationWarning):
         model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
-    message = r"separated in part, .* leave almost no information on the coefficients of x0, x1, \(Intercept\), whose"
-    with pytest.warns(InferenceWarning, match=message):
+    with pytest.warns(InferenceWarning, match="separated in part") as caught:
         result = infer(model, X, y)
-    assert np.isnan(result.standard_errors).all()
+    assert "collinear" not in str(caught[0].message)
     assert result.aliased == ()
 
 

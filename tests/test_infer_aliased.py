@@ -21,7 +21,7 @@ from sknatgrad.inference._row_sums.kernels import TriangularFactorKernel
 DATA = Path(__file__).parent / "data" / "aliased"
 WORDS = ["workclass", "education", "occupation"]
 NOTICE = r"2 of 12 columns depend linearly .* set aside as aliased, as in R; .* those of the model without them: "
-SETS = r"\{education_num, education_Bachelors, education_HS and 2 more\} \(1 too many\), "
+SETS = r"\{education_num, education_Bachelors, education_HS and 2 more\} \(1 too many: education_Masters\), "
 SETS += r"\{workclass_Unknown, occupation_Unknown\} \(1 too many\)"
 
 
@@ -150,7 +150,7 @@ def test_every_figure_is_that_of_the_model_without_the_aliased_columns(census):
             found, expected = (each.information_matrix_test(every=every) for each in (result, plain))
             assert found.dof == expected.dof
             assert found.statistic == pytest.approx(expected.statistic, rel=1e-6)
-        with pytest.raises(ValueError, match="do not determine, or of aliased columns"):
+        with pytest.raises(ValueError, match=r"constraint involves occupation_Unknown, .* whose columns are aliased"):
             result.wald_test("occupation_Unknown")
 
 
@@ -326,8 +326,6 @@ def test_the_rule_is_that_of_r_whatever_the_blocks(figures, row_bytes, n_blocks)
     combined = found.coefficients @ columns.T
     expected = columns[:, found.aliased].T
     np.testing.assert_allclose(combined, expected, atol=1e-10 * np.abs(expected).max(axis=1, keepdims=True).max())
-    # 9 and 2 differ by 1e-8 of their size, which no Gram matrix in float64 shows
-    assert np.flatnonzero(found.resolved).tolist() == [0, 4, 11]
 
 
 def test_more_columns_than_rows():
@@ -370,7 +368,7 @@ def test_the_message_names_few_columns_and_few_sets():
     twice = np.column_stack([levels, X[:, 0], np.zeros(300), levels[:, 0] + levels[:, 1] + X[:, 0]])
     with pytest.warns(InferenceWarning) as caught:
         result = infer(fit(twice, y), twice, y)
-    assert "{x0, x1, x2 and 6 more} (2 too many), {x7} (1 too many)." in str(caught[0].message)
+    assert "{x0, x1, x2 and 6 more} (2 too many: x5, x8), {x7} (1 too many)." in str(caught[0].message)
     assert [str(column) for column in result.aliased] == [
         "x5 = -x0 - x1 - x2 - x3 and 2 more terms",
         "x7 = 0",
@@ -382,10 +380,11 @@ def test_sets_that_share_only_the_intercept_are_apart():
     rng = np.random.default_rng(0)
     levels = [np.eye(3)[rng.integers(0, 3, 200)] for _ in range(2)]
     X, y = np.column_stack(levels), rng.integers(0, 3, 200)
-    with pytest.warns(InferenceWarning, match=r"\{x0, x1, x2 and 1 more\} \(1 too many\), \{x3, x4, x5 and 1 more\}"):
+    with pytest.warns(
+        InferenceWarning, match=r"\{x0, x1, x2 and 1 more\} \(1 too many: x2\), \{x3, x4, x5 and 1 more\}"
+    ):
         result = infer(fit(X, y), X, y)
-    names = result.feature_names
-    assert dependent_sets(result.row_sums.dependence, names) == [([0, 1, 2, 6], 1), ([3, 4, 5, 6], 1)]
+    assert dependent_sets(result.row_sums.dependence) == [([0, 1, 2, 6], 1), ([3, 4, 5, 6], 1)]
 
 
 def test_sums_of_groups_and_selected_columns(census):

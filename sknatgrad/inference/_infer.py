@@ -20,8 +20,9 @@ from sknatgrad._rows.floating_point import ignoring_underflow
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference._covariance.dense import DenseCovariance
 from sknatgrad.inference._covariance.options import CovarianceOptions
+from sknatgrad.inference._covariance.protocol import mask_undetermined
 from sknatgrad.inference._covariance.selected import SelectedCovariance
-from sknatgrad.inference._diagnostics.collinearity import aliased_notice
+from sknatgrad.inference._diagnostics.collinearity import aliased_notice, undetermined_notice
 from sknatgrad.inference._diagnostics.fit_data import check_same_data
 from sknatgrad.inference._diagnostics.reasons import diagnostics
 from sknatgrad.inference._fitted_model import FittedModel, logistic_regression
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sknatgrad._inputs.columns import Features
-    from sknatgrad._typing import Array, Codes, Mask, Matrix
+    from sknatgrad._typing import Array, Codes, Matrix
     from sknatgrad.inference._covariance.options import Covariance, Weights
     from sknatgrad.inference._covariance.protocol import CoefficientCovariance
 
@@ -60,10 +61,10 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     r"""Return standard errors, tests and intervals of a fitted logistic regression.
 
     This takes one or two passes over the rows, at the fitted coefficients, with the true Fisher information as a
-    matrix, whatever the metric of the fit. With K classes the coefficients :math:`\beta` are the K - 1 contrasts
-    against a reference class. Let F be their Fisher information, :math:`\Lambda` the precision of the Gaussian prior
-    whose negative log density is the penalty (0 for ``C=np.inf``), and :math:`H = F + \Lambda`. The covariance of
-    :math:`\beta` is
+    matrix, whatever the metric of the fit; up to four where columns are collinear, nearly so, or separated. With K
+    classes the coefficients :math:`\beta` are the K - 1 contrasts against a reference class. Let F be their Fisher
+    information, :math:`\Lambda` the precision of the Gaussian prior whose negative log density is the penalty (0 for
+    ``C=np.inf``), and :math:`H = F + \Lambda`. The covariance of :math:`\beta` is
 
     - ``'fisher'``: :math:`H^{-1}`. Without a penalty, the covariance of maximum likelihood, as in R's ``glm``; with
       one, that of the Laplace approximation to the posterior under that prior.
@@ -112,15 +113,17 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
         None is all columns. This is for models with more than about 5,800 coefficients, whose covariance is too large
         for a matrix: only the selected coefficients are solved for, by conjugate gradients on exact products with F.
         The result has only their columns, no marginal effects, and under a penalty an estimate of `effective_dof`.
-        Collinear columns among them are not set aside: their standard errors are NaN.
+        Collinear columns are not set aside, and `effective_dof` counts them: the standard errors of those that are
+        selected are NaN, and those of others hold.
 
     aliased : {'drop', 'nan'}, default='drop'
         What becomes of columns that are linear combinations of the intercept and of earlier columns, in a fit without
         a penalty (of columns without one, where `prior` penalises some). ``'drop'``: they are set aside, as R's `glm`
         does, with NaN for their coefficients. All figures are those of the model without them; its coefficients follow
-        from those of the fit, which have the same predictions. R's rule decides: a column is aliased if less than 1e-11
-        of it remains after projection on those before it. ``'nan'``: coefficients are those of the fit, with NaN for
-        the standard error of every coefficient that the data do not determine.
+        from those of the fit, which have the same predictions. R's rule decides, after centring of columns far from
+        zero: a column is aliased if less than 1e-11 of it remains after projection on those before it. ``'nan'``:
+        coefficients are those of the fit, with NaN for the standard error of every coefficient that the data do not
+        determine, that is, of every column in such a combination. All other figures are the same.
 
     Returns
     -------
@@ -195,17 +198,17 @@ def infer_from_sums(
 ) -> InferenceResult:
     """Return the result from sums over rows, in memory or not; warn if standard errors are unreliable."""
     chosen = None if features is None else fitted.column_indices(features)
-    covariance = _covariance(fitted, row_sums, chosen, aliased)
-    # without the aliased columns
-    fitted, row_sums = covariance.fitted, covariance.row_sums
-    check_same_data(fitted, row_sums, covariance)
+    covariance = _covariance(fitted, row_sums, chosen)
+    check_same_data(covariance.fitted, covariance.row_sums, covariance)
+    if aliased == "drop":
+        fitted, row_sums = covariance.fitted, covariance.row_sums
     names = fitted.names if chosen is None else tuple(fitted.names[j] for j in chosen)
     raw = recentred_theta(fitted.theta, fitted.centres, None)
     params = np.where(row_sums.kept, row_sums.contrasts.params(raw), np.nan)
-    centred = covariance.covariance(options)
+    of_rows, centred = _covariance_matrices(covariance, options, aliased)
     return InferenceResult(
         params=params if chosen is None else params[:, chosen],
-        covariance=centred if chosen is not None else _raw_covariance(centred, params.shape, row_sums.kept, fitted),
+        covariance=of_rows,
         centred_covariance=centred,
         feature_names=names,
         likelihood=Likelihood(
@@ -218,23 +221,39 @@ def infer_from_sums(
         fitted=fitted,
         options=options,
         row_sums=row_sums,
-        warnings=_warned(covariance, options, names),
+        warnings=_warned(covariance, options, names, aliased),
     )
 
 
-def _raw_covariance(centred: Array, shape: tuple[int, int], kept: Mask, fitted: FittedModel) -> Array:
-    """Return the covariance for the rows themselves, without the columns that are set aside."""
-    if fitted.centres is None:
-        return centred
-    centres = np.where(kept[:-1], fitted.centres, 0.0)
-    return recentred_covariance(centred.reshape(shape * 2), centres, None).reshape(centred.shape)
+def _covariance_matrices(
+    covariance: CoefficientCovariance, options: CovarianceOptions, aliased: Aliased
+) -> tuple[Array, Array]:
+    """Return the covariance of the coefficients for the rows themselves, and for rows less the centres."""
+    centred = covariance.covariance(options)
+    centres, dependence = covariance.fitted.centres, covariance.row_sums.dependence
+    of_rows, n_contrasts = centred, covariance.row_sums.contrasts.n_classes - 1
+    if centres is not None and isinstance(covariance, DenseCovariance):
+        shape = n_contrasts, covariance.fitted.theta.shape[1]
+        of_kept = np.where(covariance.row_sums.kept[:-1], centres, 0.0)
+        of_rows = recentred_covariance(centred.reshape(shape * 2), of_kept, None).reshape(centred.shape)
+    if dependence is None or aliased == "drop":
+        return of_rows, centred
+    # what does not depend on columns that are set aside is the same with and without them
+    of_members = np.tile(dependence.uncentred(centres).members, n_contrasts)
+    of_centred = np.tile(dependence.members, n_contrasts)
+    return mask_undetermined(of_rows.copy(), ~of_members), mask_undetermined(centred, ~of_centred)
 
 
-def _warned(covariance: CoefficientCovariance, options: CovarianceOptions, names: tuple[str, ...]) -> tuple[str, ...]:
+def _warned(
+    covariance: CoefficientCovariance, options: CovarianceOptions, names: tuple[str, ...], aliased: Aliased
+) -> tuple[str, ...]:
     """Warn of unreliable standard errors and of aliased columns; return what the warning says."""
     reasons = diagnostics(covariance, options, names)
     dependence = covariance.row_sums.dependence
-    notice = aliased_notice(dependence and dependence.uncentred(covariance.fitted.centres), names)
+    dependence = dependence and dependence.uncentred(covariance.fitted.centres)
+    notice = aliased_notice(dependence, names) if aliased == "drop" else ""
+    undetermined = undetermined_notice(dependence, names) if aliased == "nan" else ""
+    reasons = (*reasons, undetermined) if undetermined else reasons
     sentences = [f"These standard errors are unreliable: {'; '.join(reasons)}."] if reasons else []
     sentences += [f"{notice}."] if notice else []
     if sentences:
@@ -249,9 +268,7 @@ def check_aliased(aliased: object) -> None:
         raise ValueError(message)
 
 
-def _covariance(
-    fitted: FittedModel, row_sums: RowSums, chosen: Codes | None, aliased: Aliased
-) -> CoefficientCovariance:
+def _covariance(fitted: FittedModel, row_sums: RowSums, chosen: Codes | None) -> CoefficientCovariance:
     if chosen is not None:
         return SelectedCovariance(row_sums, fitted, chosen)
     remedy = (
@@ -259,4 +276,4 @@ def _covariance(
         "for by conjugate gradients"
     )
     check_covariance_size(row_sums.n_params, remedy, row_sums.limits)
-    return DenseCovariance.of(row_sums, fitted, drop=aliased == "drop")
+    return DenseCovariance.of(row_sums, fitted)

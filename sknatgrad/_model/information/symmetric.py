@@ -139,6 +139,9 @@ def factorise(matrix: Array, ridge: float = 0.0) -> Factor:
     `ridge` is added to the diagonal after it is scaled to one.
     """
     scale = equilibrate(matrix)
+    if not scale.size:
+        # LAPACK refuses it
+        return RangeFactor(matrix, matrix, scale)
     noise = noise_floor(len(matrix))
     scaled = _in_units(scale, matrix, ridge)
     norm = lapack.dlange("1", scaled)

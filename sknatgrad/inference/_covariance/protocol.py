@@ -69,6 +69,11 @@ class CoefficientCovariance(Protocol):
         """The linear dependence of the columns, if H is singular and all columns are asked for."""
         ...
 
+    @property
+    def hidden_distance(self) -> float | None:
+        """The distance to the optimum, in standard errors, along small differences of columns that H does not show."""
+        ...
+
     def covariance(self, options: CovarianceOptions) -> Array:
         """Return the covariance of the selected coefficients; NaN for those that are not determined."""
         ...

@@ -30,6 +30,9 @@ def diagnostics(
 ) -> tuple[str, ...]:
     """Return the reasons for which standard errors are unreliable; `names` are those of the selected columns."""
     fitted, row_sums, distance = covariance.fitted, covariance.row_sums, covariance.distance
+    if not covariance.effective_dof:
+        # every column is aliased
+        return ()
     separated = separation_reason(fitted, row_sums, covariance)
     n = options.n_observations(row_sums.counts)
     parts = [

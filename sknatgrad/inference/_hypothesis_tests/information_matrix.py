@@ -31,6 +31,9 @@ def information_matrix_test(row_sums: RowSums, centres: Array | None, *, every: 
     Their covariance is the one under the model, averaged over the labels of every row (Orme 1988): with products of
     the observed differences alone, the test rejects far too often in samples of a few hundred rows.
     """
+    if not row_sums.n_params:
+        message = "information_matrix_test compares the information of coefficients, but all columns are aliased."
+        raise ValueError(message)
     kept, row_bytes = np.flatnonzero(row_sums.kept), row_sums.limits.row_bytes
     of_columns = np.zeros(row_sums.theta.shape[1])
     if centres is not None:

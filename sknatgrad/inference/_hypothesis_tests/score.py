@@ -29,8 +29,11 @@ def _centres(row_sums: RowSums, extra: Matrix) -> Array | None:
     return np.concatenate([zero if each is None else each for each, zero in zip((mine, others), zeros, strict=True)])
 
 
-def score_test(row_sums: RowSums, options: CovarianceOptions, extra: Matrix) -> ChiSquared:
-    """Return the test that the coefficients of the columns `extra`, ``(n, j)``, are 0."""
+def score_test(row_sums: RowSums, options: CovarianceOptions, extra: Matrix, n_params: int) -> ChiSquared:
+    """Return the test that the coefficients of the columns `extra`, ``(n, j)``, are 0.
+
+    The model has `n_params` coefficients that the data determine.
+    """
     n_rows, n_extra = extra.shape
     rows = row_sums.in_memory
     if n_rows != rows.X.shape[0]:
@@ -47,7 +50,7 @@ def score_test(row_sums: RowSums, options: CovarianceOptions, extra: Matrix) -> 
     columns = np.arange(n_columns + n_extra)
     added = (columns >= n_features) & (columns < n_features + n_extra)
     tested = np.tile(added, row_sums.contrasts.n_classes - 1)[wider.kept_params]
-    meat = options.meat(wider, sums.fisher, row_sums.n_params)
+    meat = options.meat(wider, sums.fisher, n_params)
     score, covariance = efficient_score(sums.gradient, sums.fisher, meat, tested)
     if not score.size:
         message = (

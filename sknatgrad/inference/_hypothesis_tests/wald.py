@@ -8,6 +8,7 @@ import numpy as np
 from scipy import linalg
 
 from sknatgrad._model.information.symmetric import factorise
+from sknatgrad.inference._diagnostics.collinearity import first_names
 from sknatgrad.inference._hypothesis_tests.chi_squared import ChiSquared
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class LinearHypothesis(NamedTuple):
 
     constraints: Array  # (r, (K - 1) d), R
     values: Array  # (r,), v
+    names: tuple[str, ...]  # of the d columns
 
     @classmethod
     def checked(
@@ -41,7 +43,7 @@ class LinearHypothesis(NamedTuple):
         if np.linalg.matrix_rank(np.column_stack([constraints, values])) > np.linalg.matrix_rank(constraints):
             message = f"constraint and value={value!r} contradict each other; no coefficients fulfil them all."
             raise ValueError(message)
-        return cls(constraints, values)
+        return cls(constraints, values, names)
 
     def wald_test(self, params: Array, covariance: Array, options: CovarianceOptions, max_rank: float) -> ChiSquared:
         """Return the test of β, ``((K - 1) d,)``, whose covariance has at most a certain rank.
@@ -50,10 +52,12 @@ class LinearHypothesis(NamedTuple):
         constraints is singular.
         """
         used = np.abs(self.constraints).sum(axis=0) > 0.0
-        if np.isnan(covariance.diagonal()[used]).any():
+        unknown = (used & np.isnan(covariance.diagonal())).reshape(-1, len(self.names)).any(axis=0)
+        if unknown.any():
+            columns = first_names(self.names, np.flatnonzero(unknown))
             message = (
-                "constraint involves coefficients that the data do not determine, or of aliased columns; test others, "
-                "or drop columns."
+                f"constraint involves {columns}, whose coefficients the data do not determine, or whose columns are "
+                "aliased; test others, or drop columns."
             )
             raise ValueError(message)
         chosen = _independent(self.constraints)

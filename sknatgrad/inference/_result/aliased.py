@@ -32,7 +32,7 @@ class AliasedColumn(NamedTuple):
     def __str__(self) -> str:
         """Return the combination as an equation, of a few terms."""
         terms = [
-            f"{'-' if number < 0 else '+'} {'' if round(abs(number), 8) == 1.0 else f'{abs(number):.5g} '}{name}"
+            f"{'-' if number < 0 else '+'} {f'{abs(number):.5g} '.removeprefix('1 ')}{name}"
             for name, number in list(self.combination.items())[:MAX_TERMS]
         ]
         more = len(self.combination) - len(terms)

@@ -302,7 +302,7 @@ class InferenceResult:
         """
         self._check_unpenalised("score_test")
         extra = check_further_columns(X_extra, "X_extra")
-        return score_test(self.row_sums, self.options, extra)
+        return score_test(self.row_sums, self.options, extra, round(self.effective_dof))
 
     def information_matrix_test(self, *, every: bool = False) -> ChiSquared:
         r"""Test whether the model is misspecified, by White's comparison of empirical and true Fisher information.
@@ -380,7 +380,7 @@ class InferenceResult:
         lines = lines_of(self.feature_names, columns, intercept=self.intercept)
         tables = list(zip(self.classes, lines, strict=True))
         below = footer(self.likelihood, self.options, len(self.classes), intercept=self.intercept)
-        below += notes(self.aliased, self.warnings)
+        below += notes(tuple(map(str, self.aliased)), self.warnings)
         return Summary(head(self.likelihood, self.options), tables, below, self.reference)
 
     def to_frame(self, level: float = 0.95) -> Any:

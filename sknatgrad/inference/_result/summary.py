@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array
     from sknatgrad.inference._covariance.options import CovarianceOptions
     from sknatgrad.inference._likelihood import Likelihood
-    from sknatgrad.inference._result.aliased import AliasedColumn
 
 # as R prints them; p-values below each bound get its stars
 HEADERS = ("", "Estimate", "Std. Error", "z value", "Pr(>|z|)", "")
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"), (0.1, "."))
 LEGEND = "Signif. codes:  0 '***' 0.001 '**' 0.01 '*' 0.05 '.' 0.1 ' ' 1"
 ALIASED = "aliased"
+# equations of aliased columns below the table, at most, so that it stays readable
+MAX_EQUATIONS = 5
 # characters of a line of a warning below the table
 WIDTH = 120
 # Smaller p-values are printed as "<2e-16": the epsilon of float64, as in R.
@@ -116,10 +117,12 @@ def footer(likelihood: Likelihood, options: CovarianceOptions, n_contrasts: int,
     return [*lines, deviances, f"AIC: {likelihood.aic:.5g}; {pseudo_r2}"]
 
 
-def notes(aliased: tuple[AliasedColumn, ...], warnings: tuple[str, ...]) -> list[str]:
-    """Return the lines below the table about aliased columns, and what `infer` warned of."""
-    equations = [f"Aliased: {'; '.join(map(str, aliased))}."] if aliased else []
-    return [*equations, *(f"Warning: {text}." for text in warnings)]
+def notes(equations: tuple[str, ...], warnings: tuple[str, ...]) -> list[str]:
+    """Return the lines below the table: the equations of aliased columns, and what `infer` warned of."""
+    more = len(equations) - MAX_EQUATIONS
+    shown = [*equations[:MAX_EQUATIONS], *([f"{more} more in result.aliased"] if more > 0 else [])]
+    lines = [f"Aliased: {'; '.join(shown)}."] if shown else []
+    return [*lines, *(f"Warning: {text}." for text in warnings)]
 
 
 def _formula(likelihood: Likelihood, options: CovarianceOptions) -> str:

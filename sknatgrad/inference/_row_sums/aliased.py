@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.linalg import lapack
 
-from sknatgrad.inference._row_sums.basis import ColumnBasis
+from sknatgrad.inference._row_sums.basis import ColumnBasis, independent_shares
 
 if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes, Mask
@@ -28,7 +28,7 @@ MIN_INDEPENDENT_SHARE = 1e-11
 # of the digits of float64, with a margin. Of 10 tables each, with a share of 1e-6 all had a regular matrix, with 1e-7
 # eight, with 1e-8 none.
 MIN_RESOLVED_SHARE = 1e-6
-# Relative to the aliased column: smaller terms of its linear combination are rounding. Terms that should be 0 were up
+# Relative to the aliased column: larger terms of its linear combination are no rounding. Terms that should be 0 were up
 # to 3e-15 in tables of indicators.
 MIN_TERM = 1e-8
 # Relative to a centre: the rounding of a sum of a few columns as far from zero. 4 ε.
@@ -44,6 +44,18 @@ class TriangularFactor(NamedTuple):
     order: Codes  # (d,)
     precision: Array  # (d,), of the prior, by column
     centres: Array | None = None  # (p,), that the columns are less; the intercept follows them
+    ones: Array | None = None  # (rows,), of a column of ones
+
+    def constant(self) -> Mask:
+        """Return which columns have one value in all rows, ``(d,)``; without the column of ones, none."""
+        constant = np.zeros(self.order.size, dtype=bool)
+        if self.ones is not None and self.ones.any():
+            unit = self.ones / np.linalg.norm(self.ones)
+            along = unit @ self.matrix
+            rests = np.linalg.norm(self.matrix - np.outer(unit, along), axis=0)
+            constant[self.order] = rests <= MIN_INDEPENDENT_SHARE * abs(along)
+            constant[self.order] &= along != 0.0
+        return constant
 
     def roundings(self) -> Array:
         """Return the norm of what rounding may have added to each column, ``(d,)``, in the order; 0 without centres.
@@ -66,8 +78,8 @@ class LinearDependence(NamedTuple):
 
     kept: Mask  # (d,)
     coefficients: Array  # (d - kept, d), of each aliased column on the kept ones
-    sizes: Array  # (d,), norms of the columns
-    resolved: Mask  # (d,), whether each column differs from combinations of others by more than rounding of F hides
+    terms: Mask  # (d - kept, d), which coefficients are not rounding
+    constant: Mask  # (d,), whether each column has one value in all rows, as the intercept
 
     @property
     def aliased(self) -> Codes:
@@ -75,10 +87,13 @@ class LinearDependence(NamedTuple):
         return np.flatnonzero(~self.kept)
 
     @property
-    def terms(self) -> Mask:
-        """Which coefficients are not rounding, ``(d - kept, d)``."""
-        parts = np.abs(self.coefficients) * self.sizes
-        return np.asarray(parts > MIN_TERM * self.sizes[self.aliased, None])
+    def members(self) -> Mask:
+        """Which columns are aliased, or are in the combination of one that is, ``(d,)``.
+
+        The data do not determine their coefficients unless columns are set aside; they determine those of the others.
+        """
+        members: Mask = ~self.kept | self.terms.any(axis=0)
+        return members
 
     def uncentred(self, centres: Array | None) -> LinearDependence:
         """Return the linear combinations of the rows themselves, from those of rows less the centres, ``(p,)``.
@@ -92,8 +107,7 @@ class LinearDependence(NamedTuple):
         parts = np.column_stack([shifts[self.aliased], -coefficients * shifts])
         coefficients[:, -1] += parts.sum(axis=1)
         coefficients[abs(coefficients[:, -1]) <= MIN_CENTRE_TERM * abs(parts).max(axis=1), -1] = 0.0
-        # every coefficient that is not 0 is a term
-        return self._replace(coefficients=coefficients, sizes=self.kept.astype(np.float64))
+        return self._replace(coefficients=coefficients, terms=coefficients != 0.0)
 
     def fold(self, theta: Array) -> Array:
         """Return θ of the same logits, ``(q, d)``, with 0 for the aliased columns."""
@@ -106,34 +120,34 @@ class LinearDependence(NamedTuple):
         return LinearDependence(
             kept=np.insert(self.kept, places, values=True),
             coefficients=np.insert(self.coefficients, places, 0.0, axis=1),
-            sizes=np.insert(self.sizes, places, 0.0),
-            resolved=np.insert(self.resolved, places, values=True),
+            terms=np.insert(self.terms, places, values=False, axis=1),
+            constant=np.insert(self.constant, places, values=False),
         )
 
     @classmethod
     def of(cls, triangular: TriangularFactor) -> LinearDependence:
         """Return the dependence of the columns without a penalty: a penalty determines the coefficients of others."""
-        factor, order, precision, _ = triangular
+        order, precision = triangular.order, triangular.precision
         unpenalised = order[precision[order] == 0]
         free = slice(unpenalised.size)
-        independent, combinations = _independent_columns(factor[:, free], triangular.roundings()[free])
+        independent, combinations, terms = _independent_columns(
+            triangular.matrix[:, free], triangular.roundings()[free]
+        )
         kept = np.ones(order.size, dtype=bool)
         kept[unpenalised] = independent
+        places = np.ix_(unpenalised[~independent], unpenalised[independent])
         coefficients = np.zeros((order.size, order.size))
-        coefficients[np.ix_(unpenalised[~independent], unpenalised[independent])] = combinations.T
-        basis = triangular.basis(kept)
-        resolved = np.zeros(order.size, dtype=bool)
-        resolved[basis.columns] = basis.independent_shares() > MIN_RESOLVED_SHARE
-        sizes = np.empty(order.size)
-        sizes[order] = np.linalg.norm(factor, axis=0)
-        return cls(kept, coefficients[~kept], sizes, resolved)
+        coefficients[places] = combinations.T
+        are_terms = np.zeros(coefficients.shape, dtype=bool)
+        are_terms[places] = terms.T
+        return cls(kept, coefficients[~kept], are_terms[~kept], triangular.constant())
 
 
-def _independent_columns(factor: Array, roundings: Array) -> tuple[Mask, Array]:
+def _independent_columns(factor: Array, roundings: Array) -> tuple[Mask, Array, Mask]:
     """Return which columns of R, ``(rows, j)``, are independent of earlier ones, and the combinations of the others.
 
-    The combinations are coefficients on the independent columns, ``(rank, j - rank)``. A column that others explain but
-    for a rest no larger than its rounding, ``(j,)``, is not independent.
+    The combinations are coefficients on the independent columns, ``(rank, j - rank)``, and whether each is more than
+    rounding. A column that others explain but for a rest no larger than its rounding, ``(j,)``, is not independent.
     """
     reduced = factor.copy()
     sizes = np.linalg.norm(factor, axis=0)
@@ -151,11 +165,18 @@ def _independent_columns(factor: Array, roundings: Array) -> tuple[Mask, Array]:
         if rest.size > 1:
             _reflect(reduced[rank : j + 1, j:])
         rank += 1
-    if rank == 0:
+    if rank in (0, sizes.size):
         # LAPACK refuses it
-        return independent, np.empty((0, sizes.size))
-    combinations, _ = lapack.dtrtrs(reduced[:rank, independent] / sizes[independent], reduced[:rank, ~independent])
-    return independent, combinations / sizes[independent, None]
+        empty = np.empty((rank, sizes.size - rank))
+        return independent, empty, empty > 0.0
+    of_independent = reduced[:rank, independent] / sizes[independent]
+    parts, _ = lapack.dtrtrs(of_independent, reduced[:rank, ~independent])
+    others = sizes[~independent]
+    # without a term of which more is independent of the other columns, the rest would exceed what the rule allows
+    allowed = np.maximum(MIN_INDEPENDENT_SHARE * others, np.minimum(roundings[~independent], MIN_TERM * others))
+    terms = abs(parts) > MIN_TERM * others
+    terms |= abs(parts) * independent_shares(of_independent)[:, None] > allowed
+    return independent, parts / sizes[independent, None], terms
 
 
 def _reflect(panel: Array) -> None:

@@ -48,13 +48,6 @@ class ColumnBasis(NamedTuple):
         of_prior = np.diag(np.sqrt(precision[columns]))
         return cls(columns, np.asarray(np.linalg.qr(np.vstack([factor, of_prior]), mode="r")), precision.size)
 
-    def independent_shares(self) -> Array:
-        """Return the share of each column that the others and the prior leave of it, ``(j,)``, in the order of R."""
-        sizes = np.linalg.norm(self.factor, axis=0)
-        inverse, _ = lapack.dtrtri(self.factor / sizes)
-        shares: Array = 1.0 / np.linalg.norm(inverse, axis=1)
-        return shares
-
     def rows(self, design: Design) -> Design:
         """Return the design of the combinations, without an intercept of its own."""
         return Design(self._solve(design.dense()[:, self.columns].T, transposed=True).T, intercept=False)
@@ -78,6 +71,13 @@ class ColumnBasis(NamedTuple):
     def _solve(self, right: Array, *, transposed: bool = False) -> Array:
         solution, _ = lapack.dtrtrs(self.factor, right, trans=int(transposed))
         return np.asarray(solution)
+
+
+def independent_shares(factor: Array) -> Array:
+    """Return the share of each column of a triangular matrix that the others leave of it, ``(j,)``, of norm 1 each."""
+    inverse, _ = lapack.dtrtri(factor)
+    shares: Array = 1.0 / np.linalg.norm(inverse, axis=1)
+    return shares
 
 
 @dataclass(frozen=True)

@@ -42,17 +42,19 @@ class TriangularFactorKernel:
     n_columns: int
     order: Codes  # (d,)
     row_bytes: int  # of dense rows that are decomposed at a time
+    ones: bool = False  # whether a column of ones follows the others
 
     def __call__(self, block: RowBlock) -> Array:
         """Return the factor of one block, ``(at most d, d)``."""
         design = Design.of_block(block, self.n_columns)
-        factor = np.empty((0, self.order.size))
+        factor = np.empty((0, self.order.size + self.ones))
         # with fewer rows than columns, each decomposition would cost as much as with as many
         size = max(self.row_bytes // (8 * self.n_columns), self.n_columns)
         for start in range(0, len(block.codes), size):
             part = slice(start, start + size)
-            rows = design.rows(part).scaled_rows(np.sqrt(block.weight[part])[:, None])
-            factor = self.merge(factor, rows[:, self.order])
+            roots = np.sqrt(block.weight[part])[:, None]
+            rows = design.rows(part).scaled_rows(roots)[:, self.order]
+            factor = self.merge(factor, np.hstack([rows, roots]) if self.ones else rows)
         return factor
 
     def merge(self, left: Array, right: Array) -> Array:

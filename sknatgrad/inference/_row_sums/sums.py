@@ -131,8 +131,10 @@ class RowSums:
         """
         order = np.roll(np.arange(precision.size), int(intercept))
         order = order[np.argsort(precision[order] > 0, kind="stable")]
-        factor = self.total(TriangularFactorKernel(precision.size, order, self.limits.row_bytes))
-        return TriangularFactor(factor, order, precision, centres)
+        kernel = TriangularFactorKernel(precision.size, order, self.limits.row_bytes, ones=not intercept)
+        factor = self.total(kernel)
+        ones = factor[:, order == precision.size - 1].ravel() if intercept else factor[:, -1]
+        return TriangularFactor(factor[:, : precision.size], order, precision, centres, ones)
 
     def without(self, dependence: LinearDependence) -> RowSums:
         """Return the sums of the same model without the aliased columns."""
@@ -209,7 +211,7 @@ class ProjectedScores:
 def _squared_group_sums(groups: Codes, scores: Callable[[Codes], Array], n_scores: int, limits: Limits) -> Array:
     """Return Σ_g u_g u_gᵀ, u_g the sum of the scores, ``(n_scores,)``, of a group's rows."""
     order = np.argsort(groups, kind="stable")
-    size = max(limits.row_bytes // (8 * n_scores), 1)
+    size = max(limits.row_bytes // (8 * max(n_scores, 1)), 1)
     total = np.zeros((n_scores, n_scores))
     open_group, carried = -1, np.zeros(n_scores)
     for start in range(0, len(order), size):
