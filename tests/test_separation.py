@@ -395,6 +395,32 @@ def test_a_feature_without_a_penalty_is_separated_beside_others_that_have_one(n_
         model.fit(X + np.array([5.0, 0.0, 0.0]), y)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-2, 1e-4])
+def test_a_column_that_is_not_separated_hides_no_weak_penalty(scale):
+    """Its coefficient, and so its penalty, is large where its units are."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=400)
+    y = (3 * z + rng.logistic(size=400) > 0).astype(int)
+    X = np.column_stack([scale * z, (y == 0) & (rng.random(400) < 0.1)])
+    with pytest.warns(SeparationWarning, match="of x1, and the penalty hardly penalises: .* C=1e"):
+        NaturalGradientLogisticRegression(C=1e9).fit(X, y)
+    with pytest.warns(SeparationWarning, match="of x1, and the penalty hardly penalises: .* the prior decides"):
+        NaturalGradientLogisticRegression(prior=(0.0, [1.0, 1e-9])).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("C", "scale", "weight"), [(1e-6, 1.0, 1.0), (1.0, 1e-4, 1.0), (1.0, 1.0, 1e-6), (1e9, 1e-4, 1.0)]
+)
+def test_a_strong_penalty_is_not_called_a_weak_one(C, scale, weight):
+    """Coefficients near zero have a penalty near zero too."""
+    X, y, _ = quasi()
+    weights = np.full(len(y), weight)
+    model = NaturalGradientLogisticRegression(C=C).fit(scale * X, y, weights)
+    if weight == 1.0:
+        # other weights are few observations
+        infer(model, scale * X, y, sample_weight=weights)
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_no_ridge_fit_is_told_and_no_fit_that_has_an_optimum(seed):
     X, y = random_table(seed)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from sknatgrad._inputs.columns import INTERCEPT, feature_names
-from sknatgrad._model.separation import HARDLY_PENALISED, StepKernel, separated_by_step
+from sknatgrad._model.recentring import recentred_theta
+from sknatgrad._model.separation import MAX_WEAK_PRECISION, StepKernel, is_hardly_penalised, separated_by_step
 from sknatgrad._model.separation_search import SeparationSearch, has_free_features
 from sknatgrad.exceptions import SeparationWarning
 
 if TYPE_CHECKING:
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._inputs.training_data import TrainingData
+    from sknatgrad._model.layout import Layout
     from sknatgrad._model.prior import Prior
     from sknatgrad._model.separation import SeparationStatistics
     from sknatgrad._model.separation_search import SeparatingDirection
@@ -42,26 +47,33 @@ class FitEnd(NamedTuple):
         """The Newton step that passed the convergence test; None if none did."""
         return self.state.to_optimum if self.converged else None
 
-    @property
-    def is_hardly_penalised(self) -> bool:
-        """Whether the penalty at the optimum, by its value, does not matter."""
-        prior = self.prior
-        return self.converged and prior.quadratic is None and prior.value(self.state.theta) <= HARDLY_PENALISED
-
 
 def separation_notices(
     estimator: Configuration, data: TrainingData, search: SeparationSearch, end: FitEnd
 ) -> list[Warning]:
     """Return the warning about rows that are separated by class, if any are and no penalty matters."""
-    free = has_unpenalised_features(end.prior, intercept=data.layout.intercept)
-    hardly = not free and end.is_hardly_penalised
-    if not (free or hardly) or _is_ruled_out(data, end, hardly=hardly):
-        return []
     layout = data.layout
     names = layout.column_names(feature_names(estimator, layout.n_features), INTERCEPT)
+    if has_unpenalised_features(end.prior, intercept=layout.intercept) and not _is_ruled_out(data, end, search):
+        notices = _unpenalised_notices(data, search, end, names)
+        if notices:
+            return notices
+    weak = replace(search, max_precision=MAX_WEAK_PRECISION)
+    if not (end.converged and _has_weak_features(end.prior, layout)) or _is_ruled_out(data, end, weak):
+        return []
+    direction = weak.direction
+    # no direction of features without any penalty was found
+    if direction is None or not is_hardly_penalised(
+        data.source, end.state.theta, recentred_theta(direction.direction, None, layout.centres)
+    ):
+        return []
+    return [SeparationWarning(_found(direction, names, intercept=layout.intercept) + _hardly_penalised(estimator))]
+
+
+def _unpenalised_notices(data: TrainingData, search: SeparationSearch, end: FitEnd, names: list[str]) -> list[Warning]:
     if search.direction is not None:
-        reason = _hardly_penalised(estimator) if hardly else _unpenalised(end.prior)
-        return [SeparationWarning(_found(search.direction, names, intercept=layout.intercept) + reason)]
+        found = _found(search.direction, names, intercept=data.layout.intercept)
+        return [SeparationWarning(found + _unpenalised(end.prior))]
     newton, state = end.newton, end.state
     if search.decided or newton is None or end.prior.proper:
         return []
@@ -77,21 +89,29 @@ def has_unpenalised_features(prior: Prior, *, intercept: bool) -> bool:
     return prior.quadratic is None and has_free_features(prior.precision, intercept=intercept)
 
 
-def _is_ruled_out(data: TrainingData, end: FitEnd, *, hardly: bool) -> bool:
-    """Say whether the Newton step to the maximum of the likelihood proves that no rows are separated.
+def _has_weak_features(prior: Prior, layout: Layout) -> bool:
+    """Say whether a feature has a penalty that is so weak that none may be meant."""
+    features = prior.precision[: layout.n_columns - layout.intercept]
+    return prior.quadratic is None and bool(((features > 0.0) & (features <= MAX_WEAK_PRECISION)).any())
 
-    Along a direction without a penalty it is that of the penalised likelihood, as Λ V = 0.
+
+def _is_ruled_out(data: TrainingData, end: FitEnd, search: SeparationSearch) -> bool:
+    """Say whether a Newton step proves that no rows are separated by columns that are not penalised, or hardly.
+
+    It is the step of a likelihood that is penalised in all other columns. F + Λ in place of F shortens it along a
+    separating direction with the margin m, in nats, to the share m / (1 + m).
     """
     newton = end.newton
     if newton is None:
         return False
     theta, move = end.state.theta - newton.move, newton.move
-    if hardly:
+    chosen = list(search.columns.chosen)
+    weak_gradient = np.zeros_like(theta)
+    weak_gradient[:, chosen] = end.prior.gradient(theta)[:, chosen]
+    if weak_gradient.any():
         if newton.resolve is None:
             return False
-        # F + Λ in place of F shortens the step along a separating direction to the share m / (1 + m), m being the
-        # margin of the rows in nats, which is large.
-        move = move + newton.resolve(-end.prior.gradient(theta))
+        move = move + newton.resolve(-weak_gradient)
     kernel = StepKernel(theta, move, newton.well_conditioned)
     return data.source.total(kernel).rules_out_separation(well_conditioned=newton.well_conditioned)
 

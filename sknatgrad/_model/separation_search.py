@@ -79,9 +79,9 @@ def _by_size(sizes: Array) -> Codes:
     return order
 
 
-def has_free_features(precision: Array, *, intercept: bool) -> bool:
-    """Say whether the prior precision ``(d,)`` of any feature is 0."""
-    return bool((precision[: len(precision) - intercept] == 0.0).any())
+def has_free_features(precision: Array, max_precision: float = 0.0, *, intercept: bool) -> bool:
+    """Say whether the prior precision ``(d,)`` of any feature is at most `max_precision`."""
+    return bool((precision[: len(precision) - intercept] <= max_precision).any())
 
 
 class ProgramColumns(NamedTuple):
@@ -91,14 +91,9 @@ class ProgramColumns(NamedTuple):
     chosen: tuple[int, ...]
 
     @classmethod
-    def without_penalty(cls, precision: Array, *, intercept: bool) -> ProgramColumns:
-        """Return the columns of precision 0; all if the precision ``(d,)`` of every feature is positive."""
-        chosen = (
-            np.flatnonzero(precision == 0.0)
-            if has_free_features(precision, intercept=intercept)
-            else range(len(precision))
-        )
-        return cls(len(precision), tuple(int(j) for j in chosen))
+    def without_penalty(cls, precision: Array, max_precision: float) -> ProgramColumns:
+        """Return the columns whose prior precision, of ``(d,)``, is at most `max_precision`."""
+        return cls(len(precision), tuple(np.flatnonzero(precision <= max_precision).tolist()))
 
     @property
     def has_last(self) -> bool:
@@ -146,11 +141,12 @@ class SeparationSearch:
     has_intercept: bool  # as the last column of the design
     program_size: int  # numbers that the constraints of a program may have
     centres: Array | None = None  # (p,), that the rows are less; the direction is that of the rows themselves
+    max_precision: float = 0.0  # of the prior, for the columns that a direction may have
 
     @cached_property
     def columns(self) -> ProgramColumns:
-        """The columns that a direction may have: without those that are penalised, if any feature is not."""
-        return ProgramColumns.without_penalty(self.precision, intercept=self.has_intercept)
+        """The columns that a direction may have: those that are not penalised, or hardly."""
+        return ProgramColumns.without_penalty(self.precision, self.max_precision)
 
     @property
     def intercept(self) -> bool:

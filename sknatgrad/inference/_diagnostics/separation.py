@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sknatgrad._model.class_labels import label_name
+from sknatgrad._model.recentring import recentred_theta
 from sknatgrad._model.separation import (
-    HARDLY_PENALISED,
+    MAX_WEAK_PRECISION,
     NEAR_OPTIMUM,
     StepKernel,
     is_completely_separated,
+    is_hardly_penalised,
     separated_by_step,
 )
 from sknatgrad._model.separation_search import SeparationSearch, has_free_features
@@ -33,24 +36,28 @@ HARDLY = "and the penalty, which alone keeps them finite, hardly penalises: fit 
 def separation_reason(fitted: FittedModel, row_sums: RowSums, covariance: CoefficientCovariance) -> str:
     """Return the reason if the classes are separated, in whole or in part; else an empty string.
 
-    With a penalty on all features the separation matters only if the penalty, by its value, hardly penalises.
+    Features with a penalty are searched only if it is so weak that none may be meant, and hardly penalises.
     """
     precision, intercept = fitted.prior.precision, fitted.intercept
     free = has_free_features(precision, intercept=intercept)
-    if not free and (fitted.penalty > HARDLY_PENALISED or covariance.distance > NEAR_OPTIMUM):
+    weak = fitted.penalised and has_free_features(precision, MAX_WEAK_PRECISION, intercept=intercept)
+    if not free and not (weak and covariance.distance <= NEAR_OPTIMUM):
         return ""
+    sizes = row_sums.contrasts.n_classes, intercept, row_sums.limits.program_size
     with row_sums.opened() as source:
-        step = StepKernel(row_sums.theta, covariance.step)
-        # with a penalty on all features this step is not that to the maximum of the likelihood
-        if free and source.total(step).rules_out_separation():
-            return ""
-        sizes = row_sums.contrasts.n_classes, intercept, row_sums.limits.program_size
         search = SeparationSearch(source, precision, *sizes, fitted.centres)
-        if search.direction is not None:
-            return _along(search.direction, fitted, hardly=not free)
-        if search.decided or fitted.penalised:
+        # with a weak penalty this step is not that to the maximum of the likelihood
+        if free and not source.total(StepKernel(row_sums.theta, covariance.step)).rules_out_separation():
+            if search.direction is not None:
+                return _along(search.direction, fitted, hardly=False)
+            if not (search.decided or fitted.penalised):
+                return _without_program(source, fitted, row_sums, covariance)
+        direction = replace(search, max_precision=MAX_WEAK_PRECISION).direction if weak else None
+        if direction is None:
             return ""
-        return _without_program(source, fitted, row_sums, covariance)
+        of_rows = recentred_theta(direction.direction, None, fitted.centres)
+        hardly = is_hardly_penalised(source, row_sums.theta, of_rows)
+        return _along(direction, fitted, hardly=True) if hardly else ""
 
 
 def _without_program(
