@@ -244,7 +244,13 @@ def quoted_by_the_guide():
 
 
 def quotes(quoted, message):
-    return re.search(".*?".join(re.escape(part) for part in quoted.split("…")), message, re.DOTALL) is not None
+    position = 0
+    for part in quoted.split("…"):
+        position = message.find(part, position)
+        if position < 0:
+            return False
+        position += len(part)
+    return True
 
 
 def test_guide_quotes_messages_of_the_package():
