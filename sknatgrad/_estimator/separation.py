@@ -53,15 +53,19 @@ def separation_notices(
 ) -> list[Warning]:
     """Return the warning about rows that are separated by class, if any are and no penalty matters."""
     layout = data.layout
+    free = has_unpenalised_features(end.prior, intercept=layout.intercept)
+    weak = end.converged and _has_weak_features(end.prior, layout)
+    if not (free or weak):
+        return []
     names = layout.column_names(feature_names(estimator, layout.n_features), INTERCEPT)
-    if has_unpenalised_features(end.prior, intercept=layout.intercept) and not _is_ruled_out(data, end, search):
+    if free and not _is_ruled_out(data, end, search):
         notices = _unpenalised_notices(data, search, end, names)
         if notices:
             return notices
-    weak = replace(search, max_precision=MAX_WEAK_PRECISION)
-    if not (end.converged and _has_weak_features(end.prior, layout)) or _is_ruled_out(data, end, weak):
+    search = replace(search, max_precision=MAX_WEAK_PRECISION)
+    if not weak or _is_ruled_out(data, end, search):
         return []
-    direction = weak.direction
+    direction = search.direction
     # no direction of features without any penalty was found
     if direction is None or not is_hardly_penalised(
         data.source, end.state.theta, recentred_theta(direction.direction, None, layout.centres)
