@@ -15,7 +15,7 @@ from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning
 from sknatgrad._limits import Limits
 from sknatgrad._model import exact_arithmetic, rational_direction, separating_pairs, separation_search
 from sknatgrad._model.exact_arithmetic import exact_direction, exact_signs
-from sknatgrad._model.separation import StepKernel
+from sknatgrad._model.separation import StepKernel, StepStatistics
 from sknatgrad._model.separation_search import SeparationSearch
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad.dask import DaskNaturalGradientLogisticRegression
@@ -448,6 +448,25 @@ def test_no_direction_separates_rows_that_a_newton_step_moves_by_less_than_one_n
     assert min(shifts[True]) > 1 - 1e-6
     assert len(shifts[True]) > 3
     assert len(shifts[False]) > 3
+
+
+def test_an_inexact_step_rules_out_only_what_its_error_allows():
+    statistics = StepStatistics(max_shift=0.1, min_probability=1e-3, max_weight=1.0)
+    assert statistics.rules_out_separation()
+    assert statistics.rules_out_separation(1e-5)
+    assert not statistics.rules_out_separation(1e-4)
+    assert not statistics.rules_out_separation(np.inf)
+
+
+def test_conjugate_gradients_that_miss_one_row_do_not_hide_it():
+    """At the default `tol` the error of the step may exceed the decrease along the direction of one row."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 99))
+    proba = np.exp(0.05 * X @ rng.normal(size=(99, 3)))
+    y = ((proba / proba.sum(axis=1, keepdims=True)).cumsum(axis=1) < rng.random((3000, 1))).sum(axis=1)
+    X = np.column_stack([X, np.arange(3000) == np.flatnonzero(y == 0)[0]])
+    with pytest.warns(SeparationWarning, match="in part, 1 row along a direction of x99"):
+        NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
 
 
 def test_signs_are_exact():

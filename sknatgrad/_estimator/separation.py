@@ -93,7 +93,8 @@ def _is_ruled_out(data: TrainingData, end: FitEnd, *, hardly: bool) -> bool:
         # margin of the rows in nats, which is large.
         move = move + newton.resolve(-end.prior.gradient(theta))
     kernel = StepKernel(theta, move, newton.well_conditioned)
-    return data.source.total(kernel).rules_out_separation(well_conditioned=newton.well_conditioned)
+    statistics = data.source.total(kernel)
+    return statistics.rules_out_separation(newton.squared_error, well_conditioned=newton.well_conditioned)
 
 
 def _found(direction: SeparatingDirection, names: list[str], *, intercept: bool) -> str:

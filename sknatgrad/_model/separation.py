@@ -98,15 +98,22 @@ class StepStatistics(NamedTuple):
     min_probability: float  # the smallest p_k times the weight of the row
     max_weight: float
 
-    def rules_out_separation(self, *, well_conditioned: bool = False) -> bool:
+    def rules_out_separation(self, squared_error: float = 0.0, *, well_conditioned: bool = False) -> bool:
         """Say whether the step proves that no direction separates rows.
 
         Parameters
         ----------
+        squared_error : float
+            ‖e‖² of the error e of the step in the norm of F, nats. It is at least s p_k (e_k − ē)² for each row, so the
+            shifts of the exact step are larger by at most √(‖e‖² / min s p_k).
+
         well_conditioned : bool
             Whether F is, so that the step is accurate in all directions whatever the probabilities.
         """
         resolved = self.min_probability >= MIN_RESOLVED * self.max_weight
+        # the error may take half of `MAX_SHIFT`
+        if squared_error > 0.0 and not 4.0 * squared_error < MAX_SHIFT**2 * self.min_probability:
+            return False
         return self.max_shift < MAX_SHIFT and (well_conditioned or resolved)
 
 
