@@ -335,10 +335,11 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
         SeparationWarning
             If the classes are separable and ``C=np.inf``, so that there is no optimum. If only some rows are separable,
             the warning names the columns: the loss has converged, but the coefficients of these columns have not
-            converged. Linear programs decide, with an exact check, at any `tol`; with more than 250 coefficients the
-            last step is the only sign, and the warning says that classes "seem" to be separated. A fixed
-            `learning_rate` that overshoots is warned of instead. The warning is given with a penalty too if that hardly
-            penalises, as ``C=1e9``, and so alone decides these coefficients.
+            converged. Linear programs decide, with an exact check, at any `tol`; with more than about
+            256 / (K - 1) columns, for K classes, the last step is the only sign, at a `tol` of 1e-4 or less, and the
+            warning says that classes "seem" to be separated. A fixed `learning_rate` that overshoots is warned of
+            instead. The warning is given with a penalty too if that hardly penalises, as ``C=1e9``, and so alone
+            decides these coefficients.
         """
         monitor = FitMonitor(self, X, y, sample_weight)
         with unchanged_on_error(self), Workers() as workers, monitor:

@@ -117,7 +117,8 @@ def _is_ruled_out(data: TrainingData, end: FitEnd, search: SeparationSearch) -> 
             return False
         move = move + newton.resolve(-weak_gradient)
     kernel = StepKernel(theta, move, newton.well_conditioned)
-    return data.source.total(kernel).rules_out_separation(well_conditioned=newton.well_conditioned)
+    statistics = data.source.total(kernel)
+    return statistics.rules_out_separation(newton.squared_error, well_conditioned=newton.well_conditioned)
 
 
 def _found(direction: SeparatingDirection, names: list[str], *, intercept: bool) -> str:
@@ -150,7 +151,7 @@ def _apparent_notice(statistics: SeparationStatistics, names: list[str]) -> str:
     rows = "1 row is" if statistics.n_rows == 1 else f"{statistics.n_rows:,} rows are"
     return (
         f"The classes seem to be separated in part: {rows} moved by up to {statistics.max_margin:.2g} nats by a "
-        f"further step, although the loss has converged, mostly through {', '.join(names)}; the table is too large for "
-        "the linear program that decides. If they are, these coefficients have no finite optimum with C=inf, and their "
+        f"further step, although the loss has converged, mostly through {', '.join(names)}; a linear program could "
+        "not decide. If they are, these coefficients have no finite optimum with C=inf, and their "
         f"values are meaningless; {REMEDY}."
     )

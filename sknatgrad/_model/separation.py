@@ -75,7 +75,7 @@ MAX_PROBABILITY = 0.1
 MIN_KL_SHARE = 0.2
 # Remaining decrease relative to the loss, at most, so that the step is near the optimum. 1e-9 to 1e-4 made no
 # difference.
-MAX_DECREASE = 1e-6
+MAX_DECREASE = 1e-4
 # Columns that a message names, at most, so that it stays readable, and their part in the step relative to the first, at
 # least.
 MAX_NAMED_COLUMNS = 3
@@ -102,15 +102,22 @@ class StepStatistics(NamedTuple):
     min_probability: float  # the smallest p_k times the weight of the row
     max_weight: float
 
-    def rules_out_separation(self, *, well_conditioned: bool = False) -> bool:
+    def rules_out_separation(self, squared_error: float = 0.0, *, well_conditioned: bool = False) -> bool:
         """Say whether the step proves that no direction separates rows.
 
         Parameters
         ----------
+        squared_error : float
+            ‖e‖² of the error e of the step in the norm of F, nats. It is at least s p_k (e_k − ē)² for each row, so the
+            shifts of the exact step are larger by at most √(‖e‖² / min s p_k).
+
         well_conditioned : bool
             Whether F is, so that the step is accurate in all directions whatever the probabilities.
         """
         resolved = self.min_probability >= MIN_RESOLVED * self.max_weight
+        # the error may take half of `MAX_SHIFT`
+        if squared_error > 0.0 and not 4.0 * squared_error < MAX_SHIFT**2 * self.min_probability:
+            return False
         return self.max_shift < MAX_SHIFT and (well_conditioned or resolved)
 
 

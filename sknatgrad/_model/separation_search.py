@@ -10,31 +10,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import linalg
 
-from sknatgrad._model.exact_arithmetic import exact_direction, exact_signs
+from sknatgrad._model.exact_arithmetic import exact_signs
 from sknatgrad._model.layout import BINARY
-from sknatgrad._model.separating_pairs import (
-    SEPARATED_MARGIN,
-    UnsolvedProgramError,
-    any_direction,
-    equilibrated,
-    margin_matrix,
-    scaled,
-    sparse_direction,
-)
+from sknatgrad._model.rational_direction import direction_of, shifted
+from sknatgrad._model.separating_pairs import UndecidedError, margin_matrix, scaled
 from sknatgrad._rows.design import Design
 
 if TYPE_CHECKING:
+    from sknatgrad._model.rational_direction import ExactDirection
     from sknatgrad._rows.source import RowBlock, RowSource
     from sknatgrad._typing import Array, Codes
-
-    # (q, d), a direction of θ
-    ExactDirection = tuple[tuple[Fraction, ...], ...]
 
 # Rows of the first program for each column, and rows that each pass may add to it for each column.
 FIRST_ROWS_PER_COLUMN = 8
@@ -45,9 +36,6 @@ MIN_FIRST_ROWS = 250
 MAX_PROGRAMS = 30
 # spread of a constant column, relative to the largest, so that it comes last in messages
 TINY_SPREAD = 1e-12
-# Programs on the same rows, each in units of the columns that the direction of the one before has. Of 900 hostile
-# tables 1 decided all but 7 as rational arithmetic does, 2 and 3 all but 5.
-MAX_RESCALINGS = 3
 # Part of a row outside the span of others, relative to the row, that is not rounding; and the same of singular values.
 OUTSIDE_SPAN = 1e-8
 
@@ -171,7 +159,7 @@ class SeparationSearch:
     def _found(self) -> tuple[SeparatingDirection | None, bool]:
         try:
             return self._searched()
-        except UnsolvedProgramError:
+        except UndecidedError:
             return None, False
 
     def _searched(self) -> tuple[SeparatingDirection | None, bool]:
@@ -181,100 +169,59 @@ class SeparationSearch:
         if not self._is_small(n_first):
             return None, False
         rows = self.source.sample(n_first).total(AllRowsKernel(self.columns))
+        present = self._present(rows)
+        if len(present) < BINARY:
+            return None, True
+        rows = rows._replace(codes=np.searchsorted(present, rows.codes))
         n_added = max(ADDED_ROWS_PER_COLUMN * n_columns, MIN_FIRST_ROWS)
         for _ in range(MAX_PROGRAMS):
             if not self._is_small(len(rows.codes)):
                 return None, False
-            direction = direction_of(rows, self.n_classes, intercept=self.intercept)
+            direction = direction_of(*rows, len(present), intercept=self.intercept)
             if direction is not None:
-                check = self.source.total(CheckKernel(direction, self.n_classes, self.columns, n_added))
+                check = self.source.total(CheckKernel(direction, present, self.columns, n_added))
                 if not len(check.violated.codes):
-                    return self._described(direction, rows, check), True
+                    return self._described(direction, rows, present, check), True
                 rows = rows.merge(check.violated)
                 continue
             basis = span_complement(rows.design, intercept=self.intercept)
-            outside = self.source.total(OutsideKernel(basis, self.columns, n_added)) if basis.vectors.size else None
+            outside = (
+                self.source.total(OutsideKernel(basis, present, self.columns, n_added)) if basis.vectors.size else None
+            )
             if outside is None or not len(outside.codes):
                 return None, True
             rows = rows.merge(outside)
         return None, False
 
+    def _present(self, rows: Rows) -> Codes:
+        """Return the classes that have rows of positive weight; a direction is of no others."""
+        present: Codes = np.unique(rows.codes)
+        return present if len(present) == self.n_classes else self.source.total(PresentKernel())
+
     def _is_small(self, n_rows: int) -> bool:
         return n_rows * (self.n_classes - 1) ** 2 * len(self.columns.chosen) <= self.program_size
 
-    def _described(self, direction: ExactDirection, rows: Rows, check: Check) -> SeparatingDirection:
+    def _described(self, direction: ExactDirection, rows: Rows, present: Codes, check: Check) -> SeparatingDirection:
         if self.centres is not None and self.intercept:
-            direction = _shifted(direction, self.centres[list(self.columns.chosen[:-1])])
+            direction = shifted(direction, self.centres[list(self.columns.chosen[:-1])])
         of_features = [entry for of_class in direction for entry in of_class[: len(of_class) - self.intercept]]
         largest = max(abs(entry) for entry in of_features)
         entries = np.array([[float(entry / largest) for entry in of_class] for of_class in direction])
         spread = rows.design.std(axis=0)
         # a constant column comes last
         sizes = abs(entries) * np.where(spread > 0, spread, TINY_SPREAD * spread.max())
-        expanded = self.columns.expanded
+        expanded = partial(self._expanded, present=present)
         return SeparatingDirection(expanded(entries), expanded(sizes), check.n_rows, check.complete)
 
-
-def direction_of(rows: Rows, n_classes: int, *, intercept: bool) -> ExactDirection | None:
-    """Return a direction that separates some of these rows exactly, or None."""
-    design, shift, exponent = scaled(rows.design, intercept=intercept)
-    pairs = margin_matrix(design, rows.codes, n_classes)
-    # the zero vector in place of the first class: a vector that is added for all classes changes no margin
-    used = np.arange(design.shape[1] if n_classes > BINARY else 0, pairs.shape[1])
-    for _ in range(MAX_RESCALINGS):
-        balanced, exponents = equilibrated(pairs[:, used])
-        found = any_direction(balanced)
-        separated = balanced @ found > SEPARATED_MARGIN
-        if not separated.any():
-            return None
-        exact = exact_direction(balanced, found)
-        if exact is not None:
-            whole, of_entries = equilibrated(pairs)
-            sparse = sparse_direction(whole, separated)
-            simple = None if sparse is None else exact_direction(whole, sparse)
-            entries = _unscaled(exact, exponents, used, pairs.shape[1])
-            if simple is not None:
-                entries = _unscaled(simple, of_entries, np.arange(len(simple)), len(simple))
-            return _in_columns(entries, shift, exponent)
-        # rows with a large number in another column are in better units without it
-        used = used[found != 0]
-    return None
-
-
-def _unscaled(entries: list[Fraction], exponents: Codes, used: Codes, size: int) -> list[Fraction]:
-    """Return a vector from its entries in columns that were multiplied by powers of two; 0 elsewhere."""
-    vector = [Fraction(0)] * size
-    for entry, power, j in zip(entries, exponents.tolist(), used.tolist(), strict=True):
-        vector[j] = entry * Fraction(2) ** power
-    return vector
-
-
-def _in_columns(entries: list[Fraction], shift: Array, exponent: Codes) -> ExactDirection:
-    """Return a direction of scaled columns, class after class, in the units of the columns."""
-    n_columns = len(shift)
-    direction = []
-    for start in range(0, len(entries), n_columns):
-        of_class = [
-            entry * Fraction(2) ** int(power)
-            for entry, power in zip(entries[start : start + n_columns], exponent, strict=True)
-        ]
-        direction.append(tuple(of_class))
-    # shifts are zero without an intercept
-    return _shifted(tuple(direction), shift[:-1])
-
-
-def _shifted(direction: ExactDirection, shift: Array) -> ExactDirection:
-    """Return the direction for the rows themselves, from that for rows less a shift of features, ``(p,)``.
-
-    The intercept is the last column if a shift is not zero.
-    """
-    moved = [(j, Fraction(float(shift[j]))) for j in np.flatnonzero(shift).tolist()]
-    if not moved:
-        return direction
-    return tuple(
-        (*of_class[:-1], of_class[-1] - sum((value * of_class[j] for j, value in moved), Fraction(0)))
-        for of_class in direction
-    )
+    def _expanded(self, values: Array, present: Codes) -> Array:
+        """Return values for the columns and classes of a program as values for all, 0 for others."""
+        values = self.columns.expanded(values)
+        if self.n_classes == BINARY:
+            return values
+        expanded = np.zeros((self.n_classes, values.shape[1]))
+        # one logit is that of the second class
+        expanded[present[-len(values) :]] = values
+        return expanded
 
 
 @dataclass(frozen=True)
@@ -293,6 +240,18 @@ class AllRowsKernel:
         return left.merge(right)
 
 
+class PresentKernel:
+    """The classes that have rows of positive weight, in ascending order."""
+
+    def __call__(self, block: RowBlock) -> Codes:
+        """Return those of one block."""
+        return np.unique(block.codes[block.weight > 0])
+
+    def merge(self, left: Codes, right: Codes) -> Codes:
+        """Return those of two runs of rows."""
+        return np.union1d(left, right)
+
+
 class Check(NamedTuple):
     """The margins of all rows along a direction."""
 
@@ -306,14 +265,14 @@ class CheckKernel:
     """The signs of all margins along a direction, exactly."""
 
     direction: ExactDirection
-    n_classes: int
+    present: Codes  # the classes of the program
     columns: ProgramColumns
     n_added: int  # rows with a negative margin to return, at most
 
     def __call__(self, block: RowBlock) -> Check:
         """Check the rows of positive weight of one block."""
         kept = np.flatnonzero(block.weight > 0)
-        codes, chosen = block.codes[kept], self.columns.chosen
+        codes, chosen = np.searchsorted(self.present, block.codes[kept]), self.columns.chosen
         used = [j for j in range(len(chosen)) if any(of_class[j] for of_class in self.direction)]
         of_direction = self.columns._replace(chosen=tuple(chosen[j] for j in used))
         signs = self._signs(of_direction.of_rows(block, kept), codes, used)
@@ -325,8 +284,8 @@ class CheckKernel:
         """Return the sign of the margin of each pair, ``(m, K - 1)``."""
         # one logit is that of class 1, against 0 for class 0
         zero = (Fraction(0),) * len(self.columns.chosen)
-        of_classes = (zero, *self.direction) if self.n_classes == BINARY else self.direction
-        signs = np.zeros((len(codes), self.n_classes - 1), dtype=np.intp)
+        of_classes = (zero, *self.direction) if len(self.present) == BINARY else self.direction
+        signs = np.zeros((len(codes), len(self.present) - 1), dtype=np.intp)
         for k, own in enumerate(of_classes):
             of_class = np.flatnonzero(codes == k)
             for index, other in enumerate(of_classes[:k] + of_classes[k + 1 :]):
@@ -338,10 +297,12 @@ class CheckKernel:
         rows = rows.distinct()
         largest = max(abs(entry) for of_class in self.direction for entry in of_class)
         direction = np.array([[float(entry / largest) for entry in of_class] for of_class in self.direction])
-        pairs = margin_matrix(rows.design, rows.codes, self.n_classes)
+        pairs = margin_matrix(rows.design, rows.codes, len(self.present))
         margins, sizes = pairs @ direction.ravel(), abs(pairs) @ abs(direction).ravel()
         least = np.divide(margins, sizes, out=np.zeros_like(margins), where=sizes > 0)
-        order = np.argsort(least.reshape(len(rows.codes), self.n_classes - 1).min(axis=1, initial=0.0), kind="stable")
+        order = np.argsort(
+            least.reshape(len(rows.codes), len(self.present) - 1).min(axis=1, initial=0.0), kind="stable"
+        )
         return rows.picked(order[: self.n_added])
 
     def merge(self, left: Check, right: Check) -> Check:
@@ -383,13 +344,15 @@ class OutsideKernel:
     """Rows of positive weight outside the span of others: those that have a part in a basis."""
 
     basis: Basis
+    present: Codes  # the classes of the program
     columns: ProgramColumns
     n_added: int  # rows to return, at most
 
     def __call__(self, block: RowBlock) -> Rows:
         """Return such rows of one block."""
         kept = np.flatnonzero(block.weight > 0)
-        return self._first(Rows(self.columns.of_rows(block, kept), block.codes[kept]))
+        codes = np.searchsorted(self.present, block.codes[kept])
+        return self._first(Rows(self.columns.of_rows(block, kept), codes))
 
     def _first(self, rows: Rows) -> Rows:
         """Return distinct rows that span the parts of all, and some others."""

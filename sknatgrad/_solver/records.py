@@ -43,6 +43,7 @@ class NewtonDecrement(NamedTuple):
     decrement: float  # a sum in nats; infinite if part of the gradient is outside the numerical range of F+Λ
     resolve: Callable[[Array], Array] | None = None  # g ↦ −(F+Λ)⁻¹g for another gradient, if F+Λ is factorised
     well_conditioned: bool = False  # whether F+Λ is known to be, so that the step is accurate in every direction
+    squared_error: float = np.inf  # ‖v + (F+Λ)⁻¹g‖² in the norm of F+Λ, nats; 0 if F+Λ is factorised
 
     @property
     def kl(self) -> float:

@@ -98,6 +98,6 @@ def _by_step(statistics: SeparationStatistics, names: list[str]) -> str:
     return (
         f"the classes seem to be separated in part, as a further Newton step moves {rows} by up to "
         f"{statistics.max_margin:.2g} nats although almost no decrease of the loss remains, mostly through "
-        f"{', '.join(names)}, so that the likelihood has no maximum (a linear program would decide, but the table is "
-        f"too large for it): {REMEDY}"
+        f"{', '.join(names)}, and a linear program could not decide. If they are, the likelihood has no maximum: "
+        f"{REMEDY}"
     )
