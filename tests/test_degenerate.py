@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from problems import FISHERS, make_problem, quiet_fit, walk
+from problems import DATASETS, FISHERS, make_problem, quiet_fit, walk
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
@@ -104,6 +104,15 @@ def test_separable_data_stop_before_the_iterations_do():
         warnings.simplefilter("error")
         # with a penalty there is an optimum
         assert NaturalGradientLogisticRegression(C=1e4).fit(X, y).converged_
+
+
+def test_an_overshoot_is_not_called_separation():
+    """F vanishes where the probabilities are 0 and 1, whether or not the rows are separated."""
+    X, y = DATASETS["breast_cancer"](return_X_y=True)
+    model = NaturalGradientLogisticRegression(fisher="identity", damping=0, C=np.inf, max_iter=20, learning_rate=1e-3)
+    with pytest.warns(ConvergenceWarning, match=r"learning_rate=0.001 overshoots: the loss went from 0\.693147 to"):
+        model.fit(X, y)
+    assert not model.converged_
 
 
 def test_rows_without_weight_do_not_hide_separation():
