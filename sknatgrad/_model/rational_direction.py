@@ -55,6 +55,9 @@ def direction_of(design: Array, codes: Codes, n_classes: int, *, intercept: bool
 def independent_columns(design: Array) -> Codes:
     """Return the columns of a design of which no others are combinations, in ascending order."""
     units = equilibrated(design[design.any(axis=1)])[0]
+    if not units.size:
+        # LAPACK of scipy 1.10 refuses it
+        return np.empty(0, dtype=np.intp)
     sizes = np.linalg.norm(units, axis=0)
     triangle, order = linalg.qr(units / np.where(sizes > 0, sizes, 1.0), mode="r", pivoting=True)
     independent: Codes = np.sort(order[: int((abs(triangle.diagonal()) > REDUNDANT).sum())])
