@@ -252,7 +252,7 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
     shape = Shape(
         counts.n_rows, n_logits, n_columns, table.statistics.stored / table.statistics.n_rows, out_of_core=True
     )
-    row_sums = RowSums(OutOfCoreRows(source, counts, shape), fitted.theta, contrasts, limits_of(estimator))
+    row_sums = RowSums(OutOfCoreRows(source, counts, shape), fitted.theta, contrasts, limits)
     return infer_from_sums(fitted, row_sums, CovarianceOptions.checked(weights, covariance, counts), features, aliased)
 
 

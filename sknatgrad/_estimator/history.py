@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
 # the value of `verbose` that also prints the choice of method and rejected steps
 PRINT_CHOICES = 2
+# causes and remedies where the Newton decrement is unknown
+NOT_VERIFIED = (
+    "some columns are collinear to within rounding, or the classes nearly separated: drop columns that nearly repeat "
+    "others, or set a smaller C; without an intercept, or in a sparse matrix, also subtract the mean of columns far "
+    "from zero"
+)
 
 
 class History:
@@ -75,11 +81,7 @@ def advice(step: Step, fisher: str, options: DescentOptions, history: History) -
     remedies += "" if options.adaptive else ", or learning_rate='auto'"
     stalled = "raise tol" if fisher == "true" else "use fisher='true', or raise tol"
     if not known:
-        remedies = stalled = (
-            "some columns are collinear to within rounding, or the classes nearly separated: drop columns that nearly "
-            "repeat others, or set a smaller C; without an intercept, or in a sparse matrix, also subtract the mean of "
-            "columns far from zero"
-        )
+        remedies = stalled = NOT_VERIFIED
     return {
         Outcome.exhausted: f"max_iter={options.max_iter} reached: {standing}; {remedies}.",
         Outcome.stalled: f"No step makes progress beyond rounding: {standing}; {stalled}.",

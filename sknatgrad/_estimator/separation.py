@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from sknatgrad._inputs.columns import INTERCEPT, feature_names
-from sknatgrad._model.recentring import recentred_theta
-from sknatgrad._model.separation import MAX_WEAK_PRECISION, StepKernel, is_hardly_penalised, separated_by_step
-from sknatgrad._model.separation_search import SeparationSearch, has_free_features
+from sknatgrad._inputs.notices import counted_rows
+from sknatgrad._model.separation import MAX_NAMED_COLUMNS, StepKernel, separated_by_step
+from sknatgrad._model.separation_search import SeparationSearch, has_free_features, has_weak_features
 from sknatgrad.exceptions import SeparationWarning
 
 if TYPE_CHECKING:
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._inputs.training_data import TrainingData
-    from sknatgrad._model.layout import Layout
     from sknatgrad._model.prior import Prior
     from sknatgrad._model.separation import SeparationStatistics
     from sknatgrad._model.separation_search import SeparatingDirection
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     from sknatgrad._solver.records import NewtonDecrement
 
 REMEDY = "set a finite C (the default is 1.0), or drop the columns"
-# columns that a message names, at most, so that it stays readable
-MAX_NAMED_COLUMNS = 3
 
 
 def search_of(estimator: Configuration, data: TrainingData, prior: Prior) -> SeparationSearch:
@@ -54,7 +50,8 @@ def separation_notices(
     """Return the warning about rows that are separated by class, if any are and no penalty matters."""
     layout = data.layout
     free = has_unpenalised_features(end.prior, intercept=layout.intercept)
-    weak = end.converged and _has_weak_features(end.prior, layout)
+    weak = end.converged and end.prior.quadratic is None
+    weak = weak and has_weak_features(end.prior.precision, intercept=layout.intercept)
     if not (free or weak):
         return []
     names = layout.column_names(feature_names(estimator, layout.n_features), INTERCEPT)
@@ -62,14 +59,12 @@ def separation_notices(
         notices = _unpenalised_notices(data, search, end, names)
         if notices:
             return notices
-    search = replace(search, max_precision=MAX_WEAK_PRECISION)
+    # no direction of features without any penalty was found
+    search = search.with_weak_features()
     if not weak or _is_ruled_out(data, end, search):
         return []
     direction = search.direction
-    # no direction of features without any penalty was found
-    if direction is None or not is_hardly_penalised(
-        data.source, end.state.theta, recentred_theta(direction.direction, None, layout.centres)
-    ):
+    if direction is None or not search.is_hardly_penalised(end.state.theta):
         return []
     return [SeparationWarning(_found(direction, names, intercept=layout.intercept) + _hardly_penalised(estimator))]
 
@@ -91,12 +86,6 @@ def _unpenalised_notices(data: TrainingData, search: SeparationSearch, end: FitE
 def has_unpenalised_features(prior: Prior, *, intercept: bool) -> bool:
     """Say whether a feature has no penalty at all, so that its coefficient may have no finite optimum."""
     return prior.quadratic is None and has_free_features(prior.precision, intercept=intercept)
-
-
-def _has_weak_features(prior: Prior, layout: Layout) -> bool:
-    """Say whether a feature has a penalty that is so weak that none may be meant."""
-    features = prior.precision[: layout.n_columns - layout.intercept]
-    return prior.quadratic is None and bool(((features > 0.0) & (features <= MAX_WEAK_PRECISION)).any())
 
 
 def _is_ruled_out(data: TrainingData, end: FitEnd, search: SeparationSearch) -> bool:
@@ -123,11 +112,10 @@ def _is_ruled_out(data: TrainingData, end: FitEnd, search: SeparationSearch) -> 
 
 def _found(direction: SeparatingDirection, names: list[str], *, intercept: bool) -> str:
     """Say how many rows are separated by class, and by which columns."""
-    rows = "1 row" if direction.n_rows == 1 else f"{direction.n_rows:,} rows"
     columns, more = direction.columns(MAX_NAMED_COLUMNS, intercept=intercept)
     named = ", ".join(names[j] for j in columns) + (f" and {more} more" if more else "")
     how = "completely" if direction.complete else "in part"
-    return f"The classes are separated {how}, {rows} along a direction of {named}"
+    return f"The classes are separated {how}, {counted_rows(direction.n_rows)} along a direction of {named}"
 
 
 def _unpenalised(prior: Prior) -> str:
@@ -148,7 +136,7 @@ def _hardly_penalised(estimator: Configuration) -> str:
 
 def _apparent_notice(statistics: SeparationStatistics, names: list[str]) -> str:
     """Say how many rows seem to be separated by class, and by which columns."""
-    rows = "1 row is" if statistics.n_rows == 1 else f"{statistics.n_rows:,} rows are"
+    rows = f"{counted_rows(statistics.n_rows)} {'is' if statistics.n_rows == 1 else 'are'}"
     return (
         f"The classes seem to be separated in part: {rows} moved by up to {statistics.max_margin:.2g} nats by a "
         f"further step, although the loss has converged, mostly through {', '.join(names)}; a linear program could "

@@ -1,4 +1,4 @@
-"""Where warnings point: at the line of the user."""
+"""Warnings: where they point, at the line of the user, and how they count rows."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ def stacklevel_of_user() -> int:
 
 def _is_internal(module: str) -> bool:
     return module == "sklearn.base" or module.partition(".")[0] == "sknatgrad"
+
+
+def counted_rows(number: int) -> str:
+    """Return a number of rows in words."""
+    return "1 row" if number == 1 else f"{number:,} rows"

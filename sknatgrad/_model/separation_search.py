@@ -8,7 +8,7 @@ length takes programs of a few hundred rows, and passes over its rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,7 +19,9 @@ from scipy import linalg
 from sknatgrad._model.exact_arithmetic import exact_signs
 from sknatgrad._model.layout import BINARY
 from sknatgrad._model.rational_direction import direction_of, shifted
+from sknatgrad._model.recentring import recentred_theta
 from sknatgrad._model.separating_pairs import UndecidedError, margin_matrix, scaled
+from sknatgrad._model.separation import MAX_WEAK_PRECISION, is_hardly_penalised
 from sknatgrad._rows.design import Design
 
 if TYPE_CHECKING:
@@ -67,9 +69,15 @@ def _by_size(sizes: Array) -> Codes:
     return order
 
 
-def has_free_features(precision: Array, max_precision: float = 0.0, *, intercept: bool) -> bool:
-    """Say whether the prior precision ``(d,)`` of any feature is at most `max_precision`."""
-    return bool((precision[: len(precision) - intercept] <= max_precision).any())
+def has_free_features(precision: Array, *, intercept: bool) -> bool:
+    """Say whether the prior precision ``(d,)`` of any feature is 0."""
+    return bool((precision[: len(precision) - intercept] == 0.0).any())
+
+
+def has_weak_features(precision: Array, *, intercept: bool) -> bool:
+    """Say whether the prior precision ``(d,)`` of any feature is positive, and so small that none may be meant."""
+    features = precision[: len(precision) - intercept]
+    return bool(((features > 0.0) & (features <= MAX_WEAK_PRECISION)).any())
 
 
 class ProgramColumns(NamedTuple):
@@ -145,6 +153,17 @@ class SeparationSearch:
     def direction(self) -> SeparatingDirection | None:
         """The direction; None if there is none, or if the search was given up."""
         return self._found[0]
+
+    def with_weak_features(self) -> SeparationSearch:
+        """Return the search among the features, too, whose penalty is so weak that none may be meant."""
+        return replace(self, max_precision=MAX_WEAK_PRECISION)
+
+    def is_hardly_penalised(self, theta: Array) -> bool:
+        """Say whether there is a direction whose rows have almost no probability of the wrong classes at θ."""
+        if self.direction is None:
+            return False
+        of_rows = recentred_theta(self.direction.direction, None, self.centres)
+        return is_hardly_penalised(self.source, theta, of_rows)
 
     def found(self) -> bool:
         """Say whether there is a direction, as far as the search went."""

@@ -71,9 +71,9 @@ def descend(problem: DescentProblem, point: Measured, options: DescentOptions) -
             n_accepted += step.accepted
             if n_accepted >= LONG_DESCENT and step.outcome is Outcome.running and is_slow(state, options):
                 step = step._replace(outcome=Outcome.unbounded)
-            if step.outcome is Outcome.unbounded and step.loss > start_loss:
-                # a fixed learning rate has overshot, and F has vanished there
-                step = step._replace(outcome=Outcome.diverged)
+            if step.loss > start_loss:
+                # a fixed learning rate has overshot, and F vanishes there whether or not rows are separated
+                options = options._replace(rows_are_separated=None)
             at_limit = step.outcome is Outcome.running and n_accepted == options.max_iter
             if at_limit or step.outcome is Outcome.stalled:
                 step = final_outcome(state.point, problem, options, step, rose=step.loss > start_loss)

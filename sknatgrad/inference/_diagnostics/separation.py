@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._inputs.notices import counted_rows
 from sknatgrad._model.class_labels import label_name
-from sknatgrad._model.recentring import recentred_theta
 from sknatgrad._model.separation import (
-    MAX_WEAK_PRECISION,
     NEAR_OPTIMUM,
     StepKernel,
     is_completely_separated,
-    is_hardly_penalised,
     separated_by_step,
 )
-from sknatgrad._model.separation_search import SeparationSearch, has_free_features
+from sknatgrad._model.separation_search import SeparationSearch, has_free_features, has_weak_features
 
 if TYPE_CHECKING:
     from sknatgrad._model.separation import SeparationStatistics
@@ -40,7 +37,7 @@ def separation_reason(fitted: FittedModel, row_sums: RowSums, covariance: Coeffi
     """
     precision, intercept = fitted.prior.precision, fitted.intercept
     free = has_free_features(precision, intercept=intercept)
-    weak = fitted.penalised and has_free_features(precision, MAX_WEAK_PRECISION, intercept=intercept)
+    weak = has_weak_features(precision, intercept=intercept)
     if not free and not (weak and covariance.distance <= NEAR_OPTIMUM):
         return ""
     sizes = row_sums.contrasts.n_classes, intercept, row_sums.limits.program_size
@@ -52,12 +49,11 @@ def separation_reason(fitted: FittedModel, row_sums: RowSums, covariance: Coeffi
                 return _along(search.direction, fitted, hardly=False)
             if not (search.decided or fitted.penalised):
                 return _without_program(source, fitted, row_sums, covariance)
-        direction = replace(search, max_precision=MAX_WEAK_PRECISION).direction if weak else None
-        if direction is None:
+        search = search.with_weak_features()
+        direction = search.direction if weak else None
+        if direction is None or not search.is_hardly_penalised(row_sums.theta):
             return ""
-        of_rows = recentred_theta(direction.direction, None, fitted.centres)
-        hardly = is_hardly_penalised(source, row_sums.theta, of_rows)
-        return _along(direction, fitted, hardly=True) if hardly else ""
+        return _along(direction, fitted, hardly=True)
 
 
 def _without_program(
@@ -85,7 +81,7 @@ def _along(found: SeparatingDirection, fitted: FittedModel, *, hardly: bool) -> 
     entries, more = found.entries(MAX_NAMED_COEFFICIENTS)
     parts = [f"{found.direction[k, j]:+.3g} {fitted.names[j]} for {labels[k]}" for k, j in entries]
     how = "completely" if found.complete else "in part"
-    rows = "1 row" if found.n_rows == 1 else f"{found.n_rows:,} rows"
+    rows = counted_rows(found.n_rows)
     return (
         f"the classes are separated {how}, {rows} along the direction {', '.join(parts)}"
         + (f" and {more} more" if more else "")
@@ -94,7 +90,7 @@ def _along(found: SeparatingDirection, fitted: FittedModel, *, hardly: bool) -> 
 
 
 def _by_step(statistics: SeparationStatistics, names: list[str]) -> str:
-    rows = "1 row" if statistics.n_rows == 1 else f"{statistics.n_rows:,} rows"
+    rows = counted_rows(statistics.n_rows)
     return (
         f"the classes seem to be separated in part, as a further Newton step moves {rows} by up to "
         f"{statistics.max_margin:.2g} nats although almost no decrease of the loss remains, mostly through "
