@@ -30,7 +30,7 @@ def pairs_of(scores):
 
 
 def loss(logits, codes):
-    return predict(logits).loss(codes)
+    return predict(logits).loss_and_residual(codes)[0]
 
 
 @pytest.mark.parametrize("n_logits", LOGITS)
@@ -48,7 +48,7 @@ def test_residual_is_derivative_of_loss(n_logits):
         move = np.zeros(n_logits)
         move[k] = step
         slope = (loss(logits + move, codes) - loss(logits - move, codes)) / (2 * step)
-        np.testing.assert_allclose(predict(logits).residual(codes)[:, k], slope, atol=1e-9)
+        np.testing.assert_allclose(predict(logits).loss_and_residual(codes)[1][:, k], slope, atol=1e-9)
 
 
 @pytest.mark.parametrize("n_logits", LOGITS)
@@ -60,7 +60,9 @@ def test_model_scores_are_derivative_of_residual(n_logits):
     for k in range(n_logits):
         move = np.zeros(n_logits)
         move[k] = step
-        slope = (predict(logits + move).residual(codes) - predict(logits - move).residual(codes)) / (2 * step)
+        slope = (
+            predict(logits + move).loss_and_residual(codes)[1] - predict(logits - move).loss_and_residual(codes)[1]
+        ) / (2 * step)
         for l in range(n_logits):
             np.testing.assert_allclose(pairs[k, l], slope[:, l], atol=1e-9)
 
@@ -73,7 +75,7 @@ def test_views_of_scores_agree(n_logits, kind):
     scores = prediction.scores() if kind == "model" else label_scores(prediction, codes)
     pairs = pairs_of(scores)
     if kind == "label":
-        residual = prediction.residual(codes)
+        residual = prediction.loss_and_residual(codes)[1]
         np.testing.assert_allclose(pairs, np.einsum("mk,ml->klm", residual, residual), rtol=1e-14)
     weight = np.random.default_rng(1).uniform(size=len(codes))
     move = np.random.default_rng(2).normal(size=logits.shape)
@@ -91,8 +93,8 @@ def test_small_quantities_keep_their_relative_accuracy(logit, n_logits):
     code = np.array([max(n_logits, 2) - 1])
     others = max(n_logits - 1, 1) * exp(-logit)
     prediction = predict(logits)
-    assert prediction.loss(code)[0] == pytest.approx(log1p(others), rel=1e-13, abs=0)
-    assert prediction.residual(code)[0, -1] == pytest.approx(-others / (1 + others), rel=1e-13, abs=0)
+    assert prediction.loss_and_residual(code)[0][0] == pytest.approx(log1p(others), rel=1e-13, abs=0)
+    assert prediction.loss_and_residual(code)[1][0, -1] == pytest.approx(-others / (1 + others), rel=1e-13, abs=0)
     wrong = prediction.distribution()[0, 0] if n_logits == 1 else complement(prediction.proba, prediction.others)[0, -1]
     assert wrong == pytest.approx(others / (1 + others), rel=1e-13, abs=0)
     variance = prediction.scores().diagonal()[0, -1]
@@ -101,7 +103,7 @@ def test_small_quantities_keep_their_relative_accuracy(logit, n_logits):
 
 def test_residual_sums_to_zero_over_classes():
     logits, codes = random_logits(4)
-    assert abs(predict(40 * logits).residual(codes).sum(axis=1)).max() < 4 * np.finfo(float).eps
+    assert abs(predict(40 * logits).loss_and_residual(codes)[1].sum(axis=1)).max() < 4 * np.finfo(float).eps
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 10, 1000])

@@ -74,14 +74,12 @@ class FitMonitor:
         same = sample_weight is None or isinstance(sample_weight, Real)
         metadata = None if same else {"sample_weight": sample_weight}
         self._arguments = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
-        begin = getattr(estimator, "_init_callback_context", None)
-        with as_caller():
-            self._root: Any = None if begin is None else begin(max_subtasks=estimator.max_iter)
+        self._root: Any = None  # the context of the fit; None without callbacks
         self._task: Any = None
-
-    @property
-    def _has_callbacks(self) -> bool:
-        return self._root is not None and bool(getattr(self._estimator, "_skl_callbacks", None))
+        begin = getattr(estimator, "_init_callback_context", None)
+        if begin is not None and getattr(estimator, "_skl_callbacks", None):
+            with as_caller():
+                self._root = begin(max_subtasks=estimator.max_iter)
 
     @property
     def _keeps(self) -> bool:
@@ -141,7 +139,7 @@ class FitMonitor:
                 iterate = Iterate(state, step, history.n_iter)
                 if keeps and (best is None or step.loss <= best.step.loss):
                     best = _without_data(iterate)
-                if not self._has_callbacks:
+                if self._root is None:
                     continue
                 stop, keep = self._end_iteration(iterate, fitted)
                 chosen = _without_data(iterate) if keep else chosen

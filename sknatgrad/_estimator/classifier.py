@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from sklearn.base import BaseEstimator, ClassifierMixin
 
@@ -11,25 +10,28 @@ from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._estimator.documentation import link_template
 from sknatgrad._estimator.fit import build_objective, plan_fit, run_descent
 from sknatgrad._estimator.fit_batches import check_batches
+from sknatgrad._estimator.parameters import CONSTRAINTS, ParametersMixin
 from sknatgrad._estimator.partial_fit import batch_objective, check_batch, plan_update, run_update, stream_attributes
 from sknatgrad._estimator.pickling import with_version, without_version
 from sknatgrad._estimator.predict import PredictionMixin
 from sknatgrad._estimator.publish import publish, tell, unchanged_on_error
 from sknatgrad._inputs.training_data import check_arrays
 from sknatgrad._limits import Limits
-from sknatgrad._model.metrics import FisherName
 from sknatgrad._rows.floating_point import ignoring_underflow
 from sknatgrad._rows.threads import Workers
-from sknatgrad._sklearn import CallbackSupportMixin, HasMethods, Interval, StrOptions, fit_context
+from sknatgrad._sklearn import CallbackSupportMixin, fit_context
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sknatgrad._inputs.configuration import Batches, ClassWeight, RandomState
+    from sknatgrad._model.metrics import FisherName
     from sknatgrad._typing import Matrix
 
 
-class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator):
+class NaturalGradientLogisticRegression(
+    PredictionMixin, ParametersMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator
+):
     r"""Logistic regression, binary and multinomial, fitted by natural gradient descent.
 
     Minimises the objective of :class:`sklearn.linear_model.LogisticRegression`,
@@ -238,24 +240,7 @@ class NaturalGradientLogisticRegression(PredictionMixin, CallbackSupportMixin, C
     0.958
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "fisher": [StrOptions(set(get_args(FisherName)))],
-        "C": [Interval(Real, 0, None, closed="right")],
-        "damping": [Interval(Real, 0, None, closed="left")],
-        "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-        "max_kl": [Interval(Real, 0, None, closed="neither"), None],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "fit_intercept": ["boolean"],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
-        "prior": [tuple, list, HasMethods(["get_params"]), None],
-        "warm_start": ["boolean"],
-        "store_covariance": ["boolean"],
-        "forgetting": [Interval(Real, 0, 1, closed="right")],
-        "random_state": ["random_state"],
-        "on_interrupt": [StrOptions({"raise", "keep"})],
-        "verbose": ["verbose"],
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 
     # budgets of memory and time, which tests lower
     _limits: ClassVar[Limits] = Limits()

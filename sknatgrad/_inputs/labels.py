@@ -36,6 +36,7 @@ INT64_LIMIT = 2.0**63
 EXAMPLE_LENGTH = 60
 # kinds of labels: those of one kind are compared with each other
 NUMBER, WORD, TIME = "number", "word", "time"
+WITHOUT_MISSING = "biuU"  # kinds of numpy's types whose values are neither missing nor infinite
 KINDS = {**dict.fromkeys("biuf", NUMBER), "U": WORD}
 
 
@@ -259,6 +260,8 @@ def _plain(array: Labels) -> Labels:
 
 
 def _refuse_missing(values: Labels, argument: str) -> None:
+    if type(values) is np.ndarray and values.dtype.kind in WITHOUT_MISSING:
+        return
     array = np.ma.getdata(values)
     missing, infinite = missing_mask(values), infinite_mask(array)
     mask = missing | infinite

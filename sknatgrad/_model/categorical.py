@@ -8,8 +8,7 @@ because a pass over the rows needs few of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -40,13 +39,15 @@ class Prediction(Protocol):
         """Return the log-probability of every class, ``(m, K)``."""
         ...
 
-    def loss(self, codes: Codes) -> Array:
-        """Return the negative log-likelihood of each row, ``(m,)`` nats."""
+    def loss_and_residual(self, codes: Codes) -> tuple[Array, Array]:
+        """Return the negative log-likelihood of each row, ``(m,)`` nats, and its gradient by the logits, ``(m, q)``.
+
+        The gradient is r = p - onehot(code).
+        """
         ...
 
-    def residual(self, codes: Codes) -> Array:
-        """Return r = p - onehot(code), the gradient of the loss with respect to the logits, ``(m, q)``."""
-        ...
+
+LOWEST = np.finfo(np.float64).min
 
 
 def predict(logits: Array) -> Prediction:
@@ -54,67 +55,56 @@ def predict(logits: Array) -> Prediction:
     return Sigmoid.of(logits) if logits.shape[1] == 1 else Softmax.of(logits)
 
 
-@dataclass(frozen=True)
-class Sigmoid:
+class Sigmoid(NamedTuple):
     """Two classes: the smaller of the two probabilities is odds / (1 + odds)."""
 
     logits: Array  # (m, 1)
     odds: Array  # (m, 1), of the less probable class, at most 1
     larger: Array  # (m, 1), the larger probability
+    smaller: Array  # (m, 1), the smaller one
 
     @classmethod
     def of(cls, logits: Array) -> Sigmoid:
         """Return the distributions that `logits` stand for."""
-        odds = np.abs(logits)
+        odds = abs(logits)
         np.exp(np.negative(odds, out=odds), out=odds)
-        return cls(logits, odds, 1.0 / (1.0 + odds))
+        larger = 1.0 + odds
+        np.divide(1.0, larger, out=larger)
+        return cls(logits, odds, larger, odds * larger)
 
     @property
     def proba(self) -> Array:
         """The probability of class 1, ``(m, 1)``."""
-        return np.where(self.logits >= 0, self.larger, self.odds * self.larger)
+        return np.where(self.logits >= 0, self.larger, self.smaller)
 
     def distribution(self) -> Array:
         """Return the probabilities of both classes, ``(m, 2)``."""
-        of_class_0 = np.where(self.logits >= 0, self.odds * self.larger, self.larger)
+        of_class_0 = np.where(self.logits >= 0, self.smaller, self.larger)
         return np.hstack([of_class_0, self.proba])
 
     def scores(self) -> BinaryScores:
         """Return p (1 - p)."""
-        variance = self.odds * self.larger
-        variance *= self.larger
-        return BinaryScores(variance)
+        return BinaryScores(self.smaller * self.larger)
 
     def log_proba(self) -> Array:
         """Return the log-probabilities, ``(m, 2)``."""
         both: Array = np.minimum(np.hstack([-self.logits, self.logits]), 0.0) - np.log1p(self.odds)
         return both
 
-    def loss(self, codes: Codes) -> Array:
-        """Return the negative log-likelihood of each row, ``(m,)`` nats."""
-        margin = self._sign(codes) * self.logits
-        loss: Array = np.log1p(self.odds)
+    def loss_and_residual(self, codes: Codes) -> tuple[Array, Array]:
+        """Return the negative log-likelihood of each row, ``(m,)`` nats, and p - code, ``(m, 1)``."""
+        # 1 for class 1 and -1 for class 0
+        sign = 2.0 * codes[:, None] - 1.0
+        margin = sign * self.logits
+        # 1 - p of the row's class
+        residual = np.where(margin >= 0.0, self.smaller, self.larger)
+        residual *= np.negative(sign, out=sign)
+        loss = np.log1p(self.odds)
         loss -= np.minimum(margin, 0.0, out=margin)
-        return loss[:, 0]
-
-    def residual(self, codes: Codes) -> Array:
-        """Return p - code, ``(m, 1)``."""
-        sign = self._sign(codes)
-        # 1 - p of the row's class: the larger probability, times the odds where the class is the more probable one
-        missing: Array = np.maximum(sign * self.logits, 0.0)
-        np.exp(np.negative(missing, out=missing), out=missing)
-        missing *= self.larger
-        missing *= np.negative(sign, out=sign)
-        return missing
-
-    @staticmethod
-    def _sign(codes: Codes) -> Array:
-        """Return 1 for class 1 and -1 for class 0, ``(m, 1)``: a factor costs a fraction of a choice by mask."""
-        return np.asarray(2.0 * codes[:, None] - 1.0, dtype=np.float64)
+        return loss[:, 0], residual
 
 
-@dataclass(frozen=True)
-class Softmax:
+class Softmax(NamedTuple):
     """Three classes or more: odds against the most probable class, which has p = 1 / (1 + others)."""
 
     shifted: Array  # (m, q), logits less the largest of the row
@@ -126,10 +116,10 @@ class Softmax:
         """Return the distributions that `logits` stand for."""
         # a difference beyond the largest float is replaced by that float, and stays finite
         with np.errstate(over="ignore"):
-            shifted = logits - logits.max(axis=1)[:, None]
-        np.maximum(shifted, np.finfo(logits.dtype).min, out=shifted)
+            shifted = logits - np.maximum.reduce(logits, axis=1)[:, None]
+        np.maximum(shifted, LOWEST, out=shifted)
         odds = np.exp(shifted)
-        others = odds.sum(axis=1) - 1.0
+        others = np.add.reduce(odds, axis=1) - 1.0
         if others.min() < MIN_COMPLEMENT:
             # summed without the entry of the most probable class, which is 1, nothing cancels
             largest = shifted == 0.0
@@ -152,16 +142,13 @@ class Softmax:
         log_proba: Array = self.shifted - np.log1p(self.others)[:, None]
         return log_proba
 
-    def loss(self, codes: Codes) -> Array:
-        """Return the negative log-likelihood of each row, ``(m,)`` nats."""
-        loss: Array = np.log1p(self.others)
-        loss -= self.shifted[np.arange(codes.size), codes]
-        return loss
-
-    def residual(self, codes: Codes) -> Array:
-        """Return p - onehot(code), ``(m, K)``."""
-        rows = np.arange(codes.size)
+    def loss_and_residual(self, codes: Codes) -> tuple[Array, Array]:
+        """Return the negative log-likelihood of each row, ``(m,)`` nats, and p - onehot(code), ``(m, K)``."""
+        own = np.arange(codes.size), codes
+        shifted = self.shifted[own]
+        loss = np.log1p(self.others)
+        loss -= shifted
         residual = self.proba.copy(order="K")
-        best = self.shifted[rows, codes] == 0.0
-        residual[rows, codes] = -np.where(best, self.others / (1.0 + self.others), 1.0 - self.proba[rows, codes])
-        return residual
+        # p - 1 of the row's class
+        residual[own] = np.where(shifted == 0.0, -self.others / (1.0 + self.others), self.proba[own] - 1.0)
+        return loss, residual

@@ -28,7 +28,7 @@ class Expectation(Protocol):
 
 def label_scores(prediction: Prediction, codes: Codes) -> Scores:
     """Return r rᵀ of each row at the labels `codes`."""
-    residual = prediction.residual(codes)
+    _, residual = prediction.loss_and_residual(codes)
     return BinaryScores(residual**2) if residual.shape[1] == 1 else LabelScores(residual)
 
 

@@ -12,6 +12,7 @@ from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.protocols import PooledInformation
 from sknatgrad._rows.design import Design
 from sknatgrad._rows.matrices import as_float32
+from sknatgrad._rows.sampling import is_constant
 
 if TYPE_CHECKING:
     from sknatgrad._model.categorical import Prediction
@@ -105,16 +106,17 @@ class MeasureKernel(Generic[Pooled]):
         """Measure one block."""
         design = Design.of_block(block, self.theta.shape[-1])
         prediction = predict(design.logits(self.theta))
-        row_loss = prediction.loss(block.codes)
+        row_loss, residual = prediction.loss_and_residual(block.codes)
         scores = self.expectation.scores(prediction, block.codes, block.start)
-        residual = prediction.residual(block.codes)
-        residual *= block.weight[:, None]
+        weight = block.weight
+        residual *= weight[:, None]
+        constant = is_constant(weight)
         return Sums(
-            loss=float((block.weight * row_loss).sum()),
+            loss=float(np.add.reduce(weight * row_loss)),
             gradient=design.transposed_product(residual),
-            information=self.structure.of_block(design, scores, block.weight),
-            weight=float(block.weight.sum()),
-            max_loss=_max_loss(row_loss, block.weight),
+            information=self.structure.of_block(design, scores, weight),
+            weight=weight.size * float(weight[0]) if constant else float(weight.sum()),
+            max_loss=float(row_loss.max() if constant else row_loss.max(initial=0.0, where=weight > 0)),
             scores=(self._both(scores, prediction),) if self.store_scores else (),
         )
 
@@ -131,12 +133,6 @@ class MeasureKernel(Generic[Pooled]):
             max_loss=max(left.max_loss, right.max_loss),
             scores=left.scores + right.scores,
         )
-
-
-def _max_loss(row_loss: Array, weight: Array) -> float:
-    counts = weight > 0
-    # a maximum over a mask takes several times as long as one over all rows
-    return float(row_loss.max(initial=0.0) if counts.all() else row_loss.max(initial=0.0, where=counts))
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,14 @@ class Prior(NamedTuple):
         gradient: Array = self.precision * self.deviation(theta)
         return gradient if self.quadratic is None else gradient + self.quadratic.gradient_at(theta)
 
+    def value_and_gradient(self, theta: Array) -> tuple[float, Array]:
+        """Return both."""
+        if self.quadratic is not None:
+            return self.value(theta), self.gradient(theta)
+        deviation = self.deviation(theta)
+        gradient: Array = self.precision * deviation
+        return 0.5 * float(np.vdot(gradient, deviation)), gradient
+
     def merged(self, information: PooledInformation) -> PooledInformation:
         """Return the Fisher information of rows together with F₀, in the structure of the rows."""
         if self.quadratic is None:

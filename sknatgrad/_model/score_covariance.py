@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -33,8 +32,7 @@ def _scores_as_float32(values: Array) -> Array:
     return as_float32(np.where(abs(values) < MIN_FLOAT32_SCORE, 0.0, values))
 
 
-@dataclass(frozen=True)
-class BinaryScores:
+class BinaryScores(NamedTuple):
     """Two classes have one logit: E[r²] is a number, under any expectation."""
 
     variance: Array  # (m, 1)
@@ -61,8 +59,7 @@ class BinaryScores:
         return self.variance * move
 
 
-@dataclass(frozen=True)
-class ModelScores:
+class ModelScores(NamedTuple):
     """Labels as the model predicts them, more than two classes: diag(p) - p pᵀ. Gives the true Fisher information."""
 
     proba: Array  # (m, K)
@@ -96,8 +93,7 @@ class ModelScores:
         return applied
 
 
-@dataclass(frozen=True)
-class LabelScores:
+class LabelScores(NamedTuple):
     """Given labels: the outer product r rᵀ, not centred. Observed labels give the empirical Fisher information."""
 
     residual: Array  # (m, K)

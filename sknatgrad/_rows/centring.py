@@ -76,7 +76,13 @@ def centres_of_sample(sample: Array, far_ratio: float) -> Array | None:
 
     A centre is a value of its column. A column whose median is not finite is not centred.
     """
-    middle = np.sort(sample, axis=0)[len(sample) // 2]
+    ordered = np.sort(sample, axis=0)
+    lower, middle, upper = ordered[[len(sample) // 4, len(sample) // 2, len(sample) - 1 - len(sample) // 4]]
+    with np.errstate(invalid="ignore", over="ignore"):
+        # Half of the values or more lie at the quartiles or beyond them, so the typical deviation is at least that of
+        # the nearer quartile.
+        if (abs(middle) <= far_ratio * np.minimum(upper - middle, middle - lower)).all():
+            return None
     far = _are_far(middle, sample, far_ratio)
     return np.where(far, middle, 0.0) if far.any() else None
 

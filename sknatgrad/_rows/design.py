@@ -78,7 +78,7 @@ class Design(NamedTuple):
             _sparse_product(transposed, rows) if is_sparse(self.X) else gil_free_matmul(transposed, rows)
         ).T
         if self.intercept:
-            product[:, n_features] = rows.sum(axis=0)
+            product[:, n_features] = np.add.reduce(rows, axis=0)
         return product
 
     def squared(self) -> Design:

@@ -134,7 +134,10 @@ class MemorySource:
 
     def total(self, kernel: Kernel[Result]) -> Result:
         """Apply `kernel` to every block and merge in block order."""
-        return self.workers.map_reduce(lambda block: kernel(self._converted(block)), kernel.merge, self._blocks)
+        blocks = self._blocks
+        if len(blocks) == 1:
+            return kernel(self._converted(blocks[0]))
+        return self.workers.map_reduce(lambda block: kernel(self._converted(block)), kernel.merge, blocks)
 
     def sample(self, n_rows: int) -> MemorySource:
         """Return a source of copies of about `n_rows` rows; each class has the total weight that it has here."""

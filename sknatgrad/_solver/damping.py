@@ -90,5 +90,7 @@ def diagonal_scale(measured: Measured, prior: Array, largest: Array | float = 0.
     column, so damped steps do not depend on how columns are scaled. The largest diagonal so far is used (Moré 1978):
     where probabilities have saturated on the wrong side, the diagonal has vanished, and damping is needed most.
     """
-    scale: Array = np.maximum(measured.information.diagonal().mean(axis=0) + prior, largest)
+    diagonal = measured.information.diagonal()
+    mean = diagonal[0] if len(diagonal) == 1 else diagonal.mean(axis=0)
+    scale: Array = np.maximum(mean + prior, largest)
     return scale

@@ -23,6 +23,7 @@ from sknatgrad._solver.step import (
     best_coefficients,
     clip_to_kl,
     critical_damping,
+    exact_proposal,
     extrapolated,
     make_proposal,
     next_extrapolation,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sknatgrad._solver.problem import DescentOptions, DescentProblem
-    from sknatgrad._solver.records import Measured, NewtonDecrement
+    from sknatgrad._solver.records import Direction, Measured, NewtonDecrement
     from sknatgrad._solver.step import Proposal
     from sknatgrad._typing import Array
 
@@ -97,7 +98,7 @@ def advance(state: State, problem: DescentProblem, options: DescentOptions) -> t
         return _final_newton_step(state, problem, options, newton)
     if newton is not None:
         return _final_step(state, problem, options, proposal)
-    if not proposal.move.any():
+    if not proposal.best_decrease > 0.0 and not proposal.move.any():
         # no finite step of positive curvature was found
         trial = Trial(proposal, state.point, accepted=False, gain=1.0)
         return state, _step(state, trial, Outcome.stalled)
@@ -112,27 +113,38 @@ def _propose(state: State, problem: DescentProblem, options: DescentOptions) -> 
     """
     point, prior = state.point, problem.prior_precision
     shift = state.damping.shift(prior)
-    direction, direction_image, solve_summary = problem.direction(point, shift)
+    direction = problem.direction(point, shift)
+    if direction.exact and options.adaptive:
+        proposal = exact_proposal(point, direction, prior)
+    else:
+        proposal = _rescaled(state, problem, options, direction)
+    return clip_to_kl(proposal, point, prior, options.max_kl)
+
+
+def _rescaled(state: State, problem: DescentProblem, options: DescentOptions, direction: Direction) -> Proposal:
+    """Return a direction at the length that minimises the damped model, combined with the previous step."""
+    point, prior = state.point, problem.prior_precision
+    shift = state.damping.shift(prior)
     # the solve gives F v only if the metric is F
-    is_newton = direction_image is not None
+    is_newton = direction.image is not None
     momentum = state.previous.move if options.adaptive and not is_newton else None
-    moves = direction[None] if momentum is None else np.stack([direction, momentum])
+    moves = direction.move[None] if momentum is None else np.stack([direction.move, momentum])
     # Each move is divided by its largest entry, so that vᵀF v does not overflow: of a column of values of 1e100, F has
     # an entry of 1e200, and a step along the gradient a size of 1e100.
     sizes = abs(moves).max(axis=(1, 2))
     units = np.where(sizes > 0, sizes, 1.0)[:, None, None]
     moves /= units
-    images = direction_image / units if direction_image is not None else problem.fisher_products(point, moves)
+    images = direction.image / units if direction.image is not None else problem.fisher_products(point, moves)
     if options.learning_rate is None:
         coefficients, alone = best_coefficients(moves, images + shift * moves, point.gradient)
         # in units of the direction before it was divided
         metric_length = alone / sizes[0] if sizes[0] > 0 else 1.0
     else:
         coefficients, metric_length = options.learning_rate * sizes, 1.0
-    move = (coefficients @ moves.reshape(len(moves), -1)).reshape(direction.shape)
-    image = (coefficients @ images.reshape(len(moves), -1)).reshape(direction.shape)
-    proposal = clip_to_kl(make_proposal(point, move, image, prior), point, prior, options.max_kl)
-    return proposal._replace(metric_length=metric_length, is_newton=is_newton, solve_summary=solve_summary)
+    move = (coefficients @ moves.reshape(len(moves), -1)).reshape(direction.move.shape)
+    image = (coefficients @ images.reshape(len(moves), -1)).reshape(direction.move.shape)
+    proposal = make_proposal(point, move, image, prior)
+    return proposal._replace(metric_length=metric_length, is_newton=is_newton, solve_summary=direction.solve_summary)
 
 
 def _ordinary_step(
@@ -201,9 +213,9 @@ def _try(state: State, problem: DescentProblem, proposal: Proposal, *, judged: b
     if not judged:
         return Trial(proposal, end, is_finite(end), _gain(point, end, proposal))
     accepted = is_accepted(point, end, proposal.predicted, state.damping.scale)
-    if accepted:
+    if accepted and end.loss > point.loss:
         # an accepted increase is rounding: the loss curve does not rise
-        end = end._replace(loss=min(end.loss, point.loss))
+        end = end._replace(loss=point.loss)
     return Trial(proposal, end, accepted, _gain(point, end, proposal))
 
 

@@ -42,6 +42,24 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array
 
 
+@dataclass
+class LatestFactor:
+    """The most recent factorisation, which the step and the Newton decrement of a point share without damping."""
+
+    _information: PooledInformation | None = None
+    _shift: Array | None = None
+    _precision: FactorisedPrecision | None = None
+
+    def precision(self, information: PooledInformation, shift: Array) -> FactorisedPrecision:
+        """Return the factor of F + I ⊗ diag(shift)."""
+        if self._precision is None or information is not self._information or (shift != self._shift).any():
+            # the memory of the old factor is freed before the new one is computed
+            self._precision = None
+            self._precision = information.precision(shift)
+            self._information, self._shift = information, shift
+        return self._precision
+
+
 @dataclass(frozen=True)
 class DirectObjective:
     """The metric is the true Fisher information, stored as a matrix at every point."""
@@ -49,6 +67,7 @@ class DirectObjective:
     penalised_loss: PenalisedLoss
     plan: Plan
     final_tolerance: FinalTolerance
+    latest: LatestFactor  # changes with every solve
 
     @property
     def prior_precision(self) -> Array:
@@ -72,8 +91,9 @@ class DirectObjective:
 
     def direction(self, measured: Measured, shift: Array) -> Direction:
         """Return v = −M⁻¹g, M = F + I ⊗ diag(shift), and F v."""
-        move = _natural_direction(measured, shift)
-        return Direction(move, measured.information.matvec(move))
+        information: PooledInformation = measured.information  # type: ignore[assignment]  # it was stored
+        move = -zero_sum(self.latest.precision(information, shift).solve(measured.gradient))
+        return Direction(move, information.matvec(move), exact=True)
 
     def fisher_products(self, measured: Measured, moves: Array) -> Array:
         """Return F times each of `moves`, ``(j, q, d)``."""
@@ -81,7 +101,8 @@ class DirectObjective:
 
     def newton_decrement(self, measured: Measured, near: Proposal | None = None) -> NewtonDecrement:  # noqa: ARG002
         """Return −(F+Λ)⁻¹g and its decrease, by a factorisation."""
-        return _direct_decrement(measured, _stored(measured), self.prior_precision)
+        information = _stored(measured)
+        return _direct_decrement(measured, information, self.latest.precision(information, self.prior_precision))
 
     def decrement(self, measured: Measured) -> float:
         """Return the Newton decrement at a point, nats, for observers."""
@@ -203,7 +224,8 @@ class OtherMetricObjective:
         good only if columns are in comparable units.
         """
         if self.plan.direct_decrement:
-            return _direct_decrement(measured, self.penalised_loss.dense(measured), self.prior_precision)
+            stored = self.penalised_loss.dense(measured)
+            return _direct_decrement(measured, stored, stored.precision(self.prior_precision))
         operator = RowsOperator(self.penalised_loss, measured.scores.true, uses_float32=False)
         information = self._information(operator, measured.loss, _solver(self.plan))
         return _iterated_decrement(measured, information, self.prior_precision, near)
@@ -249,7 +271,7 @@ def make_objective(
         return OtherMetricObjective(penalised_loss, plan, final_tolerance, LabelDraws(seed), _solver(plan))
     if plan.matrix_free:
         return MatrixFreeObjective(penalised_loss, plan, final_tolerance, _solver(plan))
-    return DirectObjective(penalised_loss, plan, final_tolerance)
+    return DirectObjective(penalised_loss, plan, final_tolerance, LatestFactor())
 
 
 def _solver(plan: Plan) -> NewtonCG:
@@ -277,9 +299,10 @@ def _image(gradient: Array, solution: Solution, shift: Array) -> Array:
     return solution.residual - gradient + shift * solution.x
 
 
-def _direct_decrement(measured: Measured, information: PooledInformation, prior: Array) -> NewtonDecrement:
+def _direct_decrement(
+    measured: Measured, information: PooledInformation, precision: FactorisedPrecision
+) -> NewtonDecrement:
     """Return the Newton step by a factorisation of F + Λ."""
-    precision = information.precision(prior)
 
     def resolve(gradient: Array) -> Array:
         return -zero_sum(precision.solve(gradient))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Sums of squares in float32 below this have lost digits: terms of 1e-8 of a sum still count, and terms below 1e-38, the
 # smallest normal number of float32, have fewer digits.
 FLOAT32_FLOOR = 1e-30
+NO_SCORES = MetricScores.stored(())
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,20 @@ class PenalisedLoss:
         With `keep_scores`, the scores of rows in memory, q numbers a row, are stored for later products. The scores of
         rows out of core are computed again from θ in each pass.
         """
-        out_of_core = self.source.out_of_core
-        sums = self.source.total(MeasureKernel(theta, expectation, structure, keep_scores and not out_of_core))
+        recompute = keep_scores and self.source.out_of_core
+        sums = self.source.total(MeasureKernel(theta, expectation, structure, keep_scores and not recompute))
+        penalty, penalty_gradient = self.prior.value_and_gradient(theta)
+        scores = NO_SCORES
+        if keep_scores:
+            scores = MetricScores.recomputed(theta, expectation) if recompute else MetricScores.stored(sums.scores)
         return Measured(
-            theta=theta,
-            loss=sums.loss + self.prior.value(theta),
-            gradient=sums.gradient + self.prior.gradient(theta),
-            information=self.prior.merged(sums.information),
-            weight=sums.weight,
-            max_row_loss=sums.max_loss,
-            scores=MetricScores.recomputed(theta, expectation) if out_of_core else MetricScores.stored(sums.scores),
+            theta,
+            sums.loss + penalty,
+            sums.gradient + penalty_gradient,
+            self.prior.merged(sums.information),
+            sums.weight,
+            sums.max_loss,
+            scores,
         )
 
     def information(self, scores: RowScores, structure: Structure, *, float32: bool = False) -> PooledInformation:

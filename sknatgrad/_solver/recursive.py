@@ -68,7 +68,8 @@ class RecursiveObjective:
         """Return the undamped step of the pooled metric and half its slope; the proposed step `near`, if given."""
         if near is not None:
             return NewtonDecrement(near.move, near.image, -0.5 * float(np.vdot(measured.gradient, near.move)))
-        move, image, _ = self.batch.direction(measured, self.prior_precision)
+        direction = self.batch.direction(measured, self.prior_precision)
+        move, image = direction.move, direction.image
         image = self.fisher_products(measured, move[None])[0] if image is None else image
         return NewtonDecrement(move, image, -0.5 * float(np.vdot(measured.gradient, move)))
 

@@ -9,7 +9,7 @@ import numpy as np
 from sknatgrad._solver.damping import MIN_RAISED
 
 if TYPE_CHECKING:
-    from sknatgrad._solver.records import Measured
+    from sknatgrad._solver.records import Direction, Measured
     from sknatgrad._typing import Array
 
 # sin² of the angle between two moves, in the norm of the damped matrix, below which the second is dropped as parallel.
@@ -41,13 +41,21 @@ def zero_step(point: Measured) -> Proposal:
     return Proposal(np.zeros_like(point.theta), np.zeros_like(point.theta), 0.0, 0.0, 0.0)
 
 
-def make_proposal(point: Measured, move: Array, image: Array, prior: Array) -> Proposal:
+def make_proposal(point: Measured, move: Array, image: Array, prior: Array, *, is_newton: bool = False) -> Proposal:
     """Return what the quadratic model −gᵀv − ½ vᵀ(F+Λ)v predicts of a move v with image F v."""
     slope = -float(np.vdot(point.gradient, move))
     fisher = float(np.vdot(move, image))
-    curvature = fisher + float((prior * move**2).sum())
+    curvature = fisher + float(np.vdot(prior * move, move))
     best_decrease = 0.5 * slope * (slope / curvature) if curvature > 0 else 0.0
-    return Proposal(move, image, slope - 0.5 * curvature, 0.5 * max(fisher, 0.0), best_decrease)
+    predicted, kl = slope - 0.5 * curvature, 0.5 * max(fisher, 0.0)
+    return Proposal(move, image, predicted, kl, best_decrease, is_newton=is_newton)
+
+
+def exact_proposal(point: Measured, direction: Direction, prior: Array) -> Proposal:
+    """Return the step of an exact solve with F, whose best length is 1; zero if the model has no finite minimum."""
+    image: Array = direction.image  # type: ignore[assignment]  # an exact direction has one
+    proposal = make_proposal(point, direction.move, image, prior, is_newton=True)
+    return proposal if 0.0 < proposal.best_decrease < np.inf else zero_step(point)
 
 
 def best_coefficients(moves: Array, images: Array, gradient: Array) -> tuple[Array, float]:
@@ -82,7 +90,8 @@ def clip_to_kl(proposal: Proposal, point: Measured, prior: Array, max_kl: float 
     if max_kl is None or proposal.kl <= max_kl * point.weight:
         return proposal
     factor = np.sqrt(max_kl * point.weight / proposal.kl)
-    return make_proposal(point, factor * proposal.move, factor * proposal.image, prior)
+    clipped = make_proposal(point, factor * proposal.move, factor * proposal.image, prior, is_newton=proposal.is_newton)
+    return clipped._replace(metric_length=proposal.metric_length, solve_summary=proposal.solve_summary)
 
 
 def critical_damping(proposal: Proposal, scale: Array | float, prior: Array) -> float:
@@ -100,12 +109,14 @@ def next_extrapolation(before: Measured, after: Measured, move: Array, extrapola
     its zero at 1 / (1 − ratio) times its length, ratio being the end's slope over that at the start. Where the step was
     nearly long enough, the factor is 1.
     """
-    at_start, at_end = (float(np.vdot(point.gradient, move)) for point in (before, after))
+    at_start, at_end = float(np.vdot(before.gradient, move)), float(np.vdot(after.gradient, move))
     ratio = at_end / at_start if at_start != 0.0 else 0.0
     return min(max(extrapolation / (1.0 - ratio), 1.0), MAX_EXTRAPOLATION) if LONG_ENOUGH < ratio < 1.0 else 1.0
 
 
 def extrapolated(proposal: Proposal, factor: float) -> Proposal:
     """Return a step `factor` times as long, whose predicted decrease remains that of the original length."""
+    if factor == 1.0:
+        return proposal
     move, image = factor * proposal.move, factor * proposal.image
     return proposal._replace(move=move, image=image, kl=factor**2 * proposal.kl)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -32,8 +33,11 @@ MIN_TOLERANCE = 1e-20
 
 def is_finite(measured: Measured) -> bool:
     """Say whether loss, gradient and metric at a point are finite; the diagonal stands for the metric."""
-    parts = (measured.loss, measured.gradient, measured.information.diagonal())
-    return all(bool(np.isfinite(part).all()) for part in parts)
+    gradient, diagonal = measured.gradient, measured.information.diagonal()
+    # a sum is finite only if all its terms are
+    if math.isfinite(measured.loss + np.add.reduce(gradient, axis=None) + np.add.reduce(diagonal, axis=None)):
+        return True
+    return math.isfinite(measured.loss) and bool(np.isfinite(gradient).all() and np.isfinite(diagonal).all())
 
 
 def is_rounding(before: Measured, after: Measured) -> bool:

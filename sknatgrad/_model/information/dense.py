@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -81,23 +81,25 @@ class DenseInformation:
         """Factorise F + I ⊗ diag(shift)."""
         n_logits, n_columns = self.blocks.shape[:2]
         shifted = self.blocks.astype(np.float64)
-        columns = np.arange(n_columns)
-        # Equal moves of all classes are in the null space of F. The pin adds curvature along them, at the scale of F,
-        # and none along moves that sum to zero over classes. So the matrix is definite, and Cholesky can factorise it.
-        pin = self.diagonal().mean(axis=0) / n_logits if n_logits > 1 else np.zeros(n_columns)
-        for k in range(n_logits):
-            shifted[k, columns, k, columns] += shift
-            for l in range(n_logits):
-                shifted[k, columns, l, columns] += pin
-        return DensePrecision(factorise(shifted.reshape(n_logits * n_columns, -1), ridge_of(self.blocks)))
+        if n_logits > 1:
+            # a view of the (q, q) matrix of each column
+            by_column = np.einsum("kjlj->jkl", shifted)
+            # Equal moves of all classes are in the null space of F. The pin adds curvature along them, at the scale of
+            # F, and none along moves that sum to zero over classes. So the matrix is definite, and Cholesky can
+            # factorise it.
+            pin = np.einsum("jkk->j", by_column) / n_logits**2
+            by_column += pin[:, None, None]
+        size = n_logits * n_columns
+        diagonal = shifted.reshape(-1)[:: size + 1].reshape(n_logits, n_columns)
+        diagonal += shift
+        return DensePrecision(factorise(shifted.reshape(size, size), ridge_of(self.blocks)))
 
 
 def _rows_at_once(size: int) -> int:
     return max(ROOT_BYTES // (8 * size), 1)
 
 
-@dataclass(frozen=True)
-class DensePrecision:
+class DensePrecision(NamedTuple):
     """A factorised dense metric."""
 
     factor: Factor

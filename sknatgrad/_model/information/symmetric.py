@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import linalg
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
 MAX_NULL_SHARE = 1e-8
 # Reciprocal condition number of a scaled matrix from which its inverse has six digits in every direction.
 WELL_CONDITIONED = 1e-10
+EPSILON = float(np.finfo(np.float64).eps)
 # the rounding of sums of some thousand products in float32, whose ε is 1.2e-7, relative to their diagonal
 FLOAT32_RIDGE = 1e-6
 
 
-@dataclass(frozen=True)
-class CholeskyFactor:
+class CholeskyFactor(NamedTuple):
     """L Lᵀ = E M E with E = diag(scale), so that scales of 1e±8 are not mistaken for singularity."""
 
     lower: Array  # (k, k)
@@ -58,14 +57,12 @@ class CholeskyFactor:
         return np.ones(len(self.scale), dtype=bool)
 
 
-@dataclass(frozen=True)
-class RangeFactor:
+class RangeFactor(NamedTuple):
     """Q R Rᵀ Qᵀ = E M E on the numerical range of E M E, and zero on its null space."""
 
     basis: Array  # (k, rank), Q
     upper: Array  # (rank, rank), R
     scale: Array  # (k,)
-    well_conditioned = False
 
     def solve(self, right: Array) -> Array:
         """Return the solution of least norm in the equilibrated coordinates."""
@@ -76,6 +73,11 @@ class RangeFactor:
         inner = linalg.solve_triangular(self.upper, inner, trans="T", check_finite=False)
         solution: Array = self.basis @ inner
         return _scaled(self.scale, solution)
+
+    @property
+    def well_conditioned(self) -> bool:
+        """Whether M⁻¹ b is accurate in every direction: no."""
+        return False
 
     def norm_outside_range(self, right: Array) -> float:
         """Return the norm of the part of E b outside the range, which `solve` omits; infinite in a zero row."""
@@ -110,12 +112,15 @@ def _scaled(scale: Array, right: Array) -> Array:
 
 def noise_floor(size: int) -> float:
     """Return the eigenvalue, relative to a unit diagonal, below which that of a `size` x `size` Gram is rounding."""
-    return float(8 * size * np.finfo(np.float64).eps)
+    return 8 * size * EPSILON
 
 
 def equilibrate(matrix: Array) -> Array:
     """Return 1/√diagonal, and 0 where the diagonal is 0: that row and column are 0 too."""
     diagonal = matrix.diagonal()
+    if diagonal.size and diagonal.min() > 0:
+        equilibrated: Array = 1.0 / np.sqrt(diagonal)
+        return equilibrated
     return np.divide(1.0, np.sqrt(diagonal), out=np.zeros(len(diagonal)), where=diagonal > 0)
 
 

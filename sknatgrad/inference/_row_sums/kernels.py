@@ -95,7 +95,7 @@ class ProjectedScoresKernel:
         for start in range(0, len(block.codes), size):
             part = slice(start, start + size)
             rows = design.rows(part)
-            residual = predict(rows.logits(self.theta)).residual(block.codes[part])
+            _, residual = predict(rows.logits(self.theta)).loss_and_residual(block.codes[part])
             scores = projected(rows, np.sqrt(block.weight[part])[:, None] * residual, self.directions)
             total += scores.T @ scores
         return total

@@ -170,7 +170,7 @@ class RowSums:
             design = mine.design(rows, self.theta.shape[1])
         else:
             design = self.basis.rows(mine.design(rows, self.basis.n_columns))
-        residual = predict(design.logits(self.theta)).residual(mine.codes[rows])
+        _, residual = predict(design.logits(self.theta)).loss_and_residual(mine.codes[rows])
         return design, residual * mine.weight[rows, None]
 
     def null_loss(self, *, intercept: bool) -> float:
