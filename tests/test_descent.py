@@ -314,7 +314,7 @@ def test_fixed_step_near_the_optimum_is_noticed():
         prior_precision = objective.prior_precision
         measure, fisher_products = staticmethod(objective.measure), staticmethod(objective.fisher_products)
         direction = staticmethod(objective.direction)
-        corrects_final_step, negligible_error = objective.corrects_final_step, objective.negligible_error
+        corrections, negligible_error = objective.corrections, objective.negligible_error
 
         def newton_decrement(self, measured, near=None):
             asked.append(measured)

@@ -39,16 +39,21 @@ class History:
 
     def record(self, step: Step) -> None:
         """Record a step of the descent, accepted or rejected."""
+        if step.accepted:
+            self.loss_curve.append(step.loss)
+            self.time_curve.append(perf_counter() - self.started_at)
+            if len(self.loss_curve) > 1:
+                self.kl_curve.append(step.kl)
+        if self.verbose > 0:
+            self._print_step(step)
+
+    def _print_step(self, step: Step) -> None:
         if not step.accepted:
             self._print(f"iteration {self.n_iter + 1:4d}: rejected at damping {step.damping:.1e}", PRINT_CHOICES)
             return
-        first = not self.loss_curve
-        self.loss_curve.append(step.loss)
-        self.time_curve.append(perf_counter() - self.started_at)
-        if first:
+        if self.n_iter == 0:
             self._print(f"start         : loss {step.loss:.9g} nats", 1)
             return
-        self.kl_curve.append(step.kl)
         how = f", {step.solve_summary}" if step.solve_summary and self.verbose >= PRINT_CHOICES else ""
         self._print(
             f"iteration {self.n_iter:4d}: loss {step.loss:.9g} nats, moved {step.kl:.1e} nats, "

@@ -10,12 +10,14 @@ from sknatgrad._solver.convergence import (
     LONG_DESCENT,
     check_convergence,
     decrement_is_within,
+    final_decrement,
     final_outcome,
     is_slow,
     is_unbounded,
     share_of_loss,
     with_separation,
 )
+from sknatgrad._solver.corrections import corrections
 from sknatgrad._solver.damping import GOOD_GAIN, Damping
 from sknatgrad._solver.problem import PreviousStep, State
 from sknatgrad._solver.records import Outcome, Step
@@ -32,12 +34,11 @@ from sknatgrad._solver.step import (
 from sknatgrad._solver.stopping import MAX_REJECTIONS, is_accepted, is_finite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from sknatgrad._solver.problem import DescentOptions, DescentProblem
     from sknatgrad._solver.records import Direction, Measured, NewtonDecrement
     from sknatgrad._solver.step import Proposal
-    from sknatgrad._typing import Array
 
 
 class Trial(NamedTuple):
@@ -54,7 +55,7 @@ def descend(problem: DescentProblem, point: Measured, options: DescentOptions) -
 
     Every step but the last one yielded has the outcome `running`; the last one says why the descent ended.
     """
-    state = State(point, Damping(options.damping, options.damping_scale), test_below=options.tol)
+    state = State(point, Damping(options.damping, options.damping_scale), test_below=final_decrement(problem, options))
     start_loss = point.loss / point.weight
     # sums that overflow make a point that is not finite: `is_finite` and `is_accepted` find it, not a warning of numpy
     with np.errstate(over="ignore", invalid="ignore"):
@@ -94,10 +95,12 @@ def advance(state: State, problem: DescentProblem, options: DescentOptions) -> t
         return state, _step(state, Trial(proposal, state.point, accepted=False, gain=1.0), Outcome.unbounded)
     # the Newton step is None unless the test is passed
     state, newton = check_convergence(state, problem, options, proposal)
-    if newton is not None and options.adaptive:
-        return _final_newton_step(state, problem, options, newton)
     if newton is not None:
-        return _final_step(state, problem, options, proposal)
+        end = _final_step(state, problem, options, newton if options.adaptive else None, proposal)
+        if end is not None:
+            return end
+        # the decrement has to be within `tol` at a point before the next attempt
+        state = state._replace(test_below=options.tol)
     if not proposal.best_decrease > 0.0 and not proposal.move.any():
         # no finite step of positive curvature was found
         trial = Trial(proposal, state.point, accepted=False, gain=1.0)
@@ -163,47 +166,33 @@ def _ordinary_step(
     return _accept(state, trial, options, critical), with_separation(step, trial.end, options)
 
 
-def _final_newton_step(
-    state: State, problem: DescentProblem, options: DescentOptions, newton: NewtonDecrement
-) -> tuple[State, Step]:
-    """Take the Newton step as the final one; stay if the error of the point itself is negligible already."""
-    point = state.point
-    if decrement_is_within(state, problem.negligible_error):
-        step = _step(state, _stay(point), Outcome.converged)
-        return state, with_separation(step, point, options)
-    proposal = make_proposal(point, newton.move, newton.image, problem.prior_precision)
-    return _final_step(state, problem, options, proposal, newton.resolve)
-
-
 def _final_step(
-    state: State,
-    problem: DescentProblem,
-    options: DescentOptions,
-    proposal: Proposal,
-    resolve: Callable[[Array], Array] | None = None,
-) -> tuple[State, Step]:
-    """Take the final step if it is accepted; else stay, as the convergence test holds at the point itself.
+    state: State, problem: DescentProblem, options: DescentOptions, newton: NewtonDecrement | None, proposal: Proposal
+) -> tuple[State, Step] | None:
+    """Take the Newton step of the convergence test as the final one; with a fixed learning rate, the proposed step.
 
-    With a factorised matrix one more Newton step follows. The change of the loss along it is below rounding, so its end
-    is not measured: it corrects θ only.
+    Stay if the error of the point itself is negligible, or the step is not accepted. None if the decrement is then not
+    within `tol`.
     """
-    trial, corrected = _try(state, problem, proposal, judged=True, final=True), None
-    if not trial.accepted:
-        trial = _stay(state.point)
-    elif resolve is not None:
-        corrected = _corrected(trial.end, resolve, state.decrement * state.point.weight)
+    point, within = state.point, decrement_is_within(state, options.tol)
+    if newton is None:
+        trial = _try(state, problem, proposal, judged=True, final=True)
+    elif within and decrement_is_within(state, problem.negligible_error):
+        trial = _stay(point)
+    else:
+        proposal = make_proposal(point, newton.move, newton.image, problem.prior_precision)
+        trial = _try(state, problem, proposal, judged=True, final=True)
+        if trial.accepted and newton.resolve is not None:
+            end, corrected, last = corrections(problem, trial.end, newton)
+            if not within:
+                state = state._replace(decrement=last.decrement / point.weight, to_optimum=last)
+                within = decrement_is_within(state, options.tol)
+            state, trial = state._replace(corrected=corrected), trial._replace(end=end)
+    if not within:
+        return None
+    trial = trial if trial.accepted else _stay(point)
     step = with_separation(_step(state, trial, Outcome.converged), trial.end, options)
-    return state._replace(point=trial.end, corrected=corrected), step
-
-
-def _corrected(point: Measured, resolve: Callable[[Array], Array], final_decrement: float) -> Array | None:
-    """Return θ after one more Newton step, by the matrix of the final step.
-
-    None if the decrease along it, in nats, is not less than the decrement of the final step: then it is no correction.
-    """
-    move = resolve(point.gradient)
-    decrement = -0.5 * float(np.vdot(point.gradient, move))
-    return point.theta + move if 0.0 <= decrement < final_decrement else None
+    return state._replace(point=trial.end), step
 
 
 def _try(state: State, problem: DescentProblem, proposal: Proposal, *, judged: bool, final: bool = False) -> Trial:

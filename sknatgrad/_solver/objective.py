@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array
 
 
+# Corrections of a final step by the same factor. With 1 a fit takes one iteration more, with a matrix: TODO
+MAX_CORRECTIONS = 2
+
+
 @dataclass
 class LatestFactor:
     """The most recent factorisation, which the step and the Newton decrement of a point share without damping."""
@@ -75,9 +79,9 @@ class DirectObjective:
         return self.penalised_loss.prior.precision
 
     @property
-    def corrects_final_step(self) -> bool:
-        """Whether the final step is corrected by another solve: it costs little, as the matrix is factorised."""
-        return True
+    def corrections(self) -> int:
+        """How many times the final step is corrected: it costs little, as the matrix is factorised."""
+        return MAX_CORRECTIONS
 
     @property
     def negligible_error(self) -> float:
@@ -128,9 +132,9 @@ class MatrixFreeObjective:
         return self.penalised_loss.prior.precision
 
     @property
-    def corrects_final_step(self) -> bool:
-        """Whether the final step is corrected by another solve: no, as it costs as much as the first."""
-        return False
+    def corrections(self) -> int:
+        """How many times the final step is corrected: not at all, as a solve costs as much as the first."""
+        return 0
 
     @property
     def negligible_error(self) -> float:
@@ -190,9 +194,9 @@ class OtherMetricObjective:
         return self.penalised_loss.prior.precision
 
     @property
-    def corrects_final_step(self) -> bool:
-        """Whether the final step is corrected by another solve: if F + Λ is factorised for it."""
-        return self.plan.direct_decrement
+    def corrections(self) -> int:
+        """How many times the final step is corrected: once if F + Λ is factorised for it, which takes a pass."""
+        return int(self.plan.direct_decrement)
 
     @property
     def negligible_error(self) -> float:

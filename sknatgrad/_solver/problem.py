@@ -36,8 +36,12 @@ class DescentProblem(Protocol):
         ...
 
     @property
-    def corrects_final_step(self) -> bool:
-        """Whether `newton_decrement` factorises F + Λ, so that the final step is corrected by another solve."""
+    def corrections(self) -> int:
+        """How many times the final step may be corrected by the same factor of F + Λ; 0 if there is none.
+
+        The last correction is not measured. Two or more say that a measurement without the metric costs less than one
+        with it.
+        """
         ...
 
     @property

@@ -43,9 +43,9 @@ class RecursiveObjective:
         return self.batch.prior_precision
 
     @property
-    def corrects_final_step(self) -> bool:
-        """Whether the final step is corrected by another solve: no, as the approximation keeps the gradient there."""
-        return False
+    def corrections(self) -> int:
+        """How many times the final step is corrected: not at all, as the approximation keeps the gradient there."""
+        return 0
 
     @property
     def negligible_error(self) -> float:
