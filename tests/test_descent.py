@@ -192,6 +192,8 @@ def test_rejected_trials_raise_the_damping_and_leave_no_trace():
     """A problem that understates its curvature makes every long step fail."""
 
     class Optimist:
+        corrections = 0
+
         def __init__(self, objective):
             self.objective, self.prior_precision = objective, objective.prior_precision
             self.measure, self.newton_decrement = objective.measure, objective.newton_decrement
@@ -216,6 +218,8 @@ def test_no_way_down_is_said():
     """A problem whose gradient has the wrong sign: every trial fails, and the descent ends."""
 
     class Uphill:
+        corrections = 0
+
         def __init__(self, objective):
             self.objective, self.prior_precision = objective, objective.prior_precision
             self.fisher_products, self.direction = objective.fisher_products, objective.direction

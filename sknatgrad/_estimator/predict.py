@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import and_
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
@@ -10,17 +11,21 @@ from sklearn.utils.validation import check_is_fitted
 
 from sknatgrad._inputs.checks import check_count, check_level
 from sknatgrad._inputs.labels import codes_and_unknown, different_kinds, label_kind, labels_of_rows
-from sknatgrad._inputs.rows import check_rows
+from sknatgrad._inputs.rows import check_rows, refuse_infinite
 from sknatgrad._inputs.weights import check_sample_weight
-from sknatgrad._model.categorical import predict
-from sknatgrad._model.layout import Layout, fitted_theta, raw_intercept, split
+from sknatgrad._model.categorical import predict, probabilities
+from sknatgrad._model.layout import Layout, classes_for, fitted_theta, raw_intercept, split
 from sknatgrad._model.posterior import Posterior, averaged_over
+from sknatgrad._rows.centring import take_centred
 from sknatgrad._rows.design import Design
 from sknatgrad._rows.floating_point import underflow_ignored_in
 from sknatgrad._rows.matrices import as_csr, as_dense, cast
-from sknatgrad._rows.memory import iter_blocks
+from sknatgrad._rows.memory import block_bounds
+from sknatgrad._rows.threads import Workers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike
 
     from sknatgrad._inputs.configuration import RandomState
@@ -69,8 +74,8 @@ class PredictionMixin:
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Logits in nats.
         """
-        logits, dtype = self._logits(X)
-        return cast(logits.ravel() if logits.shape[1] == 1 else logits, dtype)
+        logits = self._of_logits(X, lambda logits: logits, per_class=False)
+        return logits.ravel() if logits.shape[1] == 1 else logits
 
     def predict(self, X: Matrix) -> Labels:
         """Return the most probable class of each row.
@@ -131,8 +136,7 @@ class PredictionMixin:
         proba : ndarray of shape (n_samples, n_classes)
             Probabilities, columns in the order of `classes_`; each row sums to 1.
         """
-        logits, dtype = self._logits(X)
-        return cast(predict(logits).distribution(), dtype)
+        return self._of_logits(X, probabilities)
 
     def predict_log_proba(self, X: Matrix) -> Array:
         """Return the log-probability of each class: finite wherever the logits are, even where the probability is 0.
@@ -147,8 +151,7 @@ class PredictionMixin:
         log_proba : ndarray of shape (n_samples, n_classes)
             Log-probabilities in nats, columns in the order of `classes_`.
         """
-        logits, dtype = self._logits(X)
-        return cast(predict(logits).log_proba(), dtype)
+        return self._of_logits(X, lambda logits: predict(logits).log_proba())
 
     def decision_function_std(self, X: Matrix) -> Array:
         r"""Return the standard deviation of each logit over the posterior.
@@ -354,15 +357,36 @@ class PredictionMixin:
         posterior = self._posterior()
         return check_rows(self, X), posterior
 
-    def _logits(self, X: Matrix) -> tuple[Array, type[np.float32 | np.float64]]:
-        """Return logits in float64, ``(n, q)``, and the type of the result."""
+    def _of_logits(self, X: Matrix, function: Callable[[Array], Array], *, per_class: bool = True) -> Array:
+        """Return a function of the logits ``(m, q)`` of each block of rows: a number for each class, or each logit.
+
+        X is searched for values that are not finite only if logits are not finite, or would not show it.
+        """
         check_is_fitted(self)
-        X = check_rows(self, X)
+        X = check_rows(self, X, finite=False)
         theta, centres = fitted_theta(self, intercept=True)
-        logits = np.empty((X.shape[0], theta.shape[0]))
-        for start, stop, rows in iter_blocks(X, theta.shape[0], self._limits, centres):
-            logits[start:stop] = Design.of(rows, theta.shape[1]).logits(theta)
-        return logits, self._type_for(X)
+        width = classes_for(len(theta)) if per_class else len(theta)
+        results = np.empty((X.shape[0], width), dtype=self._type_for(X))
+        # BLAS may skip a column whose coefficients are 0
+        shows_infinite = bool(theta[:, :-1].any(axis=0).all())
+
+        def compute(bounds: tuple[int, int]) -> bool:
+            start, stop = bounds
+            design = Design.of(take_centred(X, start, stop, centres), theta.shape[1])
+            logits = design.logits(theta)
+            results[start:stop] = cast(function(logits), results.dtype)
+            return bool(np.isfinite(logits).all())
+
+        blocks = block_bounds(X, theta.shape[0], self._limits, centred=centres is not None)
+        with np.errstate(invalid="ignore"):
+            if len(blocks) == 1:
+                finite = compute(blocks[0])
+            else:
+                with Workers() as workers:
+                    finite = workers.map_reduce(compute, and_, blocks)
+        if not (finite and shows_infinite):
+            refuse_infinite(self, X)
+        return results
 
     def _type_for(self, X: Matrix) -> type[np.float32 | np.float64]:
         """Return the type of the result for X."""

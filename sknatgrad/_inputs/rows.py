@@ -40,15 +40,16 @@ _ANY_ROWS: dict[str, Any] = {
 }
 
 
-def check_rows(estimator: Any, X: Matrix) -> Matrix:
-    """Return X for a fitted estimator, dense or CSR, in its own type and order."""
+def check_rows(estimator: Any, X: Matrix, *, finite: bool = True) -> Matrix:
+    """Return X for a fitted estimator, dense or CSR, in its own type and order; `finite` refuses any other values."""
     if is_numeric_matrix(X) and has_features_of(estimator, X):
         checked = X
     else:
         X = prepared(X)
         with error_column(X):
             checked = _as_numbers(validate_data(estimator, X, reset=False, **_ANY_ROWS))
-    refuse_infinite(estimator, checked)
+    if finite:
+        refuse_infinite(estimator, checked)
     return canonical(checked)
 
 

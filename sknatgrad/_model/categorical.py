@@ -27,10 +27,6 @@ class Prediction(Protocol):
         """The probabilities, ``(m, q)``; that of class 1 alone where q = 1."""
         ...
 
-    def distribution(self) -> Array:
-        """Return the probability of every class, ``(m, K)``."""
-        ...
-
     def scores(self) -> Scores:
         """Return the covariance of the score under the model."""
         ...
@@ -55,6 +51,29 @@ def predict(logits: Array) -> Prediction:
     return Sigmoid.of(logits) if logits.shape[1] == 1 else Softmax.of(logits)
 
 
+def probabilities(logits: Array) -> Array:
+    """Return the probability of every class, ``(m, K)``, without what losses and scores need.
+
+    Each has its relative accuracy down to the smallest normal number.
+    """
+    if logits.shape[1] == 1:
+        # 1 + the odds of the other class. An overflow gives the probability 0, which is then below 1e-308.
+        both = np.empty((logits.shape[0], 2))
+        both[:, :1] = logits
+        np.negative(logits, out=both[:, 1:])
+        with np.errstate(over="ignore"):
+            np.exp(both, out=both)
+        both += 1.0
+        np.divide(1.0, both, out=both)
+        return both
+    # beyond the largest float a difference is infinite, and the probability 0
+    with np.errstate(over="ignore"):
+        proba: Array = np.subtract(logits, np.maximum.reduce(logits, axis=1)[:, None])
+    np.exp(proba, out=proba)
+    proba /= np.add.reduce(proba, axis=1)[:, None]
+    return proba
+
+
 class Sigmoid(NamedTuple):
     """Two classes: the smaller of the two probabilities is odds / (1 + odds)."""
 
@@ -76,11 +95,6 @@ class Sigmoid(NamedTuple):
     def proba(self) -> Array:
         """The probability of class 1, ``(m, 1)``."""
         return np.where(self.logits >= 0, self.larger, self.smaller)
-
-    def distribution(self) -> Array:
-        """Return the probabilities of both classes, ``(m, 2)``."""
-        of_class_0 = np.where(self.logits >= 0, self.smaller, self.larger)
-        return np.hstack([of_class_0, self.proba])
 
     def scores(self) -> BinaryScores:
         """Return p (1 - p)."""
@@ -127,10 +141,6 @@ class Softmax(NamedTuple):
             others += largest.sum(axis=1) - 1.0
         odds *= (1.0 / (1.0 + others))[:, None]
         return cls(shifted, odds, others)
-
-    def distribution(self) -> Array:
-        """Return the probabilities, ``(m, K)``."""
-        return self.proba
 
     def scores(self) -> ModelScores:
         """Return diag(p) - p pᵀ."""

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 
 from sknatgrad._limits import Limits
-from sknatgrad._model.categorical import predict
+from sknatgrad._model.categorical import probabilities
 from sknatgrad._model.contrasts import Contrasts
 from sknatgrad._model.information.symmetric import factorise, root
 from sknatgrad._model.layout import classes_for
@@ -178,7 +178,7 @@ def averaged_over(draws: Array, posterior: Posterior, X: Matrix, limits: Limits 
 
     def mean_of(design: Design) -> Array:
         logits = design.logits(flat).T.reshape(n_draws, n_logits, -1).transpose(0, 2, 1)
-        each = predict(logits.reshape(-1, n_logits)).distribution()
+        each = probabilities(logits.reshape(-1, n_logits))
         unknown = leaves_row_space(design, posterior.undetermined)
         return _equal_where_unknown(each.reshape(n_draws, logits.shape[1], -1).mean(axis=0), unknown)
 

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sknatgrad._model.categorical import predict
+from sknatgrad._model.categorical import predict, probabilities
 from sknatgrad._rows.design import Design
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class StepKernel:
         bound = 2.0 * float(abs(moves).max(initial=0.0))
         if bound < MAX_SHIFT and self.well_conditioned:
             return StepStatistics(bound, 0.0, max_weight)
-        by_class, proba = _by_class(moves), predict(design.logits(self.theta)).distribution()
+        by_class, proba = _by_class(moves), probabilities(design.logits(self.theta))
         shifts = (proba * by_class).sum(axis=1)[:, None] - by_class
         other = counts[:, None] & (np.arange(proba.shape[1]) != block.codes[:, None])
         weighted = proba * block.weight[:, None]
@@ -170,7 +170,7 @@ class WrongProbabilityKernel:
         rows = np.arange(len(block.codes))
         margins = by_class[rows, block.codes][:, None] - by_class
         separated = margins > MIN_RELATIVE_MARGIN * sizes.max(axis=1)[:, None]
-        wrong = np.where(separated, predict(design.logits(self.theta)).distribution(), 0.0).sum(axis=1)
+        wrong = np.where(separated, probabilities(design.logits(self.theta)), 0.0).sum(axis=1)
         return np.array([block.weight @ wrong, block.weight @ separated.any(axis=1)])
 
     def merge(self, left: Array, right: Array) -> Array:
@@ -231,12 +231,12 @@ class SeparationKernel:
         if not candidates.size:
             return SeparationStatistics(0, 0.0, np.zeros(self.step.shape[1]), 0.0)
         moved, logits, codes = design.rows(candidates), logits[candidates], block.codes[candidates]
-        prediction = predict(moved.logits(self.theta))
+        logits_at_theta = moved.logits(self.theta)
         by_class = _by_class(logits)
         rows, other = np.arange(candidates.size), by_class.argmin(axis=1)
         margin = by_class[rows, codes] - by_class[rows, other]
-        separated = (margin > MIN_MARGIN) & (prediction.distribution()[rows, other] < MAX_PROBABILITY)
-        kl = 0.5 * block.weight[candidates] * (logits * prediction.scores().apply(logits)).sum(axis=1)
+        separated = (margin > MIN_MARGIN) & (probabilities(logits_at_theta)[rows, other] < MAX_PROBABILITY)
+        kl = 0.5 * block.weight[candidates] * (logits * predict(logits_at_theta).scores().apply(logits)).sum(axis=1)
         sizes = moved._replace(X=abs(moved.X)).transposed_product(separated[:, None].astype(np.float64))[0]
         max_margin = float(margin.max(initial=0.0, where=separated))
         return SeparationStatistics(int(separated.sum()), max_margin, sizes, float(kl[separated].sum()))

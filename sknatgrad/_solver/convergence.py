@@ -22,8 +22,8 @@ RETRY_FACTORS = (1e-3, 0.1)
 # yet. Halved and doubled: 159 and 154 iterations for 156 of `'empirical'` on digits, 453 and 465 for 426 of
 # `'diagonal'` on wine, at most one more or less elsewhere.
 SMALL_SHARE = 1e-2
-# Newton decrement, as a share of the loss, up to which a step may be the final one if its end is measured. Halved and
-# doubled: TODO
+# Newton decrement, as a share of the loss, up to which a step may be the final one if its end is measured. A smaller
+# one matters to fits at a large `tol`; the error that is expected to remain decides otherwise.
 EARLY_SHARE = 1e-3
 # Curvature along a step, relative to the largest diagonal so far, below which F has vanished along it: rounding of F.
 VANISHED = 1e-14

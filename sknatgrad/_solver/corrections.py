@@ -7,7 +7,7 @@ determines. It takes a measurement of the gradient alone, and a Newton step also
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -24,14 +24,25 @@ if TYPE_CHECKING:
 # that is off by up to twice as much as on average along the step, and leaves up to 2 c e of the distance: 4 times as
 # much of the gap, which is its square.
 CHORD_SHARE = 4.0
+# Corrections after which the error is left as it is: a few are expected, as each divides it by about 1e4.
+MAX_CORRECTIONS = 8
+# Error that a correction may leave, as a share of that which is negligible after a Newton step: Newton's method mostly
+# leaves less than is expected, and a chord step as much. With 1 coefficients of wine differ by 5e-10 of their size.
+NEGLIGIBLE_SHARE = 1e-3
 
 
-def corrections(
-    problem: DescentProblem, point: Measured, newton: NewtonDecrement
-) -> tuple[Measured, Array | None, NewtonDecrement]:
+class Corrected(NamedTuple):
+    """The end of a final step after its corrections."""
+
+    point: Measured  # the last that was measured
+    move: Array  # (q, d), to that point, from the start of the final step
+    image: Array  # (q, d), F of the start times the move
+    theta: Array | None  # (q, d), after the last correction, which is not measured; None if a chord step is none
+    last: NewtonDecrement  # the last correction as a Newton step at the point
+
+
+def correct(problem: DescentProblem, point: Measured, newton: NewtonDecrement) -> Corrected:
     """Correct the end of a final step, until the error is negligible or no correction is left.
-
-    The last correction is not measured: the change of the loss along it is below rounding, or nearly.
 
     Parameters
     ----------
@@ -41,33 +52,27 @@ def corrections(
         The end of the final step, without its metric.
     newton : NewtonDecrement
         The final step, whose factor corrects it.
-
-    Returns
-    -------
-    point : Measured
-        The last point that was measured.
-    corrected : ndarray of shape (q, d) or None
-        θ after the last correction; None if the decrement did not fall, so that a chord step is no correction.
-    last : NewtonDecrement
-        The last correction as a Newton step at `point`.
     """
     resolve: Callable[[Array], Array] = newton.resolve  # type: ignore[assignment]  # of a factorised matrix
-    before, last = newton.decrement, newton
-    for left in reversed(range(problem.corrections)):
+    corrected = Corrected(point, newton.move, newton.image, None, newton)
+    for _ in range(MAX_CORRECTIONS):
+        point, before = corrected.point, corrected.last.decrement
         move = resolve(point.gradient)
         decrement = -0.5 * float(np.vdot(point.gradient, move))
         ratio = decrement / before if before > 0.0 else 0.0
         if not 0.0 <= ratio < 1.0:
-            return point, None, last
+            break
+        remaining = CHORD_SHARE * ratio * decrement
         image = -point.gradient - problem.prior_precision * move
-        squared_error = 2.0 * CHORD_SHARE * ratio * decrement
-        last = newton._replace(move=move, image=image, decrement=decrement, squared_error=squared_error)
-        end = point.theta + move
-        if left == 0 or CHORD_SHARE * ratio * decrement <= problem.negligible_error * point.loss:
-            return point, end, last
-        measured = problem.measure(end, final=True)
-        if not is_finite(measured) or not (measured.loss < point.loss or is_rounding(point, measured)):
-            return point, None, last
+        last = newton._replace(move=move, image=image, decrement=decrement, squared_error=2.0 * remaining)
+        corrected = corrected._replace(theta=point.theta + move, last=last)
+        # the change of the loss along a correction that is not measured is below rounding
+        if problem.corrections == 1 or remaining <= NEGLIGIBLE_SHARE * problem.negligible_error * point.loss:
+            break
+        end = problem.measure(point.theta + move, final=True)
+        if not is_finite(end) or not (end.loss < point.loss or is_rounding(point, end)):
+            break
         # an increase by rounding: the loss curve does not rise
-        point, before = measured._replace(loss=min(measured.loss, point.loss)), decrement
-    return point, None, last
+        end = end._replace(loss=min(end.loss, point.loss))
+        corrected = Corrected(end, corrected.move + move, corrected.image + image, None, last)
+    return corrected

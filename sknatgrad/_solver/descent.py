@@ -17,7 +17,7 @@ from sknatgrad._solver.convergence import (
     share_of_loss,
     with_separation,
 )
-from sknatgrad._solver.corrections import corrections
+from sknatgrad._solver.corrections import correct
 from sknatgrad._solver.damping import GOOD_GAIN, Damping
 from sknatgrad._solver.problem import PreviousStep, State
 from sknatgrad._solver.records import Outcome, Step
@@ -183,11 +183,15 @@ def _final_step(
         proposal = make_proposal(point, newton.move, newton.image, problem.prior_precision)
         trial = _try(state, problem, proposal, judged=True, final=True)
         if trial.accepted and newton.resolve is not None:
-            end, corrected, last = corrections(problem, trial.end, newton)
+            corrected = correct(problem, trial.end, newton)
             if not within:
+                last = corrected.last
                 state = state._replace(decrement=last.decrement / point.weight, to_optimum=last)
                 within = decrement_is_within(state, options.tol)
-            state, trial = state._replace(corrected=corrected), trial._replace(end=end)
+            if corrected.point is not trial.end:
+                proposal = make_proposal(point, corrected.move, corrected.image, problem.prior_precision)
+                trial = Trial(proposal, corrected.point, accepted=True, gain=_gain(point, corrected.point, proposal))
+            state = state._replace(corrected=corrected.theta)
     if not within:
         return None
     trial = trial if trial.accepted else _stay(point)

@@ -14,7 +14,7 @@ from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 from sknatgrad._inputs.checks import check_model
 from sknatgrad._inputs.columns import INTERCEPT, column_indices, feature_names
 from sknatgrad._inputs.prior import configured_prior
-from sknatgrad._model.categorical import predict
+from sknatgrad._model.categorical import probabilities
 from sknatgrad._model.layout import fitted_theta, prior_precision
 from sknatgrad._model.prior import Prior
 from sknatgrad._model.recentring import recentred_theta
@@ -109,7 +109,7 @@ class FittedModel(NamedTuple):
         """Raise an error if the probabilities are not the softmax of the logits, as in one-vs-rest models."""
         rows = X[: min(LINK_ROWS, X.shape[0])]
         design = Design.of(take_centred(rows, 0, rows.shape[0], self.centres), self.theta.shape[1])
-        expected = predict(design.logits(self.theta)).distribution()
+        expected = probabilities(design.logits(self.theta))
         with warnings.catch_warnings():
             # the estimator may miss the names of the columns, which the checked rows no longer have
             warnings.simplefilter("ignore")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sknatgrad._inputs.checks import check_covariance_size
-from sknatgrad._model.categorical import predict
+from sknatgrad._model.categorical import probabilities
 from sknatgrad._model.layout import BINARY
 from sknatgrad._rows.design import Design, gil_free_matmul
 from sknatgrad.inference._hypothesis_tests.chi_squared import ChiSquared
@@ -102,7 +102,7 @@ class IndicatorKernel:
         for start in range(0, len(block.codes), size):
             part = slice(start, start + size)
             weight, rows = block.weight[part], design.rows(part)
-            proba = predict(rows.logits(self.theta)).distribution()
+            proba = probabilities(rows.logits(self.theta))
             dense = rows.dense()[:, self.kept]
             shifted = zip(self.columns, self.shifts, strict=True)
             pairs = np.column_stack([dense[:, j] * (dense[:, m] + shift) for (j, m), shift in shifted])

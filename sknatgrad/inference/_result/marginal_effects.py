@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sknatgrad._inputs.checks import check_level
-from sknatgrad._model.categorical import predict
+from sknatgrad._model.categorical import probabilities
 from sknatgrad._model.layout import BINARY
 from sknatgrad._model.normal import in_standard_errors, interval, two_sided
 from sknatgrad._rows.design import Design, gil_free_matmul
@@ -118,7 +118,7 @@ class EffectsKernel:
         return effects, slopes
 
     def _add(self, design: Design, weight: Array, effects: Array, slopes: Array) -> None:
-        proba = predict(design.logits(self.theta)).distribution()
+        proba = probabilities(design.logits(self.theta))
         n_features = effects.shape[1]
         coef = np.zeros((self.contrasts.n_classes, n_features))
         coef[self.contrasts.others] = self.contrasts.params(self.theta)[:, :n_features]
