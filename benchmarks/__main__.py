@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 LOG_WIDTH = 160
 # average number of processes that want a core, above which a warning is printed
 BUSY_LOAD = 0.5
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def _options():
@@ -95,6 +94,8 @@ def main():
         _list(console)
         return
     if options.threads:
+        from benchmarks.environment import THREAD_VARIABLES
+
         # the worker processes inherit the environment
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
     options.output.mkdir(parents=True, exist_ok=True)

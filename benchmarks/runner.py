@@ -110,12 +110,12 @@ def run_workload(workload, plan, report, too_slow):
             record.environment = with_libraries()
             return record
         facts = dict(worker.facts)
-        stored_sparse = facts.pop("stored_sparse")
+        needs = {key: facts.pop(key) for key in ("stored_sparse", "weighted")}
         for key, value in facts.items():
             setattr(record, key, value)
         record.pass_seconds = worker.ask("pass")
         for name in plan.contestants:
-            refusal = CONTESTANTS[name].refusal(stored_sparse=stored_sparse, n_classes=record.classes)
+            refusal = CONTESTANTS[name].refusal(n_classes=record.classes, **needs)
             if refusal is None and name in too_slow:
                 refusal = "too slow at a smaller size"
             record.entries.append(Entry(name, refusal))

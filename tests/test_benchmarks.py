@@ -6,6 +6,7 @@ from problems import probabilities
 
 from benchmarks.contestants import CONTESTANTS, PEERS, tiny_problem
 from benchmarks.coverage import SCENARIOS, covered, covered_probabilities
+from benchmarks.environment import version
 from benchmarks.objective import mean_objective
 from benchmarks.results import Entry, Record, RungRecord, load, save
 from benchmarks.tables import ratio, summary_table
@@ -13,28 +14,39 @@ from benchmarks.tables import ratio, summary_table
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("stored_sparse", [False, True])
-def test_objective_is_the_penalised_log_loss(n_classes, stored_sparse):
-    X, codes = tiny_problem(stored_sparse=stored_sparse, n_classes=n_classes)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_objective_is_the_penalised_log_loss(n_classes, stored_sparse, weighted):
+    problem = tiny_problem(stored_sparse=stored_sparse, n_classes=n_classes, weighted=weighted)
+    X, codes, _ = problem
     rng = np.random.default_rng(0)
     n_logits = 1 if n_classes == 2 else n_classes
     coef, intercept = rng.normal(size=(n_logits, X.shape[1])), rng.normal(size=n_logits)
     p = probabilities(X @ coef.T + intercept)
-    expected = (-np.log(p[np.arange(len(codes)), codes]).sum() + 0.5 * (coef**2).sum() / 0.3) / len(codes)
-    assert mean_objective(X, codes, coef, intercept, C=0.3) == pytest.approx(expected, rel=1e-12)
+    weight = problem.weight if weighted else np.ones(len(codes))
+    losses = -np.log(p[np.arange(len(codes)), codes])
+    expected = (weight @ losses + 0.5 * (coef**2).sum() / 0.3) / weight.sum()
+    assert mean_objective(problem, coef, intercept, C=0.3) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", ["sknatgrad", "lbfgs", "newton-cholesky", "newton-cg"])
+# those of the extra `bench` are checked too where they are installed
+@pytest.mark.parametrize("name", [name for name, contestant in PEERS.items() if version(contestant.package)])
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_contestants_that_need_no_extra_minimise_it(name, n_classes):
-    X, codes = tiny_problem(stored_sparse=False, n_classes=n_classes)
-    best = min(_objective(other, X, codes) for other in ("sknatgrad", "newton-cholesky"))
-    assert _objective(name, X, codes) <= best * (1 + 1e-8)
-
-
-def _objective(name, X, codes):
+@pytest.mark.parametrize("weighted", [False, True])
+def test_contestants_minimise_it(name, n_classes, weighted):
     contestant = CONTESTANTS[name]
-    fitted = contestant.fit(X, codes, **contestant.ladder[-1].settings)
-    return mean_objective(X, codes, fitted.coef, fitted.intercept)
+    if contestant.refusal(stored_sparse=False, n_classes=n_classes, weighted=weighted):
+        return
+    problem = tiny_problem(stored_sparse=False, n_classes=n_classes, weighted=weighted)
+    best = min(_objective(other, problem) for other in ("sknatgrad", "newton-cholesky"))
+    # adelie's diagonal bound of the Hessian converges slowly
+    gap = 1e-6 if (name, n_classes) == ("adelie", 3) else 1e-8
+    assert _objective(name, problem) <= best * (1 + gap)
+
+
+def _objective(name, problem):
+    contestant = CONTESTANTS[name]
+    fitted = contestant.fit(problem, **contestant.ladder[-1].settings)
+    return mean_objective(problem, fitted.coef, fitted.intercept)
 
 
 def rung(label, seconds, objective, *, default=False):
