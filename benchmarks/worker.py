@@ -19,11 +19,11 @@ from scipy import sparse
 from benchmarks.contestants import CONTESTANTS, tiny_problem
 from benchmarks.environment import total_memory, with_libraries
 from benchmarks.objective import mean_objective
+from benchmarks.readings import counting
 from benchmarks.workloads import WORKLOADS, DataUnavailableError
 
-# a fit shorter than this many seconds is run SHORT_CALLS times, and the median counts
-SHORT_SECONDS = 0.02
-SHORT_CALLS = 9
+# a fit shorter than this many seconds is repeated at once, because the first one after a pause takes longer
+SHORT_SECONDS = 0.05
 # measurements of the time of one pass, of which the median counts
 PASS_CALLS = 7
 # seconds before each timed fit, in which waiting threads of the previous one stop spinning
@@ -48,7 +48,7 @@ def serve(pipe, workload_name, data_folder):
         pipe.send(("skipped", str(error) or "out of memory"))
         return
     pipe.send(("loaded", _facts(problem)))
-    verbs = {"warm": _warm, "fit": _fit, "pass": _equivalent_pass, "peak": _peak}
+    verbs = {"warm": _warm, "fit": _fit, "pass": _equivalent_pass, "peak": _peak, "readings": _readings}
     while (request := pipe.recv()) is not None:
         verb, *arguments = request
         try:
@@ -86,21 +86,21 @@ def _warm(pipe, problem, name):
 
 
 def _timed_fit(problem, contestant, rung):
-    gc.collect()
-    # threads of the previous contestant may still occupy the cores while they wait for work
-    time.sleep(PAUSE)
     start = time.perf_counter()
     fitted = contestant.fit(problem, **rung.settings)
     return time.perf_counter() - start, fitted
 
 
-def _fit(pipe, problem, name, label):
+def _fit(pipe, problem, name, label, n_short):
+    """Send the time of one fit; of a short one, the median time of the `n_short` fits that follow it at once."""
     contestant = CONTESTANTS[name]
     rung = contestant.rung(label)
+    gc.collect()
+    # threads of the previous contestant may still occupy the cores while they wait for work
+    time.sleep(PAUSE)
     seconds, fitted = _timed_fit(problem, contestant, rung)
     if seconds < SHORT_SECONDS:
-        more = [_timed_fit(problem, contestant, rung)[0] for _ in range(SHORT_CALLS - 1)]
-        seconds = statistics.median([seconds, *more])
+        seconds = statistics.median(_timed_fit(problem, contestant, rung)[0] for _ in range(n_short))
     # the time limit applies to the fit, not to the computation of its objective
     pipe.send(("seconds", seconds))
     objective = mean_objective(problem, fitted.coef, fitted.intercept)
@@ -120,6 +120,14 @@ def _equivalent_pass(pipe, problem):
         X.T @ R
         times.append(time.perf_counter() - start)
     pipe.send(("value", statistics.median(times)))
+
+
+def _readings(pipe, problem, name, label):
+    """Send how many times a fit reads all rows."""
+    contestant = CONTESTANTS[name]
+    with counting(len(problem.codes)) as readings:
+        contestant.fit(problem, **contestant.rung(label).settings)
+    pipe.send(("value", readings.total))
 
 
 def _peak(pipe, problem, name, label):
