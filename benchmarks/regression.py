@@ -10,12 +10,10 @@ The exit status is 1 if a workload is slower beyond its spread and beyond the th
 """
 
 import argparse
-import gc
 import multiprocessing
 import os
 import statistics
 import sys
-import time
 import warnings
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,14 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.environment import THREAD_VARIABLES
+from benchmarks.interleaved import burst, rounds
 from benchmarks.workloads import WORKLOADS, DataUnavailableError, chosen
 
 # rows of a batch of partial_fit
 BATCH_ROWS = 500
-# a time is the median over a burst of calls that takes so many seconds, and at most so many calls
-BURST_SECONDS, BURST_CALLS = 0.05, 20
-# seconds before each burst, in which waiting threads of the other process stop spinning
-PAUSE = 0.05
 # pairs of times that each pair of processes gives: fewest and most
 PAIRS = (3, 25)
 # resamples of the bootstrap, and the proportions of its interval
@@ -85,14 +80,7 @@ def serve(pipe, checkout, workload, call, data_folder):
         return
     pipe.send(("ready", np.asarray(answer)))
     while (n_calls := pipe.recv()) is not None:
-        gc.collect()
-        time.sleep(PAUSE)
-        times = []
-        for _ in range(n_calls):
-            start = time.perf_counter()
-            CALLS[call](make, problem)
-            times.append(time.perf_counter() - start)
-        pipe.send(statistics.median(times))
+        pipe.send(burst(partial(CALLS[call], make, problem), n_calls))
 
 
 class Process:
@@ -183,23 +171,12 @@ def compare(workload, options, random):
             answers = [answer for _, answer in started]
             largest = max(float(np.abs(answers[0]).max()), np.finfo(float).tiny)
             comparison.difference = float(np.abs(answers[1] - answers[0]).max()) / largest
-            comparison.pairs.append(_pairs(processes, options.seconds / options.processes, random))
+            measures, budget = [process.seconds for process in processes], options.seconds / options.processes
+            comparison.pairs.append([tuple(pair) for pair in rounds(measures, budget, PAIRS, random).tolist()])
         finally:
             for process in processes:
                 process.end()
     return comparison
-
-
-def _pairs(processes, budget, random):
-    """Return (before, after) pairs of seconds, as many as fit into the budget, each in random order."""
-    first = max(process.seconds(1) for process in processes)
-    n_calls = int(np.clip(BURST_SECONDS / first, 1, BURST_CALLS))
-    n_pairs = int(np.clip(budget / (2 * (PAUSE + n_calls * first)), *PAIRS))
-    pairs = []
-    for _ in range(n_pairs):
-        times = {index: processes[index].seconds(n_calls) for index in random.permutation(2).tolist()}
-        pairs.append((times[0], times[1]))
-    return pairs
 
 
 def line(comparison, threshold):
