@@ -10,8 +10,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 # characters: width of the tables where the output is not a terminal
 LOG_WIDTH = 160
-# average number of processes that want a core, above which a warning is printed
-BUSY_LOAD = 0.5
 
 
 def _options():
@@ -54,7 +52,7 @@ def _list(console):
 def _run(options, console):
     """Run the chosen workloads, save the results after each, and return the records."""
     from benchmarks.contestants import PEERS
-    from benchmarks.environment import load_average
+    from benchmarks.environment import BUSY_LOAD, load_average
     from benchmarks.report import print_workload
     from benchmarks.results import save
     from benchmarks.runner import Plan, run_workload

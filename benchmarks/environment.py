@@ -12,6 +12,8 @@ PACKAGES = (
     *("sknatgrad", "numpy", "scipy", "scikit-learn", "glum", "statsmodels", "snapml"),
     *("scikit-learn-intelex", "adelie"),
 )
+# average number of processes that want a core, above which times are distorted
+BUSY_LOAD = 0.5
 # the environment variables that set the threads of BLAS and OpenMP
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
