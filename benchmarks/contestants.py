@@ -135,7 +135,8 @@ def _fit_statsmodels(problem, method, tol):
 def _fit_sklearnex(problem, **settings):
     from sklearnex.linear_model import LogisticRegression
 
-    return _of_estimator(LogisticRegression(random_state=0, **settings).fit(*problem))
+    # threads of oneDAL do not obey the variables of OpenMP
+    return _of_estimator(LogisticRegression(random_state=0, n_jobs=_threads(), **settings).fit(*problem))
 
 
 def _fit_adelie(problem, **settings):
