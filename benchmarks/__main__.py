@@ -10,22 +10,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 # characters: width of the tables where the output is not a terminal
 LOG_WIDTH = 160
-# average number of processes that want a core, above which a warning is printed
-BUSY_LOAD = 0.5
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def _options():
-    from benchmarks.contestants import CONTESTANTS, METRICS, PEERS
+    from benchmarks.contestants import CONTESTANTS, METRICS
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
     add("--workloads", nargs="+", default=[], metavar="NAME", help="workloads or groups (default: all but growth)")
     add("--growth", action="store_true", help="also run the growth series in n, p and K")
-    add("--contestants", nargs="+", choices=list(CONTESTANTS), default=list(PEERS), metavar="NAME")
+    add("--contestants", nargs="+", choices=list(CONTESTANTS), metavar="NAME", help="default: all but --metrics")
     metrics = {"action": "store_const", "dest": "contestants", "const": list(METRICS)}
     add("--metrics", help="compare our metrics with each other, not with other solvers", **metrics)
     add("--repeats", type=int, default=5, help="interleaved repeats of the cheapest rungs (default: 5)")
+    text = "the same for fits under 50 ms, unless --repeats is 0 or more than this (default: 30)"
+    add("--short-repeats", type=int, default=30, help=text)
     add("--limit", type=float, default=60.0, help="seconds that one fit may take (default: 60)")
     add("--rungs", type=int, help="largest number of rungs of each ladder, the tightest included (default: all)")
     add("--threads", type=int, help="threads of BLAS and OpenMP (default: set by the libraries)")
@@ -52,7 +51,8 @@ def _list(console):
 
 def _run(options, console):
     """Run the chosen workloads, save the results after each, and return the records."""
-    from benchmarks.environment import load_average
+    from benchmarks.contestants import PEERS
+    from benchmarks.environment import BUSY_LOAD, load_average
     from benchmarks.report import print_workload
     from benchmarks.results import save
     from benchmarks.runner import Plan, run_workload
@@ -61,7 +61,10 @@ def _run(options, console):
     if load_average() > BUSY_LOAD:
         console.print(f"Load average {load_average():.1f}: BLAS threads that wait for a core will distort the times.")
     workloads = chosen(options.workloads, growth=options.growth)
-    plan = Plan(tuple(options.contestants), options.repeats, options.limit, options.data, options.memory, options.rungs)
+    plan = Plan(
+        *(tuple(options.contestants or PEERS), options.repeats, options.short_repeats, options.limit),
+        *(options.data, options.memory, options.rungs),
+    )
     path = options.output / f"results-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
     records, too_slow = [], {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -95,20 +98,24 @@ def main():
         _list(console)
         return
     if options.threads:
+        from benchmarks.environment import THREAD_VARIABLES
+
         # the worker processes inherit the environment
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
     options.output.mkdir(parents=True, exist_ok=True)
-    records = _load(options.sources, console) if options.sources else _run(options, console)
+    records = _load(options, console) if options.sources else _run(options, console)
     _show(records, options, console)
 
 
-def _load(paths, console):
-    """Read earlier results, print them, and return the records."""
+def _load(options, console):
+    """Read earlier results of the chosen contestants, print them, and return the records."""
     from benchmarks.report import print_workload
     from benchmarks.results import load
 
-    records = load(paths)
+    records = load(options.sources)
     for record in records:
+        if options.contestants:
+            record.entries = [entry for entry in record.entries if entry.name in options.contestants]
         print_workload(record, console)
     return records
 

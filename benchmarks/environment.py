@@ -8,7 +8,14 @@ from pathlib import Path
 
 import threadpoolctl
 
-PACKAGES = ("sknatgrad", "numpy", "scipy", "scikit-learn", "glum", "statsmodels", "snapml")
+PACKAGES = (
+    *("sknatgrad", "numpy", "scipy", "scikit-learn", "glum", "statsmodels", "snapml"),
+    *("scikit-learn-intelex", "adelie"),
+)
+# average number of processes that want a core, above which times are distorted
+BUSY_LOAD = 0.5
+# the environment variables that set the threads of BLAS and OpenMP
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def with_libraries():
@@ -21,7 +28,7 @@ def with_libraries():
         "load": round(load_average(), 2),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES},
         "libraries": [
             " ".join(filter(None, (item["internal_api"], item["version"], item.get("architecture"))))
             + f" ({item['num_threads']} threads)"
@@ -55,7 +62,8 @@ def total_memory():
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _version(name):
+def version(name):
+    """Return the version of an installed package, or None."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -6,15 +6,13 @@ import numpy as np
 BLOCK_BYTES = 2**25
 
 
-def mean_objective(X, codes, coef, intercept, C=1.0):
-    """Return J/S, the penalised negative log-likelihood divided by the number of rows, in nats and float64.
+def mean_objective(problem, coef, intercept, C=1.0):
+    """Return J/S, the penalised negative log-likelihood divided by the weight of all rows, in nats and float64.
 
     Parameters
     ----------
-    X : (n, p) array or CSR matrix
-        Rows.
-    codes : (n,) integers
-        Class of each row, 0 to K-1.
+    problem : Problem
+        Rows, codes and weights.
     coef : (1, p) or (K, p) array
         Coefficients of the log-odds of class 1, or one row per class for a softmax.
     intercept : (1,) or (K,) array
@@ -25,18 +23,20 @@ def mean_objective(X, codes, coef, intercept, C=1.0):
     Returns
     -------
     float
-        (sum of log-losses + ½ ‖coef‖² / C) / n.
+        (weighted sum of log-losses + ½ ‖coef‖² / C) / S, where S is the sum of the weights, or n without weights.
     """
-    weights = np.ascontiguousarray(np.asarray(coef, dtype=np.float64).T)  # (p, q)
+    X, codes, weight = problem
+    columns = np.ascontiguousarray(np.asarray(coef, dtype=np.float64).T)  # (p, q)
     offset = np.asarray(intercept, dtype=np.float64)
-    n_rows, n_logits = X.shape[0], weights.shape[1]
+    n_rows, n_logits = X.shape[0], columns.shape[1]
+    weight = np.ones(n_rows) if weight is None else weight
     # a block of a dense X is a view, a block of a CSR matrix a copy of its entries
     step = max(1, BLOCK_BYTES // (8 * n_logits))
     losses = [
-        _log_losses(X[start : start + step] @ weights + offset, codes[start : start + step]).sum()
-        for start in range(0, n_rows, step)
+        _log_losses(X[rows] @ columns + offset, codes[rows]) @ weight[rows]
+        for rows in (slice(start, start + step) for start in range(0, n_rows, step))
     ]
-    return float((np.sum(losses) + 0.5 * np.sum(weights**2) / C) / n_rows)
+    return float((np.sum(losses) + 0.5 * np.sum(columns**2) / C) / weight.sum())
 
 
 def _log_losses(logits, codes):

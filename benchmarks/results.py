@@ -44,6 +44,7 @@ class Entry:
     whole: bool = True  # whether the plan included every rung of the ladder
     peak_mib: float | None = None
     peak_rung: str | None = None
+    readings: float | None = None  # of X, at the rung of the headline gap or else the tightest
 
     def finished(self):
         """Return the rungs that ended with a finite objective."""

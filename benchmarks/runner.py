@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.environment import with_libraries
+from benchmarks.readings import is_counted
 from benchmarks.results import GAPS, HEADLINE, Entry, Record, RungRecord
-from benchmarks.worker import serve
+from benchmarks.worker import SHORT_SECONDS, serve
 
 # a fit longer than this many seconds is repeated only once
 LONG_SECONDS = 10.0
+# fits in a row of which the median counts, if they are short: of the first fits, of which the cheapest rungs are chosen
+FIRST_SHORT_FITS = 9
 # rungs within this factor of the cheapest time are repeated, because single times vary
 NEAR = 1.5
 
@@ -20,10 +23,17 @@ class Plan:
 
     contestants: tuple[str, ...]
     repeats: int
+    short_repeats: int  # of fits shorter than SHORT_SECONDS
     limit: float
     data: str | None
     memory: bool
     rungs: int | None = None  # largest number of each ladder; None is all
+
+    def repeats_of(self, seconds):
+        """Return how often a fit that takes so many seconds is repeated."""
+        if seconds > LONG_SECONDS:
+            return min(self.repeats, 1)
+        return max(self.repeats, self.short_repeats) if seconds < SHORT_SECONDS and self.repeats else self.repeats
 
 
 class NoAnswerError(Exception):
@@ -110,18 +120,19 @@ def run_workload(workload, plan, report, too_slow):
             record.environment = with_libraries()
             return record
         facts = dict(worker.facts)
-        stored_sparse = facts.pop("stored_sparse")
+        needs = {key: facts.pop(key) for key in ("stored_sparse", "weighted")}
         for key, value in facts.items():
             setattr(record, key, value)
         record.pass_seconds = worker.ask("pass")
         for name in plan.contestants:
-            refusal = CONTESTANTS[name].refusal(stored_sparse=stored_sparse, n_classes=record.classes)
+            refusal = CONTESTANTS[name].refusal(n_classes=record.classes, **needs)
             if refusal is None and name in too_slow:
                 refusal = "too slow at a smaller size"
             record.entries.append(Entry(name, refusal))
         _run_ladders(worker, record, plan, report)
         too_slow.update(entry.name for entry in record.entries if entry.timed_out and not entry.finished())
         _repeat(worker, record, plan, report)
+        _count_readings(worker, record, plan, report)
     finally:
         worker.stop()
     if plan.memory:
@@ -142,18 +153,18 @@ def _run_ladders(worker, record, plan, report):
         for index, rung in enumerate(ladder):
             report(len(ladder) - index, f"{entry.name}, {rung.label}")
             entry.rungs.append(RungRecord(rung.label, rung.default))
-            if not _fit(worker, entry, index, plan.limit):
+            if not _fit(worker, entry, index, FIRST_SHORT_FITS, plan.limit):
                 break
             # the limit applies to each single fit
             if entry.rungs[-1].time > plan.limit:
                 break
 
 
-def _fit(worker, entry, index, limit):
-    """Add one fit to a rung; return whether it succeeded within the limit."""
+def _fit(worker, entry, index, n_short, limit):
+    """Add one fit to a rung, or the median of `n_short` short ones; return whether it succeeded within the limit."""
     rung = entry.rungs[index]
     try:
-        rung.add(*worker.ask("fit", entry.name, rung.label, limit=limit))
+        rung.add(*worker.ask("fit", entry.name, rung.label, n_short, limit=limit))
     except NoAnswerError as error:
         rung.failure, rung.timed_out = str(error), error.timed_out
         return False
@@ -182,15 +193,31 @@ def _repeat(worker, record, plan, report):
     for entry in {entry.name: entry for entry, _ in pairs}.values():
         # the process may have been restarted since the first fits
         worker.ask("warm", entry.name)
-    for done in range(plan.repeats):
-        for position, (entry, index) in enumerate(pairs):
+    # the times of the first fits decide, so that all repeats of a rung are of one kind
+    repeats = [plan.repeats_of(entry.rungs[index].seconds[0]) for entry, index in pairs]
+    for done in range(max(repeats, default=0)):
+        turn = [pair for pair, number in zip(pairs, repeats, strict=True) if done < number]
+        for position, (entry, index) in enumerate(turn):
             rung = entry.rungs[index]
-            if rung.failure or (done and rung.seconds[0] > LONG_SECONDS):
+            if rung.failure:
                 continue
-            remaining = (plan.repeats - done) * len(pairs) - position
+            remaining = len(turn) - position + sum(max(number - done - 1, 0) for number in repeats)
             report(remaining, f"repeat {done + 1}: {entry.name}, {rung.label}")
             # the first fit was within the limit; on a busy machine a repeat may take longer
-            _fit(worker, entry, index, 3 * plan.limit)
+            _fit(worker, entry, index, 1, 3 * plan.limit)
+
+
+def _count_readings(worker, record, plan, report):
+    """Fit each contestant once more where its readings of X can be counted."""
+    runners = [entry for entry in record.entries if entry.finished() and is_counted(CONTESTANTS[entry.name])]
+    for position, entry in enumerate(runners):
+        report(len(runners) - position, f"readings: {entry.name}")
+        rung = record.rung_of(entry, HEADLINE) or entry.finished()[-1]
+        try:
+            entry.readings = worker.ask("readings", entry.name, rung.label, limit=3 * plan.limit)
+        except NoAnswerError:
+            # the table shows a dash
+            entry.readings = None
 
 
 def _measure_peaks(workload, record, plan, report):

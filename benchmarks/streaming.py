@@ -96,7 +96,7 @@ def adult(folder):
     """
     from benchmarks.workloads import _adult
 
-    X, y = _adult(stored_sparse=False, standardised=False, folder=folder)
+    X, y, _ = _adult(stored_sparse=False, standardised=False, folder=folder)
     methods = {
         "one pass, `fisher='true'`": lambda A, b: one_pass(NaturalGradientLogisticRegression(), A, b, [0, 1]),
         "SGD, defaults": lambda A, b: one_pass(SGDClassifier(loss="log_loss", random_state=0), A, b, [0, 1]),

@@ -1,4 +1,4 @@
-"""Simulated data with fixed seeds: each function takes the sizes and returns X and the class codes."""
+"""Simulated data with fixed seeds: each function takes the sizes and returns X, the class codes, and weights if any."""
 
 import numpy as np
 from scipy import sparse
@@ -16,6 +16,30 @@ def gaussian(n_rows, n_columns, scales=(1.0, 1.0), seed=0):
     codes = _two_classes(X @ rng.standard_normal(n_columns), rng)
     X *= np.geomspace(*scales, n_columns)
     return X, codes
+
+
+def weighted(n_rows, n_columns, seed=0):
+    """Return isotropic normal columns, two classes, and weights that vary by a factor of three around 1."""
+    X, codes = gaussian(n_rows, n_columns, seed=seed)
+    return X, codes, np.random.default_rng(seed + 1).uniform(0.5, 1.5, n_rows)
+
+
+def half_binary(n_rows, n_columns, seed=0):
+    """Return normal columns, then as many columns of 0 and 1 with shares of ones from 2 to 50 %, and two classes."""
+    rng = np.random.default_rng(seed)
+    n_normal = n_columns - n_columns // 2
+    X = np.empty((n_rows, n_columns))
+    X[:, :n_normal] = rng.standard_normal((n_rows, n_normal))
+    X[:, n_normal:] = rng.random((n_rows, n_columns - n_normal)) < np.linspace(0.02, 0.5, n_columns - n_normal)
+    return X, _two_classes(X @ rng.standard_normal(n_columns), rng)
+
+
+def sparse_columns(n_rows, n_columns, density, seed=0):
+    """Return normal values in CSR, of which a share of `density` is stored, and two classes."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n_rows, n_columns)) * (rng.random((n_rows, n_columns)) < density)
+    codes = _two_classes(X @ rng.standard_normal(n_columns), rng)
+    return sparse.csr_matrix(X), codes
 
 
 def correlated(n_rows, n_columns, n_classes, seed=0):

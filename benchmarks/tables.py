@@ -10,6 +10,10 @@ from benchmarks.results import GAPS, HEADLINE, relative_gap
 METRIC_GAP = 1e-6
 
 
+# columns beside the times
+RESOURCES = ("passes", "readings of X", "iterations", "peak MiB", "smallest gap")
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of text with a title and headers."""
@@ -84,7 +88,7 @@ def _key(environment):
 
 def workload_table(record):
     """Return a table with one row per contestant, the fastest at the headline gap first."""
-    headers = ("contestant", *(f"gap {gap:.0e}" for gap in GAPS), "passes", "iterations", "peak MiB", "smallest gap")
+    headers = ("contestant", *(f"gap {gap:.0e}" for gap in GAPS), *RESOURCES)
     order = sorted(record.entries, key=lambda entry: [record.time_of(entry, gap) or math.inf for gap in GAPS])
     shape = f"{record.rows:,} x {record.columns:,}, {record.classes:,} classes, {record.stored}"
     rows = [_row(record, entry) for entry in order]
@@ -93,16 +97,17 @@ def workload_table(record):
 
 def _row(record, entry):
     if entry.refusal is not None:
-        return (entry.name, entry.refusal[:60], *[""] * (len(GAPS) + 3))
+        return (entry.name, entry.refusal[:60], *[""] * (len(GAPS) + len(RESOURCES) - 1))
     times = [_time_cell(record, entry, gap) for gap in GAPS]
     headline = record.rung_of(entry, HEADLINE)
     passes = iterations = "-"
     if headline is not None:
         passes = number(headline.time / record.pass_seconds)
         iterations = "-" if headline.iterations is None else f"{headline.iterations:,}"
+    readings = "-" if entry.readings is None else f"{entry.readings:.1f}"
     peak = "-" if entry.peak_mib is None else number(entry.peak_mib)
     gaps = [relative_gap(rung.objective, record.best) for rung in entry.finished()]
-    return (entry.name, *times, passes, iterations, peak, f"{min(gaps):.0e}" if gaps else "-")
+    return (entry.name, *times, passes, readings, iterations, peak, f"{min(gaps):.0e}" if gaps else "-")
 
 
 def _time_cell(record, entry, gap):
@@ -122,7 +127,15 @@ def summary_table(records):
     bound. If it stopped ours, the mean omits the workload.
     """
     letters = machines(records)
-    headers = ("workload", "ours", "best peer", "its time", *(f"ratio at {gap:.0e}" for gap in GAPS), "machine")
+    headers = (
+        "workload",
+        "ours",
+        "readings of X",
+        "best peer",
+        "its time",
+        *(f"ratio at {gap:.0e}" for gap in GAPS),
+        "machine",
+    )
     shown = [record for record in records if record.series is None]
     rows = [_summary_row(record, letter_of(record, letters)) for record in shown]
     for name, reduce in (("geometric mean", _geometric_mean), ("smallest", min)):
@@ -132,20 +145,22 @@ def summary_table(records):
             value = reduce([item.value for item in known]) if known else None
             at_least = any(item.bound for item in known) and reduce is _geometric_mean
             cells.append(f"{'> ' if at_least else ''}{number(value)}x of {len(known)}" if known else "-")
-        rows.append((name, "", "", "", *cells, ""))
+        rows.append((name, "", "", "", "", *cells, ""))
     return Table("Best peer's time over ours", headers, rows)
 
 
 def _summary_row(record, letter):
     if record.skipped is not None:
-        return (record.name, f"skipped: {record.skipped}", *[""] * (len(GAPS) + 2), letter)
+        return (record.name, f"skipped: {record.skipped}", *[""] * (len(GAPS) + 3), letter)
     by_name = {entry.name: entry for entry in record.entries}
     ours = record.time_of(by_name[OURS], HEADLINE) if OURS in by_name else None
     ratios = [ratio(record, gap) for gap in GAPS]
     peer = ratios[0].peer
     theirs = record.time_of(by_name[peer], HEADLINE) if peer else None
     cells = [seconds(time) if time is not None else "not reached" for time in (ours, theirs)]
-    return (record.name, cells[0], peer or "-", cells[1], *map(str, ratios), letter)
+    readings = by_name[OURS].readings if OURS in by_name else None
+    shown = "-" if readings is None else f"{readings:.1f}"
+    return (record.name, cells[0], shown, peer or "-", cells[1], *map(str, ratios), letter)
 
 
 def metrics_table(records):
