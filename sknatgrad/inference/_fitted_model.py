@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
 
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 from sknatgrad._inputs.checks import check_model
@@ -133,7 +132,7 @@ def logistic_regression(estimator: Any) -> Any:
     if _is_logistic_regression(inner):
         return inner
     kind = type(inner).__name__
-    if isinstance(inner, Pipeline) and _is_logistic_regression(inner.steps[-1][1]):
+    if _is_instance(inner, "sklearn.pipeline", "Pipeline") and _is_logistic_regression(inner.steps[-1][1]):
         message = (
             f"estimator is a {kind}; pass its last step, estimator[-1], which is {inner.steps[-1][0]!r}, and the rows "
             "that it was fitted to, estimator[:-1].transform(X)."
@@ -150,7 +149,18 @@ def logistic_regression(estimator: Any) -> Any:
 
 
 def _is_logistic_regression(estimator: object) -> bool:
-    return isinstance(estimator, (NaturalGradientLogisticRegression, LogisticRegression))
+    return isinstance(estimator, NaturalGradientLogisticRegression) or _is_instance(
+        estimator, "sklearn.linear_model", "LogisticRegression"
+    )
+
+
+def _is_instance(estimator: object, module: str, name: str) -> bool:
+    """Say whether an estimator is of a class of scikit-learn, whose module it has then imported already.
+
+    An import of `sklearn.linear_model` here would take 40 ms.
+    """
+    imported = sys.modules.get(module)
+    return imported is not None and isinstance(estimator, getattr(imported, name))
 
 
 def _prior(estimator: Any, n_features: int, *, intercept: bool) -> Prior:
