@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._solver.objective import Objective
+    from sknatgrad._solver.plan import Plan
     from sknatgrad._solver.problem import State
     from sknatgrad._solver.records import Measured, Step
     from sknatgrad._typing import Matrix
@@ -100,12 +101,12 @@ class FitMonitor:
             )
             notices.append(ConvergenceWarning(message))
 
-    def begin(self, choice: str) -> History:
+    def begin(self, plan: Plan) -> History:
         """Notify callbacks that the fit begins; return its history, which prints the method if `verbose` is 2."""
         if self._root is not None:
             with as_caller():
                 self._root.call_on_fit_task_begin(**self._arguments)
-        return History(int(self._estimator.verbose), choice, self.started_at)
+        return History(int(self._estimator.verbose), plan, self.started_at)
 
     def __enter__(self) -> Self:
         """Return the monitor."""

@@ -108,7 +108,7 @@ def run_descent(
     estimator: Configuration, data: TrainingData, fit_plan: FitPlan, objective: Objective, monitor: FitMonitor
 ) -> FitResult:
     """Run the descent and the passes after it, and return the attributes and the warnings of its end."""
-    history = monitor.begin(objective.plan.describe())
+    history = monitor.begin(objective.plan)
     # callbacks receive copies of the estimator, which must not have results of an earlier fit
     delete_results(estimator)
     theta, options = fit_plan.start, fit_plan.options

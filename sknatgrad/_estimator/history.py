@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sknatgrad._solver.records import Outcome
 
 if TYPE_CHECKING:
+    from sknatgrad._solver.plan import Plan
     from sknatgrad._solver.problem import DescentOptions
     from sknatgrad._solver.records import Step
 
@@ -25,12 +26,13 @@ NOT_VERIFIED = (
 class History:
     """The curves of a fit, one point per accepted step; prints steps as `verbose` demands."""
 
-    def __init__(self, verbose: int, choice: str, started_at: float) -> None:
+    def __init__(self, verbose: int, plan: Plan, started_at: float) -> None:
         self.verbose, self.started_at = verbose, started_at
         self.loss_curve: list[float] = []
         self.kl_curve: list[float] = []
         self.time_curve: list[float] = []  # seconds since the fit began
-        self._print(choice, PRINT_CHOICES)
+        if verbose >= PRINT_CHOICES:
+            self._print(plan.describe(), PRINT_CHOICES)
 
     @property
     def n_iter(self) -> int:

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
     from sknatgrad._rows.allocator import Thresholds
 
+# Additions and multiplications up to which OpenBLAS computes a product of matrices in one thread, 4 * 2**16, and
+# columns
+# below which its limit for a product with a vector, 9,216 values, is the smaller one. The setting takes 6 us.
+MAX_SMALL = 2**18
+MIN_SMALL_COLUMNS = 32
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -177,8 +183,16 @@ class Workers:
     """
 
     max_threads: int | None = None  # None: as many as BLAS may use
+    limits_blas: bool = True  # whether the context limits BLAS
     _helpers: _Helpers = field(default_factory=_Helpers, repr=False)
     _settings: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    @classmethod
+    def for_rows(cls, X: object) -> Workers:
+        """Return workers for X, which leave BLAS as it is if its products with X take one thread anyway."""
+        shape: tuple[int, ...] = getattr(X, "shape", ())
+        small = len(shape) == 2 and shape[0] * shape[1] <= MAX_SMALL // max(shape[1], MIN_SMALL_COLUMNS)  # noqa: PLR2004 - (n, p)
+        return cls(limits_blas=not small)
 
     def map_reduce(
         self, function: Callable[[Item], Result], merge: Callable[[Result, Result], Result], items: Sequence[Item]
@@ -249,8 +263,9 @@ class Workers:
                 finished.acquire()
 
     def __enter__(self) -> Self:
-        """Limit BLAS to one thread, and raise the allocator's thresholds."""
-        self._settings.enter_context(single_threaded_blas())
+        """Limit BLAS to one thread, and raise the allocator's thresholds, if there is more than little to do."""
+        if self.limits_blas:
+            self._settings.enter_context(single_threaded_blas())
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from sknatgrad._limits import Limits
@@ -55,6 +56,8 @@ class Plan(NamedTuple):
         return f"metric {self.fisher!r}: {'; '.join(parts)}"
 
 
+# a search makes many fits to as many rows, and a choice takes 12 us
+@lru_cache(maxsize=128)
 def choose_plan(
     fisher: FisherName,
     shape: Shape,
