@@ -23,6 +23,7 @@ from sknatgrad._model.information import (
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.layout import fitted_theta
 from sknatgrad._model.recentring import recentred_covariance, recentred_theta
+from sknatgrad._rows import centring
 from sknatgrad._rows.centring import SAMPLE_ROWS, centred, centres_of, merged_samples, sample_of
 from sknatgrad._rows.memory import MemorySource
 
@@ -80,6 +81,21 @@ class TestCentres:
             assert centres[0] in values
         else:
             assert centres is None
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_quartiles_decide_as_all_deviations_do(self, seed):
+        """Columns whose quartiles are near each other, equal, far apart or not finite, in samples of every size."""
+        random = np.random.default_rng(seed)
+        n_rows = int(random.integers(1, 40))
+        sizes, offsets = 10.0 ** random.integers(-4, 5, 60), 10.0 ** random.integers(-2, 5, 60)
+        sample = offsets + sizes * random.normal(size=(n_rows, 60))
+        sample[random.random(sample.shape) < 0.3] = random.choice([0.0, 1.0, 1e3])
+        sample[0, random.random(60) < 0.1] = random.choice([np.nan, np.inf, -np.inf])
+        middle = np.sort(sample, axis=0)[n_rows // 2]
+        far = centring._are_far(middle, sample, 100.0)
+        centres = centring.centres_of_sample(sample, 100.0)
+        found = np.zeros(60) if centres is None else centres
+        np.testing.assert_array_equal(found, np.where(far, middle, 0.0))
 
     def test_sparse_columns_have_none(self):
         assert centres_of(sparse.csr_array(np.full((9, 2), 1e9)), 100.0) is None
