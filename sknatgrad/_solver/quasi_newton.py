@@ -12,9 +12,8 @@ fall as it should, the objective hands over to another one, and no more than the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
@@ -27,7 +26,7 @@ from sknatgrad._solver.preconditioning import FactorCache
 from sknatgrad._solver.problem import DescentProblem
 from sknatgrad._solver.records import Direction, NewtonDecrement
 from sknatgrad._solver.sampled_metric import sampled_metric
-from sknatgrad._solver.stopping import MIN_TOLERANCE, FinalTolerance
+from sknatgrad._solver.stopping import MIN_TOLERANCE
 
 if TYPE_CHECKING:
     from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from sknatgrad._solver.plan import Plan
     from sknatgrad._solver.records import Measured
     from sknatgrad._solver.step import Proposal
+    from sknatgrad._solver.stopping import FinalTolerance
     from sknatgrad._typing import Array
 
 # Largest expected share of the error that a step leaves, for the sample to be used.
@@ -71,36 +71,46 @@ class QuasiNewtonMemory:
     usable: bool = True  # False once another objective has taken over
     cache: FactorCache = field(default_factory=FactorCache)  # of the metric
     base: Measured | None = None  # the point at which the last step began
-    decrement: float = np.inf  # at that point, nats
-    pairs: list[tuple[Array, Array]] = field(default_factory=list)  # (v, change of the gradient), each (q, d)
+    decrement: float = np.inf  # at that point, nats; infinite if the step was damped
+    # (v, y, 1 / yᵀv) of each step, y the change of the gradient, (q, d)
+    pairs: list[tuple[Array, Array, float]] = field(default_factory=list)
 
-    def begin(self, measured: Measured, decrement: float) -> None:
-        """Begin a step at a point, or another one at the same point."""
+    def begin(self, measured: Measured, decrement: float, *, damped: bool) -> None:
+        """Begin a step at a point, or another one at the same point; hand over if the last one was too slow."""
         if measured is not self.base:
             self.usable &= decrement <= SLOW * self.decrement
-            self.base, self.decrement = measured, decrement
+        # a damped step may be slow whatever the metric
+        self.base, self.decrement = measured, np.inf if damped else decrement
 
     def observe(self, end: Measured) -> None:
         """Learn from the gradient at the end of a step, whether it is accepted or not."""
         if self.base is None:
             return
-        move, change = end.theta - self.base.theta, end.gradient - self.base.gradient
-        if float(np.vdot(move, change)) > 0.0 and np.isfinite(change).all():
-            self.pairs.append((move, change))
+        self.learn(end.theta - self.base.theta, end.gradient - self.base.gradient)
+
+    def learn(self, move: Array, change: Array) -> None:
+        """Keep a step and the change of the gradient along it, if its curvature is positive."""
+        if np.isfinite(change).all() and float(np.vdot(move, change)) > 0.0:
+            self.pairs.append(_pair(move, change))
 
     def solve(self, gradient: Array, precision: FactorisedPrecision, damping: Array) -> Array:
         """Return B⁻¹ g, B the metric with the shift of `precision`, part of which is `damping`, after all pairs."""
+        pairs = self.pairs
+        if damping.any():
+            pairs = [_pair(move, change + damping * move) for move, change, _ in pairs]
         coefficients, rest = [], gradient.copy()
-        for move, change in reversed(self.pairs):
-            image = change + damping * move
-            coefficient = float(np.vdot(move, rest)) / float(np.vdot(move, image))
-            rest -= coefficient * image
-            coefficients.append(coefficient)
+        for move, change, inverse in reversed(pairs):
+            coefficients.append(inverse * np.vdot(move, rest))
+            rest -= coefficients[-1] * change
         solution = precision.solve(rest)
-        for (move, change), coefficient in zip(self.pairs, reversed(coefficients), strict=True):
-            image = change + damping * move
-            solution += (coefficient - float(np.vdot(image, solution)) / float(np.vdot(move, image))) * move
+        for move, change, inverse in pairs:
+            solution += (coefficients.pop() - inverse * np.vdot(change, solution)) * move
         return solution
+
+
+def _pair(move: Array, change: Array) -> tuple[Array, Array, float]:
+    """Return a step, the change of the gradient along it, and the inverse of their product."""
+    return move, change, 1.0 / float(np.vdot(move, change))
 
 
 @dataclass(frozen=True)
@@ -114,7 +124,10 @@ class QuasiNewtonObjective:
     penalised_loss: PenalisedLoss
     plan: Plan
     final_tolerance: FinalTolerance
-    fallback: ObservedProblem
+    fallback: ObservedProblem  # if no step was taken
+    # The same after steps. It starts where these ended, which depends on the order of the rows, so it is as accurate
+    # as an order-dependent path has to be.
+    later_fallback: ObservedProblem
     memory: QuasiNewtonMemory  # changes with every step
 
     @property
@@ -139,19 +152,18 @@ class QuasiNewtonObjective:
             return self._successor.negligible_error
         return max(ESTIMATE_MARGIN * self.final_tolerance.order_dependent, MIN_TOLERANCE)
 
-    @cached_property
+    @property
     def _successor(self) -> ObservedProblem:
-        """The objective that takes over; after steps it starts where these ended, so its path depends on the order."""
-        order_dependent = self.final_tolerance.order_dependent
-        tolerance = FinalTolerance(order_dependent, order_dependent)
-        return self.fallback if self.memory.base is None else replace(self.fallback, final_tolerance=tolerance)
+        """The objective that takes over."""
+        return self.fallback if self.memory.base is None else self.later_fallback
 
     def accepts(self, squares: Array) -> bool:
         """Say whether enough rows of a sample determine each column, from its `column_squares`; else hand over.
 
         The fallback then takes over at zero, if it needs no sample.
         """
-        # Σ s x² of a column squared, over Σ (s x²)²: m for m equal values, 1 where one row dominates
+        # Σ s x² of a column squared, over Σ (s x²)²: m for m equal values, 1 where one row dominates; NaN for the
+        # intercept, which has no values
         with np.errstate(over="ignore", invalid="ignore"):
             rows = squares[0] ** 2 / squares[1]
         self.memory.usable &= not (rows < MIN_COLUMN_ROWS).any()
@@ -180,9 +192,7 @@ class QuasiNewtonObjective:
 
     @property
     def _metric(self) -> PooledInformation:
-        metric = self.memory.cache.information
-        assert metric is not None
-        return metric
+        return cast("PooledInformation", self.memory.cache.information)
 
     def _precision(self, shift: Array) -> FactorisedPrecision:
         return self.memory.cache.precision(self._metric, shift)
@@ -202,13 +212,13 @@ class QuasiNewtonObjective:
 
     def direction(self, measured: Measured, shift: Array) -> Direction:
         """Return v = −B⁻¹g, B the updated metric plus I ⊗ diag(shift), and its image, which is no more exact than B."""
-        memory, prior = self.memory, self.prior_precision
+        memory = self.memory
         if memory.usable:
-            step = self._step(measured.gradient, prior)
-            memory.begin(measured, -0.5 * float(np.vdot(measured.gradient, step)))
+            move = self._step(measured.gradient, shift)
+            damped = not np.array_equal(shift, self.prior_precision)
+            memory.begin(measured, -0.5 * float(np.vdot(measured.gradient, move)), damped=damped)
         if not memory.usable:
             return self._successor.direction(self._remeasured(measured), shift)
-        move = step if np.array_equal(shift, prior) else self._step(measured.gradient, shift)
         summary = f"{len(memory.pairs)} updates of the metric of a sample"
         return Direction(move, -measured.gradient - shift * move, summary, exact=False)
 

@@ -17,6 +17,7 @@ from sknatgrad._model.kernels import HalvesKernel
 
 if TYPE_CHECKING:
     from sknatgrad._model.prior import Prior
+    from sknatgrad._model.protocols import PooledInformation
     from sknatgrad._rows.source import RowSource
     from sknatgrad._typing import Array
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class SampledMetric(NamedTuple):
     """An approximation of F, and the share of the error that a step of it leaves."""
 
-    information: DenseInformation
+    information: PooledInformation
     # Expected square of a relative error of the metric along a random direction, in the norm of the metric. A step of
     # length 1 multiplies the error of the loss by it. Infinite if a half is singular.
     contraction: float
@@ -78,9 +79,10 @@ def _updated(matrix: Array, step: Array, image: Array) -> Array:
 
 def _squared_error(metric: Array, other: Array, shift: Array) -> float:
     """Return the mean square of the relative error of a metric along a direction, if `other` is the exact one."""
-    scale = equilibrate(metric + np.diag(shift))
-    if not scale.all():
+    if not metric.diagonal().all():
+        # no row informs a column, whatever its prior
         return np.inf
+    scale = equilibrate(metric + np.diag(shift))
     shifted = scale[:, None] * metric * scale + np.diag(scale**2 * shift)
     try:
         lower = linalg.cholesky(shifted, lower=True, overwrite_a=True, check_finite=False)
