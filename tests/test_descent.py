@@ -192,7 +192,7 @@ def test_rejected_trials_raise_the_damping_and_leave_no_trace():
     """A problem that understates its curvature makes every long step fail."""
 
     class Optimist:
-        corrections = 0
+        corrections, contraction = 0, 0.0
 
         def __init__(self, objective):
             self.objective, self.prior_precision = objective, objective.prior_precision
@@ -200,7 +200,7 @@ def test_rejected_trials_raise_the_damping_and_leave_no_trace():
 
         def direction(self, measured, shift):
             direction = self.objective.direction(measured, shift)
-            return direction._replace(image=1e-3 * direction.image, exact=False)
+            return direction._replace(image=1e-3 * direction.image, exact_solve=False)
 
     problem = make_problem(4)
     optimist = Optimist(problem.objective("true", C=1e3))
@@ -218,7 +218,7 @@ def test_no_way_down_is_said():
     """A problem whose gradient has the wrong sign: every trial fails, and the descent ends."""
 
     class Uphill:
-        corrections = 0
+        corrections, contraction = 0, 0.0
 
         def __init__(self, objective):
             self.objective, self.prior_precision = objective, objective.prior_precision
@@ -319,6 +319,7 @@ def test_fixed_step_near_the_optimum_is_noticed():
         measure, fisher_products = staticmethod(objective.measure), staticmethod(objective.fisher_products)
         direction = staticmethod(objective.direction)
         corrections, negligible_error = objective.corrections, objective.negligible_error
+        contraction = objective.contraction
 
         def newton_decrement(self, measured, near=None):
             asked.append(measured)

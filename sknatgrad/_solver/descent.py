@@ -31,7 +31,7 @@ from sknatgrad._solver.step import (
     next_extrapolation,
     zero_step,
 )
-from sknatgrad._solver.stopping import MAX_REJECTIONS, is_accepted, is_finite
+from sknatgrad._solver.stopping import LOSS_ROUNDING, MAX_REJECTIONS, is_accepted, is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +117,7 @@ def _propose(state: State, problem: DescentProblem, options: DescentOptions) -> 
     point, prior = state.point, problem.prior_precision
     shift = state.damping.shift(prior)
     direction = problem.direction(point, shift)
-    if direction.exact and options.adaptive:
+    if direction.exact_solve and options.adaptive:
         proposal = exact_proposal(point, direction, prior)
     else:
         proposal = _rescaled(state, problem, options, direction)
@@ -128,9 +128,8 @@ def _rescaled(state: State, problem: DescentProblem, options: DescentOptions, di
     """Return a direction at the length that minimises the damped model, combined with the previous step."""
     point, prior = state.point, problem.prior_precision
     shift = state.damping.shift(prior)
-    # the solve gives F v only if the metric is F
-    is_newton = direction.image is not None
-    momentum = state.previous.move if options.adaptive and not is_newton else None
+    # the solve gives F v only if the metric is F, or approximates it
+    momentum = state.previous.move if options.adaptive and direction.image is None else None
     moves = direction.move[None] if momentum is None else np.stack([direction.move, momentum])
     # Each move is divided by its largest entry, so that vᵀF v does not overflow: of a column of values of 1e100, F has
     # an entry of 1e200, and a step along the gradient a size of 1e100.
@@ -147,6 +146,7 @@ def _rescaled(state: State, problem: DescentProblem, options: DescentOptions, di
     move = (coefficients @ moves.reshape(len(moves), -1)).reshape(direction.move.shape)
     image = (coefficients @ images.reshape(len(moves), -1)).reshape(direction.move.shape)
     proposal = make_proposal(point, move, image, prior)
+    is_newton = direction.image is not None and direction.exact
     return proposal._replace(metric_length=metric_length, is_newton=is_newton, solve_summary=direction.solve_summary)
 
 
@@ -218,8 +218,10 @@ def _stay(point: Measured) -> Trial:
 
 
 def _gain(before: Measured, after: Measured, proposal: Proposal) -> float:
-    """Return the actual over the predicted decrease; 1 where none was predicted."""
-    return (before.loss - after.loss) / proposal.predicted if proposal.predicted > 0 else 1.0
+    """Return the actual over the predicted decrease; 1 where no more than rounding was predicted."""
+    if proposal.predicted <= max(LOSS_ROUNDING * before.loss, 0.0):
+        return 1.0
+    return (before.loss - after.loss) / proposal.predicted
 
 
 def _accept(state: State, trial: Trial, options: DescentOptions, critical: float) -> State:

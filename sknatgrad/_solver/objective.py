@@ -1,10 +1,12 @@
 """The objectives: a source of rows, a prior and a plan, as the `DescentProblem` that the loop calls.
 
-There are three, by how the metric is related to the true Fisher information F. The quadratic model of the loss, which
+There are four, by how the metric is related to the true Fisher information F. The quadratic model of the loss, which
 gives the length of a step and its predicted decrease, has F with all of them:
 
 - `DirectObjective`: the metric is F, as a matrix. A step is a solve with its Cholesky factor: Newton's method.
 - `MatrixFreeObjective`: the metric is F, known by its products. A step is a solve by conjugate gradients: Newton-CG.
+- `QuasiNewtonObjective`: the metric is F of a sample of the rows, updated by the gradients along the steps
+  (`quasi_newton`).
 - `OtherMetricObjective`: the metric is another matrix, stored or known by its products.
 
 Steps sum to zero over classes: their mean over classes, which changes no probability, is subtracted.
@@ -27,6 +29,7 @@ from sknatgrad._solver.krylov import RecycledDirections
 from sknatgrad._solver.newton_cg import MatrixFreeInformation, NewtonCG
 from sknatgrad._solver.penalised_loss import PenalisedLoss, RowsOperator
 from sknatgrad._solver.preconditioning import PreconditionerPolicy
+from sknatgrad._solver.quasi_newton import QuasiNewtonMemory, QuasiNewtonObjective
 from sknatgrad._solver.records import Direction, NewtonDecrement
 from sknatgrad._solver.stopping import LOSS_ROUNDING, ORDER_INDEPENDENT, FinalTolerance
 
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
 
 
 # Corrections of a final step by the same factor. With 1, fits take an iteration more; with 3 as long as with 2.
-MAX_CORRECTIONS = 2
+MEASURED_CORRECTIONS = 2
 
 
 @dataclass
@@ -80,8 +83,16 @@ class DirectObjective:
 
     @property
     def corrections(self) -> int:
-        """How many times the final step is corrected: it costs little, as the matrix is factorised."""
-        return MAX_CORRECTIONS
+        """How many times the final step is corrected: it costs little, as the matrix is factorised.
+
+        Out of core a measurement takes as long as one with F.
+        """
+        return 1 if self.plan.shape.out_of_core else MEASURED_CORRECTIONS
+
+    @property
+    def contraction(self) -> float:
+        """Share of the error that a step leaves at least: none, as Newton's method squares it."""
+        return 0.0
 
     @property
     def negligible_error(self) -> float:
@@ -97,7 +108,7 @@ class DirectObjective:
         """Return v = −M⁻¹g, M = F + I ⊗ diag(shift), and F v."""
         information: PooledInformation = measured.information  # type: ignore[assignment]  # it was stored
         move = -zero_sum(self.latest.precision(information, shift).solve(measured.gradient))
-        return Direction(move, information.matvec(move), exact=True)
+        return Direction(move, information.matvec(move), exact_solve=True)
 
     def fisher_products(self, measured: Measured, moves: Array) -> Array:
         """Return F times each of `moves`, ``(j, q, d)``."""
@@ -135,6 +146,11 @@ class MatrixFreeObjective:
     def corrections(self) -> int:
         """How many times the final step is corrected: not at all, as a solve costs as much as the first."""
         return 0
+
+    @property
+    def contraction(self) -> float:
+        """Share of the error that a step leaves at least: none, as Newton's method squares it."""
+        return 0.0
 
     @property
     def negligible_error(self) -> float:
@@ -199,6 +215,11 @@ class OtherMetricObjective:
         return int(self.plan.direct_decrement)
 
     @property
+    def contraction(self) -> float:
+        """Share of the error that a step leaves at least: none, as Newton's method squares it."""
+        return 0.0
+
+    @property
     def negligible_error(self) -> float:
         """Excess of the loss over its minimum that the final step may leave, as a share of the loss."""
         return self.final_tolerance.order_dependent
@@ -259,7 +280,7 @@ class LabelDraws:
         return self.seed + next(self._drawn)
 
 
-Objective = DirectObjective | MatrixFreeObjective | OtherMetricObjective
+Objective = DirectObjective | MatrixFreeObjective | QuasiNewtonObjective | OtherMetricObjective
 
 
 def make_objective(
@@ -273,6 +294,17 @@ def make_objective(
     penalised_loss, final_tolerance = PenalisedLoss(source, prior), final_tolerance or FinalTolerance()
     if plan.fisher != "true":
         return OtherMetricObjective(penalised_loss, plan, final_tolerance, LabelDraws(seed), _solver(plan))
+    newton = _newton(penalised_loss, plan, final_tolerance)
+    if not plan.quasi_newton:
+        return newton
+    later = _newton(penalised_loss, plan, final_tolerance._replace(order_independent=final_tolerance.order_dependent))
+    return QuasiNewtonObjective(penalised_loss, plan, final_tolerance, newton, later, QuasiNewtonMemory())
+
+
+def _newton(
+    penalised_loss: PenalisedLoss, plan: Plan, final_tolerance: FinalTolerance
+) -> DirectObjective | MatrixFreeObjective:
+    """Return the objective whose metric is the true Fisher information."""
     if plan.matrix_free:
         return MatrixFreeObjective(penalised_loss, plan, final_tolerance, _solver(plan))
     return DirectObjective(penalised_loss, plan, final_tolerance, LatestFactor())

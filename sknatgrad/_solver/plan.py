@@ -23,6 +23,13 @@ SAMPLE_DIVISOR = 8
 SAMPLE_RATIO = 16
 
 
+class SamplePlans(NamedTuple):
+    """The subsamples that are solved before all rows, and what they are used for beside the start."""
+
+    plans: tuple[Plan, ...] = ()  # smallest first
+    give_metric: bool = False  # whether quasi-Newton steps have the metric of the largest
+
+
 class Plan(NamedTuple):
     """How the metric, the Newton decrement and the start are computed."""
 
@@ -32,12 +39,22 @@ class Plan(NamedTuple):
     matrix_free: bool  # whether the metric is known by its products only; else it is stored in its structure
     direct_decrement: bool  # whether F + Λ is factorised for the Newton decrement; else it takes conjugate gradients
     preconditioners: tuple[PreconditionerOption, ...] = ()  # more expensive than the diagonal, cheapest first
-    sample_plans: tuple[Plan, ...] = ()  # of the subsamples that are solved first, smallest first
     float32_products: bool = False  # whether products are computed in float32, and verified in float64
+    samples: SamplePlans = SamplePlans()
 
     def expectation(self, seed: int) -> Expectation:
         """Return the expectation over labels by which the metric is defined; a drawn one depends on the `seed`."""
         return expectation_of(self.fisher, seed)
+
+    @property
+    def sample_plans(self) -> tuple[Plan, ...]:
+        """Plans of the subsamples that are solved first, smallest first."""
+        return self.samples.plans
+
+    @property
+    def quasi_newton(self) -> bool:
+        """Whether steps have the metric of a sample; the rest of the plan is for the case that this fails."""
+        return self.samples.give_metric
 
     @property
     def sample_sizes(self) -> tuple[int, ...]:
@@ -45,8 +62,10 @@ class Plan(NamedTuple):
         return tuple(each.shape.n_rows for each in self.sample_plans)
 
     def describe(self) -> str:
-        """Say in one line what was chosen, and what products and preconditioners are expected to cost."""
-        if not self.matrix_free:
+        """Say in one line what was chosen, and what it and the alternatives are expected to cost."""
+        if self.quasi_newton:
+            parts = [self._describe_quasi_newton()]
+        elif not self.matrix_free:
             parts = [self.structure.__name__.removesuffix("Information").lower()]
         else:
             parts = [f"conjugate gradients at {1e3 * self.shape.product_seconds():.1f} ms a product"]
@@ -54,6 +73,15 @@ class Plan(NamedTuple):
         if self.sample_plans:
             parts.append(f"samples of {', '.join(f'{n_rows:,}' for n_rows in self.sample_sizes)} rows first")
         return f"metric {self.fisher!r}: {'; '.join(parts)}"
+
+    def _describe_quasi_newton(self) -> str:
+        shape, n_sampled = self.shape, self.sample_sizes[-1]
+        seconds = shape.newton_cg_seconds() if self.matrix_free else shape.direct_seconds()
+        other = "conjugate gradients" if self.matrix_free else "a matrix at each point"
+        return (
+            f"quasi-Newton by that of {n_sampled:,} rows, about {shape.quasi_newton_passes(n_sampled):.0f} passes and "
+            f"{1e3 * shape.quasi_newton_seconds(n_sampled):.1f} ms; {other} would cost {1e3 * seconds:.1f} ms"
+        )
 
 
 # a search makes many fits to as many rows, and a choice takes 12 us
@@ -85,6 +113,8 @@ def choose_plan(
         return Plan(fisher, shape, structure, matrix_free=not storable, direct_decrement=storable)
     direct = storable and shape.dense_seconds() / shape.product_seconds() <= limits.direct_products
     float32 = shape.gains_by_float32()
+    sample_plans = _sample_plans(fisher, shape, limits) if subsample else ()
+    quasi_newton = bool(sample_plans) and _quasi_newton_pays(shape, sample_plans[-1].shape.n_rows, direct=direct)
     return Plan(
         fisher,
         shape,
@@ -92,9 +122,18 @@ def choose_plan(
         matrix_free=not direct,
         direct_decrement=direct,
         preconditioners=() if direct else _preconditioners(shape, limits, float32=float32),
-        sample_plans=_sample_plans(fisher, shape, limits) if subsample and (direct or shape.out_of_core) else (),
         float32_products=not direct and float32,
+        samples=SamplePlans(sample_plans if quasi_newton or direct or shape.out_of_core else (), quasi_newton),
     )
+
+
+def _quasi_newton_pays(shape: Shape, n_sampled: int, *, direct: bool) -> bool:
+    """Say whether quasi-Newton steps cost less than the alternative; only for two classes were they measured."""
+    # rows out of core are read again in each pass, and Newton's method needs the fewest
+    if shape.n_logits > 1 or (shape.out_of_core and direct):
+        return False
+    other = shape.direct_seconds() if direct else shape.newton_cg_seconds()
+    return shape.quasi_newton_seconds(n_sampled) < other
 
 
 def _check_kronecker(shape: Shape, limits: Limits) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class DescentProblem(Protocol):
-    """What the loop calls of an objective: one of the three in `objective`, or `RecursiveObjective`."""
+    """What the loop calls of an objective: one of the four of `make_objective`, or `RecursiveObjective`."""
 
     @property
     def prior_precision(self) -> Array:
@@ -42,6 +42,11 @@ class DescentProblem(Protocol):
         The last correction is not measured. Two or more say that a measurement without the metric costs less than one
         with it.
         """
+        ...
+
+    @property
+    def contraction(self) -> float:
+        """Share of the error that a step leaves at least; 0 if steps square it, as those of Newton's method do."""
         ...
 
     @property

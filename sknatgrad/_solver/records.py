@@ -33,7 +33,8 @@ class Direction(NamedTuple):
     move: Array  # (q, d), v = −M⁻¹g, M with prior and damping
     image: Array | None = None  # (q, d), F v of the true Fisher information; None if M is another metric
     solve_summary: str = ""  # how the linear system was solved, for `verbose`
-    exact: bool = False  # whether M v = −g to rounding and M has F: the best length of the damped model is then 1
+    exact: bool = True  # whether the image, if there is one, is that of F and not of an approximation
+    exact_solve: bool = False  # whether M v = −g to rounding, M with F: the best length of the damped model is then 1
 
 
 class NewtonDecrement(NamedTuple):

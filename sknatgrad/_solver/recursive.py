@@ -48,6 +48,11 @@ class RecursiveObjective:
         return 0
 
     @property
+    def contraction(self) -> float:
+        """Share of the error that a step leaves at least: none, as Newton's method squares it."""
+        return 0.0
+
+    @property
     def negligible_error(self) -> float:
         """Excess of the loss over its minimum that the final step may leave, as a share of the loss."""
         return self.batch.final_tolerance.order_independent
