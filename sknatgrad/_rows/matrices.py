@@ -26,8 +26,14 @@ def as_csr(X: Matrix) -> Matrix:
 
 
 def csr(data: Array, indices: Codes, indptr: Codes, n_columns: int) -> Matrix:
-    """Return the sparse array of these arrays, by rows."""
-    return sparse.csr_array((data, indices, indptr), shape=(len(indptr) - 1, n_columns))
+    """Return the sparse array that has these arrays, by rows.
+
+    They are assigned, because the constructor of scipy copies a view of less than half of an array: the blocks of X
+    together would be a copy of X.
+    """
+    X = sparse.csr_array((len(indptr) - 1, n_columns), dtype=data.dtype)
+    X.data, X.indices, X.indptr = data, indices, indptr
+    return X
 
 
 def as_dense(X: Matrix) -> Array:
@@ -55,8 +61,7 @@ def take_rows(X: Matrix, start: int, stop: int, dtype: type = np.float64) -> Mat
         return rows if rows.itemsize in rows.strides or rows.flags.c_contiguous else np.ascontiguousarray(rows)
     first, last = X.indptr[start], X.indptr[stop]
     data = X.data[first:last].astype(dtype, copy=False)
-    indptr = X.indptr[start : stop + 1] - first
-    return sparse.csr_array((data, X.indices[first:last], indptr), shape=(stop - start, X.shape[1]))
+    return csr(data, X.indices[first:last], X.indptr[start : stop + 1] - first, X.shape[1])
 
 
 def pick_rows(X: Matrix, rows: Codes) -> Matrix:

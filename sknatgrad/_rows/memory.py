@@ -123,7 +123,7 @@ class MemorySource:
             X = take_centred(self.X, start, stop, self.centres, self.dtype)
         else:
             X = take_centred(self._file.read(start, stop), 0, block.codes.size, self.centres, self.dtype)
-        return block._replace(X=X, transposed=X.T)
+        return block._replace(X=X)
 
     def centred(self) -> MemorySource:
         """Return the same rows, less the centres of the columns that are far from zero."""
