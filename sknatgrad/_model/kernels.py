@@ -9,6 +9,7 @@ import numpy as np
 
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.expectations import TrueExpectation
+from sknatgrad._model.information.dense import DenseInformation
 from sknatgrad._model.protocols import PooledInformation
 from sknatgrad._rows.design import Design
 from sknatgrad._rows.matrices import as_float32
@@ -157,6 +158,29 @@ class InformationKernel(Generic[Pooled]):
     def merge(self, left: Pooled, right: Pooled) -> Pooled:
         """Pool two runs of rows."""
         return left.merge(right)
+
+
+@dataclass(frozen=True)
+class HalvesKernel:
+    """The true Fisher information at θ of two halves of the rows: of every other row of a block, and of the rest."""
+
+    theta: Array  # (q, d)
+
+    def __call__(self, block: RowBlock) -> tuple[DenseInformation, DenseInformation]:
+        """Return those of one block."""
+        design = Design.of_block(block, self.theta.shape[1])
+        first, second = (self._half(design, block.weight, slice(start, None, 2)) for start in range(2))
+        return first, second
+
+    def _half(self, design: Design, weight: Array, part: slice) -> DenseInformation:
+        rows = design.rows(part)
+        return DenseInformation.of_block(rows, predict(rows.logits(self.theta)).scores(), weight[part])
+
+    def merge(
+        self, left: tuple[DenseInformation, DenseInformation], right: tuple[DenseInformation, DenseInformation]
+    ) -> tuple[DenseInformation, DenseInformation]:
+        """Pool two runs of rows."""
+        return left[0].merge(right[0]), left[1].merge(right[1])
 
 
 @dataclass(frozen=True)

@@ -62,11 +62,13 @@ def _final_step_suffices(
 
     Newton's method squares the gap times a constant: a gap of b is followed by c b². From `previous` to `best_decrease`
     the constant was c = b / previous², so the next step multiplies the gap by c b = (b / previous)²; with c at least 1,
-    by b or more. A correction by the same matrix is taken to do so again.
+    by b or more. A quasi-Newton step multiplies it by about the same share as the step before, b / previous. A
+    correction by the same matrix is taken to do so again.
     """
-    reduction = max(best_decrease, (best_decrease / previous) ** 2 if previous > 0 else np.inf)
+    ratio, squares = best_decrease / previous if previous > 0 else np.inf, problem.contraction == 0.0
+    reduction = max(best_decrease, ratio**2 if squares else ratio, problem.contraction)
     remaining = best_decrease * reduction * (reduction if problem.corrects_final_step else 1.0)
-    return remaining <= problem.negligible_error or best_decrease <= SMALL_SHARE * options.tol
+    return remaining <= problem.negligible_error or (squares and best_decrease <= SMALL_SHARE * options.tol)
 
 
 def is_unbounded(state: State, proposal: Proposal, problem: DescentProblem, options: DescentOptions) -> bool:

@@ -28,7 +28,7 @@ from sknatgrad._solver.step import (
     next_extrapolation,
     zero_step,
 )
-from sknatgrad._solver.stopping import MAX_REJECTIONS, is_accepted, is_finite
+from sknatgrad._solver.stopping import LOSS_ROUNDING, MAX_REJECTIONS, is_accepted, is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,10 +112,10 @@ def _propose(state: State, problem: DescentProblem, options: DescentOptions) -> 
     """
     point, prior = state.point, problem.prior_precision
     shift = state.damping.shift(prior)
-    direction, direction_image, solve_summary = problem.direction(point, shift)
-    # the solve gives F v only if the metric is F
-    is_newton = direction_image is not None
-    momentum = state.previous.move if options.adaptive and not is_newton else None
+    found = problem.direction(point, shift)
+    # the solve gives F v only if the metric is F, or approximates it
+    direction, direction_image = found.move, found.image
+    momentum = state.previous.move if options.adaptive and direction_image is None else None
     moves = direction[None] if momentum is None else np.stack([direction, momentum])
     # Each move is divided by its largest entry, so that vᵀF v does not overflow: of a column of values of 1e100, F has
     # an entry of 1e200, and a step along the gradient a size of 1e100.
@@ -132,7 +132,8 @@ def _propose(state: State, problem: DescentProblem, options: DescentOptions) -> 
     move = (coefficients @ moves.reshape(len(moves), -1)).reshape(direction.shape)
     image = (coefficients @ images.reshape(len(moves), -1)).reshape(direction.shape)
     proposal = clip_to_kl(make_proposal(point, move, image, prior), point, prior, options.max_kl)
-    return proposal._replace(metric_length=metric_length, is_newton=is_newton, solve_summary=solve_summary)
+    is_newton = direction_image is not None and found.exact
+    return proposal._replace(metric_length=metric_length, is_newton=is_newton, solve_summary=found.solve_summary)
 
 
 def _ordinary_step(
@@ -213,8 +214,10 @@ def _stay(point: Measured) -> Trial:
 
 
 def _gain(before: Measured, after: Measured, proposal: Proposal) -> float:
-    """Return the actual over the predicted decrease; 1 where none was predicted."""
-    return (before.loss - after.loss) / proposal.predicted if proposal.predicted > 0 else 1.0
+    """Return the actual over the predicted decrease; 1 where no more than rounding was predicted."""
+    if proposal.predicted <= max(LOSS_ROUNDING * before.loss, 0.0):
+        return 1.0
+    return (before.loss - after.loss) / proposal.predicted
 
 
 def _accept(state: State, trial: Trial, options: DescentOptions, critical: float) -> State:

@@ -1,10 +1,12 @@
 """The objectives: a source of rows, a prior and a plan, as the `DescentProblem` that the loop calls.
 
-There are three, by how the metric is related to the true Fisher information F. The quadratic model of the loss, which
+There are four, by how the metric is related to the true Fisher information F. The quadratic model of the loss, which
 gives the length of a step and its predicted decrease, has F with all of them:
 
 - `DirectObjective`: the metric is F, as a matrix. A step is a solve with its Cholesky factor: Newton's method.
 - `MatrixFreeObjective`: the metric is F, known by its products. A step is a solve by conjugate gradients: Newton-CG.
+- `QuasiNewtonObjective`: the metric is F of a sample of the rows, updated by the gradients along the steps
+  (`quasi_newton`).
 - `OtherMetricObjective`: the metric is another matrix, stored or known by its products.
 
 Steps sum to zero over classes: their mean over classes, which changes no probability, is subtracted.
@@ -27,6 +29,7 @@ from sknatgrad._solver.krylov import RecycledDirections
 from sknatgrad._solver.newton_cg import MatrixFreeInformation, NewtonCG
 from sknatgrad._solver.penalised_loss import PenalisedLoss, RowsOperator
 from sknatgrad._solver.preconditioning import PreconditionerPolicy
+from sknatgrad._solver.quasi_newton import QuasiNewtonMemory, QuasiNewtonObjective
 from sknatgrad._solver.records import Direction, NewtonDecrement
 from sknatgrad._solver.stopping import LOSS_ROUNDING, ORDER_INDEPENDENT, FinalTolerance
 
@@ -59,6 +62,11 @@ class DirectObjective:
     def corrects_final_step(self) -> bool:
         """Whether the final step is corrected by another solve: it costs little, as the matrix is factorised."""
         return True
+
+    @property
+    def contraction(self) -> float:
+        """Share of the error that a step leaves at least: none, as Newton's method squares it."""
+        return 0.0
 
     @property
     def negligible_error(self) -> float:
@@ -110,6 +118,11 @@ class MatrixFreeObjective:
     def corrects_final_step(self) -> bool:
         """Whether the final step is corrected by another solve: no, as it costs as much as the first."""
         return False
+
+    @property
+    def contraction(self) -> float:
+        """Share of the error that a step leaves at least: none, as Newton's method squares it."""
+        return 0.0
 
     @property
     def negligible_error(self) -> float:
@@ -174,6 +187,11 @@ class OtherMetricObjective:
         return self.plan.direct_decrement
 
     @property
+    def contraction(self) -> float:
+        """Share of the error that a step leaves at least: none, as Newton's method squares it."""
+        return 0.0
+
+    @property
     def negligible_error(self) -> float:
         """Excess of the loss over its minimum that the final step may leave, as a share of the loss."""
         return self.final_tolerance.order_dependent
@@ -233,7 +251,7 @@ class LabelDraws:
         return self.seed + next(self._drawn)
 
 
-Objective = DirectObjective | MatrixFreeObjective | OtherMetricObjective
+Objective = DirectObjective | MatrixFreeObjective | QuasiNewtonObjective | OtherMetricObjective
 
 
 def make_objective(
@@ -247,9 +265,12 @@ def make_objective(
     penalised_loss, final_tolerance = PenalisedLoss(source, prior), final_tolerance or FinalTolerance()
     if plan.fisher != "true":
         return OtherMetricObjective(penalised_loss, plan, final_tolerance, LabelDraws(seed), _solver(plan))
+    exact: DirectObjective | MatrixFreeObjective = DirectObjective(penalised_loss, plan, final_tolerance)
     if plan.matrix_free:
-        return MatrixFreeObjective(penalised_loss, plan, final_tolerance, _solver(plan))
-    return DirectObjective(penalised_loss, plan, final_tolerance)
+        exact = MatrixFreeObjective(penalised_loss, plan, final_tolerance, _solver(plan))
+    if plan.quasi_newton:
+        return QuasiNewtonObjective(penalised_loss, plan, final_tolerance, exact, QuasiNewtonMemory())
+    return exact
 
 
 def _solver(plan: Plan) -> NewtonCG:

@@ -33,6 +33,7 @@ class Plan(NamedTuple):
     preconditioners: tuple[PreconditionerOption, ...] = ()  # more expensive than the diagonal, cheapest first
     sample_plans: tuple[Plan, ...] = ()  # of the subsamples that are solved first, smallest first
     float32_products: bool = False  # whether products are computed in float32, and verified in float64
+    quasi_newton: bool = False  # whether steps have the metric of a sample, and the above is for where that fails
 
     def expectation(self, seed: int) -> Expectation:
         """Return the expectation over labels by which the metric is defined; a drawn one depends on the `seed`."""
@@ -82,6 +83,8 @@ def choose_plan(
         return Plan(fisher, shape, structure, matrix_free=not storable, direct_decrement=storable)
     direct = storable and shape.dense_seconds() / shape.product_seconds() <= limits.direct_products
     float32 = shape.gains_by_float32()
+    sample_plans = _sample_plans(fisher, shape, limits) if subsample else ()
+    quasi_newton = bool(sample_plans) and shape.n_logits == 1
     return Plan(
         fisher,
         shape,
@@ -89,8 +92,9 @@ def choose_plan(
         matrix_free=not direct,
         direct_decrement=direct,
         preconditioners=() if direct else _preconditioners(shape, limits, float32=float32),
-        sample_plans=_sample_plans(fisher, shape, limits) if subsample and (direct or shape.out_of_core) else (),
+        sample_plans=sample_plans if quasi_newton or direct or shape.out_of_core else (),
         float32_products=not direct and float32,
+        quasi_newton=quasi_newton,
     )
 
 

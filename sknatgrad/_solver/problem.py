@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class DescentProblem(Protocol):
-    """What the loop calls of an objective: one of the three in `objective`, or `RecursiveObjective`."""
+    """What the loop calls of an objective: one of the four of `make_objective`, or `RecursiveObjective`."""
 
     @property
     def prior_precision(self) -> Array:
@@ -38,6 +38,11 @@ class DescentProblem(Protocol):
     @property
     def corrects_final_step(self) -> bool:
         """Whether `newton_decrement` factorises F + Λ, so that the final step is corrected by another solve."""
+        ...
+
+    @property
+    def contraction(self) -> float:
+        """Share of the error that a step leaves at least; 0 if steps square it, as those of Newton's method do."""
         ...
 
     @property

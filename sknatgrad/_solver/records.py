@@ -33,6 +33,7 @@ class Direction(NamedTuple):
     move: Array  # (q, d), v = −M⁻¹g, M with prior and damping
     image: Array | None = None  # (q, d), F v of the true Fisher information; None if M is another metric
     solve_summary: str = ""  # how the linear system was solved, for `verbose`
+    exact: bool = True  # whether the image, if there is one, is that of F and not of an approximation
 
 
 class NewtonDecrement(NamedTuple):

@@ -48,6 +48,11 @@ class RecursiveObjective:
         return False
 
     @property
+    def contraction(self) -> float:
+        """Share of the error that a step leaves at least: none, as Newton's method squares it."""
+        return 0.0
+
+    @property
     def negligible_error(self) -> float:
         """Excess of the loss over its minimum that the final step may leave, as a share of the loss."""
         return self.batch.final_tolerance.order_independent
@@ -68,7 +73,7 @@ class RecursiveObjective:
         """Return the undamped step of the pooled metric and half its slope; the proposed step `near`, if given."""
         if near is not None:
             return NewtonDecrement(near.move, near.image, -0.5 * float(np.vdot(measured.gradient, near.move)))
-        move, image, _ = self.batch.direction(measured, self.prior_precision)
+        move, image = self.batch.direction(measured, self.prior_precision)[:2]
         image = self.fisher_products(measured, move[None])[0] if image is None else image
         return NewtonDecrement(move, image, -0.5 * float(np.vdot(measured.gradient, move)))
 

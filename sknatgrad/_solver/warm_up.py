@@ -10,6 +10,7 @@ from sknatgrad._model.kernels import SquaresKernel
 from sknatgrad._model.layout import classes_for
 from sknatgrad._solver.descent import descend
 from sknatgrad._solver.objective import make_objective
+from sknatgrad._solver.quasi_newton import QuasiNewtonObjective
 from sknatgrad._solver.stopping import LOSS_ROUNDING, FinalTolerance
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def warm_up(objective: Objective, options: DescentOptions) -> tuple[Array, Desce
 
     θ is zero, or the optimum of the largest of a few growing subsamples, each started at the optimum of the one before.
     """
-    theta = np.zeros((objective.plan.shape.n_logits, objective.prior_precision.size))
-    plans = objective.plan.sample_plans
+    start = theta = np.zeros((objective.plan.shape.n_logits, objective.prior_precision.size))
+    plans, given = objective.plan.sample_plans, options
+    quasi_newton = objective if isinstance(objective, QuasiNewtonObjective) else None
     # Each is a subsample of the next larger one, so all rows are read only once. The smallest is the last of the list.
     sources = [objective.penalised_loss.source]
     for plan in reversed(plans):
@@ -45,15 +47,30 @@ def warm_up(objective: Objective, options: DescentOptions) -> tuple[Array, Desce
     for plan in plans:
         tol = max(SHARE_OF_ERROR * theta.size / (2.0 * plan.shape.n_rows), options.tol)
         # an error of `tol` is negligible, so no final step is taken
-        sampled = subsample_objective(objective, sources.pop(), plan, negligible_error=tol)
+        source = sources.pop()
+        squares = column_squares(source, theta.shape[1])
+        if quasi_newton is not None and plan is plans[-1] and not quasi_newton.accepts(squares):
+            # the largest subsample would be solved only for the metric
+            return start, given
+        sampled = subsample_objective(objective, source, plan, squares, negligible_error=tol)
         sample_options = options._replace(tol=tol, max_iter=MAX_SAMPLE_ITERATIONS)
         for state, _ in descend(sampled, starting_point(sampled, theta), sample_options):
             theta = state.theta
             options = options._replace(damping=state.damping.factor, damping_scale=state.damping.scale)
+    if quasi_newton is not None and not quasi_newton.learn(source, theta):
+        return start, given
     return theta, options
 
 
-def subsample_objective(objective: Objective, source: RowSource, plan: Plan, negligible_error: float) -> Objective:
+def column_squares(source: RowSource, n_columns: int) -> Array:
+    """Return Σ s x² and Σ (s x²)² of every column, ``(2, d)``; infinite where they overflow."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return source.total(SquaresKernel(n_columns))
+
+
+def subsample_objective(
+    objective: Objective, source: RowSource, plan: Plan, squares: Array, negligible_error: float
+) -> Objective:
     """Return the objective of a subsample, with a stronger prior.
 
     The coefficient of a column with few entries in the subsample overshoots. In the fit to all rows, the other rows
@@ -63,9 +80,8 @@ def subsample_objective(objective: Objective, source: RowSource, plan: Plan, neg
     """
     prior = objective.penalised_loss.prior
     with np.errstate(over="ignore", invalid="ignore"):
-        squares, fourth_powers = source.total(SquaresKernel(prior.precision.size))
         # s x² of one row: the mean weighted by s x² itself, so that rows with large values count most
-        row = np.divide(fourth_powers, squares, out=np.zeros_like(squares), where=squares > 0)
+        row = np.divide(squares[1], squares[0], out=np.zeros_like(squares[0]), where=squares[0] > 0)
     # values that are not finite are reported by the descent
     curvature = MAX_VARIANCE * np.where(np.isfinite(row), row, 0.0)
     prior = prior._replace(precision=prior.precision + curvature)

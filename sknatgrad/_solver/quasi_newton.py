@@ -1,0 +1,252 @@
+"""Quasi-Newton steps in the natural metric: L-BFGS that begins with the Fisher information of a sample.
+
+A step of Newton's method computes F from all rows, or a product F v for each iteration of conjugate gradients. A
+quasi-Newton step needs loss and gradient alone: it solves with the Fisher information of a sample, corrected along the
+steps taken so far by what their gradients show. That is algorithm 7.4 of Nocedal and Wright (2006), whose initial
+matrix is (F_sample + Λ)⁻¹ in place of a multiple of the identity.
+
+The smaller the relative error of the sampled metric, the faster: a step multiplies the error of the loss by its square,
+d over the rows of the sample. Where a sample says little about the rows, as of rare categories, or the error does not
+fall as it should, the objective hands over to another one, and no more than the steps so far are lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from sknatgrad._model.expectations import TrueExpectation
+from sknatgrad._model.information import IdentityInformation
+from sknatgrad._model.information.dense import DensePrecision
+from sknatgrad._model.kernels import MetricScores
+from sknatgrad._model.layout import zero_sum
+from sknatgrad._solver.preconditioning import FactorCache
+from sknatgrad._solver.problem import DescentProblem
+from sknatgrad._solver.records import Direction, NewtonDecrement
+from sknatgrad._solver.sampled_metric import sampled_metric
+from sknatgrad._solver.stopping import MIN_TOLERANCE, FinalTolerance
+
+if TYPE_CHECKING:
+    from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation
+    from sknatgrad._rows.source import RowSource
+    from sknatgrad._solver.penalised_loss import PenalisedLoss
+    from sknatgrad._solver.plan import Plan
+    from sknatgrad._solver.records import Measured
+    from sknatgrad._solver.step import Proposal
+    from sknatgrad._typing import Array
+
+# Largest expected share of the error that a step leaves, for the sample to be used.
+MAX_CONTRACTION = 0.1
+# Rows of a sample that determine a column, at least: of as many equal values it would be as certain.
+MIN_COLUMN_ROWS = 8.0
+# Share of the previous decrement above which the error falls too slowly.
+SLOW = 0.25
+# Share of the negligible error at which an estimate by the updated metric counts as such.
+ESTIMATE_MARGIN = 0.1
+
+
+class ObservedProblem(DescentProblem, Protocol):
+    """A `DescentProblem` that observers can ask too."""
+
+    def decrement(self, measured: Measured) -> float:
+        """Return the Newton decrement at a point, nats."""
+        ...
+
+    def matrix(self, measured: Measured) -> Array:
+        """Return F + Λ at a point, ``(qd, qd)``."""
+        ...
+
+
+@dataclass
+class QuasiNewtonMemory:
+    """What the steps of a descent have shown of the Hessian: pairs of a step and the change of the gradient along it.
+
+    `solve` is linear in the gradient and symmetric, and positive definite because every pair has positive curvature.
+    """
+
+    contraction: float = 1.0  # share of the error that a step leaves, as the sample predicts; 1 before there is one
+    usable: bool = True  # False once another objective has taken over
+    cache: FactorCache = field(default_factory=FactorCache)  # of the metric
+    base: Measured | None = None  # the point at which the last step began
+    decrement: float = np.inf  # at that point, nats
+    pairs: list[tuple[Array, Array]] = field(default_factory=list)  # (v, change of the gradient), each (q, d)
+
+    def begin(self, measured: Measured, decrement: float) -> None:
+        """Begin a step at a point, or another one at the same point."""
+        if measured is not self.base:
+            self.usable &= decrement <= SLOW * self.decrement
+            self.base, self.decrement = measured, decrement
+
+    def observe(self, end: Measured) -> None:
+        """Learn from the gradient at the end of a step, whether it is accepted or not."""
+        if self.base is None:
+            return
+        move, change = end.theta - self.base.theta, end.gradient - self.base.gradient
+        if float(np.vdot(move, change)) > 0.0 and np.isfinite(change).all():
+            self.pairs.append((move, change))
+
+    def solve(self, gradient: Array, precision: FactorisedPrecision, damping: Array) -> Array:
+        """Return B⁻¹ g, B the metric with the shift of `precision`, part of which is `damping`, after all pairs."""
+        coefficients, rest = [], gradient.copy()
+        for move, change in reversed(self.pairs):
+            image = change + damping * move
+            coefficient = float(np.vdot(move, rest)) / float(np.vdot(move, image))
+            rest -= coefficient * image
+            coefficients.append(coefficient)
+        solution = precision.solve(rest)
+        for (move, change), coefficient in zip(self.pairs, reversed(coefficients), strict=True):
+            image = change + damping * move
+            solution += (coefficient - float(np.vdot(image, solution)) / float(np.vdot(move, image))) * move
+        return solution
+
+
+@dataclass(frozen=True)
+class QuasiNewtonObjective:
+    """The metric is the Fisher information of a sample, updated by the gradients along the steps.
+
+    Its quadratic model stands for that with F: image, predicted decrease and Newton decrement are estimates by the
+    updated metric. The convergence test and the final step rely on them, and on the rate at which they fall.
+    """
+
+    penalised_loss: PenalisedLoss
+    plan: Plan
+    final_tolerance: FinalTolerance
+    fallback: ObservedProblem
+    memory: QuasiNewtonMemory  # changes with every step
+
+    @property
+    def prior_precision(self) -> Array:
+        """λ, ``(d,)``: the diagonal of Λ for each class."""
+        return self.penalised_loss.prior.precision
+
+    @property
+    def corrects_final_step(self) -> bool:
+        """Whether the final step is corrected by another solve."""
+        return self.memory.usable or self._successor.corrects_final_step
+
+    @property
+    def contraction(self) -> float:
+        """Share of the error that a step leaves at least, as the sample predicts."""
+        return self.memory.contraction if self.memory.usable else self._successor.contraction
+
+    @property
+    def negligible_error(self) -> float:
+        """Excess of the loss over its minimum that the final step may leave: the sample depends on the row order."""
+        if not self.memory.usable:
+            return self._successor.negligible_error
+        return max(ESTIMATE_MARGIN * self.final_tolerance.order_dependent, MIN_TOLERANCE)
+
+    @cached_property
+    def _successor(self) -> ObservedProblem:
+        """The objective that takes over; after steps it starts where these ended, so its path depends on the order."""
+        order_dependent = self.final_tolerance.order_dependent
+        tolerance = FinalTolerance(order_dependent, order_dependent)
+        return self.fallback if self.memory.base is None else replace(self.fallback, final_tolerance=tolerance)
+
+    def accepts(self, squares: Array) -> bool:
+        """Say whether enough rows of a sample determine each column, from its `column_squares`; else hand over.
+
+        The fallback then takes over at zero, if it needs no sample.
+        """
+        # Σ s x² of a column squared, over Σ (s x²)²: m for m equal values, 1 where one row dominates
+        with np.errstate(over="ignore", invalid="ignore"):
+            rows = squares[0] ** 2 / squares[1]
+        self.memory.usable &= not (rows < MIN_COLUMN_ROWS).any()
+        return self._starts_from_samples
+
+    def learn(self, sample: RowSource, theta: Array) -> bool:
+        """Take the metric from a sample at θ; hand over if the sample says little about the rows.
+
+        Return whether the descent starts at the optimum of the sample.
+        """
+        memory, prior = self.memory, self.penalised_loss.prior
+        if memory.usable:
+            metric = sampled_metric(sample, theta, prior)
+            memory.contraction = max(metric.contraction, np.finfo(np.float64).eps)
+            memory.cache.install(metric.information, loss=0.0)
+            memory.usable = memory.contraction <= MAX_CONTRACTION and self._is_well_conditioned()
+        return self._starts_from_samples
+
+    @property
+    def _starts_from_samples(self) -> bool:
+        return self.memory.usable or not self.plan.matrix_free or self.plan.shape.out_of_core
+
+    def _is_well_conditioned(self) -> bool:
+        precision = self._precision(self.prior_precision)
+        return isinstance(precision, DensePrecision) and precision.well_conditioned
+
+    @property
+    def _metric(self) -> PooledInformation:
+        metric = self.memory.cache.information
+        assert metric is not None
+        return metric
+
+    def _precision(self, shift: Array) -> FactorisedPrecision:
+        return self.memory.cache.precision(self._metric, shift)
+
+    def measure(self, theta: Array, *, final: bool = False) -> Measured:
+        """Return loss and gradient at θ with the metric of the sample, which is drawn if there is none yet."""
+        memory = self.memory
+        if memory.usable and memory.cache.information is None:
+            self.learn(self.penalised_loss.source.sample(self.plan.sample_sizes[-1]), theta)
+        if not memory.usable:
+            return self._successor.measure(theta, final=final)
+        measured = self.penalised_loss.measure(theta, IdentityInformation, TrueExpectation(), keep_scores=False)
+        scores = MetricScores.recomputed(theta, TrueExpectation())
+        measured = measured._replace(information=self._metric, scores=scores)
+        memory.observe(measured)
+        return measured
+
+    def direction(self, measured: Measured, shift: Array) -> Direction:
+        """Return v = −B⁻¹g, B the updated metric plus I ⊗ diag(shift), and its image, which is no more exact than B."""
+        memory, prior = self.memory, self.prior_precision
+        if memory.usable:
+            step = self._step(measured.gradient, prior)
+            memory.begin(measured, -0.5 * float(np.vdot(measured.gradient, step)))
+        if not memory.usable:
+            return self._successor.direction(self._remeasured(measured), shift)
+        move = step if np.array_equal(shift, prior) else self._step(measured.gradient, shift)
+        summary = f"{len(memory.pairs)} updates of the metric of a sample"
+        return Direction(move, -measured.gradient - shift * move, summary, exact=False)
+
+    def _step(self, gradient: Array, shift: Array) -> Array:
+        solution = self.memory.solve(gradient, self._precision(shift), shift - self.prior_precision)
+        return -zero_sum(solution)
+
+    def _remeasured(self, measured: Measured) -> Measured:
+        """Return a point as the fallback measures it."""
+        if measured.information is not self.memory.cache.information:
+            return measured
+        return self._successor.measure(measured.theta)
+
+    def fisher_products(self, measured: Measured, moves: Array) -> Array:
+        """Return F times each of `moves`, ``(j, q, d)``."""
+        return self._successor.fisher_products(self._remeasured(measured), moves)
+
+    def newton_decrement(self, measured: Measured, near: Proposal | None = None) -> NewtonDecrement:
+        """Return the step by the updated metric, without damping, and half its slope.
+
+        Its error is estimated by the rate at which decrements have fallen.
+        """
+        if not self.memory.usable:
+            return self._successor.newton_decrement(self._remeasured(measured), near)
+        prior = self.prior_precision
+
+        def resolve(gradient: Array) -> Array:
+            return self._step(gradient, prior)
+
+        move = resolve(measured.gradient)
+        decrement = -0.5 * float(np.vdot(measured.gradient, move))
+        image = -measured.gradient - prior * move
+        return NewtonDecrement(move, image, decrement, resolve, squared_error=2.0 * SLOW * decrement)
+
+    def decrement(self, measured: Measured) -> float:
+        """Return the Newton decrement at a point, nats, for observers."""
+        return self._successor.decrement(self._remeasured(measured))
+
+    def matrix(self, measured: Measured) -> Array:
+        """Return F + Λ at a point, ``(qd, qd)``, for observers."""
+        return self._successor.matrix(self._remeasured(measured))
