@@ -101,6 +101,7 @@ class MeasureKernel(Generic[Pooled]):
     expectation: Expectation
     structure: type[Pooled]
     store_scores: bool = False
+    float32: bool = False  # whether the information is summed in float32
 
     def __call__(self, block: RowBlock) -> Sums[Pooled]:
         """Measure one block."""
@@ -113,11 +114,16 @@ class MeasureKernel(Generic[Pooled]):
         return Sums(
             loss=float((block.weight * row_loss).sum()),
             gradient=design.transposed_product(residual),
-            information=self.structure.of_block(design, scores, block.weight),
+            information=self._information(design, scores, block.weight),
             weight=float(block.weight.sum()),
             max_loss=_max_loss(row_loss, block.weight),
             scores=(self._both(scores, prediction),) if self.store_scores else (),
         )
+
+    def _information(self, design: Design, scores: Scores, weight: Array) -> Pooled:
+        if self.float32:
+            return self.structure.of_block(design, scores.as_float32(), as_float32(weight))
+        return self.structure.of_block(design, scores, weight)
 
     def _both(self, scores: Scores, prediction: Prediction) -> BlockScores:
         return BlockScores(scores, scores if isinstance(self.expectation, TrueExpectation) else prediction.scores())

@@ -33,6 +33,7 @@ class Plan(NamedTuple):
     preconditioners: tuple[PreconditionerOption, ...] = ()  # more expensive than the diagonal, cheapest first
     sample_plans: tuple[Plan, ...] = ()  # of the subsamples that are solved first, smallest first
     float32_products: bool = False  # whether products are computed in float32, and verified in float64
+    float32_metric: bool = False  # whether a stored metric is summed in float32
     quasi_newton: bool = False  # whether steps have the metric of a sample, and the above is for where that fails
 
     def expectation(self, seed: int) -> Expectation:
@@ -84,7 +85,7 @@ def choose_plan(
     direct = storable and shape.dense_seconds() / shape.product_seconds() <= limits.direct_products
     float32 = shape.gains_by_float32()
     sample_plans = _sample_plans(fisher, shape, limits) if subsample else ()
-    quasi_newton = bool(sample_plans) and shape.n_logits == 1
+    quasi_newton = bool(sample_plans) and shape.n_logits == 1 and _is_cheap(sample_plans[-1], shape, limits)
     return Plan(
         fisher,
         shape,
@@ -146,6 +147,19 @@ def _sample_plans(fisher: FisherName, shape: Shape, limits: Limits) -> tuple[Pla
         sizes.append(n_rows)
         n_rows //= SAMPLE_RATIO
     in_memory = shape._replace(out_of_core=False)
-    return tuple(
-        choose_plan(fisher, in_memory._replace(n_rows=size), limits, subsample=False) for size in reversed(sizes)
-    )
+    plans = [choose_plan(fisher, in_memory._replace(n_rows=size), limits, subsample=False) for size in reversed(sizes)]
+    if shape.influence_sampled and plans:
+        # the metric of quasi-Newton steps is a matrix too
+        plans = [
+            Plan(fisher, plan.shape, plan.structure, matrix_free=False, direct_decrement=True, float32_metric=True)
+            for plan in plans
+        ]
+    return tuple(plans)
+
+
+def _is_cheap(sample_plan: Plan, shape: Shape, limits: Limits) -> bool:
+    """Say whether the matrix of a sample by influence costs few products; of any other sample, it may cost more."""
+    if not shape.influence_sampled:
+        return True
+    seconds = sample_plan.shape.dense_seconds(FLOAT32_SPEED)
+    return seconds <= limits.direct_products * shape.product_seconds() and 8 * shape.size**2 <= limits.matrix_bytes

@@ -14,19 +14,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
 from sknatgrad._model.expectations import TrueExpectation
-from sknatgrad._model.information import IdentityInformation
+from sknatgrad._model.information import DenseInformation, IdentityInformation
 from sknatgrad._model.information.dense import DensePrecision
 from sknatgrad._model.kernels import MetricScores
 from sknatgrad._model.layout import zero_sum
 from sknatgrad._solver.preconditioning import FactorCache
 from sknatgrad._solver.problem import DescentProblem
 from sknatgrad._solver.records import Direction, NewtonDecrement
-from sknatgrad._solver.sampled_metric import sampled_metric
+from sknatgrad._solver.sampled_metric import (
+    INFLUENCE_VARIANCE,
+    SampledMetric,
+    influence_sampled_information,
+    sampled_metric,
+)
 from sknatgrad._solver.stopping import MIN_TOLERANCE, FinalTolerance
 
 if TYPE_CHECKING:
@@ -44,6 +49,8 @@ MAX_CONTRACTION = 0.1
 MIN_COLUMN_ROWS = 8.0
 # Share of the previous decrement above which the error falls too slowly.
 SLOW = 0.25
+# Share of the previous decrement above which the metric is computed anew, from a sample drawn by influence.
+STALE = 0.1
 # Share of the negligible error at which an estimate by the updated metric counts as such.
 ESTIMATE_MARGIN = 0.1
 
@@ -69,16 +76,29 @@ class QuasiNewtonMemory:
 
     contraction: float = 1.0  # share of the error that a step leaves, as the sample predicts; 1 before there is one
     usable: bool = True  # False once another objective has taken over
-    cache: FactorCache = field(default_factory=FactorCache)  # of the metric
+    sample: RowSource | None = None  # of which F is the metric
+    first: PooledInformation | None = None  # the metric at the start
+    cache: FactorCache = field(default_factory=FactorCache)  # of the metric in use
     base: Measured | None = None  # the point at which the last step began
     decrement: float = np.inf  # at that point, nats
+    slow: bool = False  # whether it had fallen too little
     pairs: list[tuple[Array, Array]] = field(default_factory=list)  # (v, change of the gradient), each (q, d)
 
-    def begin(self, measured: Measured, decrement: float) -> None:
-        """Begin a step at a point, or another one at the same point."""
+    def begin(self, measured: Measured, decrement: float, *, refreshed: bool = False) -> None:
+        """Begin a step at a point, or another one at the same point; hand over if the error falls too slowly.
+
+        If the metric is `refreshed`, computed anew, one slow step does not count.
+        """
         if measured is not self.base:
-            self.usable &= decrement <= SLOW * self.decrement
-            self.base, self.decrement = measured, decrement
+            slow = decrement > SLOW * self.decrement
+            self.usable &= not slow or (refreshed and not self.slow)
+            self.base, self.decrement, self.slow = measured, decrement, slow
+
+    def is_stale(self, measured: Measured, decrement: float) -> bool:
+        """Say whether the metric is to be computed anew: after the first step, which is the longest, or a slow one."""
+        if self.base is None or measured is self.base:
+            return False
+        return self.cache.information is self.first or decrement > STALE * self.decrement
 
     def observe(self, end: Measured) -> None:
         """Learn from the gradient at the end of a step, whether it is accepted or not."""
@@ -151,21 +171,26 @@ class QuasiNewtonObjective:
 
         The fallback then takes over at zero, if it needs no sample.
         """
+        if self.plan.shape.influence_sampled:
+            return self._starts_from_samples
         # Σ s x² of a column squared, over Σ (s x²)²: m for m equal values, 1 where one row dominates
         with np.errstate(over="ignore", invalid="ignore"):
             rows = squares[0] ** 2 / squares[1]
         self.memory.usable &= not (rows < MIN_COLUMN_ROWS).any()
         return self._starts_from_samples
 
-    def learn(self, sample: RowSource, theta: Array) -> bool:
+    def learn(self, sample: RowSource, theta: Array, information: PooledInformation | None = None) -> bool:
         """Take the metric from a sample at θ; hand over if the sample says little about the rows.
 
-        Return whether the descent starts at the optimum of the sample.
+        `information` is that of the sample at θ, if it is known. Return whether the descent starts at the optimum of
+        the sample.
         """
-        memory, prior = self.memory, self.penalised_loss.prior
+        memory = self.memory
         if memory.usable:
-            metric = sampled_metric(sample, theta, prior)
+            memory.sample = sample
+            metric = self._metric_at(theta, information)
             memory.contraction = max(metric.contraction, np.finfo(np.float64).eps)
+            memory.first = metric.information
             memory.cache.install(metric.information, loss=0.0)
             memory.usable = memory.contraction <= MAX_CONTRACTION and self._is_well_conditioned()
         return self._starts_from_samples
@@ -178,25 +203,27 @@ class QuasiNewtonObjective:
         precision = self._precision(self.prior_precision)
         return isinstance(precision, DensePrecision) and precision.well_conditioned
 
-    @property
-    def _metric(self) -> PooledInformation:
-        metric = self.memory.cache.information
-        assert metric is not None
-        return metric
+    def _metric_at(self, theta: Array, information: PooledInformation | None = None) -> SampledMetric:
+        sample, prior = cast("RowSource", self.memory.sample), self.penalised_loss.prior
+        if not self.plan.shape.influence_sampled:
+            return sampled_metric(sample, theta, prior)
+        if not isinstance(information, DenseInformation):
+            information = influence_sampled_information(sample, theta, prior)
+        return SampledMetric(information, INFLUENCE_VARIANCE * theta.size / self.plan.sample_sizes[-1])
 
     def _precision(self, shift: Array) -> FactorisedPrecision:
-        return self.memory.cache.precision(self._metric, shift)
+        return self.memory.cache.precision(cast("PooledInformation", self.memory.cache.information), shift)
 
     def measure(self, theta: Array, *, final: bool = False) -> Measured:
         """Return loss and gradient at θ with the metric of the sample, which is drawn if there is none yet."""
         memory = self.memory
-        if memory.usable and memory.cache.information is None:
+        if memory.usable and memory.first is None:
             self.learn(self.penalised_loss.source.sample(self.plan.sample_sizes[-1]), theta)
         if not memory.usable:
             return self._successor.measure(theta, final=final)
         measured = self.penalised_loss.measure(theta, IdentityInformation, TrueExpectation(), keep_scores=False)
         scores = MetricScores.recomputed(theta, TrueExpectation())
-        measured = measured._replace(information=self._metric, scores=scores)
+        measured = measured._replace(information=cast("PooledInformation", memory.first), scores=scores)
         memory.observe(measured)
         return measured
 
@@ -205,7 +232,13 @@ class QuasiNewtonObjective:
         memory, prior = self.memory, self.prior_precision
         if memory.usable:
             step = self._step(measured.gradient, prior)
-            memory.begin(measured, -0.5 * float(np.vdot(measured.gradient, step)))
+            decrement = -0.5 * float(np.vdot(measured.gradient, step))
+            refreshed = self.plan.shape.influence_sampled and memory.is_stale(measured, decrement)
+            if refreshed:
+                memory.cache.install(self._metric_at(measured.theta).information, loss=0.0)
+                step = self._step(measured.gradient, prior)
+                decrement = -0.5 * float(np.vdot(measured.gradient, step))
+            memory.begin(measured, decrement, refreshed=refreshed)
         if not memory.usable:
             return self._successor.direction(self._remeasured(measured), shift)
         move = step if np.array_equal(shift, prior) else self._step(measured.gradient, shift)
@@ -218,7 +251,7 @@ class QuasiNewtonObjective:
 
     def _remeasured(self, measured: Measured) -> Measured:
         """Return a point as the fallback measures it."""
-        if measured.information is not self.memory.cache.information:
+        if measured.information is not self.memory.first:
             return measured
         return self._successor.measure(measured.theta)
 
