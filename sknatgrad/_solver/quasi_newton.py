@@ -172,6 +172,7 @@ class QuasiNewtonObjective:
         The fallback then takes over at zero, if it needs no sample.
         """
         if self.plan.shape.influence_sampled:
+            self.memory.usable &= self._penalises_features
             return self._starts_from_samples
         # Σ s x² of a column squared, over Σ (s x²)²: m for m equal values, 1 where one row dominates
         with np.errstate(over="ignore", invalid="ignore"):
@@ -186,6 +187,7 @@ class QuasiNewtonObjective:
         the sample.
         """
         memory = self.memory
+        memory.usable &= self._penalises_features or not self.plan.shape.influence_sampled
         if memory.usable:
             memory.sample = sample
             metric = self._metric_at(theta, information)
@@ -194,6 +196,11 @@ class QuasiNewtonObjective:
             memory.cache.install(metric.information, loss=0.0)
             memory.usable = memory.contraction <= MAX_CONTRACTION and self._is_well_conditioned()
         return self._starts_from_samples
+
+    @property
+    def _penalises_features(self) -> bool:
+        """Whether all coefficients but the intercept have a penalty: without one, rare values may be separated."""
+        return np.count_nonzero(self.prior_precision == 0.0) <= 1
 
     @property
     def _starts_from_samples(self) -> bool:
@@ -231,6 +238,9 @@ class QuasiNewtonObjective:
         """Return v = −B⁻¹g, B the updated metric plus I ⊗ diag(shift), and its image, which is no more exact than B."""
         memory, prior = self.memory, self.prior_precision
         if memory.usable:
+            if self.plan.shape.influence_sampled and measured is memory.base:
+                memory.usable = False
+                return self._successor.direction(self._remeasured(measured), shift)
             step = self._step(measured.gradient, prior)
             decrement = -0.5 * float(np.vdot(measured.gradient, step))
             refreshed = self.plan.shape.influence_sampled and memory.is_stale(measured, decrement)
