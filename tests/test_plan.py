@@ -12,7 +12,7 @@ from sknatgrad._solver import plan as plan_module
 from sknatgrad._solver.cost_model import Shape
 from sknatgrad._solver.plan import SAMPLE_DIVISOR, choose_plan
 from sknatgrad._solver.preconditioning import PreconditionerPolicy
-from sknatgrad._solver.warm_up import subsample_objective
+from sknatgrad._solver.warm_up import column_squares, subsample_objective
 
 
 def raw_table(n_classes, n_rows=3000, seed=0):
@@ -195,7 +195,8 @@ def test_the_prior_of_a_sample_has_the_curvature_of_one_more_row():
     problem = make_problem(3, n_rows=200)
     objective = problem.objective("true")
     sample = objective.penalised_loss.source.sample(100)
-    sampled = subsample_objective(objective, sample, objective.plan, negligible_error=1e-8)
+    squares = column_squares(sample, problem.theta.shape[1])
+    sampled = subsample_objective(objective, sample, objective.plan, squares, negligible_error=1e-8)
     X, weight = np.column_stack([sample.X, np.ones(len(sample.X))]), sample.weight[:, None]
     row = (weight**2 * X**4).sum(axis=0) / (weight * X**2).sum(axis=0)
     # but for the intercept
@@ -251,7 +252,7 @@ def test_samples_grow_up_to_a_share_of_the_rows():
     assert (
         choose_plan("true", shape(20_000, 1, 1_001)).sample_sizes == ()
     )  # 20 rows per parameter: too few for a sample
-    assert choose_plan("true", shape(10**6, 1, 201)).sample_sizes == ()  # by conjugate gradients
+    assert choose_plan("true", shape(10**6, 3, 201)).sample_sizes == ()  # by conjugate gradients
     assert (
         choose_plan("diagonal", shape(10**7, 1, 21)).sample_sizes == ()
     )  # users look at the path of this metric itself
@@ -281,8 +282,8 @@ def test_verbose_says_what_was_chosen_and_why(capsys):
     assert "metric 'true': conjugate gradients" in out
     assert "ms a product" in out
     assert "products by the diagonal" in out
-    X, y = raw_table(2, n_rows=60_000)
+    X, y = raw_table(2, n_rows=30_000)
     NaturalGradientLogisticRegression(verbose=2).fit(X, y)
     out = capsys.readouterr().out
     assert "metric 'true': dense" in out
-    assert "samples of 468, 7,500 rows first" in out
+    assert "samples of 3,750 rows first" in out

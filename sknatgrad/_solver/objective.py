@@ -267,12 +267,20 @@ def make_objective(
     penalised_loss, final_tolerance = PenalisedLoss(source, prior), final_tolerance or FinalTolerance()
     if plan.fisher != "true":
         return OtherMetricObjective(penalised_loss, plan, final_tolerance, LabelDraws(seed), _solver(plan))
-    exact: DirectObjective | MatrixFreeObjective = DirectObjective(penalised_loss, plan, final_tolerance)
+    newton = _newton(penalised_loss, plan, final_tolerance)
+    if not plan.quasi_newton:
+        return newton
+    later = _newton(penalised_loss, plan, final_tolerance._replace(order_independent=final_tolerance.order_dependent))
+    return QuasiNewtonObjective(penalised_loss, plan, final_tolerance, newton, later, QuasiNewtonMemory())
+
+
+def _newton(
+    penalised_loss: PenalisedLoss, plan: Plan, final_tolerance: FinalTolerance
+) -> DirectObjective | MatrixFreeObjective:
+    """Return the objective whose metric is the true Fisher information."""
     if plan.matrix_free:
-        exact = MatrixFreeObjective(penalised_loss, plan, final_tolerance, _solver(plan))
-    if plan.quasi_newton:
-        return QuasiNewtonObjective(penalised_loss, plan, final_tolerance, exact, QuasiNewtonMemory())
-    return exact
+        return MatrixFreeObjective(penalised_loss, plan, final_tolerance, _solver(plan))
+    return DirectObjective(penalised_loss, plan, final_tolerance)
 
 
 def _solver(plan: Plan) -> NewtonCG:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from sknatgrad._limits import Limits
@@ -22,6 +23,13 @@ SAMPLE_DIVISOR = 8
 SAMPLE_RATIO = 16
 
 
+class SamplePlans(NamedTuple):
+    """The subsamples that are solved before all rows, and what they are used for beside the start."""
+
+    plans: tuple[Plan, ...] = ()  # smallest first
+    give_metric: bool = False  # whether quasi-Newton steps have the metric of the largest
+
+
 class Plan(NamedTuple):
     """How the metric, the Newton decrement and the start are computed."""
 
@@ -31,14 +39,23 @@ class Plan(NamedTuple):
     matrix_free: bool  # whether the metric is known by its products only; else it is stored in its structure
     direct_decrement: bool  # whether F + Λ is factorised for the Newton decrement; else it takes conjugate gradients
     preconditioners: tuple[PreconditionerOption, ...] = ()  # more expensive than the diagonal, cheapest first
-    sample_plans: tuple[Plan, ...] = ()  # of the subsamples that are solved first, smallest first
     float32_products: bool = False  # whether products are computed in float32, and verified in float64
     float32_metric: bool = False  # whether a stored metric is summed in float32
-    quasi_newton: bool = False  # whether steps have the metric of a sample, and the above is for where that fails
+    samples: SamplePlans = SamplePlans()
 
     def expectation(self, seed: int) -> Expectation:
         """Return the expectation over labels by which the metric is defined; a drawn one depends on the `seed`."""
         return expectation_of(self.fisher, seed)
+
+    @property
+    def sample_plans(self) -> tuple[Plan, ...]:
+        """Plans of the subsamples that are solved first, smallest first."""
+        return self.samples.plans
+
+    @property
+    def quasi_newton(self) -> bool:
+        """Whether steps have the metric of a sample; the rest of the plan is for the case that this fails."""
+        return self.samples.give_metric
 
     @property
     def sample_sizes(self) -> tuple[int, ...]:
@@ -46,8 +63,10 @@ class Plan(NamedTuple):
         return tuple(each.shape.n_rows for each in self.sample_plans)
 
     def describe(self) -> str:
-        """Say in one line what was chosen, and what products and preconditioners are expected to cost."""
-        if not self.matrix_free:
+        """Say in one line what was chosen, and what it and the alternatives are expected to cost."""
+        if self.quasi_newton:
+            parts = [self._describe_quasi_newton()]
+        elif not self.matrix_free:
             parts = [self.structure.__name__.removesuffix("Information").lower()]
         else:
             parts = [f"conjugate gradients at {1e3 * self.shape.product_seconds():.1f} ms a product"]
@@ -55,6 +74,15 @@ class Plan(NamedTuple):
         if self.sample_plans:
             parts.append(f"samples of {', '.join(f'{n_rows:,}' for n_rows in self.sample_sizes)} rows first")
         return f"metric {self.fisher!r}: {'; '.join(parts)}"
+
+    def _describe_quasi_newton(self) -> str:
+        shape, n_sampled = self.shape, self.sample_sizes[-1]
+        seconds = shape.newton_cg_seconds() if self.matrix_free else shape.direct_seconds()
+        other = "conjugate gradients" if self.matrix_free else "a matrix at each point"
+        return (
+            f"quasi-Newton by that of {n_sampled:,} rows, about {shape.quasi_newton_passes(n_sampled):.0f} passes and "
+            f"{1e3 * shape.quasi_newton_seconds(n_sampled):.1f} ms; {other} would cost {1e3 * seconds:.1f} ms"
+        )
 
 
 def choose_plan(
@@ -85,7 +113,9 @@ def choose_plan(
     direct = storable and shape.dense_seconds() / shape.product_seconds() <= limits.direct_products
     float32 = shape.gains_by_float32()
     sample_plans = _sample_plans(fisher, shape, limits) if subsample else ()
-    quasi_newton = bool(sample_plans) and shape.n_logits == 1 and _is_cheap(sample_plans[-1], shape, limits)
+    quasi_newton = bool(sample_plans) and _quasi_newton_pays(
+        shape, sample_plans[-1].shape.n_rows, limits, direct=direct
+    )
     return Plan(
         fisher,
         shape,
@@ -93,10 +123,22 @@ def choose_plan(
         matrix_free=not direct,
         direct_decrement=direct,
         preconditioners=() if direct else _preconditioners(shape, limits, float32=float32),
-        sample_plans=sample_plans if quasi_newton or direct or shape.out_of_core else (),
         float32_products=not direct and float32,
-        quasi_newton=quasi_newton,
+        samples=SamplePlans(sample_plans if quasi_newton or direct or shape.out_of_core else (), quasi_newton),
     )
+
+
+def _quasi_newton_pays(shape: Shape, n_sampled: int, limits: Limits, *, direct: bool) -> bool:
+    """Say whether quasi-Newton steps cost less than the alternative; only for two classes were they measured."""
+    # rows out of core are read again in each pass, and Newton's method needs the fewest
+    if shape.n_logits > 1 or (shape.out_of_core and direct):
+        return False
+    if shape.influence_sampled:
+        metric_seconds = shape._replace(n_rows=n_sampled).dense_seconds(FLOAT32_SPEED)
+        is_cheap = metric_seconds <= limits.direct_products * shape.product_seconds()
+        return is_cheap and 8 * shape.size**2 <= limits.matrix_bytes
+    other = shape.direct_seconds() if direct else shape.newton_cg_seconds()
+    return shape.quasi_newton_seconds(n_sampled) < other
 
 
 def _check_kronecker(shape: Shape, limits: Limits) -> None:
@@ -148,18 +190,8 @@ def _sample_plans(fisher: FisherName, shape: Shape, limits: Limits) -> tuple[Pla
         n_rows //= SAMPLE_RATIO
     in_memory = shape._replace(out_of_core=False)
     plans = [choose_plan(fisher, in_memory._replace(n_rows=size), limits, subsample=False) for size in reversed(sizes)]
-    if shape.influence_sampled and plans:
+    if shape.influence_sampled:
         # the metric of quasi-Newton steps is a matrix too
-        plans = [
-            Plan(fisher, plan.shape, plan.structure, matrix_free=False, direct_decrement=True, float32_metric=True)
-            for plan in plans
-        ]
+        direct = partial(Plan, matrix_free=False, direct_decrement=True, float32_metric=True)
+        plans = [direct(fisher, plan.shape, plan.structure) for plan in plans]
     return tuple(plans)
-
-
-def _is_cheap(sample_plan: Plan, shape: Shape, limits: Limits) -> bool:
-    """Say whether the matrix of a sample by influence costs few products; of any other sample, it may cost more."""
-    if not shape.influence_sampled:
-        return True
-    seconds = sample_plan.shape.dense_seconds(FLOAT32_SPEED)
-    return seconds <= limits.direct_products * shape.product_seconds() and 8 * shape.size**2 <= limits.matrix_bytes

@@ -94,9 +94,10 @@ def _updated(matrix: Array, step: Array, image: Array) -> Array:
 
 def _squared_error(metric: Array, other: Array, shift: Array) -> float:
     """Return the mean square of the relative error of a metric along a direction, if `other` is the exact one."""
-    scale = equilibrate(metric + np.diag(shift))
-    if not scale.all():
+    if not metric.diagonal().all():
+        # no row informs a column, whatever its prior
         return np.inf
+    scale = equilibrate(metric + np.diag(shift))
     shifted = scale[:, None] * metric * scale + np.diag(scale**2 * shift)
     try:
         lower = linalg.cholesky(shifted, lower=True, overwrite_a=True, check_finite=False)
