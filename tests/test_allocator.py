@@ -87,3 +87,33 @@ def test_raised_thresholds_save_page_faults_where_the_environment_sets_low_ones(
         faults.append(int(done.stdout))
     raised, low = faults
     assert raised < 0.2 * low
+
+
+LEARNT = """
+import resource
+import numpy as np
+from scipy import sparse
+from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._rows import allocator
+if {unchanged}:
+    allocator._raise_by_freeing = lambda: None
+X = sparse.random(500, 50_000, density=1e-3, format="csr", random_state=0)
+y = np.arange(500) % 2
+def fit():
+    begin = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    NaturalGradientLogisticRegression().fit(X, y)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begin
+fit()
+print(fit())
+"""
+
+
+@pytest.mark.skipif(allocator._mallopt() is None, reason="there is no mallopt(3): the allocator is not that of glibc")
+def test_a_freed_piece_of_memory_saves_page_faults_where_the_environment_sets_no_thresholds():
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    faults = []
+    for unchanged in (False, True):
+        code = LEARNT.format(unchanged=unchanged)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=environment)  # noqa: S603
+        faults.append(int(done.stdout))
+    assert 10 * faults[0] < faults[1], faults

@@ -98,8 +98,8 @@ def _warm_start(estimator: Configuration, layout: Layout) -> Array | None:
 
 
 def build_objective(data: TrainingData, fit_plan: FitPlan) -> Objective:
-    """Return the function to minimise, of the nonempty columns."""
-    prior = fit_plan.prior._replace(precision=data.layout.restrict(fit_plan.prior.precision))
+    """Return the function to minimise, of the columns that θ has."""
+    prior = fit_plan.prior._replace(precision=data.layout.restrict_precision(fit_plan.prior.precision))
     tolerance = FinalTolerance.of(fit_plan.options.tol)
     return make_objective(data.source, prior, fit_plan.metric, fit_plan.seed, tolerance)
 

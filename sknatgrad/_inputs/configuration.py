@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from sknatgrad._limits import Limits
     from sknatgrad._model.metrics import FisherName
     from sknatgrad._model.prior import Prior
-    from sknatgrad._typing import Array, Codes, Labels
+    from sknatgrad._rows.column_groups import ColumnGroups
+    from sknatgrad._typing import Array, Labels
 
     # of `fit_batches`: each batch is (X, y) or (X, y, sample_weight)
     Batches: TypeAlias = Iterable[object] | Callable[[], Iterable[object]]
@@ -51,9 +52,9 @@ class Configuration(Protocol):
     intercept_: Array
 
 
-def layout_of(estimator: Configuration, classes: Labels, nonempty: Codes | None = None) -> Layout:
+def layout_of(estimator: Configuration, classes: Labels, groups: ColumnGroups | None = None) -> Layout:
     """Return the layout of θ for these classes and the features that the estimator has seen."""
-    return Layout(classes, estimator.n_features_in_, bool(estimator.fit_intercept), nonempty)
+    return Layout(classes, estimator.n_features_in_, bool(estimator.fit_intercept), groups)
 
 
 def descent_options(estimator: Configuration, prior: Prior) -> DescentOptions:

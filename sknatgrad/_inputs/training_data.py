@@ -10,7 +10,8 @@ from sknatgrad._inputs.configuration import layout_of
 from sknatgrad._inputs.prior import absorbs_centres
 from sknatgrad._inputs.rows import check_training_rows, max_abs_value, overflow_advice, refuse_infinite
 from sknatgrad._inputs.weights import check_row_weights
-from sknatgrad._rows.matrices import without_empty_columns
+from sknatgrad._model.separation import MAX_WEAK_PRECISION
+from sknatgrad._rows.column_groups import grouped_columns
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.source import LabelledRows
 from sknatgrad._solver.cost_model import Shape
@@ -81,15 +82,17 @@ def memory_data(
     estimator: Configuration, rows: LabelledRows, classes: Labels, totals: Array, workers: Workers
 ) -> TrainingData:
     """Return the training data of rows in memory or in a memory map."""
-    # without `prior`, the coefficients of a column without entries are 0
-    X, nonempty = without_empty_columns(rows.X) if estimator.prior is None else (rows.X, None)
-    layout = layout_of(estimator, classes, nonempty)
+    # without `prior`, the coefficients of a column without entries are 0, and C penalises all columns equally; where it
+    # hardly does, separation is looked for, in the columns as they are
+    equal_penalty = 1.0 / estimator.C > MAX_WEAK_PRECISION
+    X, groups = grouped_columns(rows.X, equal_penalty=equal_penalty) if estimator.prior is None else (rows.X, None)
+    layout = layout_of(estimator, classes, groups)
     limits = estimator._limits  # noqa: SLF001 - a parameter
     source = all_columns = MemorySource(*rows, layout.n_logits, workers, limits=limits)
     if absorbs_centres(estimator, layout):
         source = all_columns = source.centred()
         layout = layout._replace(centres=source.centres)
-    if nonempty is not None:
+    if groups is not None:
         source = MemorySource(X, rows.codes, rows.weight, layout.n_logits, workers, limits=limits)
     return TrainingData(
         layout,

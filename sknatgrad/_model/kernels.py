@@ -102,6 +102,7 @@ class MeasureKernel(Generic[Pooled]):
     expectation: Expectation
     structure: type[Pooled]
     store_scores: bool = False
+    float32: bool = False  # whether the information is summed in float32
 
     def __call__(self, block: RowBlock) -> Sums[Pooled]:
         """Measure one block."""
@@ -115,11 +116,16 @@ class MeasureKernel(Generic[Pooled]):
         return Sums(
             loss=float(np.add.reduce(weight * row_loss)),
             gradient=design.transposed_product(residual),
-            information=self.structure.of_block(design, scores, weight),
+            information=self._information(design, scores, weight),
             weight=weight.size * float(weight[0]) if constant else float(weight.sum()),
             max_loss=float(row_loss.max() if constant else row_loss.max(initial=0.0, where=weight > 0)),
             scores=(self._both(scores, prediction),) if self.store_scores else (),
         )
+
+    def _information(self, design: Design, scores: Scores, weight: Array) -> Pooled:
+        if self.float32:
+            return self.structure.of_block(design, scores.as_float32(), as_float32(weight))
+        return self.structure.of_block(design, scores, weight)
 
     def _both(self, scores: Scores, prediction: Prediction) -> BlockScores:
         return BlockScores(scores, scores if isinstance(self.expectation, TrueExpectation) else prediction.scores())

@@ -18,7 +18,8 @@ from sknatgrad._rows.matrices import as_dense
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sknatgrad._typing import Array, Codes, Labels, Matrix
+    from sknatgrad._rows.column_groups import ColumnGroups
+    from sknatgrad._typing import Array, Labels, Matrix
 
 
 # classes that share one logit
@@ -70,7 +71,7 @@ class Layout(NamedTuple):
     classes: Labels  # (K,)
     n_features: int  # p, of X
     intercept: bool
-    nonempty: Codes | None = None  # the columns of X that θ has; None if empty columns are not omitted
+    groups: ColumnGroups | None = None  # of the columns of X, which θ has one column for; None if it has them all
     centres: Array | None = None  # (p,), that the rows have less; None if they are not centred
 
     @property
@@ -80,12 +81,12 @@ class Layout(NamedTuple):
 
     @property
     def n_columns(self) -> int:
-        """Number of columns d, without the omitted ones."""
-        return (self.n_features if self.nonempty is None else self.nonempty.size) + self.intercept
+        """Number of columns d of θ."""
+        return (self.n_features if self.groups is None else self.groups.size) + self.intercept
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(q, d), without the omitted columns."""
+        """(q, d) of θ."""
         return self.n_logits, self.n_columns
 
     @property
@@ -93,24 +94,28 @@ class Layout(NamedTuple):
         """Number of coefficients of all columns that the likelihood determines, (K - 1) (p + 1) with an intercept."""
         return (len(self.classes) - 1) * (self.n_features + self.intercept)
 
-    def restrict(self, values: Array) -> Array:
-        """Return values ``(..., d)`` of all columns without those of the omitted ones."""
-        if self.nonempty is None:
-            return values
-        return values[..., np.append(self.nonempty, np.arange(self.n_features, values.shape[-1]))]
+    def restrict(self, theta: Array) -> Array:
+        """Return θ for the groups of columns from θ of all columns, ``(q, d)``."""
+        if self.groups is None:
+            return theta
+        features, biases = np.split(theta, [self.n_features], axis=1)
+        return np.hstack([self.groups.restrict(features), biases])
+
+    def restrict_precision(self, precision: Array) -> Array:
+        """Return the prior precision ``(d,)`` for the groups of columns from that of all columns, which is equal."""
+        return precision if self.groups is None else precision[-self.n_columns :]
 
     def expand(self, theta: Array) -> Array:
-        """Return θ of all columns, 0 for the omitted ones."""
-        if self.nonempty is None:
+        """Return θ of all columns, 0 for empty ones, from θ for the groups."""
+        if self.groups is None:
             return theta
-        expanded = np.zeros((theta.shape[0], self.n_features + self.intercept))
-        expanded[:, self.nonempty] = theta[:, : self.nonempty.size]
-        expanded[:, self.n_features :] = theta[:, self.nonempty.size :]
-        return expanded
+        features, biases = np.split(theta, [self.groups.size], axis=1)
+        return np.hstack([self.groups.expand(features), biases])
 
     def column_names(self, feature_names: Sequence[str], intercept_name: str) -> list[str]:
-        """Return the name of each column of θ."""
-        names = [feature_names[j] for j in (range(self.n_features) if self.nonempty is None else self.nonempty)]
+        """Return the name of each column of θ; of a group, that of its first column."""
+        first = range(self.n_features) if self.groups is None else self.groups.first_columns()
+        names = [feature_names[j] for j in first]
         return [*names, intercept_name] if self.intercept else names
 
     def attributes(self, theta: Array, dtype: type) -> dict[str, object]:

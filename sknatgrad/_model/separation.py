@@ -166,7 +166,7 @@ class WrongProbabilityKernel:
         """Return both sums of one block, ``(2,)``."""
         design = Design.of_block(block, self.theta.shape[1])
         by_class = _by_class(design.logits(self.direction))
-        sizes = _by_class(design._replace(X=abs(design.X), transposed=None).logits(abs(self.direction)))
+        sizes = _by_class(design._replace(X=abs(design.X)).logits(abs(self.direction)))
         rows = np.arange(len(block.codes))
         margins = by_class[rows, block.codes][:, None] - by_class
         separated = margins > MIN_RELATIVE_MARGIN * sizes.max(axis=1)[:, None]

@@ -1,4 +1,14 @@
-"""Raises the thresholds at which glibc returns freed memory, during a fit in a process that sets them low.
+"""Raises the thresholds at which glibc returns freed memory to the system.
+
+glibc raises them by itself whenever it frees a piece of memory that was mapped on its own: pieces up to that size then
+come from the heap, and twice as much freed memory is kept at its end. Until then, vectors of 128 KiB and more are
+obtained from the system in each operation, page by page, each page filled with zeros. So one piece of the largest size
+that glibc takes for this is obtained and freed, unwritten, before the first fit. In processes that have freed no such
+piece before, a fit to 2,000 texts takes 10.9 ms of processor time instead of 14.7 (none and 1,900 page faults), digits
+44.9 instead of 50.8, and 20,000 x 256 with 20 classes 321 instead of 341. Their peak memory grows by 0 to 3 MiB.
+
+That has no effect in a process whose environment sets the thresholds, and often sets them low: there they are raised
+during fits.
 
 Dask starts its workers with ``MALLOC_TRIM_THRESHOLD_=65536``. glibc then returns the temporaries of each block to the
 system when they are freed, and the next block obtains them again page by page, each page filled with zeros.
@@ -18,6 +28,8 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,6 +38,10 @@ TRIM_VARIABLE, MMAP_VARIABLE = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_
 # numbers of the two parameters in malloc.h, and the default of the second in bytes
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 DEFAULT_MMAP_THRESHOLD = 2**17
+
+
+# Bytes of the largest piece by which glibc raises its thresholds, 32 MiB with its header: DEFAULT_MMAP_THRESHOLD_MAX.
+LARGEST_LEARNT = 2**25 - 2**16
 
 
 class Thresholds(NamedTuple):
@@ -40,9 +56,10 @@ class Thresholds(NamedTuple):
 DURING_FITS = Thresholds(trim=2**28, mmap=2**25)
 
 
-def raise_trim_threshold() -> Thresholds | None:
-    """Keep freed memory in the process if its environment sets a trim threshold; return the thresholds before."""
+def raise_thresholds() -> Thresholds | None:
+    """Keep freed memory in the process; return the thresholds before if its environment sets them."""
     if not os.environ.get(TRIM_VARIABLE, "").isdigit() or _mallopt() is None:
+        _raise_by_freeing()
         return None
     _set(DURING_FITS)
     return _thresholds_of_environment()
@@ -57,6 +74,11 @@ def restore_thresholds(before: Thresholds | None) -> None:
 def _thresholds_of_environment() -> Thresholds:
     mmap = os.environ.get(MMAP_VARIABLE, "")
     return Thresholds(int(os.environ[TRIM_VARIABLE]), int(mmap) if mmap.isdigit() else DEFAULT_MMAP_THRESHOLD)
+
+
+@cache
+def _raise_by_freeing() -> None:
+    np.empty(LARGEST_LEARNT, dtype=np.uint8)
 
 
 @cache

@@ -41,7 +41,7 @@ class BatchSource:
         def work(item: Item) -> Result:
             X, (start, stop), block = item
             X = take_centred(X, start, stop, self.centres)
-            return kernel(block._replace(X=X, transposed=X.T))
+            return kernel(block._replace(X=X))
 
         return self.workers.map_reduce_groups(work, kernel.merge, self._batches())
 

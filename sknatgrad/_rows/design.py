@@ -10,9 +10,9 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
-from sknatgrad._rows.matrices import is_sparse
+from sknatgrad._rows.matrices import csr, is_sparse
+from sknatgrad._rows.sparse_products import add_product, add_transposed_product
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +33,6 @@ class Design(NamedTuple):
 
     X: Matrix  # (m, p)
     intercept: bool
-    transposed: Matrix = None  # (p, m), a view of X, if it exists already
 
     @classmethod
     def of(cls, X: Matrix, n_columns: int) -> Design:
@@ -43,7 +42,7 @@ class Design(NamedTuple):
     @classmethod
     def of_block(cls, block: RowBlock, n_columns: int) -> Design:
         """Return the design of a block's rows."""
-        return cls(block.X, n_columns > block.X.shape[1], block.transposed)
+        return cls(block.X, n_columns > block.X.shape[1])
 
     @property
     def n_columns(self) -> int:
@@ -61,7 +60,8 @@ class Design(NamedTuple):
             # the usual start of a descent
             product = np.zeros((self.X.shape[0], theta.shape[0]), dtype=theta.dtype, order="F")
         elif is_sparse(self.X):
-            product = _sparse_product(self.X, theta[:, :n_features].T)
+            product = np.zeros((self.X.shape[0], theta.shape[0]), dtype=np.result_type(self.X.dtype, theta))
+            add_product(self.X, theta[:, :n_features].T, product)
         else:
             product = gil_free_matmul(theta[:, :n_features], self.X.T).T
         if self.intercept:
@@ -72,18 +72,22 @@ class Design(NamedTuple):
         """Return rowsᵀ times the design, ``(q, d)``, for rows of shape ``(m, q)``."""
         product = np.empty((rows.shape[1], self.n_columns))
         n_features = self.X.shape[1]
-        # Xᵀ rows takes BLAS a third less time than rowsᵀ X
-        transposed = self.X.T if self.transposed is None else self.transposed
-        product[:, :n_features] = (
-            _sparse_product(transposed, rows) if is_sparse(self.X) else gil_free_matmul(transposed, rows)
-        ).T
+        if is_sparse(self.X):
+            sums = np.zeros((n_features, rows.shape[1]), dtype=np.result_type(self.X.dtype, rows))
+            add_transposed_product(self.X, rows, sums)
+        else:
+            # Xᵀ rows takes BLAS a third less time than rowsᵀ X
+            sums = gil_free_matmul(self.X.T, rows)
+        product[:, :n_features] = sums.T
         if self.intercept:
             product[:, n_features] = np.add.reduce(rows, axis=0)
         return product
 
     def squared(self) -> Design:
         """Return the design of the squared entries."""
-        return Design(self.X.power(2) if is_sparse(self.X) else self.X**2, self.intercept)
+        X = self.X
+        squares = csr(X.data**2, X.indices, X.indptr, X.shape[1]) if is_sparse(X) else X**2
+        return Design(squares, self.intercept)
 
     def squared_transposed_product(self, rows: Array) -> Array:
         """Return rowsᵀ times the squared entries of the design, ``(q, d)``, for rows of shape ``(m, q)``."""
@@ -143,7 +147,7 @@ class Design(NamedTuple):
         """Return the sparse X with each row times its weight, in the precision of the weights."""
         X = self.X
         data = X.data.astype(weight.dtype, copy=False) * np.repeat(weight, np.diff(X.indptr))
-        return sparse.csr_array((data, X.indices, X.indptr), shape=X.shape)
+        return csr(data, X.indices, X.indptr, X.shape[1])
 
 
 _THREAD = threading.local()
@@ -171,12 +175,3 @@ def gil_free_matmul(left: Array, right: Array) -> Array:
     """
     product: Array = np.dot(left, right) if left.flags.forc and right.flags.forc else left @ right
     return product
-
-
-def _sparse_product(X: Matrix, right: Array) -> Array:
-    if right.shape[1] == 1:
-        # scipy has a loop for vectors that is twice as fast
-        product: Array = (X @ right[:, 0])[:, None]
-        return product
-    # scipy copies an array of any other order
-    return np.asarray(X @ np.ascontiguousarray(right))

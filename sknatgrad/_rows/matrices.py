@@ -14,12 +14,6 @@ if TYPE_CHECKING:
 
     from sknatgrad._typing import Array, Codes, Matrix
 
-# Entries per column up to which a sparse matrix is searched for empty columns. With more, few columns are empty: of
-# columns with 4 entries on average, at random, exp(-4) = 2 %.
-MAX_ENTRIES_PER_COLUMN = 4
-# Empty columns are dropped if at most this share of the columns is not empty: vectors then are at least 30 % shorter.
-MAX_SHARE_OF_COLUMNS = 0.7
-
 
 def is_sparse(X: Matrix) -> bool:
     """Say whether X is a scipy sparse matrix or array."""
@@ -35,6 +29,17 @@ def is_csr(X: Matrix) -> bool:
 def as_csr(X: Matrix) -> Matrix:
     """Return X as a sparse array by rows."""
     return sparse.csr_array(X)
+
+
+def csr(data: Array, indices: Codes, indptr: Codes, n_columns: int) -> Matrix:
+    """Return the sparse array that has these arrays, by rows.
+
+    They are assigned, because the constructor of scipy copies a view of less than half of an array: the blocks of X
+    together would be a copy of X.
+    """
+    X = sparse.csr_array((len(indptr) - 1, n_columns), dtype=data.dtype)
+    X.data, X.indices, X.indptr = data, indices, indptr
+    return X
 
 
 def as_dense(X: Matrix) -> Array:
@@ -62,28 +67,7 @@ def take_rows(X: Matrix, start: int, stop: int, dtype: type = np.float64) -> Mat
         return rows if rows.itemsize in rows.strides or rows.flags.c_contiguous else np.ascontiguousarray(rows)
     first, last = X.indptr[start], X.indptr[stop]
     data = X.data[first:last].astype(dtype, copy=False)
-    indptr = X.indptr[start : stop + 1] - first
-    return sparse.csr_array((data, X.indices[first:last], indptr), shape=(stop - start, X.shape[1]))
-
-
-def without_empty_columns(X: Matrix) -> tuple[Matrix, Codes | None]:
-    """Return X and None, or the nonempty columns of a sparse X and their indices, if many columns are empty.
-
-    A few texts use a small part of a vocabulary. The coefficients of all other words are 0, and vectors are shorter
-    without them. The values are not copied.
-    """
-    if not is_sparse(X) or X.nnz > MAX_ENTRIES_PER_COLUMN * X.shape[1]:
-        return X, None
-    used = np.zeros(X.shape[1], dtype=bool)
-    used[X.indices] = True
-    # a table has at least one column
-    used[0] = True
-    nonempty = np.flatnonzero(used)
-    if nonempty.size > MAX_SHARE_OF_COLUMNS * X.shape[1]:
-        return X, None
-    position = np.zeros(X.shape[1], dtype=X.indices.dtype)
-    position[nonempty] = np.arange(nonempty.size)
-    return sparse.csr_array((X.data, position[X.indices], X.indptr), shape=(X.shape[0], nonempty.size)), nonempty
+    return csr(data, X.indices[first:last], X.indptr[start : stop + 1] - first, X.shape[1])
 
 
 def pick_rows(X: Matrix, rows: Codes) -> Matrix:

@@ -41,6 +41,20 @@ def stratified_indices(codes: Codes, weight: Array, n_rows: int) -> Codes:
     return np.unique(np.concatenate([rows, *more])) if more else rows
 
 
+def influential_indices(influence: Array, n_rows: int) -> tuple[Codes, Array]:
+    """Return about `n_rows` indices, ascending, and the probability with which each was drawn.
+
+    Half of the probability is in proportion to the influence, and half the same for all rows that have any, so that no
+    row gets more than twice its share of weight. The same on each call.
+    """
+    counted = influence > 0.0
+    share = influence / (2.0 * influence.sum())
+    share[counted] += 0.5 / np.count_nonzero(counted)
+    probability = np.minimum(n_rows * share, 1.0)
+    rows = np.flatnonzero(np.random.default_rng(0).random(influence.size) < probability)
+    return rows, probability[rows]
+
+
 def allocation(counts: Codes, n_rows: int) -> Codes:
     """Return how many of the `counts` rows of each part and class to sample, ``(parts, K)``.
 

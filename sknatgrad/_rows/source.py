@@ -43,7 +43,6 @@ class RowBlock(NamedTuple):
     weight: Array  # (m,)
     start: int  # index of the first row in the whole data
     number: int  # index of the block
-    transposed: Matrix = None  # (p, m), a view of X, stored because scipy takes long to make one of a sparse X
 
 
 class Kernel(Protocol[Result]):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from sknatgrad._rows.allocator import raise_trim_threshold, restore_thresholds
+from sknatgrad._rows.allocator import raise_thresholds, restore_thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -73,7 +73,7 @@ class _ProcessSettings:
         with self.lock:
             if self._n_fits == 0:
                 self._before = [(library, library.num_threads or 1) for library in _blas().lib_controllers]
-                self._thresholds = raise_trim_threshold()
+                self._thresholds = raise_thresholds()
             self._n_fits += 1
             self.limit_this_thread()
             return max((n_threads for _, n_threads in self._before), default=1)

@@ -84,6 +84,11 @@ class Shape(NamedTuple):
         return cls(X.shape[0], n_logits, n_columns, stored / 8.0 + n_columns - X.shape[1], float32_copy)
 
     @property
+    def influence_sampled(self) -> bool:
+        """Whether samples are drawn by influence: those of a sparse X in memory."""
+        return self.stored_per_row < self.n_columns and not self.out_of_core
+
+    @property
     def size(self) -> int:
         """Number of parameters, qd."""
         return self.n_logits * self.n_columns

@@ -102,7 +102,9 @@ class DirectObjective:
     def measure(self, theta: Array, *, final: bool = False) -> Measured:
         """Return loss, gradient and F at θ; at the end of a `final` step, no F."""
         structure = IdentityInformation if final else self.plan.structure
-        return self.penalised_loss.measure(theta, structure, TrueExpectation(), keep_scores=False)
+        return self.penalised_loss.measure(
+            theta, structure, TrueExpectation(), keep_scores=False, float32=self.plan.float32_metric
+        )
 
     def direction(self, measured: Measured, shift: Array) -> Direction:
         """Return v = −M⁻¹g, M = F + I ⊗ diag(shift), and F v."""

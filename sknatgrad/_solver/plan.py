@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from sknatgrad._limits import Limits
@@ -40,6 +40,7 @@ class Plan(NamedTuple):
     direct_decrement: bool  # whether F + Λ is factorised for the Newton decrement; else it takes conjugate gradients
     preconditioners: tuple[PreconditionerOption, ...] = ()  # more expensive than the diagonal, cheapest first
     float32_products: bool = False  # whether products are computed in float32, and verified in float64
+    float32_metric: bool = False  # whether a stored metric is summed in float32
     samples: SamplePlans = SamplePlans()
 
     def expectation(self, seed: int) -> Expectation:
@@ -114,7 +115,9 @@ def choose_plan(
     direct = storable and shape.dense_seconds() / shape.product_seconds() <= limits.direct_products
     float32 = shape.gains_by_float32()
     sample_plans = _sample_plans(fisher, shape, limits) if subsample else ()
-    quasi_newton = bool(sample_plans) and _quasi_newton_pays(shape, sample_plans[-1].shape.n_rows, direct=direct)
+    quasi_newton = bool(sample_plans) and _quasi_newton_pays(
+        shape, sample_plans[-1].shape.n_rows, limits, direct=direct
+    )
     return Plan(
         fisher,
         shape,
@@ -127,11 +130,15 @@ def choose_plan(
     )
 
 
-def _quasi_newton_pays(shape: Shape, n_sampled: int, *, direct: bool) -> bool:
+def _quasi_newton_pays(shape: Shape, n_sampled: int, limits: Limits, *, direct: bool) -> bool:
     """Say whether quasi-Newton steps cost less than the alternative; only for two classes were they measured."""
     # rows out of core are read again in each pass, and Newton's method needs the fewest
     if shape.n_logits > 1 or (shape.out_of_core and direct):
         return False
+    if shape.influence_sampled:
+        metric_seconds = shape._replace(n_rows=n_sampled).dense_seconds(FLOAT32_SPEED)
+        is_cheap = metric_seconds <= limits.direct_products * shape.product_seconds()
+        return is_cheap and 8 * shape.size**2 <= limits.matrix_bytes
     other = shape.direct_seconds() if direct else shape.newton_cg_seconds()
     return shape.quasi_newton_seconds(n_sampled) < other
 
@@ -184,6 +191,9 @@ def _sample_plans(fisher: FisherName, shape: Shape, limits: Limits) -> tuple[Pla
         sizes.append(n_rows)
         n_rows //= SAMPLE_RATIO
     in_memory = shape._replace(out_of_core=False)
-    return tuple(
-        choose_plan(fisher, in_memory._replace(n_rows=size), limits, subsample=False) for size in reversed(sizes)
-    )
+    plans = [choose_plan(fisher, in_memory._replace(n_rows=size), limits, subsample=False) for size in reversed(sizes)]
+    if shape.influence_sampled:
+        # the metric of quasi-Newton steps is a matrix too
+        direct = partial(Plan, matrix_free=False, direct_decrement=True, float32_metric=True)
+        plans = [direct(fisher, plan.shape, plan.structure) for plan in plans]
+    return tuple(plans)

@@ -11,15 +11,21 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import linalg
 
+from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.information.symmetric import equilibrate
-from sknatgrad._model.kernels import HalvesKernel
+from sknatgrad._model.kernels import HalvesKernel, MeasureKernel
 
 if TYPE_CHECKING:
     from sknatgrad._model.prior import Prior
     from sknatgrad._model.protocols import PooledInformation
     from sknatgrad._rows.source import RowSource
     from sknatgrad._typing import Array
+
+
+# Largest relative variance of the sum of s x² of a column in a sample of m rows drawn by influence, in units of d / m:
+# half of the probability of a row is in proportion to its influence.
+INFLUENCE_VARIANCE = 2.0
 
 
 class SampledMetric(NamedTuple):
@@ -39,7 +45,9 @@ def sampled_metric(source: RowSource, theta: Array, prior: Prior) -> SampledMetr
     matrices"). A norm of all entries overlooks that a nearly singular matrix must not be shrunk, so it is only if that
     predicts the other half better in the norm of the metric itself.
     """
-    halves = source.total(HalvesKernel(theta))
+    # values that are not finite are reported by the descent
+    with np.errstate(over="ignore", invalid="ignore"):
+        halves = source.total(HalvesKernel(theta))
     first, second = (2.0 * half.dense() for half in halves)
     whole, shift = 0.5 * (first + second), np.tile(prior.precision, len(theta))
     noise = _squared_error(first, second, shift)
@@ -50,6 +58,15 @@ def sampled_metric(source: RowSource, theta: Array, prior: Prior) -> SampledMetr
     information = prior.merged(DenseInformation(whole.reshape(*theta.shape, *theta.shape)))
     # the difference of the halves has twice the variance of either, which has twice that of the whole
     return SampledMetric(information, 0.25 * noise)
+
+
+def influence_sampled_information(source: RowSource, theta: Array, prior: Prior) -> PooledInformation:
+    """Return the metric at θ by the rows of a sample drawn by influence, summed in float32.
+
+    Rows that alone determine a column are all in the sample, so halves of it would say less than the sample does.
+    """
+    kernel = MeasureKernel(theta, TrueExpectation(), DenseInformation, float32=True)
+    return prior.merged(source.total(kernel).information)
 
 
 def _shrinkage(first: Array, second: Array) -> float:

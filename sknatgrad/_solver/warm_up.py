@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from sknatgrad._solver.quasi_newton import QuasiNewtonObjective
 from sknatgrad._solver.stopping import LOSS_ROUNDING, FinalTolerance
 
 if TYPE_CHECKING:
+    from sknatgrad._model.protocols import PooledInformation
     from sknatgrad._rows.source import RowSource
     from sknatgrad._solver.objective import Objective
     from sknatgrad._solver.plan import Plan
@@ -55,9 +56,9 @@ def warm_up(objective: Objective, options: DescentOptions) -> tuple[Array, Desce
         sampled = subsample_objective(objective, source, plan, squares, negligible_error=tol)
         sample_options = options._replace(tol=tol, max_iter=MAX_SAMPLE_ITERATIONS)
         for state, _ in descend(sampled, starting_point(sampled, theta), sample_options):
-            theta = state.theta
+            theta, information = state.theta, state.point.information
             options = options._replace(damping=state.damping.factor, damping_scale=state.damping.scale)
-    if quasi_newton is not None and not quasi_newton.learn(source, theta):
+    if quasi_newton is not None and not quasi_newton.learn(source, theta, cast("PooledInformation", information)):
         return start, given
     return theta, options
 

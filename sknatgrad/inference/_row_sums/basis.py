@@ -98,9 +98,7 @@ class BasisKernel(Generic[Result]):
     def _of_part(self, block: RowBlock, design: Design, part: slice) -> Result:
         X = self.basis.rows(design.rows(part)).X
         codes, weight = block.codes[part], block.weight[part]
-        return self.kernel(
-            block._replace(X=X, codes=codes, weight=weight, start=block.start + part.start, transposed=None)
-        )
+        return self.kernel(block._replace(X=X, codes=codes, weight=weight, start=block.start + part.start))
 
     def merge(self, left: Result, right: Result) -> Result:
         """Pool two runs of rows."""

@@ -1,0 +1,49 @@
+"""Sparse products equal dense ones, with scipy's loops and without; blocks of a sparse X are views of it."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from sknatgrad._limits import Limits
+from sknatgrad._rows import sparse_products
+from sknatgrad._rows.design import Design
+from sknatgrad._rows.memory import MemorySource
+
+
+@pytest.fixture(params=[True, False], ids=["private loops", "public products"])
+def loops(request, monkeypatch):
+    if not request.param:
+        monkeypatch.setattr(sparse_products, "_sparsetools", None)
+
+
+@pytest.mark.usefixtures("loops")
+@pytest.mark.parametrize("q", [1, 3])
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize(("dtype", "tol"), [(np.float64, 1e-13), (np.float32, 1e-5)])
+def test_products_of_a_sparse_design_equal_those_of_a_dense_one(q, intercept, dtype, tol):
+    rng = np.random.default_rng(0)
+    X = sparse.random(40, 30, density=0.2, format="csr", random_state=0, dtype=dtype)
+    # an empty row and an empty column
+    X = sparse.csr_array(sparse.block_diag([X, sparse.csr_array((1, 1), dtype=dtype)], format="csr"))
+    design, dense = Design(X, intercept), Design(X.toarray(), intercept)
+    theta = rng.normal(size=(q, design.n_columns)).astype(dtype)
+    rows = np.asfortranarray(rng.normal(size=(41, q)).astype(dtype))
+    for found, expected in (
+        (design.logits(theta), dense.logits(theta)),
+        (design.transposed_product(rows), dense.transposed_product(rows)),
+        (design.squared_transposed_product(rows), dense.squared_transposed_product(rows)),
+        # every second column of a wider array
+        (design.logits(np.repeat(theta, 2, axis=1)[:, ::2]), dense.logits(theta)),
+    ):
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=tol, atol=tol)
+
+
+def test_blocks_are_views_of_x():
+    """The constructor of scipy copies views of less than half of an array."""
+    X = sparse.random(2_000, 50, density=0.2, format="csr", random_state=0)
+    source = MemorySource(X, np.zeros(2_000, dtype=np.intp), np.ones(2_000), limits=Limits(block_bytes=2**16))
+    assert len(source._blocks) >= 4
+    for block in source._blocks:
+        assert np.shares_memory(block.X.data, X.data)
+        assert np.shares_memory(block.X.indices, X.indices)
