@@ -6,9 +6,16 @@ from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
 from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._solver.plan import choose_plan
 
 # failed assertions in helpers then show the values that they compared
 pytest.register_assert_rewrite("problems")
+
+
+@pytest.fixture(autouse=True)
+def _no_choices_of_other_tests():
+    """Forget the choices of method, some of which tests force."""
+    choose_plan.cache_clear()
 
 
 @pytest.fixture(scope="module")

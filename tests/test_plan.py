@@ -49,8 +49,7 @@ def keep_only(monkeypatch, structure):
 def choose_single(monkeypatch, *, single):
     """Compute products in float32, or not."""
     monkeypatch.setattr(Shape, "gains_by_float32", lambda _shape: single)
-    # choices are remembered
-    monkeypatch.setattr("sknatgrad._estimator.fit.choose_plan", choose_plan.__wrapped__)
+    choose_plan.cache_clear()
 
 
 # the decrease that remains after conjugate gradients is then 1e-18 of the loss; by default, 1e-11

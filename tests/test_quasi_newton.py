@@ -31,7 +31,7 @@ def forced(monkeypatch, limits):
 
     def force(fallback="a matrix", *, pays=True):
         limits(**FALLBACKS[fallback])
-        monkeypatch.setattr(plan_module, "_quasi_newton_pays", lambda _shape, _sampled, *, direct: pays)  # noqa: ARG005
+        monkeypatch.setattr(plan_module, "_quasi_newton_pays", lambda *_sizes, **_options: pays)
 
     return force
 
