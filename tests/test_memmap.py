@@ -181,7 +181,7 @@ def test_values_changed_and_not_flushed_are_fitted(tmp_path):
 def test_arrays_computed_from_a_map_are_not_read_from_the_file(tmp_path):
     X, y = rows_of()
     mapped = written(tmp_path / "X", X)
-    assert_same_fit(model_of(**SAME_STEPS).fit(2.0 * mapped - 1.0, y), model_of(**SAME_STEPS).fit(2.0 * X - 1.0, y))
+    assert_same_fit(model_of().fit(2.0 * mapped - 1.0, y), model_of().fit(2.0 * X - 1.0, y))
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -191,7 +191,7 @@ def test_a_map_that_is_fitted_to_a_sample_first(n_classes, tmp_path):
         "true", Shape.of(X, max(n_classes, 2) - (n_classes == 2), 7)._replace(out_of_core=True)
     ).sample_plans
     mapped = written(tmp_path / "X", X)
-    assert_same_optimum(model_of(**SAME_STEPS).fit(mapped, y), model_of(**SAME_STEPS).fit(X, y), tol=1e-8)
+    assert_same_optimum(model_of().fit(mapped, y), model_of().fit(X, y), tol=1e-8)
 
 
 @pytest.mark.parametrize("n_rows", [1, 100, 2500])
@@ -213,9 +213,7 @@ def test_a_sample_of_a_map_is_that_of_the_array(n_rows, tmp_path, shared_blocks)
 def test_a_map_solved_by_conjugate_gradients(n_classes, tmp_path, limits):
     limits(direct_products=0.0)
     X, y = rows_of(n_classes, n_rows=6000, n_features=12)
-    assert_same_optimum(
-        model_of(**SAME_STEPS).fit(written(tmp_path / "X", X), y), model_of(**SAME_STEPS).fit(X, y), tol=1e-8
-    )
+    assert_same_optimum(model_of().fit(written(tmp_path / "X", X), y), model_of().fit(X, y), tol=1e-8)
 
 
 def replaced_by_other_values(path, X):
@@ -256,13 +254,13 @@ def test_a_file_that_was_replaced_is_fitted_as_it_was_mapped(replace, tmp_path):
     # the map keeps the file, which has no name any more
     (tmp_path / "X").unlink()
     replace(tmp_path / "X", X)
-    assert_same_fit(model_of(**SAME_STEPS).fit(mapped, y), model_of(**SAME_STEPS).fit(X, y))
+    assert_same_fit(model_of().fit(mapped, y), model_of().fit(X, y))
 
 
 def test_a_file_that_was_cut_short_is_an_error(tmp_path):
     X, y = rows_of()
     mapped = written(tmp_path / "X", X)
-    model = model_of(**SAME_STEPS).fit(X[:500], y[:500])
+    model = model_of().fit(X[:500], y[:500])
     os.truncate(tmp_path / "X", X.nbytes - 8)
     with (
         unchanged(model),
@@ -276,7 +274,7 @@ def test_a_file_that_was_cut_short_is_an_error(tmp_path):
 def test_a_file_that_is_cut_short_in_mid_fit_is_an_error(reads, n_threads, tmp_path, monkeypatch, shared_blocks):
     X, y = rows_of()
     mapped = written(tmp_path / "X", X)
-    model = model_of(**SAME_STEPS).fit(X[:500], y[:500])
+    model = model_of().fit(X[:500], y[:500])
     calls, read = count(1), MemmapRows.read
 
     def cutting(rows, start, stop):
@@ -298,7 +296,7 @@ def test_a_file_that_is_cut_short_in_mid_fit_is_an_error(reads, n_threads, tmp_p
 def test_a_file_that_is_cut_short_while_a_sample_is_taken_is_an_error(tmp_path, monkeypatch):
     X, y = rows_of(2, n_rows=60_000, n_features=6)
     mapped = written(tmp_path / "X", X)
-    model, sample = model_of(**SAME_STEPS).fit(X[:500], y[:500]), MemorySource.sample
+    model, sample = model_of().fit(X[:500], y[:500]), MemorySource.sample
 
     def cutting(source, n_rows):
         if source.out_of_core:
@@ -314,7 +312,7 @@ def test_error_names_a_value_that_is_not_finite_in_a_file(tmp_path):
     X, y = rows_of()
     X[1234, 2] = np.nan
     with pytest.raises(ValueError, match=r"X contains NaN at row 1234, column 2 \(1 in total\)"):
-        model_of(**SAME_STEPS).fit(written(tmp_path / "X", X), y)
+        model_of().fit(written(tmp_path / "X", X), y)
 
 
 def test_a_map_is_not_copied(tmp_path):
@@ -416,7 +414,7 @@ def test_files_are_closed_when_the_fit_has_failed(tmp_path):
     before = len(list(DESCRIPTORS.iterdir()))
     os.truncate(tmp_path / "X", 8)
     with pytest.raises(ValueError, match="truncated"):
-        model_of(**SAME_STEPS).fit(mapped, y)
+        model_of().fit(mapped, y)
     # the traceback of the error refers to the rows
     gc.collect()
     assert len(list(DESCRIPTORS.iterdir())) == before
