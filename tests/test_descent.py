@@ -315,6 +315,7 @@ def test_fixed_step_near_the_optimum_is_noticed():
         measure, fisher_products = staticmethod(objective.measure), staticmethod(objective.fisher_products)
         direction = staticmethod(objective.direction)
         corrects_final_step, negligible_error = objective.corrects_final_step, objective.negligible_error
+        contraction = objective.contraction
 
         def newton_decrement(self, measured, near=None):
             asked.append(measured)
