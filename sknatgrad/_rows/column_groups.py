@@ -59,7 +59,9 @@ def grouped_columns(X: Matrix, *, equal_penalty: bool) -> tuple[Matrix, ColumnGr
     """
     if not is_sparse(X) or X.nnz > MAX_ENTRIES_PER_COLUMN * X.shape[1]:
         return X, None
-    counts = np.bincount(X.indices, minlength=X.shape[1])
+    # numpy would convert them in each of the following operations
+    indices = X.indices.astype(np.intp)
+    counts = np.bincount(indices, minlength=X.shape[1])
     single = counts == 1 if equal_penalty else np.zeros(X.shape[1], dtype=bool)
     own = (counts > 0) & ~single
     # a table has at least one column
@@ -72,17 +74,17 @@ def grouped_columns(X: Matrix, *, equal_penalty: bool) -> tuple[Matrix, ColumnGr
     group[own] = np.arange(n_own)
     groups, data = ColumnGroups(group, own.astype(np.float64), n_own), X.data
     if n_single:
-        groups, data = _with_single_entries(X, single, groups)
-    return csr(data, group[X.indices], X.indptr, groups.size), groups
+        groups, data = _with_single_entries(X, indices, single, groups)
+    return csr(data, group[indices], X.indptr, groups.size), groups
 
 
-def _with_single_entries(X: Matrix, single: Mask, groups: ColumnGroups) -> tuple[ColumnGroups, Array]:
+def _with_single_entries(X: Matrix, indices: Codes, single: Mask, groups: ColumnGroups) -> tuple[ColumnGroups, Array]:
     """Return the groups with a further column for the single entries of each row, and the values of X in groups.
 
     The first of these entries has their norm for its value, the others have 0.
     """
-    entries = np.flatnonzero(single[X.indices])
-    columns, values = X.indices[entries], X.data[entries].astype(np.float64)
+    entries = np.flatnonzero(single[indices])
+    columns, values = indices[entries], X.data[entries].astype(np.float64)
     before = np.searchsorted(entries, X.indptr)  # single entries before each row
     starts = before[np.flatnonzero(np.diff(before))]
     row = np.repeat(np.arange(starts.size), np.diff(starts, append=entries.size))

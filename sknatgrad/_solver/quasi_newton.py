@@ -196,7 +196,9 @@ class QuasiNewtonObjective:
         # intercept, which has no values
         with np.errstate(over="ignore", invalid="ignore"):
             rows = squares[0] ** 2 / squares[1]
-        self.memory.usable &= not (rows < MIN_COLUMN_ROWS).any()
+        # values that are not finite are reported by the descent
+        finite = bool(np.isfinite(squares).all())
+        self.memory.usable &= finite and not (rows < MIN_COLUMN_ROWS).any()
         return self._starts_from_samples
 
     def learn(self, sample: RowSource, theta: Array, information: PooledInformation | None = None) -> bool:
