@@ -138,12 +138,17 @@ class MemorySource:
 
     def sample(self, n_rows: int) -> MemorySource:
         """Return a source of copies of about `n_rows` rows; each class has the total weight that it has here."""
-        rows = stratified_indices(self.codes, self.weight, n_rows)
-        codes, weight = self.codes[rows], self.weight[rows]
-        weight = reweighted(codes, weight, self._class_totals)
-        return MemorySource(
-            self._picked(rows), codes, weight, self.n_logits, self.workers, limits=self.limits, centres=self.centres
-        )
+        sample = self.picked(self.spread(n_rows))
+        return replace(sample, weight=reweighted(sample.codes, sample.weight, self._class_totals))
+
+    def spread(self, n_rows: int) -> Codes:
+        """Return the indices of about `n_rows` rows, ascending and spread evenly; rare classes get more than their share."""
+        return stratified_indices(self.codes, self.weight, n_rows)
+
+    def picked(self, rows: Codes) -> MemorySource:
+        """Return a source of copies of the rows of these indices, ascending."""
+        X, codes, weight = self._picked(rows), self.codes[rows], self.weight[rows]
+        return MemorySource(X, codes, weight, self.n_logits, self.workers, limits=self.limits, centres=self.centres)
 
     def _picked(self, rows: Codes) -> Matrix:
         """Return a copy of the rows of these indices, ascending, in X's own type."""

@@ -70,6 +70,7 @@ class QuasiNewtonMemory:
     contraction: float = 1.0  # share of the error that a step leaves, as the sample predicts; 1 before there is one
     usable: bool = True  # False once another objective has taken over
     cache: FactorCache = field(default_factory=FactorCache)  # of the metric
+    slow: float | None = None  # share of the previous decrement above which the error falls too slowly; None is SLOW
     base: Measured | None = None  # the point at which the last step began
     decrement: float = np.inf  # at that point, nats; infinite if the step was damped
     # (v, y, 1 / yᵀv) of each step, y the change of the gradient, (q, d)
@@ -78,7 +79,7 @@ class QuasiNewtonMemory:
     def begin(self, measured: Measured, decrement: float, *, damped: bool) -> None:
         """Begin a step at a point, or another one at the same point; hand over if the last one was too slow."""
         if measured is not self.base:
-            self.usable &= decrement <= SLOW * self.decrement
+            self.usable &= decrement <= (SLOW if self.slow is None else self.slow) * self.decrement
         # a damped step may be slow whatever the metric
         self.base, self.decrement = measured, np.inf if damped else decrement
 
