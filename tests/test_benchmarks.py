@@ -197,7 +197,7 @@ def test_readings_of_ours(stored_sparse):
             part.total(MeasureKernel(theta, TrueExpectation(), IdentityInformation))
             measured.append(readings.total)
             CONTESTANTS["sknatgrad"].fit(problem)
-        assert readings.total > measured[-1] + 4
+        assert readings.total >= measured[-1] + 4
     assert measured == [3.0, 5.0, 6.0, 6.5, 1.0, 2.0, 3.0, 3.25]
 
 

@@ -191,6 +191,8 @@ def test_solving_is_that_of_the_updated_matrix():
     metric, hessian = root @ root.T + np.eye(5), np.diag([1.0, 2.0, 3.0, 4.0, 5.0])
     damping = np.full(5, 0.1)
     memory, updated = QuasiNewtonMemory(), metric + np.diag(damping)
+    # of no positive curvature
+    memory.learn(np.ones((1, 5)), -np.ones((1, 5)))
     for move in rng.normal(size=(3, 5)):
         memory.learn(move[None], (hessian @ move)[None])
         image = (hessian + np.diag(damping)) @ move

@@ -103,11 +103,12 @@ class MeasureKernel(Generic[Pooled]):
     structure: type[Pooled]
     store_scores: bool = False
     float32: bool = False  # whether the information is summed in float32
+    logits: tuple[Array, ...] = ()  # at θ, of each block, if they are known
 
     def __call__(self, block: RowBlock) -> Sums[Pooled]:
         """Measure one block."""
         design = Design.of_block(block, self.theta.shape[-1])
-        prediction = predict(design.logits(self.theta))
+        prediction = predict(self.logits[block.number] if self.logits else design.logits(self.theta))
         row_loss, residual = prediction.loss_and_residual(block.codes)
         scores = self.expectation.scores(prediction, block.codes, block.start)
         weight = block.weight

@@ -28,6 +28,7 @@ from sknatgrad._solver.conjugate_gradients import Solution, Status
 from sknatgrad._solver.krylov import RecycledDirections
 from sknatgrad._solver.newton_cg import MatrixFreeInformation, NewtonCG
 from sknatgrad._solver.penalised_loss import PenalisedLoss, RowsOperator
+from sknatgrad._solver.plane_search import PlaneSearchObjective
 from sknatgrad._solver.preconditioning import PreconditionerPolicy
 from sknatgrad._solver.quasi_newton import QuasiNewtonMemory, QuasiNewtonObjective
 from sknatgrad._solver.records import Direction, NewtonDecrement
@@ -282,7 +283,7 @@ class LabelDraws:
         return self.seed + next(self._drawn)
 
 
-Objective = DirectObjective | MatrixFreeObjective | QuasiNewtonObjective | OtherMetricObjective
+Objective = DirectObjective | MatrixFreeObjective | QuasiNewtonObjective | PlaneSearchObjective | OtherMetricObjective
 
 
 def make_objective(
@@ -296,6 +297,14 @@ def make_objective(
     penalised_loss, final_tolerance = PenalisedLoss(source, prior), final_tolerance or FinalTolerance()
     if plan.fisher != "true":
         return OtherMetricObjective(penalised_loss, plan, final_tolerance, LabelDraws(seed), _solver(plan))
+    exact = _without_search(penalised_loss, plan, final_tolerance)
+    searches = plan.plane_search and prior.quadratic is None
+    return PlaneSearchObjective(penalised_loss, plan, final_tolerance, exact) if searches else exact
+
+
+def _without_search(
+    penalised_loss: PenalisedLoss, plan: Plan, final_tolerance: FinalTolerance
+) -> DirectObjective | MatrixFreeObjective | QuasiNewtonObjective:
     newton = _newton(penalised_loss, plan, final_tolerance)
     if not plan.quasi_newton:
         return newton

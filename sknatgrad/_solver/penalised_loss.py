@@ -43,7 +43,7 @@ class PenalisedLoss:
         """The same loss of a copy of the rows in float32, which is made once."""
         return replace(self, source=self.source.as_float32())
 
-    def measure(
+    def measure(  # noqa: PLR0913 - a point, its metric, and how both are computed
         self,
         theta: Array,
         structure: Structure,
@@ -51,14 +51,16 @@ class PenalisedLoss:
         *,
         keep_scores: bool,
         float32: bool = False,
+        logits: tuple[Array, ...] = (),
     ) -> Measured:
-        """Return loss, gradient and metric at θ, in one pass.
+        """Return loss, gradient and metric at θ, in one pass; from the `logits` of each block, if they are known.
 
         With `keep_scores`, the scores of rows in memory, q numbers a row, are stored for later products. The scores of
         rows out of core are computed again from θ in each pass. With `float32`, the metric is summed in that precision.
         """
         recompute = keep_scores and self.source.out_of_core
-        sums = self.source.total(MeasureKernel(theta, expectation, structure, keep_scores and not recompute, float32))
+        kernel = MeasureKernel(theta, expectation, structure, keep_scores and not recompute, float32, logits)
+        sums = self.source.total(kernel)
         penalty, penalty_gradient = self.prior.value_and_gradient(theta)
         scores = NO_SCORES
         if keep_scores:

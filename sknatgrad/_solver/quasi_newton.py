@@ -80,6 +80,7 @@ class QuasiNewtonMemory:
     sample: RowSource | None = None  # of which F is the metric
     first: PooledInformation | None = None  # the metric at the start
     cache: FactorCache = field(default_factory=FactorCache)  # of the metric in use
+    slow_share: float | None = None  # of the previous decrement above which the error falls too slowly; None is SLOW
     base: Measured | None = None  # the point at which the last step began
     decrement: float = np.inf  # at that point, nats; infinite if the step was damped
     slow: bool = False  # whether it had fallen too little
@@ -92,7 +93,7 @@ class QuasiNewtonMemory:
         If the metric is `refreshed`, computed anew, one slow step does not count.
         """
         if measured is not self.base:
-            slow = decrement > SLOW * self.decrement
+            slow = decrement > (SLOW if self.slow_share is None else self.slow_share) * self.decrement
             self.usable &= not slow or (refreshed and not self.slow)
             self.slow = slow
         # a damped step may be slow whatever the metric
