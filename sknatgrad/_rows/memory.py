@@ -142,7 +142,7 @@ class MemorySource:
         return replace(sample, weight=reweighted(sample.codes, sample.weight, self._class_totals))
 
     def spread(self, n_rows: int) -> Codes:
-        """Return the indices of about `n_rows` rows, ascending and spread evenly; rare classes get more than their share."""
+        """Return the indices of about `n_rows` rows, ascending and spread evenly; more of rare classes."""
         return stratified_indices(self.codes, self.weight, n_rows)
 
     def picked(self, rows: Codes) -> MemorySource:
