@@ -15,6 +15,7 @@ from sknatgrad._model.prior import Prior
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._solver import plan as plan_module
 from sknatgrad._solver import plane_search
+from sknatgrad._solver.objective import make_objective
 from sknatgrad._solver.penalised_loss import PenalisedLoss
 from sknatgrad._solver.plan import choose_plan
 from sknatgrad._solver.plane_search import Plane, PlaneSearchMemory, rows_by_logit
@@ -195,7 +196,7 @@ def test_callbacks_see_the_decrement_and_the_matrix(limits):
 @pytest.mark.parametrize("n_steps", [1, 2])
 @pytest.mark.parametrize("size", [0.1, 8.0])
 def test_the_minimum_over_the_plane_is_that_of_the_loss(n_steps, size):
-    """Far out too, where the curvature has vanished and Newton's steps are much too long: halving helps."""
+    """Far out too, where Newton's steps are much too long: halving finds the way back."""
     X, y = table(n_rows=300, n_columns=4)
     X = (X - X.mean(axis=0)) / X.std(axis=0)
     source = MemorySource(X, y, np.ones(len(y)))
@@ -226,6 +227,23 @@ def test_logits_are_known_at_points_and_at_the_end_of_the_last_step():
     memory.previous = move, (np.ones((3, 1)),)
     np.testing.assert_array_equal(memory.logits_at(move * (1 + 1e-15))[0], np.ones((3, 1)))
     assert memory.logits_at(2 * move) is None
+
+
+@pytest.mark.parametrize("fallback", ["products", "a sample"])
+def test_products_are_those_of_the_fisher_information(fallback, limits):
+    X, y = table()
+    limits(**FREE)
+    source = MemorySource(X, y, np.ones(len(y)))
+    prior = Prior(np.ones(20))
+    choice = choose_plan("true", shape(len(y), 1, 20), NaturalGradientLogisticRegression._limits)
+    objective = make_objective(source, prior, choice)
+    assert objective.trusts_columns()
+    if fallback == "a sample":
+        quasi_newton = choice._replace(start=choice.start._replace(quasi_newton=True, sample_plans=(choice,)))
+        objective = make_objective(source, prior, quasi_newton).fallback
+    measured = objective.measure(np.zeros((1, 20)))
+    move = np.ones((1, 20))
+    np.testing.assert_allclose(objective.fisher_products(measured, move[None])[0], move @ X.T @ X / 4, rtol=1e-10)
 
 
 def test_parallel_steps_count_as_one():

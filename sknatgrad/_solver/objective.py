@@ -1,12 +1,13 @@
 """The objectives: a source of rows, a prior and a plan, as the `DescentProblem` that the loop calls.
 
-There are four, by how the metric is related to the true Fisher information F. The quadratic model of the loss, which
-gives the length of a step and its predicted decrease, has F with all of them:
+There are five, by how the metric is related to the true Fisher information F. The quadratic model of the loss, which
+gives the length of a step and its predicted decrease, has F with all of them but the two whose metric approximates F:
 
 - `DirectObjective`: the metric is F, as a matrix. A step is a solve with its Cholesky factor: Newton's method.
 - `MatrixFreeObjective`: the metric is F, known by its products. A step is a solve by conjugate gradients: Newton-CG.
-- `QuasiNewtonObjective`: the metric is F of a sample of the rows, updated by the gradients along the steps
-  (`quasi_newton`).
+- `QuasiNewtonObjective`: the metric is F of a sample of the rows, updated by the gradients along the steps.
+- `PlaneSearchObjective`: the metric is the diagonal of F at zero, updated likewise, and the loss is minimised over
+  planes.
 - `OtherMetricObjective`: the metric is another matrix, stored or known by its products.
 
 Steps sum to zero over classes: their mean over classes, which changes no probability, is subtracted.
