@@ -31,6 +31,7 @@ def forced(monkeypatch, limits):
 
     def force(fallback="a matrix", *, pays=True):
         limits(**FALLBACKS[fallback])
+        monkeypatch.setattr(plan_module, "_plane_search_pays", lambda _shape: False)
         monkeypatch.setattr(plan_module, "_quasi_newton_pays", lambda _shape, _sampled, *, direct: pays)  # noqa: ARG005
 
     return force
@@ -44,9 +45,9 @@ def normal_table(n_rows=4000, n_columns=8, seed=0):
 
 
 def rare_table():
-    """Normal columns and an indicator that a sample of 500 rows has no row or few of."""
+    """Normal columns and an indicator that a sample of 500 rows has few rows of."""
     X, y = normal_table()
-    X[:, -1] = np.arange(len(X)) % 1000 == 0
+    X[:, -1] = np.arange(len(X)) % 400 == 0
     return X, y
 
 
@@ -191,6 +192,8 @@ def test_solving_is_that_of_the_updated_matrix():
     metric, hessian = root @ root.T + np.eye(5), np.diag([1.0, 2.0, 3.0, 4.0, 5.0])
     damping = np.full(5, 0.1)
     memory, updated = QuasiNewtonMemory(), metric + np.diag(damping)
+    # of no positive curvature
+    memory.learn(np.ones((1, 5)), -np.ones((1, 5)))
     for move in rng.normal(size=(3, 5)):
         memory.learn(move[None], (hessian @ move)[None])
         image = (hessian + np.diag(damping)) @ move
@@ -200,6 +203,17 @@ def test_solving_is_that_of_the_updated_matrix():
     precision = DenseInformation(metric.reshape(1, 5, 1, 5)).precision(damping)
     solution = memory.solve(gradient, precision, damping)
     np.testing.assert_allclose(solution[0], linalg.solve(updated, gradient[0]), rtol=1e-10)
+
+
+def test_another_step_from_the_same_point_is_no_sign_of_slowness():
+    memory, point = QuasiNewtonMemory(), object()
+    memory.begin(point, 1.0, damped=False)
+    memory.begin(point, 1.0, damped=True)
+    assert memory.usable
+    memory.begin(object(), 1.0, damped=False)
+    assert memory.usable  # after a damped step
+    memory.begin(object(), 1.0, damped=False)
+    assert not memory.usable
 
 
 def sample_of(X):

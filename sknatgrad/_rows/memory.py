@@ -141,14 +141,20 @@ class MemorySource:
         """Return a source of copies of about `n_rows` rows; each class has the total weight that it has here."""
         if is_sparse(self.X):
             rows, probability = influential_indices(self._influence(), n_rows)
-            codes, weight = self.codes[rows], self.weight[rows] / probability
+            sample = self.picked(rows)
+            sample = replace(sample, weight=sample.weight / probability)
         else:
-            rows = stratified_indices(self.codes, self.weight, n_rows)
-            codes, weight = self.codes[rows], self.weight[rows]
-        weight = reweighted(codes, weight, self._class_totals)
-        return MemorySource(
-            self._picked(rows), codes, weight, self.n_logits, self.workers, limits=self.limits, centres=self.centres
-        )
+            sample = self.picked(self.spread(n_rows))
+        return replace(sample, weight=reweighted(sample.codes, sample.weight, self._class_totals))
+
+    def spread(self, n_rows: int) -> Codes:
+        """Return the indices of about `n_rows` rows, ascending and spread evenly; more of rare classes."""
+        return stratified_indices(self.codes, self.weight, n_rows)
+
+    def picked(self, rows: Codes) -> MemorySource:
+        """Return a source of copies of the rows of these indices, ascending."""
+        X, codes, weight = self._picked(rows), self.codes[rows], self.weight[rows]
+        return MemorySource(X, codes, weight, self.n_logits, self.workers, limits=self.limits, centres=self.centres)
 
     def _influence(self) -> Array:
         """Return Σ_j s_i x_ij² / Σ_k s_k x_kj² of each row i of a sparse X, plus its share of the weight of its class.

@@ -8,9 +8,10 @@ they are in nats per unit of weight. The loop (`descent`) sees no rows: only an 
 
 In the order in which things happen:
 
-1. `plan` chooses by `cost_model` how M is computed: as a matrix at every point, or only by its products; and whether to
-   start from subsamples of the rows. `make_objective` binds rows, prior and plan into one of three objectives, which
-   answer what the loop asks (`DescentProblem`).
+1. `plan` chooses by `cost_model` how M is computed: as a matrix at every point, or only by its products; whether steps
+   that need loss and gradient alone come first or suffice; and whether to start from subsamples of the rows.
+   `make_objective` binds rows, prior and plan into one of five objectives, which answer what the loop asks
+   (`DescentProblem`).
 2. `warm_up` solves growing subsamples by the same loop, each started from the optimum of the one before, and
    `starting_point` measures J, g and M where the descent starts.
 3. `descend` repeats `advance` until a step ends with an outcome other than running. Each iteration
@@ -20,8 +21,12 @@ In the order in which things happen:
       gradients, as exactly as the distance to the optimum makes worthwhile (`newton_cg`). The length minimises the
       damped quadratic model with F: for M = F it is 1, up to the error of the solve. The step of another metric is
       combined with the previous accepted step, as momentum, and the model is minimised over both (`step`).
+      For two classes and many rows M approximates F: the Fisher information of a sample, updated by the gradients along
+      the steps, whose length is 1 (`quasi_newton`); or its diagonal, updated likewise, whose steps are minima of the
+      loss itself over planes (`plane_search`). Where this is slow, an objective whose M is F takes over.
    b. tests convergence, once the decrease that the model predicts along the step is small: the Newton decrement
-      ½ gᵀ(F+Λ)⁻¹g, the decrease predicted over all directions, must be at most `tol` times the loss (`convergence`).
+      ½ gᵀ(F+Λ)⁻¹g, the decrease predicted over all directions, must be at most `tol` times the loss (`convergence`). An
+      M that approximates F estimates it, by the rate at which decreases fall too.
       Then the undamped Newton step itself is taken as the final step, and with a factorised matrix corrected by
       another Newton step.
    c. else tries the step, and measures its end. A step of M = F is first lengthened by a factor that extrapolates from

@@ -49,6 +49,9 @@ FLOAT32_COPY_BYTES = 2**25
 # rows.
 DIRECTION_BYTES = 2**22
 DIRECTION_BYTES_PER_LOGIT = 8
+# Rows for each column in which directions of little curvature are looked for, and at most, as a share of all rows. The
+# matrix of so many rows takes 12 % of a fit to 20,000 x 1,000, and 1 % of one to 10⁵ x 100.
+SEARCHED_ROWS_PER_COLUMN, MAX_SEARCHED_SHARE = 2, 0.25
 # Fewest and most directions: fewer are of no use, and conjugating against more takes longer than the products. Halved
 # and doubled: digits at C = 100 takes 206 and 204 products for 204; no other change.
 DIRECTION_RANGE = (4, 64)

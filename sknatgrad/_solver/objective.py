@@ -1,12 +1,13 @@
 """The objectives: a source of rows, a prior and a plan, as the `DescentProblem` that the loop calls.
 
-There are four, by how the metric is related to the true Fisher information F. The quadratic model of the loss, which
-gives the length of a step and its predicted decrease, has F with all of them:
+There are five, by how the metric is related to the true Fisher information F. The quadratic model of the loss, which
+gives the length of a step and its predicted decrease, has F with all of them but the two whose metric approximates F:
 
 - `DirectObjective`: the metric is F, as a matrix. A step is a solve with its Cholesky factor: Newton's method.
 - `MatrixFreeObjective`: the metric is F, known by its products. A step is a solve by conjugate gradients: Newton-CG.
-- `QuasiNewtonObjective`: the metric is F of a sample of the rows, updated by the gradients along the steps
-  (`quasi_newton`).
+- `QuasiNewtonObjective`: the metric is F of a sample of the rows, updated by the gradients along the steps.
+- `PlaneSearchObjective`: the metric is the diagonal of F at zero, updated likewise, and the loss is minimised over
+  planes.
 - `OtherMetricObjective`: the metric is another matrix, stored or known by its products.
 
 Steps sum to zero over classes: their mean over classes, which changes no probability, is subtracted.
@@ -28,6 +29,7 @@ from sknatgrad._solver.conjugate_gradients import Solution, Status
 from sknatgrad._solver.krylov import RecycledDirections
 from sknatgrad._solver.newton_cg import MatrixFreeInformation, NewtonCG
 from sknatgrad._solver.penalised_loss import PenalisedLoss, RowsOperator
+from sknatgrad._solver.plane_search import PlaneSearchObjective
 from sknatgrad._solver.preconditioning import PreconditionerPolicy
 from sknatgrad._solver.quasi_newton import QuasiNewtonMemory, QuasiNewtonObjective
 from sknatgrad._solver.records import Direction, NewtonDecrement
@@ -253,7 +255,7 @@ class LabelDraws:
         return self.seed + next(self._drawn)
 
 
-Objective = DirectObjective | MatrixFreeObjective | QuasiNewtonObjective | OtherMetricObjective
+Objective = DirectObjective | MatrixFreeObjective | QuasiNewtonObjective | PlaneSearchObjective | OtherMetricObjective
 
 
 def make_objective(
@@ -267,6 +269,14 @@ def make_objective(
     penalised_loss, final_tolerance = PenalisedLoss(source, prior), final_tolerance or FinalTolerance()
     if plan.fisher != "true":
         return OtherMetricObjective(penalised_loss, plan, final_tolerance, LabelDraws(seed), _solver(plan))
+    exact = _without_search(penalised_loss, plan, final_tolerance)
+    searches = plan.plane_search and prior.quadratic is None
+    return PlaneSearchObjective(penalised_loss, plan, final_tolerance, exact) if searches else exact
+
+
+def _without_search(
+    penalised_loss: PenalisedLoss, plan: Plan, final_tolerance: FinalTolerance
+) -> DirectObjective | MatrixFreeObjective | QuasiNewtonObjective:
     newton = _newton(penalised_loss, plan, final_tolerance)
     if not plan.quasi_newton:
         return newton

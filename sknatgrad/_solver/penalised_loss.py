@@ -42,22 +42,24 @@ class PenalisedLoss:
         """The same loss of a copy of the rows in float32, which is made once."""
         return replace(self, source=self.source.as_float32())
 
-    def measure(
+    def measure(  # noqa: PLR0913 - the point, the metric and how it is computed
         self,
         theta: Array,
         structure: Structure,
         expectation: Expectation,
         *,
         keep_scores: bool,
+        logits: tuple[Array, ...] = (),
         float32: bool = False,
     ) -> Measured:
-        """Return loss, gradient and metric at θ, in one pass.
+        """Return loss, gradient and metric at θ, in one pass; from the `logits` of each block, if they are known.
 
         With `keep_scores`, the scores of rows in memory, q numbers a row, are stored for later products. The scores of
         rows out of core are computed again from θ in each pass. With `float32`, the metric is summed in that precision.
         """
         out_of_core = self.source.out_of_core
-        sums = self.source.total(MeasureKernel(theta, expectation, structure, keep_scores and not out_of_core, float32))
+        kernel = MeasureKernel(theta, expectation, structure, keep_scores and not out_of_core, logits, float32)
+        sums = self.source.total(kernel)
         return Measured(
             theta=theta,
             loss=sums.loss + self.prior.value(theta),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sknatgrad._limits import Limits
 from sknatgrad._model.information import DenseInformation, KroneckerInformation
 from sknatgrad._model.metrics import STRUCTURES, expectation_of
-from sknatgrad._solver.cost_model import FLOAT32_SPEED, Shape
+from sknatgrad._solver.cost_model import FLOAT32_SPEED, MAX_SEARCHED_SHARE, SEARCHED_ROWS_PER_COLUMN, Shape
 from sknatgrad._solver.preconditioning import PreconditionerOption
 
 if TYPE_CHECKING:
@@ -23,11 +23,12 @@ SAMPLE_DIVISOR = 8
 SAMPLE_RATIO = 16
 
 
-class SamplePlans(NamedTuple):
-    """The subsamples that are solved before all rows, and what they are used for beside the start."""
+class Start(NamedTuple):
+    """What comes before steps with F of all rows, or in their place."""
 
-    plans: tuple[Plan, ...] = ()  # smallest first
-    give_metric: bool = False  # whether quasi-Newton steps have the metric of the largest
+    sample_plans: tuple[Plan, ...] = ()  # of subsamples, smallest first, each the start of the next
+    quasi_newton: bool = False  # whether steps have the metric of the largest subsample
+    plane_search: bool = False  # whether the loss is minimised over planes of two steps
 
 
 class Plan(NamedTuple):
@@ -41,7 +42,7 @@ class Plan(NamedTuple):
     preconditioners: tuple[PreconditionerOption, ...] = ()  # more expensive than the diagonal, cheapest first
     float32_products: bool = False  # whether products are computed in float32, and verified in float64
     float32_metric: bool = False  # whether a stored metric is summed in float32
-    samples: SamplePlans = SamplePlans()
+    start: Start = Start()
 
     def expectation(self, seed: int) -> Expectation:
         """Return the expectation over labels by which the metric is defined; a drawn one depends on the `seed`."""
@@ -50,12 +51,17 @@ class Plan(NamedTuple):
     @property
     def sample_plans(self) -> tuple[Plan, ...]:
         """Plans of the subsamples that are solved first, smallest first."""
-        return self.samples.plans
+        return self.start.sample_plans
 
     @property
     def quasi_newton(self) -> bool:
         """Whether steps have the metric of a sample; the rest of the plan is for the case that this fails."""
-        return self.samples.give_metric
+        return self.start.quasi_newton
+
+    @property
+    def plane_search(self) -> bool:
+        """Whether the loss is minimised over planes of two steps first, if the columns are well conditioned."""
+        return self.start.plane_search
 
     @property
     def sample_sizes(self) -> tuple[int, ...]:
@@ -64,12 +70,15 @@ class Plan(NamedTuple):
 
     def describe(self) -> str:
         """Say in one line what was chosen, and what it and the alternatives are expected to cost."""
+        parts = []
+        if self.plane_search:
+            parts = ["search in planes if the columns are well conditioned"]
         if self.quasi_newton:
-            parts = [self._describe_quasi_newton()]
+            parts += [self._describe_quasi_newton()]
         elif not self.matrix_free:
             parts = [self.structure.__name__.removesuffix("Information").lower()]
         else:
-            parts = [f"conjugate gradients at {1e3 * self.shape.product_seconds():.1f} ms a product"]
+            parts += [f"conjugate gradients at {1e3 * self.shape.product_seconds():.1f} ms a product"]
             parts += [f"{option.name} would cost {option.cost:.0f} products" for option in self.preconditioners]
         if self.sample_plans:
             parts.append(f"samples of {', '.join(f'{n_rows:,}' for n_rows in self.sample_sizes)} rows first")
@@ -125,8 +134,22 @@ def choose_plan(
         direct_decrement=direct,
         preconditioners=() if direct else _preconditioners(shape, limits, float32=float32),
         float32_products=not direct and float32,
-        samples=SamplePlans(sample_plans if quasi_newton or direct or shape.out_of_core else (), quasi_newton),
+        start=Start(
+            sample_plans if quasi_newton or direct or shape.out_of_core else (),
+            quasi_newton,
+            plane_search=subsample and not direct and _plane_search_pays(shape),
+        ),
     )
+
+
+def _plane_search_pays(shape: Shape) -> bool:
+    """Say whether the loss may be minimised over planes: for two classes, of dense rows in memory, and enough of them.
+
+    Fewer rows for each column would not show whether the columns are well conditioned.
+    """
+    dense = shape.stored_per_row >= shape.n_columns
+    enough = shape.n_rows >= SEARCHED_ROWS_PER_COLUMN / MAX_SEARCHED_SHARE * shape.n_columns
+    return dense and enough and shape.n_logits == 1 and not shape.out_of_core
 
 
 def _quasi_newton_pays(shape: Shape, n_sampled: int, *, direct: bool) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class DescentProblem(Protocol):
-    """What the loop calls of an objective: one of the four of `make_objective`, or `RecursiveObjective`."""
+    """What the loop calls of an objective: one of the five of `make_objective`, or `RecursiveObjective`."""
 
     @property
     def prior_precision(self) -> Array:

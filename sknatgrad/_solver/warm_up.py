@@ -10,6 +10,7 @@ from sknatgrad._model.kernels import SquaresKernel
 from sknatgrad._model.layout import classes_for
 from sknatgrad._solver.descent import descend
 from sknatgrad._solver.objective import make_objective
+from sknatgrad._solver.plane_search import PlaneSearchObjective
 from sknatgrad._solver.quasi_newton import QuasiNewtonObjective
 from sknatgrad._solver.stopping import LOSS_ROUNDING, FinalTolerance
 
@@ -38,8 +39,10 @@ def warm_up(objective: Objective, options: DescentOptions) -> tuple[Array, Desce
 
     θ is zero, or the optimum of the largest of a few growing subsamples, each started at the optimum of the one before.
     """
+    if isinstance(objective, PlaneSearchObjective) and not objective.trusts_columns():
+        return warm_up(cast("Objective", objective.fallback), options)
     start = theta = np.zeros((objective.plan.shape.n_logits, objective.prior_precision.size))
-    plans, given = objective.plan.sample_plans, options
+    plans, given = () if isinstance(objective, PlaneSearchObjective) else objective.plan.sample_plans, options
     quasi_newton = objective if isinstance(objective, QuasiNewtonObjective) else None
     # Each is a subsample of the next larger one, so all rows are read only once. The smallest is the last of the list.
     sources = [objective.penalised_loss.source]

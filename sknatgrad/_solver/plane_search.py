@@ -1,0 +1,313 @@
+"""The loss itself, minimised over the plane of a quasi-Newton direction and the previous step.
+
+The logits of all rows are known along steps that were taken, so a new direction costs one reading of the rows, for its
+own logits. The minimum over its plane with the previous step then costs none, and the gradient there one more. On a
+quadratic these are conjugate gradients, and each product also moves the point: Newton-CG reads the rows twice for every
+product and twice more for every point. Far from the optimum the search sees the saturation that no quadratic model
+represents. Narkiss and Zibulevsky (2005), "Sequential subspace optimization method for large-scale unconstrained
+problems", with the two steps of A. Knyazev (2001), "Toward the optimal preconditioned eigensolver".
+
+The metric is the diagonal of F at zero, because a sample that gives a better one depends on the order of the rows. So
+columns must be well conditioned: along a direction whose curvature a diagonal overestimates a thousand times, the
+decrease that remains is invisible to every estimate. `trusts_columns` looks for such directions in a few rows, which it
+chooses by their logits: another order of the rows gives the same choice, and the same path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import numpy as np
+from scipy.linalg import lapack
+
+from sknatgrad._model.expectations import TrueExpectation
+from sknatgrad._model.information import DiagonalInformation, IdentityInformation
+from sknatgrad._model.information.symmetric import equilibrate
+from sknatgrad._model.layout import zero_sum
+from sknatgrad._model.plane_kernels import LogitsKernel, MomentsKernel, PlaneKernel, StepLogitsKernel, combined
+from sknatgrad._solver.cost_model import MAX_SEARCHED_SHARE, SEARCHED_ROWS_PER_COLUMN
+from sknatgrad._solver.quasi_newton import QuasiNewtonMemory
+from sknatgrad._solver.records import Direction, NewtonDecrement
+from sknatgrad._solver.step import PARALLEL
+from sknatgrad._solver.stopping import LOSS_ROUNDING
+
+if TYPE_CHECKING:
+    from sknatgrad._model.plane_kernels import Logits, StepLogits
+    from sknatgrad._model.protocols import PooledInformation
+    from sknatgrad._rows.memory import MemorySource
+    from sknatgrad._solver.penalised_loss import PenalisedLoss
+    from sknatgrad._solver.plan import Plan
+    from sknatgrad._solver.quasi_newton import ObservedProblem, QuasiNewtonObjective
+    from sknatgrad._solver.records import Measured
+    from sknatgrad._solver.step import Proposal
+    from sknatgrad._solver.stopping import FinalTolerance
+    from sknatgrad._typing import Array, Codes
+
+# Share of the previous decrement above which the error falls too slowly.
+SLOW = 0.4
+# Decrease that the quadratic model predicts, as a share of the loss, up to which its minimum is that of the loss.
+QUADRATIC = 1e-5
+# Decrease that remains in the plane, as a share of that so far, at which the search ends; and points of it at most.
+REMAINING, MAX_POINTS = 1e-3, 12
+# Smallest eigenvalue of F + Λ of the sample, at a unit diagonal. With 2 rows for each, independent columns have 0.09.
+MIN_EIGENVALUE = 0.02
+# Columns up to which rows at hand are asked first, and the share of that eigenvalue below which they refuse: another
+# order of the rows changes the eigenvalue by much less.
+MAX_REFUSED, CLEARLY = 512, 0.25
+# variance p (1 − p) of the score of a row at zero
+MAX_VARIANCE = 0.25
+# Multiple of a logit, in units of their root mean square, whose fraction says whether a row is in the sample.
+SPREAD = 1e4
+# Difference of θ, relative to its size, up to which its logits are those of a known point.
+ROUNDING = 1e-12
+
+
+@dataclass
+class PlaneSearchMemory(QuasiNewtonMemory):
+    """What the steps so far have shown, and the logits of all rows at the points and along the steps."""
+
+    slow: float = SLOW
+    usable: bool = False  # True from the moment that the columns are trusted, until the fallback takes over
+    start: Measured | None = None  # zero, measured before the descent
+    first: StepLogits | None = None  # along the direction at zero
+    points: list[tuple[Array, Logits]] = field(default_factory=list)  # θ and its logits: where a step begins and ends
+    previous: tuple[Array, Logits] | None = None  # the last step, and its logits
+
+    def logits_at(self, theta: Array) -> Logits | None:
+        """Return the logits at θ, if it is a known point, or but for rounding the end of the last step."""
+        for known, logits in self.points:
+            if known is theta:
+                return logits
+        if self.previous is None:
+            return None
+        (base, at_base), (move, along) = self.points[0], self.previous
+        if abs(theta - base - move).max() > ROUNDING * (abs(base).max() + abs(move).max()):
+            return None
+        return combined((at_base, along), np.ones(2))
+
+
+@dataclass(frozen=True)
+class PlaneSearchObjective:
+    """The metric is the diagonal of F at zero, updated by the gradients along the steps."""
+
+    penalised_loss: PenalisedLoss
+    plan: Plan
+    final_tolerance: FinalTolerance
+    fallback: QuasiNewtonObjective | ObservedProblem
+    memory: PlaneSearchMemory = field(default_factory=PlaneSearchMemory)  # changes with every step
+
+    @property
+    def prior_precision(self) -> Array:
+        """λ, ``(d,)``: the diagonal of Λ for each class."""
+        return self.penalised_loss.prior.precision
+
+    @property
+    def corrects_final_step(self) -> bool:
+        """Whether the final step is corrected by another solve."""
+        return self.memory.usable or self.fallback.corrects_final_step
+
+    @property
+    def contraction(self) -> float:
+        """Share of the error that a step leaves at least: no more than rounding is known beforehand."""
+        return LOSS_ROUNDING if self.memory.usable else self.fallback.contraction
+
+    @property
+    def negligible_error(self) -> float:
+        """Excess of the loss over its minimum that the final step may leave, as a share of the loss."""
+        if not self.memory.usable:
+            return self.fallback.negligible_error
+        # the centres of columns are values of rows that another order changes, and the diagonal depends on them
+        independent = self._source.centres is None
+        return self.final_tolerance.order_independent if independent else self.final_tolerance.order_dependent
+
+    def trusts_columns(self) -> bool:
+        """Say whether the columns are well conditioned, by the first direction and a few rows; else hand over."""
+        memory, size = self.memory, self.prior_precision.size
+        # Rows at hand refuse most tables without a pass. They depend on the order, so they refuse clear cases only.
+        if size <= MAX_REFUSED and not self._is_definite(self._source.spread(SEARCHED_ROWS_PER_COLUMN * size), CLEARLY):
+            return False
+        memory.usable = True
+        # values that are not finite give no rows, and are reported by the descent
+        with np.errstate(over="ignore", invalid="ignore"):
+            memory.start = self.measure(np.zeros((1, size)))
+            memory.first = self._step_logits(memory.start, self._newton(memory.start.gradient))
+            along = np.concatenate(memory.first.logits)[:, 0]
+            rows = rows_by_logit(along, SEARCHED_ROWS_PER_COLUMN * size)
+        memory.usable = bool(size < rows.size <= MAX_SEARCHED_SHARE * along.size) and self._is_definite(rows)
+        return memory.usable
+
+    @property
+    def _source(self) -> MemorySource:
+        return cast("MemorySource", self.penalised_loss.source)
+
+    def _is_definite(self, rows: Codes, share_of_bound: float = 1.0) -> bool:
+        """Say whether F + Λ of some rows has no small eigenvalue, each column in units of its own diagonal."""
+        prior, source = self.prior_precision, self._source
+        share = rows.size / len(source.codes)
+        # where float32 overflows or underflows, the matrix is not definite
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            moments = source.picked(rows).as_float32().total(MomentsKernel(prior.size))
+        matrix = MAX_VARIANCE / share * moments.astype(np.float64) + np.diag(prior)
+        if not np.isfinite(matrix).all():
+            return False
+        scale = equilibrate(matrix)
+        matrix = scale[:, None] * matrix * scale - share_of_bound * MIN_EIGENVALUE * np.eye(len(matrix))
+        _, failed = lapack.dpotrf(matrix, lower=True, overwrite_a=True)
+        return bool(scale.all()) and not failed
+
+    def measure(self, theta: Array, *, final: bool = False) -> Measured:
+        """Return loss and gradient at θ; at the end of the last step, from its logits."""
+        memory, cache = self.memory, self.memory.cache
+        if not memory.usable:
+            return self.fallback.measure(theta, final=final)
+        if memory.start is not None and not theta.any():
+            return memory.start
+        logits = memory.logits_at(theta) or self._logits(theta)
+        structure = DiagonalInformation if cache.information is None else IdentityInformation
+        measured = self.penalised_loss.measure(
+            theta, structure, TrueExpectation(), keep_scores=not final, logits=logits
+        )
+        if cache.information is None:
+            cache.install(cast("PooledInformation", measured.information), measured.loss)
+        memory.points = [*memory.points[:1], (measured.theta, logits)]
+        memory.observe(measured)
+        return measured._replace(information=cast("PooledInformation", cache.information))
+
+    def _logits(self, theta: Array) -> Logits:
+        logits: Logits = self.penalised_loss.source.total(LogitsKernel(theta))
+        return logits
+
+    def direction(self, measured: Measured, shift: Array) -> Direction:
+        """Return the step to the minimum over the plane, with the image by which a quadratic model has it there too."""
+        memory, gradient = self.memory, measured.gradient
+        if memory.usable:
+            direction = self._newton(gradient)
+            memory.begin(measured, -0.5 * float(np.vdot(gradient, direction)), damped=False)
+        if not memory.usable:
+            return self.fallback.direction(self._remeasured(measured), shift)
+        if memory.first is not None and measured is memory.start:
+            found = memory.first
+        else:
+            found = self._step_logits(measured, direction)
+        memory.points = [(measured.theta, cast("Logits", memory.logits_at(measured.theta)))]
+        moves, steps = [direction], [found.logits]
+        if memory.previous is not None:
+            moves, steps = [direction, memory.previous[0]], [found.logits, memory.previous[1]]
+        plane = Plane(self.penalised_loss, measured, memory.points[0][1], np.array(moves), tuple(steps))
+        coefficients = plane.minimum(found.curvature)
+        move = np.tensordot(coefficients, plane.moves, axes=1)
+        memory.previous = move, combined(plane.steps, coefficients)
+        summary = f"{len(memory.pairs)} updates of the diagonal"
+        # the loop scales the move that it is given in place
+        return Direction(move.copy(), -gradient - shift * move, summary, exact=False)
+
+    def _newton(self, gradient: Array) -> Array:
+        """Return −B⁻¹g, B the updated metric with the prior."""
+        precision = self.memory.cache.precision(
+            cast("PooledInformation", self.memory.cache.information), self.prior_precision
+        )
+        return -zero_sum(self.memory.solve(gradient, precision, np.zeros(1)))
+
+    def _step_logits(self, measured: Measured, direction: Array) -> StepLogits:
+        previous = () if self.memory.previous is None else (self.memory.previous[1],)
+        kernel = StepLogitsKernel(direction, measured.scores.true, previous)
+        found: StepLogits = self.penalised_loss.source.total(kernel)
+        return found
+
+    def _remeasured(self, measured: Measured) -> Measured:
+        """Return a point as the fallback measures it."""
+        if measured.information is not self.memory.cache.information:
+            return measured
+        return self.fallback.measure(measured.theta)
+
+    def fisher_products(self, measured: Measured, moves: Array) -> Array:
+        """Return F times each of `moves`, ``(j, q, d)``."""
+        return self.fallback.fisher_products(self._remeasured(measured), moves)
+
+    def newton_decrement(self, measured: Measured, near: Proposal | None = None) -> NewtonDecrement:
+        """Return the step to try and its decrease, which estimate those of Newton's method.
+
+        Without a step to try, the fallback computes them.
+        """
+        if not self.memory.usable or near is None:
+            return self.fallback.newton_decrement(self._remeasured(measured), near)
+        decrement = -0.5 * float(np.vdot(measured.gradient, near.move))
+        return NewtonDecrement(near.move, near.image, decrement, self._newton, squared_error=2.0 * SLOW * decrement)
+
+    def decrement(self, measured: Measured) -> float:
+        """Return the Newton decrement at a point, nats, for observers."""
+        return self.fallback.decrement(self._remeasured(measured))
+
+    def matrix(self, measured: Measured) -> Array:
+        """Return F + Λ at a point, ``(qd, qd)``, for observers."""
+        return self.fallback.matrix(self._remeasured(measured))
+
+
+class Plane(NamedTuple):
+    """The loss at θ + Σ c v, for two steps v or one."""
+
+    penalised_loss: PenalisedLoss
+    measured: Measured  # at θ
+    base: Logits  # of all rows at θ
+    moves: Array  # (j, 1, d), the steps v
+    steps: tuple[Logits, ...]  # of all rows along them
+
+    def minimum(self, curvature: Array) -> Array:
+        """Return c of the least loss, from vᵀF v of every two steps at θ; a damped Newton's method in the plane."""
+        loss, slope = self.measured.loss, self._products(self.measured.gradient)
+        best, step = np.zeros(len(self.moves)), _newton_step(slope, self._penalised(curvature))
+        if -0.5 * slope @ step <= QUADRATIC * loss:
+            return step
+        for _ in range(MAX_POINTS):
+            end, slope, curvature = self._derivatives(best + step)
+            if not end <= loss * (1.0 + LOSS_ROUNDING):
+                step = 0.5 * step
+                continue
+            best, loss = best + step, end
+            step = _newton_step(slope, curvature)
+            if -0.5 * slope @ step <= REMAINING * (self.measured.loss - loss):
+                return best + step
+        return best
+
+    def _derivatives(self, coefficients: Array) -> tuple[float, Array, Array]:
+        """Return loss, slope and curvature at a point of the plane, with the prior."""
+        prior = self.penalised_loss.prior
+        theta = self.measured.theta + np.tensordot(coefficients, self.moves, axes=1)
+        sums = self.penalised_loss.source.total(PlaneKernel(self.base, self.steps, coefficients))
+        slope = sums.slope + self._products(prior.gradient(theta))
+        return sums.loss + prior.value(theta), slope, self._penalised(sums.curvature)
+
+    def _products(self, gradient: Array) -> Array:
+        return self.moves.reshape(len(self.moves), -1) @ gradient.ravel()
+
+    def _penalised(self, curvature: Array) -> Array:
+        flat = self.moves[:, 0]
+        penalised: Array = curvature + (flat * self.penalised_loss.prior.precision) @ flat.T
+        return penalised
+
+
+def _newton_step(slope: Array, curvature: Array) -> Array:
+    """Return −H⁻¹g in the plane; along the first step alone if the second is parallel to it."""
+    norms = np.sqrt(curvature.diagonal())
+    units = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+    step = -units * slope
+    if len(slope) > 1:
+        cosine = float(units[0] * curvature[0, 1] * units[1])
+        independent = 1.0 - cosine**2 >= PARALLEL and units.all()
+        step = (step - cosine * step[::-1]) / (1.0 - cosine**2) if independent else step * [1.0, 0.0]
+    return units * step
+
+
+def rows_by_logit(logits: Array, n_rows: int) -> Codes:
+    """Return the indices of about `n_rows` rows, ascending: the same rows, however they are ordered.
+
+    A digit of the logit decides that no other column depends on, and that rounding does not reach. Rows that are equal
+    are chosen together.
+    """
+    size = float(np.sqrt(np.square(logits).mean()))
+    if not 0.0 < size < np.inf:
+        return np.empty(0, dtype=np.intp)
+    digits = logits * (SPREAD / size)
+    digits -= np.floor(digits)
+    return np.flatnonzero(digits < n_rows / logits.size)

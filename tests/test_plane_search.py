@@ -1,0 +1,288 @@
+"""The loss minimised over planes: the same optimum in fewer readings for any order of the rows, or handed over."""
+
+import numpy as np
+import pytest
+from problems import needs_callbacks
+from scipy import optimize, sparse
+from test_plan import shape
+
+from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._model.expectations import TrueExpectation
+from sknatgrad._model.information import IdentityInformation
+from sknatgrad._model.kernels import FisherProductKernel, MeasureKernel
+from sknatgrad._model.plane_kernels import LogitsKernel, StepLogitsKernel
+from sknatgrad._model.prior import Prior
+from sknatgrad._rows.memory import MemorySource
+from sknatgrad._solver import plan as plan_module
+from sknatgrad._solver import plane_search
+from sknatgrad._solver.objective import make_objective
+from sknatgrad._solver.penalised_loss import PenalisedLoss
+from sknatgrad._solver.plan import choose_plan
+from sknatgrad._solver.plane_search import Plane, PlaneSearchMemory, rows_by_logit
+from sknatgrad.callbacks import FisherMonitor
+
+DIRECT = {"direct_products": np.inf, "min_sampled_values": np.inf}
+FREE = {"direct_products": 0.0, "min_sampled_values": np.inf}
+
+
+def table(n_rows=2000, n_columns=20, seed=0):
+    """Independent columns of scales from 1e-2 to 1e2, and two classes."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows, n_columns))
+    y = (X @ rng.normal(size=n_columns) / 2 + rng.logistic(size=n_rows) > 0.5).astype(int)
+    return X * np.geomspace(1e-2, 1e2, n_columns), y
+
+
+def dummies(n_rows=4000):
+    """Indicators of all categories: their sum is the column of ones, which only the penalty tells apart."""
+    rng = np.random.default_rng(0)
+    X = np.hstack([np.eye(6)[rng.integers(6, size=n_rows)] for _ in range(3)])
+    return X, (X @ rng.normal(size=18) + rng.logistic(size=n_rows) > 0).astype(int)
+
+
+def kernels(monkeypatch):
+    """Return the list of the kernels that are applied to rows."""
+    seen, total = [], MemorySource.total
+    monkeypatch.setattr(MemorySource, "total", lambda source, kernel: seen.append(kernel) or total(source, kernel))
+    return seen
+
+
+def without_search(monkeypatch):
+    monkeypatch.setattr(plan_module, "_plane_search_pays", lambda _shape: False)
+
+
+def assert_same_coefficients(model, other, X, tol=1e-8):
+    spread = X.std(axis=0)
+    size = abs(other.coef_ * spread).max()
+    np.testing.assert_allclose(model.coef_ * spread, other.coef_ * spread, rtol=0, atol=tol * size)
+
+
+def test_columns_far_from_zero_are_centred(limits):
+    X, y = table()
+    X[:, 3] += 1e4
+    models = []
+    for settings in (DIRECT, FREE):
+        limits(**settings)
+        models.append(NaturalGradientLogisticRegression().fit(X, y))
+    assert_same_coefficients(models[1], models[0], X)
+    other = NaturalGradientLogisticRegression().fit(X[::-1], y[::-1])
+    assert_same_coefficients(other, models[1], X)
+
+
+@pytest.mark.parametrize("C", [1.0, np.inf])
+@pytest.mark.parametrize("kind", [np.asarray, np.asfortranarray, sparse.csr_array, np.float32])
+def test_the_coefficients_are_those_of_a_direct_fit(kind, C, limits, monkeypatch):
+    X, y = table()
+    limits(**DIRECT)
+    direct = NaturalGradientLogisticRegression(C=C, tol=1e-15).fit(kind(X), y)
+    limits(**FREE)
+    seen = kernels(monkeypatch)
+    model = NaturalGradientLogisticRegression(C=C, tol=1e-15).fit(kind(X), y)
+    assert model.converged_
+    assert any(isinstance(kernel, StepLogitsKernel) for kernel in seen)
+    assert_same_coefficients(model, direct, X, 1e-6 if kind is np.float32 else 1e-8)
+
+
+def test_weights_and_class_weights_count(limits):
+    X, y = table()
+    weight = np.random.default_rng(0).integers(0, 4, size=len(y)).astype(float)
+    models = []
+    for settings in (DIRECT, FREE):
+        limits(**settings)
+        models.append(NaturalGradientLogisticRegression(class_weight="balanced", tol=1e-15).fit(X, y, weight))
+    assert_same_coefficients(models[1], models[0], X)
+
+
+def test_the_order_of_rows_changes_nothing(limits):
+    """At the default `tol`: all orders take the same path, and leave the same error."""
+    limits(**FREE)
+    X, y = table()
+    base = NaturalGradientLogisticRegression().fit(X, y)
+    for rows in (np.argsort(y, kind="stable"), np.argsort(X[:, 2]), np.arange(len(y))[::-1]):
+        assert_same_coefficients(NaturalGradientLogisticRegression().fit(X[rows], y[rows]), base, X, 1e-10)
+
+
+def test_a_step_reads_the_rows_twice(limits, monkeypatch):
+    limits(**FREE)
+    X, y = table(n_rows=20_000)
+    seen = kernels(monkeypatch)
+    model = NaturalGradientLogisticRegression().fit(X, y)
+    assert not any(isinstance(kernel, FisherProductKernel) for kernel in seen)
+    measured = [kernel for kernel in seen if isinstance(kernel, MeasureKernel)]
+    # every gradient is computed from known logits; a step adds its own
+    assert all(kernel.logits for kernel in measured)
+    assert len(measured) == model.n_iter_[0] + 1
+    assert sum(isinstance(kernel, StepLogitsKernel) for kernel in seen) == model.n_iter_[0]
+    assert sum(isinstance(kernel, LogitsKernel) for kernel in seen) == 1
+    # with the diagonal at zero
+    assert 2 * model.n_iter_[0] + 2 <= 12
+    assert model.loss_curve_ == sorted(model.loss_curve_, reverse=True)
+
+
+def test_singular_columns_are_fitted_as_without_a_search(limits, monkeypatch):
+    limits(**FREE)
+    X, y = dummies()
+    model = NaturalGradientLogisticRegression().fit(X, y)
+    without_search(monkeypatch)
+    other = NaturalGradientLogisticRegression().fit(X, y)
+    assert model.loss_curve_ == other.loss_curve_
+    np.testing.assert_array_equal(model.coef_, other.coef_)
+
+
+def test_columns_near_the_bound_are_refused_by_rows_that_the_order_does_not_change(limits, monkeypatch):
+    limits(**FREE)
+    X, y = table()
+    monkeypatch.setattr(plane_search, "MIN_EIGENVALUE", 0.3)
+    seen = kernels(monkeypatch)
+    assert NaturalGradientLogisticRegression().fit(X, y).converged_
+    assert sum(isinstance(kernel, StepLogitsKernel) for kernel in seen) == 1
+    assert any(isinstance(kernel, FisherProductKernel) for kernel in seen)
+
+
+def test_a_slow_search_is_handed_over(limits, monkeypatch):
+    limits(**FREE)
+    X, y = table()
+    direct = NaturalGradientLogisticRegression(tol=1e-15).fit(X, y)
+    begin = PlaneSearchMemory.begin
+
+    def impatient(memory, measured, decrement, *, damped):
+        memory.slow = 0.0
+        begin(memory, measured, decrement, damped=damped)
+
+    monkeypatch.setattr(PlaneSearchMemory, "begin", impatient)
+    seen = kernels(monkeypatch)
+    model = NaturalGradientLogisticRegression(tol=1e-15).fit(X, y)
+    assert any(isinstance(kernel, FisherProductKernel) for kernel in seen)
+    assert_same_coefficients(model, direct, X)
+
+
+def test_values_that_are_not_finite_are_reported(limits):
+    limits(**FREE)
+    X, y = table()
+    X[7, 2] = np.inf
+    with pytest.raises(ValueError, match="infinity at row 7, column 2"):
+        NaturalGradientLogisticRegression().fit(X, y)
+
+
+def test_the_iterations_may_run_out(limits):
+    limits(**FREE)
+    X, y = table()
+    with pytest.warns(UserWarning, match="after 1 iteration"):
+        model = NaturalGradientLogisticRegression(max_iter=1).fit(X, y)
+    assert model.n_iter_[0] == 1
+
+
+def test_a_warm_start_begins_where_the_last_fit_ended(limits):
+    limits(**FREE)
+    X, y = table()
+    model = NaturalGradientLogisticRegression(warm_start=True, tol=1e-12).fit(X, y)
+    coef = model.coef_
+    model.fit(X, y)
+    assert model.n_iter_[0] <= 1
+    assert_same_coefficients(model, NaturalGradientLogisticRegression(tol=1e-12).fit(X, y), X, 1e-6)
+    assert coef is not model.coef_
+
+
+@needs_callbacks
+def test_callbacks_see_the_decrement_and_the_matrix(limits):
+    limits(**FREE)
+    X, y = table()
+    monitor = FisherMonitor()
+    NaturalGradientLogisticRegression().set_callbacks(monitor).fit(X, y)
+    decrements = [row["decrement"] for row in monitor.records_]
+    assert decrements[-1] < 1e-4 * decrements[0]
+
+
+@pytest.mark.parametrize("n_steps", [1, 2])
+@pytest.mark.parametrize("size", [0.1, 8.0])
+def test_the_minimum_over_the_plane_is_that_of_the_loss(n_steps, size):
+    """Far out too, where Newton's steps are much too long: halving finds the way back."""
+    X, y = table(n_rows=300, n_columns=4)
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    source = MemorySource(X, y, np.ones(len(y)))
+    loss = PenalisedLoss(source, Prior(np.full(4, 0.5)))
+    theta = np.full((1, 4), size)
+    logits = source.total(LogitsKernel(theta))
+
+    def at(point, *, keep=False):
+        return loss.measure(point, IdentityInformation, TrueExpectation(), keep_scores=keep)
+
+    measured = at(theta, keep=True)
+    moves = np.random.default_rng(1).normal(size=(n_steps, 1, 4))
+    steps = [source.total(LogitsKernel(move)) for move in moves]
+    found = source.total(StepLogitsKernel(moves[0], measured.scores.true, tuple(steps[1:])))
+    plane = Plane(loss, measured, logits, moves, tuple(steps))
+    best = plane.minimum(found.curvature)
+    end = at(theta + np.tensordot(best, moves, axes=1)).loss
+    least = optimize.minimize(lambda c: at(theta + np.tensordot(c, moves, axes=1)).loss, np.zeros(n_steps), tol=1e-12)
+    # a thousandth of the decrease may remain
+    assert end - least.fun <= 2e-3 * (measured.loss - least.fun)
+
+
+def test_logits_are_known_at_points_and_at_the_end_of_the_last_step():
+    base, move = np.zeros((1, 2)), np.ones((1, 2))
+    memory = PlaneSearchMemory(points=[(base, (np.zeros((3, 1)),))])
+    assert memory.logits_at(base) is memory.points[0][1]
+    assert memory.logits_at(move) is None
+    memory.previous = move, (np.ones((3, 1)),)
+    np.testing.assert_array_equal(memory.logits_at(move * (1 + 1e-15))[0], np.ones((3, 1)))
+    assert memory.logits_at(2 * move) is None
+
+
+@pytest.mark.parametrize("fallback", ["products", "a sample"])
+def test_products_are_those_of_the_fisher_information(fallback, limits):
+    X, y = table()
+    limits(**FREE)
+    source = MemorySource(X, y, np.ones(len(y)))
+    prior = Prior(np.ones(20))
+    choice = choose_plan("true", shape(len(y), 1, 20), NaturalGradientLogisticRegression._limits)
+    objective = make_objective(source, prior, choice)
+    assert objective.trusts_columns()
+    if fallback == "a sample":
+        quasi_newton = choice._replace(start=choice.start._replace(quasi_newton=True, sample_plans=(choice,)))
+        objective = make_objective(source, prior, quasi_newton).fallback
+    measured = objective.measure(np.zeros((1, 20)))
+    move = np.ones((1, 20))
+    np.testing.assert_allclose(objective.fisher_products(measured, move[None])[0], move @ X.T @ X / 4, rtol=1e-10)
+
+
+def test_parallel_steps_count_as_one():
+    step = plane_search._newton_step(np.array([-1.0, -2.0]), np.array([[2.0, 4.0], [4.0, 8.0]]))
+    np.testing.assert_allclose(step, [0.5, 0.0])
+
+
+def test_rows_are_chosen_by_their_logits():
+    rng = np.random.default_rng(0)
+    logits, order = rng.normal(size=10_000), rng.permutation(10_000)
+    rows = rows_by_logit(logits, 500)
+    assert rows.size == pytest.approx(500, rel=0.2)
+    np.testing.assert_array_equal(np.sort(order[rows_by_logit(logits[order], 500)]), rows)
+    # spread over small and large logits
+    assert abs(logits[rows].mean()) < 0.2
+    assert logits[rows].std() == pytest.approx(1.0, rel=0.1)
+    assert rows_by_logit(np.zeros(10), 5).size == 0
+    assert rows_by_logit(np.full(10, np.nan), 5).size == 0
+
+
+@pytest.mark.parametrize(
+    ("case", "pays"),
+    [
+        (shape(100_000, 1, 101), True),
+        (shape(20_000, 1, 1_001), True),
+        (shape(100_000, 1, 21), False),  # direct
+        (shape(4_000, 1, 1_001), False),  # too few rows to look for weak directions
+        (shape(100_000, 3, 101), False),  # several logits
+        (shape(100_000, 1, 10_001, 50), False),  # sparse
+        (shape(10**6, 1, 5_001)._replace(out_of_core=True), False),  # logits of all rows are not stored
+    ],
+)
+def test_where_planes_are_searched(case, pays):
+    assert choose_plan("true", case).plane_search is pays
+
+
+def test_verbose_says_so(limits, capsys):
+    limits(**FREE)
+    NaturalGradientLogisticRegression(verbose=2).fit(*table())
+    out = capsys.readouterr().out
+    assert "search in planes if the columns are well conditioned; conjugate gradients at" in out
+    assert "updates of the diagonal" in out
