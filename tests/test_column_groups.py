@@ -78,3 +78,11 @@ def test_a_table_with_hardly_any_entry(n_entries):
     X = sparse.csr_array((np.ones(n_entries), ([2] * n_entries, [7] * n_entries)), shape=(6, 40))
     model = NaturalGradientLogisticRegression().fit(X, [0, 1, 1, 0, 1, 0])
     assert np.flatnonzero(model.coef_[0]).tolist() == [7] * n_entries
+
+
+def test_columns_are_kept_where_grouping_saves_little():
+    # three entries in each column
+    X = sparse.csr_array((np.ones(120), (np.arange(120) % 50, np.arange(120) // 3)), shape=(50, 40))
+    found, groups = grouped_columns(X, equal_penalty=True)
+    assert found is X
+    assert groups is None

@@ -78,3 +78,14 @@ def test_many_columns_do_not_take_their_metric_from_a_sample():
     """F of a sample costs more than products with few values in a row."""
     assert not choose_plan("true", Shape(10**6, 1, 2001, 11.0)).quasi_newton
     assert choose_plan("true", Shape(50_000, 1, 109, 13.0)).quasi_newton
+
+
+def test_sparse_fits_without_a_penalty_take_no_metric_from_a_sample(limits):
+    """The coefficient of a rare value then has no finite optimum if its rows are of one class."""
+    limits(min_sampled_values=2**10)
+    X, y = one_hot(12_000)
+    # one value of each category is the reference, and the rarest are left out
+    X = X[:, [8 * category + value for category in range(4) for value in range(1, 4)]]
+    model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
+    reference = NaturalGradientLogisticRegression(C=np.inf, tol=1e-12).fit(X.toarray(), y)
+    np.testing.assert_allclose(model.coef_, reference.coef_, rtol=0, atol=1e-6)

@@ -146,7 +146,7 @@ def test_a_slow_search_is_handed_over(limits, monkeypatch):
     begin = PlaneSearchMemory.begin
 
     def impatient(memory, measured, decrement, *, damped):
-        memory.slow_share = 0.0
+        memory.slow = 0.0
         begin(memory, measured, decrement, damped=damped)
 
     monkeypatch.setattr(PlaneSearchMemory, "begin", impatient)

@@ -102,8 +102,8 @@ class MeasureKernel(Generic[Pooled]):
     expectation: Expectation
     structure: type[Pooled]
     store_scores: bool = False
-    float32: bool = False  # whether the information is summed in float32
     logits: tuple[Array, ...] = ()  # at θ, of each block, if they are known
+    float32: bool = False  # whether the information is summed in float32
 
     def __call__(self, block: RowBlock) -> Sums[Pooled]:
         """Measure one block."""

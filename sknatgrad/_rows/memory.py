@@ -145,11 +145,10 @@ class MemorySource:
         if is_sparse(self.X):
             rows, probability = influential_indices(self._influence(), n_rows)
             sample = self.picked(rows)
-            weight = sample.weight / probability
+            sample = replace(sample, weight=sample.weight / probability)
         else:
             sample = self.picked(self.spread(n_rows))
-            weight = sample.weight
-        return replace(sample, weight=reweighted(sample.codes, weight, self._class_totals))
+        return replace(sample, weight=reweighted(sample.codes, sample.weight, self._class_totals))
 
     def spread(self, n_rows: int) -> Codes:
         """Return the indices of about `n_rows` rows, ascending and spread evenly, and more of rare classes."""

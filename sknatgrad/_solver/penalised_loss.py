@@ -43,15 +43,15 @@ class PenalisedLoss:
         """The same loss of a copy of the rows in float32, which is made once."""
         return replace(self, source=self.source.as_float32())
 
-    def measure(  # noqa: PLR0913 - a point, its metric, and how both are computed
+    def measure(  # noqa: PLR0913 - the point, the metric and how it is computed
         self,
         theta: Array,
         structure: Structure,
         expectation: Expectation,
         *,
         keep_scores: bool,
-        float32: bool = False,
         logits: tuple[Array, ...] = (),
+        float32: bool = False,
     ) -> Measured:
         """Return loss, gradient and metric at θ, in one pass; from the `logits` of each block, if they are known.
 
@@ -59,7 +59,7 @@ class PenalisedLoss:
         rows out of core are computed again from θ in each pass. With `float32`, the metric is summed in that precision.
         """
         recompute = keep_scores and self.source.out_of_core
-        kernel = MeasureKernel(theta, expectation, structure, keep_scores and not recompute, float32, logits)
+        kernel = MeasureKernel(theta, expectation, structure, keep_scores and not recompute, logits, float32)
         sums = self.source.total(kernel)
         penalty, penalty_gradient = self.prior.value_and_gradient(theta)
         scores = NO_SCORES

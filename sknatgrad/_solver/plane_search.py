@@ -67,7 +67,7 @@ ROUNDING = 1e-12
 class PlaneSearchMemory(QuasiNewtonMemory):
     """What the steps so far have shown, and the logits of all rows at the points and along the steps."""
 
-    slow_share: float = SLOW
+    slow: float = SLOW
     usable: bool = False  # True from the moment that the columns are trusted, until the fallback takes over
     start: Measured | None = None  # zero, measured before the descent
     first_logits: StepLogits | None = None  # along the direction at zero

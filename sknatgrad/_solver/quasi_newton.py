@@ -79,12 +79,12 @@ class QuasiNewtonMemory:
     contraction: float = 1.0  # share of the error that a step leaves, as the sample predicts; 1 before there is one
     usable: bool = True  # False once another objective has taken over
     sample: RowSource | None = None  # of which F is the metric
-    first: PooledInformation | None = None  # the metric at the start
+    first_metric: PooledInformation | None = None
     cache: FactorCache = field(default_factory=FactorCache)  # of the metric in use
-    slow_share: float | None = None  # of the previous decrement above which the error falls too slowly; None is SLOW
+    slow: float | None = None  # share of the previous decrement above which the error falls too slowly; None is SLOW
     base: Measured | None = None  # the point at which the last step began
     decrement: float = np.inf  # at that point, nats; infinite if the step was damped
-    slow: bool = False  # whether it had fallen too little
+    was_slow: bool = False  # whether it had fallen too little
     # (v, y, 1 / yᵀv) of each step, y the change of the gradient, (q, d)
     pairs: list[tuple[Array, Array, float]] = field(default_factory=list)
 
@@ -94,9 +94,9 @@ class QuasiNewtonMemory:
         If the metric is `refreshed`, computed anew, one slow step does not count.
         """
         if measured is not self.base:
-            slow = decrement > (SLOW if self.slow_share is None else self.slow_share) * self.decrement
-            self.usable &= not slow or (refreshed and not self.slow)
-            self.slow = slow
+            slow = decrement > (SLOW if self.slow is None else self.slow) * self.decrement
+            self.usable &= not slow or (refreshed and not self.was_slow)
+            self.was_slow = slow
         # a damped step may be slow whatever the metric
         self.base, self.decrement = measured, np.inf if damped else decrement
 
@@ -104,7 +104,7 @@ class QuasiNewtonMemory:
         """Say whether the metric is to be computed anew: after the first step, which is the longest, or a slow one."""
         if self.base is None or measured is self.base:
             return False
-        return self.cache.information is self.first or decrement > STALE * self.decrement
+        return self.cache.information is self.first_metric or decrement > STALE * self.decrement
 
     def observe(self, end: Measured) -> None:
         """Learn from the gradient at the end of a step, whether it is accepted or not."""
@@ -215,7 +215,7 @@ class QuasiNewtonObjective:
             memory.sample = sample
             metric = self._metric_at(theta, information)
             memory.contraction = max(metric.contraction, np.finfo(np.float64).eps)
-            memory.first = metric.information
+            memory.first_metric = metric.information
             memory.cache.install(metric.information, loss=0.0)
             memory.usable = memory.contraction <= MAX_CONTRACTION and self._is_well_conditioned()
         return self._starts_from_samples
@@ -247,13 +247,13 @@ class QuasiNewtonObjective:
     def measure(self, theta: Array, *, final: bool = False) -> Measured:
         """Return loss and gradient at θ with the metric of the sample, which is drawn if there is none yet."""
         memory = self.memory
-        if memory.usable and memory.first is None:
+        if memory.usable and memory.first_metric is None:
             self.learn(self.penalised_loss.source.sample(self.plan.sample_sizes[-1]), theta)
         if not memory.usable:
             return self._successor.measure(theta, final=final)
         measured = self.penalised_loss.measure(theta, IdentityInformation, TrueExpectation(), keep_scores=False)
         scores = MetricScores.recomputed(theta, TrueExpectation())
-        measured = measured._replace(information=cast("PooledInformation", memory.first), scores=scores)
+        measured = measured._replace(information=cast("PooledInformation", memory.first_metric), scores=scores)
         memory.observe(measured)
         return measured
 
@@ -282,7 +282,7 @@ class QuasiNewtonObjective:
 
     def _remeasured(self, measured: Measured) -> Measured:
         """Return a point as the fallback measures it."""
-        if measured.information is not self.memory.first:
+        if measured.information is not self.memory.first_metric:
             return measured
         return self._successor.measure(measured.theta)
 
