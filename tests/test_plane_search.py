@@ -7,6 +7,7 @@ from scipy import optimize, sparse
 from test_plan import shape
 
 from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._limits import Limits
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import IdentityInformation
 from sknatgrad._model.kernels import FisherProductKernel, MeasureKernel
@@ -22,7 +23,7 @@ from sknatgrad._solver.plane_search import Plane, PlaneSearchMemory, rows_by_log
 from sknatgrad.callbacks import FisherMonitor
 
 DIRECT = {"direct_products": np.inf, "min_sampled_values": np.inf}
-FREE = {"direct_products": 0.0, "min_sampled_values": np.inf}
+FREE = {"direct_products": 0.0, "min_sampled_values": 0}
 
 
 def table(n_rows=2000, n_columns=20, seed=0):
@@ -48,7 +49,7 @@ def kernels(monkeypatch):
 
 
 def without_search(monkeypatch):
-    monkeypatch.setattr(plan_module, "_plane_search_pays", lambda _shape: False)
+    monkeypatch.setattr(plan_module, "_plane_search_pays", lambda _shape, _limits: False)
 
 
 def assert_same_coefficients(model, other, X, tol=1e-8):
@@ -103,7 +104,7 @@ def test_the_order_of_rows_changes_nothing(limits):
 
 
 def test_a_step_reads_the_rows_twice(limits, monkeypatch):
-    limits(**FREE)
+    limits(**FREE, block_bytes=2**18)
     X, y = table(n_rows=20_000)
     seen = kernels(monkeypatch)
     model = NaturalGradientLogisticRegression().fit(X, y)
@@ -164,6 +165,13 @@ def test_values_that_are_not_finite_are_reported(limits):
         NaturalGradientLogisticRegression().fit(X, y)
 
 
+def test_numbers_that_single_precision_cannot_hold_are_fitted_as_without_a_search(limits):
+    limits(**FREE)
+    X, y = table()
+    models = [NaturalGradientLogisticRegression(C=np.inf, tol=1e-15).fit(scale * X, y) for scale in (1.0, 1e30)]
+    np.testing.assert_allclose(1e30 * models[1].coef_, models[0].coef_, rtol=1e-6)
+
+
 def test_the_iterations_may_run_out(limits):
     limits(**FREE)
     X, y = table()
@@ -183,6 +191,15 @@ def test_a_warm_start_begins_where_the_last_fit_ended(limits):
     assert coef is not model.coef_
 
 
+def test_columns_without_effect_end_at_zero(limits):
+    limits(**FREE)
+    X, _ = table()
+    X = np.vstack([X, X])
+    model = NaturalGradientLogisticRegression(fit_intercept=False).fit(X, np.arange(len(X)) // (len(X) // 2))
+    assert model.converged_
+    np.testing.assert_allclose(model.coef_, 0.0, atol=1e-10)
+
+
 @needs_callbacks
 def test_callbacks_see_the_decrement_and_the_matrix(limits):
     limits(**FREE)
@@ -195,7 +212,7 @@ def test_callbacks_see_the_decrement_and_the_matrix(limits):
 
 @pytest.mark.parametrize("n_steps", [1, 2])
 @pytest.mark.parametrize("size", [0.1, 8.0])
-def test_the_minimum_over_the_plane_is_that_of_the_loss(n_steps, size):
+def test_the_minimum_over_the_plane_is_that_of_the_loss(n_steps, size, monkeypatch):
     """Far out too, where Newton's steps are much too long: halving finds the way back."""
     X, y = table(n_rows=300, n_columns=4)
     X = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -217,6 +234,8 @@ def test_the_minimum_over_the_plane_is_that_of_the_loss(n_steps, size):
     least = optimize.minimize(lambda c: at(theta + np.tensordot(c, moves, axes=1)).loss, np.zeros(n_steps), tol=1e-12)
     # a thousandth of the decrease may remain
     assert end - least.fun <= 2e-3 * (measured.loss - least.fun)
+    monkeypatch.setattr(plane_search, "MAX_POINTS", 1)
+    assert at(theta + np.tensordot(plane.minimum(found.curvature), moves, axes=1)).loss <= measured.loss
 
 
 def test_logits_are_known_at_points_and_at_the_end_of_the_last_step():
@@ -233,11 +252,14 @@ def test_logits_are_known_at_points_and_at_the_end_of_the_last_step():
 def test_products_are_those_of_the_fisher_information(fallback, limits):
     X, y = table()
     limits(**FREE)
-    source = MemorySource(X, y, np.ones(len(y)))
+    source = MemorySource(X, y, np.ones(len(y)), limits=Limits(block_bytes=2**10, min_block_rows=16))
     prior = Prior(np.ones(20))
     choice = choose_plan("true", shape(len(y), 1, 20), NaturalGradientLogisticRegression._limits)
     objective = make_objective(source, prior, choice)
     assert objective.trusts_columns()
+    # there is no last step whose scale a correction could have
+    gradient = np.ones((1, 20))
+    np.testing.assert_array_equal(objective._corrected(gradient), objective._newton(gradient))
     if fallback == "a sample":
         quasi_newton = choice._replace(start=choice.start._replace(quasi_newton=True, sample_plans=(choice,)))
         objective = make_objective(source, prior, quasi_newton).fallback
@@ -270,6 +292,7 @@ def test_rows_are_chosen_by_their_logits():
         (shape(100_000, 1, 101), True),
         (shape(20_000, 1, 1_001), True),
         (shape(100_000, 1, 21), False),  # direct
+        (shape(1_000, 1, 101), False),  # small: another precision is expected, and a search gains little
         (shape(4_000, 1, 1_001), False),  # too few rows to look for weak directions
         (shape(100_000, 3, 101), False),  # several logits
         (shape(100_000, 1, 10_001, 50), False),  # sparse

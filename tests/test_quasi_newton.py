@@ -31,7 +31,7 @@ def forced(monkeypatch, limits):
 
     def force(fallback="a matrix", *, pays=True):
         limits(**FALLBACKS[fallback])
-        monkeypatch.setattr(plan_module, "_plane_search_pays", lambda _shape: False)
+        monkeypatch.setattr(plan_module, "_plane_search_pays", lambda _shape, _limits: False)
         monkeypatch.setattr(plan_module, "_quasi_newton_pays", lambda _shape, _sampled, *, direct: pays)  # noqa: ARG005
 
     return force

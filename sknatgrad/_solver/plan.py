@@ -139,19 +139,20 @@ def choose_plan(
         start=Start(
             sample_plans if quasi_newton or direct or shape.out_of_core else (),
             quasi_newton,
-            plane_search=subsample and not direct and _plane_search_pays(shape),
+            plane_search=subsample and not direct and _plane_search_pays(shape, limits),
         ),
     )
 
 
-def _plane_search_pays(shape: Shape) -> bool:
+def _plane_search_pays(shape: Shape, limits: Limits) -> bool:
     """Say whether the loss may be minimised over planes: for two classes, of dense rows in memory, and enough of them.
 
     Fewer rows for each column would not show whether the columns are well conditioned.
     """
     dense = shape.stored_per_row >= shape.n_columns
     enough = shape.n_rows >= SEARCHED_ROWS_PER_COLUMN / MAX_SEARCHED_SHARE * shape.n_columns
-    return dense and enough and shape.n_logits == 1 and not shape.out_of_core
+    large = shape.n_rows * shape.n_columns >= limits.min_sampled_values
+    return dense and enough and large and shape.n_logits == 1 and not shape.out_of_core
 
 
 def _quasi_newton_pays(shape: Shape, n_sampled: int, *, direct: bool) -> bool:

@@ -34,7 +34,7 @@ from sknatgrad._solver.stopping import LOSS_ROUNDING
 
 if TYPE_CHECKING:
     from sknatgrad._model.plane_kernels import Logits, StepLogits
-    from sknatgrad._model.protocols import PooledInformation
+    from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation
     from sknatgrad._rows.memory import MemorySource
     from sknatgrad._solver.penalised_loss import PenalisedLoss
     from sknatgrad._solver.plan import Plan
@@ -204,10 +204,23 @@ class PlaneSearchObjective:
 
     def _newton(self, gradient: Array) -> Array:
         """Return −B⁻¹g, B the updated metric with the prior."""
-        precision = self.memory.cache.precision(
-            cast("PooledInformation", self.memory.cache.information), self.prior_precision
-        )
-        return -zero_sum(self.memory.solve(gradient, precision, np.zeros(1)))
+        return -zero_sum(self.memory.solve(gradient, self._precision(), np.zeros(1)))
+
+    def _corrected(self, gradient: Array) -> Array:
+        """Return the same with the scale of the last pair, Nocedal and Wright (2006), equation 7.20.
+
+        A step of length 1 needs a scale, because F has changed since zero. The search finds the length itself, and
+        another metric in each step would make its directions less conjugate.
+        """
+        if not self.memory.pairs:
+            return self._newton(gradient)
+        precision, (_, change, inverse) = self._precision(), self.memory.pairs[-1]
+        scale = 1.0 / (inverse * float(np.vdot(change, precision.solve(change))))
+        return -zero_sum(self.memory.solve(gradient, precision, np.zeros(1), scale))
+
+    def _precision(self) -> FactorisedPrecision:
+        cache = self.memory.cache
+        return cache.precision(cast("PooledInformation", cache.information), self.prior_precision)
 
     def _step_logits(self, measured: Measured, direction: Array) -> StepLogits:
         previous = () if self.memory.previous is None else (self.memory.previous[1],)
@@ -233,7 +246,7 @@ class PlaneSearchObjective:
         if not self.memory.usable or near is None:
             return self.fallback.newton_decrement(self._remeasured(measured), near)
         decrement = -0.5 * float(np.vdot(measured.gradient, near.move))
-        return NewtonDecrement(near.move, near.image, decrement, self._newton, squared_error=2.0 * SLOW * decrement)
+        return NewtonDecrement(near.move, near.image, decrement, self._corrected, squared_error=2.0 * SLOW * decrement)
 
     def decrement(self, measured: Measured) -> float:
         """Return the Newton decrement at a point, nats, for observers."""

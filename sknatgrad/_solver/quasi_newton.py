@@ -117,8 +117,11 @@ class QuasiNewtonMemory:
         if np.isfinite(change).all() and float(np.vdot(move, change)) > 0.0:
             self.pairs.append(_pair(move, change))
 
-    def solve(self, gradient: Array, precision: FactorisedPrecision, damping: Array) -> Array:
-        """Return B⁻¹ g, B the metric with the shift of `precision`, part of which is `damping`, after all pairs."""
+    def solve(self, gradient: Array, precision: FactorisedPrecision, damping: Array, scale: float = 1.0) -> Array:
+        """Return B⁻¹ g, B the metric with the shift of `precision`, part of which is `damping`, after all pairs.
+
+        The inverse of the metric is multiplied by `scale`.
+        """
         pairs = self.pairs
         if damping.any():
             pairs = [_pair(move, change + damping * move) for move, change, _ in pairs]
@@ -126,7 +129,7 @@ class QuasiNewtonMemory:
         for move, change, inverse in reversed(pairs):
             coefficients.append(inverse * np.vdot(move, rest))
             rest -= coefficients[-1] * change
-        solution = precision.solve(rest)
+        solution = scale * precision.solve(rest)
         for move, change, inverse in pairs:
             solution += (coefficients.pop() - inverse * np.vdot(change, solution)) * move
         return solution
