@@ -52,9 +52,10 @@ SLOW = 0.25
 # Share of the previous decrement above which the metric is computed anew, from a sample drawn by influence. Adult takes
 # 11 steps with one, and 13 without; standardised 13, and with 0.2 14 steps.
 STALE = 0.1
-# Share of the negligible error at which an estimate by the updated metric counts as such. With 0.1 the coefficient of a
-# column without effect, 60,000 rows, is off by 4e-8 of its size, with 0.01 by 1e-9; it takes two more readings of X.
-ESTIMATE_MARGIN = 0.01
+# Share of the negligible error at which an estimate by the updated metric counts as such. The coefficient of a column
+# without effect, 60,000 rows, is then off by 4e-8 of its size, 2e-7 standard errors; with 0.01 by 1e-9, which takes two
+# more readings of X.
+ESTIMATE_MARGIN = 0.1
 
 
 class ObservedProblem(DescentProblem, Protocol):
