@@ -119,7 +119,7 @@ class MeasureKernel(Generic[Pooled]):
             gradient=design.transposed_product(residual),
             information=self._information(design, scores, weight),
             weight=weight.size * float(weight[0]) if constant else float(weight.sum()),
-            max_loss=float(row_loss.max() if constant else row_loss.max(initial=0.0, where=weight > 0)),
+            max_loss=float(np.maximum.reduce(row_loss) if constant else row_loss.max(initial=0.0, where=weight > 0)),
             scores=(self._both(scores, prediction),) if self.store_scores else (),
         )
 

@@ -58,7 +58,7 @@ class Prior(NamedTuple):
         """Return both."""
         if self.quadratic is not None:
             return self.value(theta), self.gradient(theta)
-        deviation = self.deviation(theta)
+        deviation = theta if self.mean is None else theta - self.mean
         gradient: Array = self.precision * deviation
         return 0.5 * float(np.vdot(gradient, deviation)), gradient
 

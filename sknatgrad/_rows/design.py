@@ -59,25 +59,25 @@ class Design(NamedTuple):
         if not theta.any():
             # the usual start of a descent
             product = np.zeros((self.X.shape[0], theta.shape[0]), dtype=theta.dtype, order="F")
-        elif is_sparse(self.X):
+        elif isinstance(self.X, np.ndarray):
+            product = gil_free_matmul(theta[:, :n_features], self.X.T).T
+        else:
             product = np.zeros((self.X.shape[0], theta.shape[0]), dtype=np.result_type(self.X.dtype, theta))
             add_product(self.X, theta[:, :n_features].T, product)
-        else:
-            product = gil_free_matmul(theta[:, :n_features], self.X.T).T
         if self.intercept:
             product += theta[:, n_features]
         return product
 
     def transposed_product(self, rows: Array) -> Array:
         """Return rowsᵀ times the design, ``(q, d)``, for rows of shape ``(m, q)``."""
-        product = np.empty((rows.shape[1], self.n_columns))
         n_features = self.X.shape[1]
-        if is_sparse(self.X):
-            sums = np.zeros((n_features, rows.shape[1]), dtype=np.result_type(self.X.dtype, rows))
-            add_transposed_product(self.X, rows, sums)
-        else:
+        if isinstance(self.X, np.ndarray):
             # Xᵀ rows takes BLAS a third less time than rowsᵀ X
             sums = gil_free_matmul(self.X.T, rows)
+        else:
+            sums = np.zeros((n_features, rows.shape[1]), dtype=np.result_type(self.X.dtype, rows))
+            add_transposed_product(self.X, rows, sums)
+        product = np.empty((rows.shape[1], n_features + self.intercept))
         product[:, :n_features] = sums.T
         if self.intercept:
             product[:, n_features] = np.add.reduce(rows, axis=0)
@@ -95,7 +95,7 @@ class Design(NamedTuple):
 
     def gram(self, weight: Array) -> Array:
         """Return Σ weight_i x_i x_iᵀ, ``(d, d)``, symmetric to the last bit, for weights of 0 or more."""
-        if is_sparse(self.X):
+        if not isinstance(self.X, np.ndarray):
             return self._sparse_gram(weight)
         rooted = self.scaled_rows(np.sqrt(weight)[:, None], _scratch)
         # numpy recognises the product with the transpose and computes half of it
@@ -106,12 +106,13 @@ class Design(NamedTuple):
         """Return each row of the design times each of its factors, ``(m, q d)``, for factors of shape ``(m, q)``."""
         n_rows, n_logits = factors.shape
         n_features = self.X.shape[1]
-        product = empty((n_rows, n_logits, self.n_columns), factors.dtype)
-        X = self.X.toarray() if is_sparse(self.X) else self.X
+        n_columns = n_features + self.intercept
+        product = empty((n_rows, n_logits, n_columns), factors.dtype)
+        X = self.X if isinstance(self.X, np.ndarray) else self.X.toarray()
         np.multiply(factors[:, :, None], X[:, None, :], out=product[:, :, :n_features], casting="same_kind")
         if self.intercept:
             product[:, :, n_features] = factors
-        return product.reshape(n_rows, n_logits * self.n_columns)
+        return product.reshape(n_rows, n_logits * n_columns)
 
     def columns(self, chosen: Sequence[int]) -> Array:
         """Return some columns of the design as a dense matrix in float64, ``(m, k)``."""
@@ -173,5 +174,5 @@ def gil_free_matmul(left: Array, right: Array) -> Array:
     matmul of numpy holds the interpreter's lock if the result has at most 500 numbers, however long it takes. dot
     always releases the lock, but copies arrays that are not contiguous.
     """
-    product: Array = np.dot(left, right) if left.flags.forc and right.flags.forc else left @ right
+    product: Array = left.dot(right) if left.flags.forc and right.flags.forc else left @ right
     return product

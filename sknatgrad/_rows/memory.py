@@ -137,7 +137,8 @@ class MemorySource:
         """Apply `kernel` to every block and merge in block order."""
         blocks = self._blocks
         if len(blocks) == 1:
-            return kernel(self._converted(blocks[0]))
+            block = blocks[0]
+            return kernel(block if block.X is not None else self._converted(block))
         return self.workers.map_reduce(lambda block: kernel(self._converted(block)), kernel.merge, blocks)
 
     def sample(self, n_rows: int) -> MemorySource:

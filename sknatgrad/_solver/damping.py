@@ -49,7 +49,8 @@ class Damping(NamedTuple):
 
     def at(self, point: Measured, prior: Array, *, keep_largest: bool) -> Damping:
         """Return the damping with the scale of a point: the largest so far, or that of the point alone."""
-        return self._replace(scale=diagonal_scale(point, prior, self.scale if keep_largest else 0.0))
+        scale = diagonal_scale(point, prior, self.scale if keep_largest else 0.0)
+        return Damping(self.factor, scale, self.drop_below)
 
     def shift(self, prior: Array) -> Array:
         """Return the diagonal that is added to the metric, ``(d,)``: prior precision and damping."""
@@ -67,7 +68,7 @@ class Damping(NamedTuple):
             return self._replace(factor=max(self.factor, MIN_RAISED) * RAISE)
         if gain > GOOD_GAIN:
             reduced = self.factor * REDUCE
-            return self._replace(factor=reduced if reduced > self.drop_below else 0.0)
+            return Damping(reduced if reduced > self.drop_below else 0.0, self.scale, self.drop_below)
         if gain < POOR_GAIN:
             return self._replace(factor=max(self.factor * RAISE, POOR_STEP_SHARE * critical))
         return self

@@ -117,7 +117,7 @@ def _propose(state: State, problem: DescentProblem, options: DescentOptions) -> 
     point, prior = state.point, problem.prior_precision
     shift = state.damping.shift(prior)
     direction = problem.direction(point, shift)
-    if direction.exact_solve and options.adaptive:
+    if direction.exact_solve and options.learning_rate is None:
         proposal = exact_proposal(point, direction, prior)
     else:
         proposal = _rescaled(state, problem, options, direction)
@@ -156,7 +156,7 @@ def _ordinary_step(
     """Try a step, and accept or reject it; a fixed learning rate accepts every step that is finite."""
     if options.max_kl is None:
         proposal = extrapolated(proposal, state.previous.extrapolation)
-    trial = _try(state, problem, proposal, judged=options.adaptive)
+    trial = _try(state, problem, proposal, judged=options.learning_rate is None)
     step = _step(state, trial, Outcome.running)
     # the damping after a good step does not depend on the critical damping
     is_good = trial.accepted and trial.gain > GOOD_GAIN
@@ -227,7 +227,7 @@ def _gain(before: Measured, after: Measured, proposal: Proposal) -> float:
 def _accept(state: State, trial: Trial, options: DescentOptions, critical: float) -> State:
     """Return the state at the end of an accepted step, with damping and extrapolation for the next one."""
     proposal, damping, extrapolation = trial.proposal, state.damping, 1.0
-    if options.adaptive:
+    if options.learning_rate is None:
         damping = damping.after_accepted(trial.gain, proposal.metric_length, critical)
         if proposal.is_newton:
             extrapolation = next_extrapolation(state.point, trial.end, proposal.move, state.previous.extrapolation)

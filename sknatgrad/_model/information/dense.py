@@ -32,9 +32,10 @@ class DenseInformation:
     def of_block(cls, design: Design, scores: Scores, weight: Array) -> DenseInformation:
         """Return the information of one block of rows."""
         diagonal = weight[:, None] * scores.diagonal()
-        n_logits, n_columns = diagonal.shape[1], design.n_columns
+        n_logits = diagonal.shape[1]
         if n_logits == 1:
-            return cls(design.gram(diagonal[:, 0]).reshape(1, n_columns, 1, n_columns))
+            return cls(design.gram(diagonal[:, 0])[None, :, None])
+        n_columns = design.n_columns
         sign, outer = scores.outer()
         outer = np.sqrt(weight)[:, None] * outer
         blocks = np.zeros((n_logits, n_columns, n_logits, n_columns), dtype=diagonal.dtype)

@@ -31,8 +31,9 @@ class CholeskyFactor(NamedTuple):
 
     def solve(self, right: Array) -> Array:
         """Return M⁻¹ b, ``(k,)`` or ``(k, j)``."""
-        solution, _ = lapack.dpotrs(self.lower, _scaled(self.scale, right), lower=True)
-        return _scaled(self.scale, solution)
+        scale = self.scale if right.ndim == 1 else self.scale[:, None]
+        solution, _ = lapack.dpotrs(self.lower, scale * right, lower=True)
+        return np.asarray(scale * solution)
 
     def norm_outside_range(self, right: Array) -> float:
         """Return 0, as every b is in the range, or infinity in a row that was zero before a ridge was added."""
@@ -118,7 +119,7 @@ def noise_floor(size: int) -> float:
 def equilibrate(matrix: Array) -> Array:
     """Return 1/√diagonal, and 0 where the diagonal is 0: that row and column are 0 too."""
     diagonal = matrix.diagonal()
-    if diagonal.size and diagonal.min() > 0:
+    if np.minimum.reduce(diagonal, initial=np.inf) > 0:
         equilibrated: Array = 1.0 / np.sqrt(diagonal)
         return equilibrated
     return np.divide(1.0, np.sqrt(diagonal), out=np.zeros(len(diagonal)), where=diagonal > 0)
