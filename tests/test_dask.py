@@ -28,8 +28,9 @@ def test_conjugate_gradients_go_to_the_chunks(limits):
     assert_close(model, NaturalGradientLogisticRegression(tol=TIGHT).fit(X, y, weight))
 
 
-def test_an_iteration_is_one_pass_over_the_blocks():
-    """Besides the first pass and the start; with so few rows, no sample is drawn first."""
+def test_an_iteration_is_one_pass_over_the_blocks(limits):
+    """Besides the first pass and the start, where no sample is drawn first."""
+    limits(min_sampled_values=np.inf)
     X, y, _ = raw_rows()
     seen = []
 
