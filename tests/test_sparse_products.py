@@ -47,3 +47,16 @@ def test_blocks_are_views_of_x():
     for block in source._blocks:
         assert np.shares_memory(block.X.data, X.data)
         assert np.shares_memory(block.X.indices, X.indices)
+
+
+@pytest.mark.parametrize(("shape", "density", "small"), [((300, 5), 0.3, True), ((400, 300), 0.02, False)])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_gram_of_few_values_by_a_dense_product(shape, density, small, intercept):
+    rng = np.random.default_rng(0)
+    X = sparse.csr_array(sparse.random(*shape, density=density, format="csr", random_state=0))
+    weight = rng.uniform(size=shape[0])
+    weight[::7] = 0.0
+    design = Design(X, intercept)
+    assert design._is_small(weight) == small
+    expected = Design(X.toarray(), intercept).gram(weight)
+    np.testing.assert_allclose(design.gram(weight), expected, rtol=1e-12, atol=1e-14)
