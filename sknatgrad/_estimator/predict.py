@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from operator import and_
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes, Labels, Mask, Matrix
 
 METHODS = ("probit", "monte_carlo")
+# logits of at most this size, and differences of two of them, are numbers of float32, the largest of which is 3e38
+LARGE_LOGIT = 1e38
 
 
 def _codes_of_scores(scores: Array) -> Codes:
@@ -374,8 +377,10 @@ class PredictionMixin:
             start, stop = bounds
             design = Design.of(take_centred(X, start, stop, centres), theta.shape[1])
             logits = design.logits(theta)
-            results[start:stop] = cast(function(logits), results.dtype)
-            return bool(np.isfinite(logits).all())
+            values, largest = function(logits), float(abs(logits).max())
+            # float32 holds what follows from smaller logits
+            results[start:stop] = values if largest < LARGE_LOGIT else cast(values, results.dtype)
+            return math.isfinite(largest)
 
         blocks = block_bounds(X, theta.shape[0], self._limits, centred=centres is not None)
         with np.errstate(invalid="ignore"):
