@@ -114,3 +114,11 @@ def test_a_freed_piece_of_memory_saves_page_faults_where_the_environment_sets_no
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=environment)  # noqa: S603
         faults.append(int(done.stdout))
     assert 10 * faults[0] < faults[1], faults
+
+
+def test_a_process_without_memory_keeps_its_thresholds(monkeypatch):
+    def fails(*_arguments, **_options):
+        raise MemoryError
+
+    monkeypatch.setattr(allocator.np, "empty", fails)
+    allocator._raise_by_freeing.__wrapped__()

@@ -597,3 +597,26 @@ def test_fits_at_the_end_of_a_process_have_the_same_bits():
     )  # fmt: skip
     assert run.stderr == ""
     assert run.stdout.split() == ["forked", "during", "after", "atexit"]
+
+
+@pytest.mark.parametrize(("n_rows", "n_columns", "n_classes"), [(100, 4, 2), (128, 63, 2), (1600, 5, 30), (250, 32, 8)])
+def test_tables_with_few_values_have_the_same_bits_for_any_number_of_threads(n_rows, n_columns, n_classes):
+    """BLAS is left as it is only where it takes one thread: many classes make large matrices of few values."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_rows, n_columns))
+    y = np.arange(n_rows) % n_classes
+    models = []
+    for n_threads in (1, 4):
+        with threadpool_limits(n_threads):
+            models.append(NaturalGradientLogisticRegression(max_iter=3, tol=0.5).fit(X, y))
+    np.testing.assert_array_equal(models[0].coef_, models[1].coef_)
+
+
+@pytest.mark.parametrize(("n_columns", "limits_it"), [(4, False), (40, True)])
+def test_blas_is_limited_where_it_would_take_several_threads(n_columns, limits_it, monkeypatch):
+    changed = []
+    monkeypatch.setattr(_ProcessSettings, "change", lambda _: changed.append(1) or 1)
+    monkeypatch.setattr(_ProcessSettings, "restore", lambda _: None)
+    X = np.random.default_rng(0).normal(size=(500, n_columns))
+    NaturalGradientLogisticRegression().fit(X, np.arange(500) % 2)
+    assert bool(changed) == limits_it

@@ -327,7 +327,7 @@ class NaturalGradientLogisticRegression(
             decides these coefficients.
         """
         monitor = FitMonitor(self, X, y, sample_weight)
-        with unchanged_on_error(self), Workers.for_rows(X) as workers, monitor:
+        with unchanged_on_error(self), Workers(limits_blas=False) as workers, monitor:
             data = check_arrays(self, X, y, sample_weight, workers)
             plan = plan_fit(self, data)
             objective = build_objective(data, plan)

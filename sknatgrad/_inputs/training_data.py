@@ -87,6 +87,7 @@ def memory_data(
     equal_penalty = 1.0 / estimator.C > MAX_WEAK_PRECISION
     X, groups = grouped_columns(rows.X, equal_penalty=equal_penalty) if estimator.prior is None else (rows.X, None)
     layout = layout_of(estimator, classes, groups)
+    workers.limit_blas_for(X.shape[0], layout.n_logits * layout.n_columns)
     limits = estimator._limits  # noqa: SLF001 - a parameter
     source = all_columns = MemorySource(*rows, layout.n_logits, workers, limits=limits)
     if absorbs_centres(estimator, layout):

@@ -25,6 +25,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -78,7 +79,9 @@ def _thresholds_of_environment() -> Thresholds:
 
 @cache
 def _raise_by_freeing() -> None:
-    np.empty(LARGEST_LEARNT, dtype=np.uint8)
+    # where so much memory cannot be had, glibc keeps its thresholds
+    with suppress(MemoryError):
+        np.empty(LARGEST_LEARNT, dtype=np.uint8)
 
 
 @cache

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
     from sknatgrad._rows.allocator import Thresholds
 
-# Additions and multiplications up to which OpenBLAS computes a product of matrices in one thread, 4 * 2**16, and
-# columns
-# below which its limit for a product with a vector, 9,216 values, is the smaller one. The setting takes 6 us.
+# Additions and multiplications up to which OpenBLAS computes a product of matrices in one thread, 4 * 2**16; columns
+# below which its limit for a product with a vector, 9,216 values, is the smaller one; and unknowns up to which it
+# factorises in one thread, a third of its own limit. Setting the number of threads takes 6 us.
 MAX_SMALL = 2**18
 MIN_SMALL_COLUMNS = 32
+MAX_SMALL_SIZE = 64
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -183,16 +184,20 @@ class Workers:
     """
 
     max_threads: int | None = None  # None: as many as BLAS may use
-    limits_blas: bool = True  # whether the context limits BLAS
+    limits_blas: bool = True  # whether the context limits BLAS from the start
+    _limited: bool = field(default=False, repr=False)
     _helpers: _Helpers = field(default_factory=_Helpers, repr=False)
     _settings: ExitStack = field(default_factory=ExitStack, repr=False)
 
-    @classmethod
-    def for_rows(cls, X: object) -> Workers:
-        """Return workers for X, which leave BLAS as it is if its products with X take one thread anyway."""
-        shape: tuple[int, ...] = getattr(X, "shape", ())
-        small = len(shape) == 2 and shape[0] * shape[1] <= MAX_SMALL // max(shape[1], MIN_SMALL_COLUMNS)  # noqa: PLR2004 - (n, p)
-        return cls(limits_blas=not small)
+    def limit_blas_for(self, n_rows: int, size: int) -> None:
+        """Limit BLAS in this context, unless products of `n_rows` rows with `size` unknowns take one thread anyway."""
+        if size > MAX_SMALL_SIZE or n_rows * size * max(size, MIN_SMALL_COLUMNS) > MAX_SMALL:
+            self._limit_blas()
+
+    def _limit_blas(self) -> None:
+        if not self._limited:
+            self._settings.enter_context(single_threaded_blas())
+            self._limited = True
 
     def map_reduce(
         self, function: Callable[[Item], Result], merge: Callable[[Result, Result], Result], items: Sequence[Item]
@@ -263,9 +268,9 @@ class Workers:
                 finished.acquire()
 
     def __enter__(self) -> Self:
-        """Limit BLAS to one thread, and raise the allocator's thresholds, if there is more than little to do."""
+        """Limit BLAS to one thread, and raise the allocator's thresholds."""
         if self.limits_blas:
-            self._settings.enter_context(single_threaded_blas())
+            self._limit_blas()
         return self
 
     def __exit__(self, *exception: object) -> None:
