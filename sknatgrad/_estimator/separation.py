@@ -105,7 +105,8 @@ def _is_ruled_out(data: TrainingData, end: FitEnd, search: SeparationSearch) -> 
         if newton.resolve is None:
             return False
         move = move + newton.resolve(-weak_gradient)
-    kernel = StepKernel(theta, move, newton.well_conditioned)
+    # the error of a step is compared with the probabilities
+    kernel = StepKernel(theta, move, newton.well_conditioned and newton.squared_error == 0.0)
     statistics = data.source.total(kernel)
     return statistics.rules_out_separation(newton.squared_error, well_conditioned=newton.well_conditioned)
 

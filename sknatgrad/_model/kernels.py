@@ -187,6 +187,28 @@ class HalvesKernel:
 
 
 @dataclass(frozen=True)
+class ShiftKernel:
+    """The largest change, nats, of the difference of two logits of a row along a step.
+
+    The Fisher information at both ends then differs by a factor of at most its exponential along any direction: its
+    derivative along the step is a third cumulant of the logits of a row, at most their range times the variance.
+    """
+
+    move: Array  # (q, d)
+
+    def __call__(self, block: RowBlock) -> float:
+        """Return that of one block."""
+        logits = Design.of_block(block, self.move.shape[1]).logits(self.move)
+        if logits.shape[1] == 1:
+            return float(np.maximum.reduce(abs(logits), axis=None))
+        return float((logits.max(axis=1) - logits.min(axis=1)).max())
+
+    def merge(self, left: float, right: float) -> float:
+        """Pool two runs of rows."""
+        return max(left, right)
+
+
+@dataclass(frozen=True)
 class SquaresKernel:
     """Σ s x² and Σ (s x²)² of every column; their ratio is a mean of s x² in which large values dominate."""
 

@@ -29,7 +29,8 @@ In the order in which things happen:
       M that approximates F estimates it, by the rate at which decreases fall too.
       Then the undamped Newton step itself is taken as the final step, and with a factorised matrix corrected by
       further steps of the same factor, until the error is negligible (`corrections`). As these take loss and gradient
-      alone, a final step in memory may begin where the decrement is larger, if it is within `tol` after the step.
+      alone, a final step in memory may begin where the decrement is larger, if it moves no row far and the decrement is
+      within `tol` after the step.
    c. else tries the step, and measures its end. A step of M = F is first lengthened by a factor that extrapolates from
       the step before (`step`). It is accepted if the loss falls by a small share of the prediction (`stopping`); then
       damping is reduced if the actual decrease is near the predicted one, and raised if it is much smaller. If it is

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Least and greatest factor to which the best decrease must fall before a failed convergence test is retried. Halved and
 # doubled: no change.
 RETRY_FACTORS = (1e-3, 0.1)
+# Share of `tol` below which a best decrease is always tested: it may become 0 while the decrement is not.
+LEAST_RETRY = 1e-3
 # Share of `tol` at which a best decrease is small enough for the test, though Newton's method does not square the gap
 # yet. Halved and doubled: 159 and 154 iterations for 156 of `'empirical'` on digits, 453 and 465 for 426 of
 # `'diagonal'` on wine, at most one more or less elsewhere.
@@ -53,7 +55,8 @@ def check_convergence(
     if not decrement_is_within(state, allowed):
         # 0 if the decrement is infinite
         ratio = allowed * point.loss / newton.decrement
-        return state._replace(test_below=best_decrease * np.clip(ratio, *RETRY_FACTORS)), None
+        test_below = max(best_decrease * np.clip(ratio, *RETRY_FACTORS), LEAST_RETRY * options.tol)
+        return state._replace(test_below=test_below), None
     too_long = options.max_kl is not None and newton.kl > options.max_kl * point.weight
     return state._replace(to_optimum=newton), None if too_long else newton
 
@@ -70,18 +73,25 @@ def _final_step_suffices(
     """
     ratio, squares = best_decrease / previous if previous > 0 else np.inf, problem.contraction == 0.0
     reduction = max(best_decrease, ratio**2 if squares else ratio, problem.contraction)
-    remaining = best_decrease * reduction ** (1 + problem.corrections)
+    corrections = problem.corrections if measures_corrections(problem, options) else min(problem.corrections, 1)
+    remaining = best_decrease * reduction ** (1 + corrections)
     return remaining <= problem.negligible_error or (squares and best_decrease <= SMALL_SHARE * options.tol)
 
 
 def final_decrement(problem: DescentProblem, options: DescentOptions) -> float:
     """Return the Newton decrement, as a share of the loss, at which a step may be the final one.
 
-    If corrections are measured, the decrement after the first of them is tested, and F has to change little until then.
-    Without a penalty on some features, the step is evidence of separation, and has to be small.
+    If corrections are measured, the decrement after the first of them is tested.
     """
-    measured = problem.corrections > 1 and options.adaptive and options.rows_are_separated is None
-    return max(options.tol, EARLY_SHARE) if measured else options.tol
+    return max(options.tol, EARLY_SHARE) if measures_corrections(problem, options) else options.tol
+
+
+def measures_corrections(problem: DescentProblem, options: DescentOptions) -> bool:
+    """Say whether the corrections of a final step are measured.
+
+    Without a penalty on some features, the final step is evidence of separation, and has to be small.
+    """
+    return problem.corrections > 1 and options.learning_rate is None and options.rows_are_separated is None
 
 
 def is_unbounded(state: State, proposal: Proposal, problem: DescentProblem, options: DescentOptions) -> bool:

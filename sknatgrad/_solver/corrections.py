@@ -7,6 +7,7 @@ determines. It takes a measurement of the gradient alone, and a Newton step also
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,15 +21,18 @@ if TYPE_CHECKING:
     from sknatgrad._solver.records import Measured, NewtonDecrement
     from sknatgrad._typing import Array
 
-# The Newton step from a distance e of the optimum leaves c e², as F is that of its start; a chord step from there has F
-# that is off by up to twice as much as on average along the step, and leaves up to 2 c e of the distance: 4 times as
-# much of the gap, which is its square.
-CHORD_SHARE = 4.0
-# Corrections after which the error is left as it is: a few are expected, as each divides it by about 1e4.
+# Largest shift of a final step whose corrections are measured: F then changes by a tenth along any direction, and a
+# chord step leaves a hundredth of the gap even along one that a few rows inform alone.
+MAX_SHIFT = 0.1
+# Corrections after which the error is left as it is: a few are expected.
 MAX_CORRECTIONS = 8
-# Error that a correction may leave, as a share of that which is negligible after a Newton step: Newton's method mostly
-# leaves less than is expected, and a chord step as much. With 1 coefficients of wine differ by 5e-10 of their size.
+# Error that a measured correction may leave, as a share of that which is negligible after a Newton step, which mostly
+# leaves less than is expected. With 1 coefficients of wine differ by more than 1e-10 of their size.
 NEGLIGIBLE_SHARE = 1e-3
+# Share of the gap that a correction leaves, as a multiple of that which the final step left, if nothing else is known.
+# A Newton step from a distance e of the optimum leaves c e², as F is that of its start; a chord step from there has F
+# that is off by up to twice as much as on average along the step, and leaves up to 2 c e of the distance.
+CHORD_SHARE = 4.0
 
 
 class Corrected(NamedTuple):
@@ -41,7 +45,18 @@ class Corrected(NamedTuple):
     last: NewtonDecrement  # the last correction as a Newton step at the point
 
 
-def correct(problem: DescentProblem, point: Measured, newton: NewtonDecrement) -> Corrected:
+def contraction_of(shift: float) -> float:
+    """Return the largest share of the decrement that a chord step leaves, after a shift of the logits in nats.
+
+    The factor is off by at most exp(shift) - 1 along any direction, the error too, and the gap by its square; a
+    decrement by the old factor is off by at most exp(shift).
+    """
+    return math.expm1(shift) ** 2 * math.exp(shift)
+
+
+def correct(
+    problem: DescentProblem, point: Measured, newton: NewtonDecrement, contraction: float | None = None
+) -> Corrected:
     """Correct the end of a final step, until the error is negligible or no correction is left.
 
     Parameters
@@ -52,6 +67,8 @@ def correct(problem: DescentProblem, point: Measured, newton: NewtonDecrement) -
         The end of the final step, without its metric.
     newton : NewtonDecrement
         The final step, whose factor corrects it.
+    contraction : float or None
+        Share of the decrement that a chord step leaves at most; None for a single correction, which is not measured.
     """
     resolve: Callable[[Array], Array] = newton.resolve  # type: ignore[assignment]  # of a factorised matrix
     corrected = Corrected(point, newton.move, newton.image, None, newton)
@@ -62,12 +79,12 @@ def correct(problem: DescentProblem, point: Measured, newton: NewtonDecrement) -
         ratio = decrement / before if before > 0.0 else 0.0
         if not 0.0 <= ratio < 1.0:
             break
-        remaining = CHORD_SHARE * ratio * decrement
+        remaining = decrement * (CHORD_SHARE * ratio if contraction is None else contraction)
         image = -point.gradient - problem.prior_precision * move
         last = newton._replace(move=move, image=image, decrement=decrement, squared_error=2.0 * remaining)
         corrected = corrected._replace(theta=point.theta + move, last=last)
         # the change of the loss along a correction that is not measured is below rounding
-        if problem.corrections == 1 or remaining <= NEGLIGIBLE_SHARE * problem.negligible_error * point.loss:
+        if contraction is None or remaining <= NEGLIGIBLE_SHARE * problem.negligible_error * point.loss:
             break
         end = problem.measure(point.theta + move, final=True)
         if not is_finite(end) or not (end.loss < point.loss or is_rounding(point, end)):

@@ -8,16 +8,18 @@ import numpy as np
 
 from sknatgrad._solver.convergence import (
     LONG_DESCENT,
+    SMALL_SHARE,
     check_convergence,
     decrement_is_within,
     final_decrement,
     final_outcome,
     is_slow,
     is_unbounded,
+    measures_corrections,
     share_of_loss,
     with_separation,
 )
-from sknatgrad._solver.corrections import correct
+from sknatgrad._solver.corrections import MAX_SHIFT, contraction_of, correct
 from sknatgrad._solver.damping import GOOD_GAIN, Damping
 from sknatgrad._solver.problem import PreviousStep, State
 from sknatgrad._solver.records import Outcome, Step
@@ -174,7 +176,13 @@ def _final_step(
     Stay if the error of the point itself is negligible, or the step is not accepted. None if the decrement is then not
     within `tol`.
     """
-    point, within = state.point, decrement_is_within(state, options.tol)
+    point, within, contraction = state.point, decrement_is_within(state, options.tol), None
+    if newton is not None and measures_corrections(problem, options):
+        shift = problem.shift(newton.move)
+        if shift <= MAX_SHIFT:
+            contraction = contraction_of(shift)
+        elif not decrement_is_within(state, SMALL_SHARE * options.tol):
+            return None
     if newton is None:
         trial = _try(state, problem, proposal, judged=True, final=True)
     elif within and decrement_is_within(state, problem.negligible_error):
@@ -183,7 +191,7 @@ def _final_step(
         proposal = make_proposal(point, newton.move, newton.image, problem.prior_precision)
         trial = _try(state, problem, proposal, judged=True, final=True)
         if trial.accepted and newton.resolve is not None:
-            corrected = correct(problem, trial.end, newton)
+            corrected = correct(problem, trial.end, newton, contraction)
             if not within:
                 last = corrected.last
                 state = state._replace(decrement=last.decrement / point.weight, to_optimum=last)

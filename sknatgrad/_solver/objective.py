@@ -91,6 +91,10 @@ class DirectObjective:
         """
         return 1 if self.plan.shape.out_of_core else MEASURED_CORRECTIONS
 
+    def shift(self, move: Array) -> float:
+        """Return the largest change of the difference of two logits of a row along a step, nats, by a pass."""
+        return self.penalised_loss.shift(move)
+
     @property
     def contraction(self) -> float:
         """Share of the error that a step leaves at least: none, as Newton's method squares it."""
@@ -150,6 +154,10 @@ class MatrixFreeObjective:
     def corrections(self) -> int:
         """How many times the final step is corrected: not at all, as a solve costs as much as the first."""
         return 0
+
+    def shift(self, move: Array) -> float:
+        """Return the largest change of the difference of two logits of a row along a step, nats, by a pass."""
+        return self.penalised_loss.shift(move)
 
     @property
     def contraction(self) -> float:
@@ -217,6 +225,10 @@ class OtherMetricObjective:
     def corrections(self) -> int:
         """How many times the final step is corrected: once if F + Λ is factorised for it, which takes a pass."""
         return int(self.plan.direct_decrement)
+
+    def shift(self, move: Array) -> float:
+        """Return the largest change of the difference of two logits of a row along a step, nats, by a pass."""
+        return self.penalised_loss.shift(move)
 
     @property
     def contraction(self) -> float:

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sknatgrad._model.information import DenseInformation
-from sknatgrad._model.kernels import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores
+from sknatgrad._model.kernels import (
+    FisherProductKernel,
+    InformationKernel,
+    MeasureKernel,
+    MetricScores,
+    ShiftKernel,
+)
 from sknatgrad._model.metrics import PRECONDITIONERS
 from sknatgrad._solver.preconditioning import FLOAT64_KEYS
 from sknatgrad._solver.records import Measured
@@ -80,6 +86,11 @@ class PenalisedLoss:
         kernel = InformationKernel(scores, structure, self.prior.precision.size, float32)
         information: PooledInformation = self.prior.merged(self.source.total(kernel))
         return information
+
+    def shift(self, move: Array) -> float:
+        """Return the largest change of the difference of two logits of a row along a step, nats, by a pass."""
+        shift: float = self.source.total(ShiftKernel(move))
+        return shift
 
     def products(self, scores: RowScores, moves: Array) -> Array:
         """Return the information of known scores times each of `moves`, ``(j, q, d)``, by a pass, without Λ."""

@@ -107,6 +107,10 @@ class PlaneSearchObjective:
         """How many times the final step is corrected: once, by the same updated metric."""
         return 1 if self.memory.usable else self.fallback.corrections
 
+    def shift(self, move: Array) -> float:
+        """Return the largest change of the difference of two logits of a row along a step, nats, by a pass."""
+        return self.penalised_loss.shift(move)
+
     @property
     def contraction(self) -> float:
         """Share of the error that a step leaves at least: no more than rounding is known beforehand."""

@@ -40,8 +40,12 @@ class DescentProblem(Protocol):
         """How many times the final step may be corrected by the same factor of F + Λ; 0 if there is none.
 
         The last correction is not measured. Two or more say that a measurement without the metric costs less than one
-        with it.
+        with it, and that `shift` is known.
         """
+        ...
+
+    def shift(self, move: Array) -> float:
+        """Return the largest change of the difference of two logits of a row along a step, nats."""
         ...
 
     @property

@@ -173,6 +173,10 @@ class QuasiNewtonObjective:
         """How many times the final step is corrected: once, by the same updated metric."""
         return 1 if self.memory.usable else self._successor.corrections
 
+    def shift(self, move: Array) -> float:
+        """Return the largest change of the difference of two logits of a row along a step, nats, by a pass."""
+        return self.penalised_loss.shift(move)
+
     @property
     def contraction(self) -> float:
         """Share of the error that a step leaves at least, as the sample predicts."""
@@ -265,8 +269,8 @@ class QuasiNewtonObjective:
         """Return v = −B⁻¹g, B the updated metric plus I ⊗ diag(shift), and its image, which is no more exact than B."""
         memory = self.memory
         by_influence = self.plan.shape.influence_sampled
-        # rows of a rare value may have saturated probabilities, which the metric of the start does not show
-        memory.usable &= not by_influence or measured is not memory.base
+        # a rejected step: rows of a rare value may have saturated probabilities, which the metric does not show
+        memory.usable &= measured is not memory.base
         if memory.usable:
             move = self._step(measured.gradient, shift)
             refreshed = by_influence and memory.is_stale(measured, _decrease(measured, move))

@@ -47,6 +47,10 @@ class RecursiveObjective:
         """How many times the final step is corrected: not at all, as the approximation keeps the gradient there."""
         return 0
 
+    def shift(self, move: Array) -> float:
+        """Return the largest change of the difference of two logits of a row along a step, nats, by a pass."""
+        return self.batch.shift(move)
+
     @property
     def contraction(self) -> float:
         """Share of the error that a step leaves at least: none, as Newton's method squares it."""
