@@ -46,9 +46,10 @@ def check_convergence(
     """
     point = state.point
     best_decrease = share_of_loss(proposal.best_decrease, point)
-    if best_decrease > state.test_below or not _final_step_suffices(
-        best_decrease, state.previous.best_decrease, problem, options
-    ):
+    if best_decrease > state.test_below:
+        return state, None
+    corrections = problem.corrections if measures_corrections(problem, options) else min(problem.corrections, 1)
+    if not final_step_suffices(state, proposal, problem, options, corrections):
         return state, None
     newton, allowed = problem.newton_decrement(point, proposal), final_decrement(problem, options)
     state = state._replace(decrement=newton.decrement / point.weight)
@@ -61,19 +62,19 @@ def check_convergence(
     return state._replace(to_optimum=newton), None if too_long else newton
 
 
-def _final_step_suffices(
-    best_decrease: float, previous: float, problem: DescentProblem, options: DescentOptions
+def final_step_suffices(
+    state: State, proposal: Proposal, problem: DescentProblem, options: DescentOptions, corrections: int
 ) -> bool:
     """Say whether the gap after a final step is expected to be negligible, or the best decrease is small already.
 
     Newton's method squares the gap times a constant: a gap of b is followed by c b². From `previous` to `best_decrease`
     the constant was c = b / previous², so the next step multiplies the gap by c b = (b / previous)²; with c at least 1,
-    by b or more. A quasi-Newton step multiplies it by about the same share as the step before, b / previous. A
-    correction by the same matrix is taken to do so again.
+    by b or more. A quasi-Newton step multiplies it by about the same share as the step before, b / previous. Each of
+    the `corrections` by the same matrix is taken to do so again.
     """
+    best_decrease, previous = share_of_loss(proposal.best_decrease, state.point), state.previous.best_decrease
     ratio, squares = best_decrease / previous if previous > 0 else np.inf, problem.contraction == 0.0
     reduction = max(best_decrease, ratio**2 if squares else ratio, problem.contraction)
-    corrections = problem.corrections if measures_corrections(problem, options) else min(problem.corrections, 1)
     remaining = best_decrease * reduction ** (1 + corrections)
     return remaining <= problem.negligible_error or (squares and best_decrease <= SMALL_SHARE * options.tol)
 

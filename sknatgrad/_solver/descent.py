@@ -8,11 +8,11 @@ import numpy as np
 
 from sknatgrad._solver.convergence import (
     LONG_DESCENT,
-    SMALL_SHARE,
     check_convergence,
     decrement_is_within,
     final_decrement,
     final_outcome,
+    final_step_suffices,
     is_slow,
     is_unbounded,
     measures_corrections,
@@ -181,7 +181,7 @@ def _final_step(
         shift = problem.shift(newton.move)
         if shift <= MAX_SHIFT:
             contraction = contraction_of(shift)
-        elif not decrement_is_within(state, SMALL_SHARE * options.tol):
+        elif not (within and final_step_suffices(state, proposal, problem, options, corrections=1)):
             return None
     if newton is None:
         trial = _try(state, problem, proposal, judged=True, final=True)
