@@ -106,15 +106,16 @@ def test_a_correction_that_raises_the_loss_is_not_measured_further(final_step, l
 
 
 def test_a_step_on_one_block_makes_few_calls(monkeypatch):
-    """At most 100 functions of Python, which take longer than the arithmetic of small tables."""
+    """At most 100 functions of Python besides those of numpy, which take longer than the arithmetic of small tables."""
     X, y = load_breast_cancer(return_X_y=True)
     counts, advance = [], descent.advance
 
     def counted(*arguments):
         calls = [0]
 
-        def count(_frame, event, _argument):
-            calls[0] += event == "call"
+        def count(frame, event, _argument):
+            # how many functions of numpy are written in Python depends on its version
+            calls[0] += event == "call" and "numpy" not in frame.f_code.co_filename
 
         before = sys.getprofile()
         sys.setprofile(count)
