@@ -1,7 +1,7 @@
 """Fewer columns for a sparse X: empty ones are omitted, and those with entries in the same single row become one.
 
 Words that one text alone has are half of a vocabulary. If the columns j of a set have entries in row i only, their θ_j
-appear in the term Σ x_ij θ_j of that row's logit, and nowhere else. Of all θ_j that give the term one value, those
+appear in the term Σ x_ij θ_j of that row's logit alone. Of all θ_j that give the term one value, those
 proportional to x_ij have the least norm, and so are the optimum if the prior penalises the columns equally. The set is
 therefore replaced by one column, whose value in row i is (Σ x_ij²)^½. This rotates the coefficients, θ = R θ′ with
 orthonormal columns of R, so the prior of θ′ has the same precision.

@@ -28,7 +28,7 @@ from sknatgrad._model.layout import zero_sum
 from sknatgrad._solver.conjugate_gradients import Solution, Status
 from sknatgrad._solver.krylov import RecycledDirections
 from sknatgrad._solver.newton_cg import MatrixFreeInformation, NewtonCG
-from sknatgrad._solver.penalised_loss import PenalisedLoss, RowsOperator
+from sknatgrad._solver.penalised_loss import ObjectiveOfRows, PenalisedLoss, RowsOperator
 from sknatgrad._solver.plane_search import PlaneSearchObjective
 from sknatgrad._solver.preconditioning import PreconditionerPolicy
 from sknatgrad._solver.quasi_newton import QuasiNewtonMemory, QuasiNewtonObjective
@@ -70,18 +70,12 @@ class LatestFactor:
 
 
 @dataclass(frozen=True)
-class DirectObjective:
+class DirectObjective(ObjectiveOfRows):
     """The metric is the true Fisher information, stored as a matrix at every point."""
 
-    penalised_loss: PenalisedLoss
     plan: Plan
     final_tolerance: FinalTolerance
     latest: LatestFactor  # changes with every solve
-
-    @property
-    def prior_precision(self) -> Array:
-        """λ, ``(d,)``: the diagonal of Λ for each class."""
-        return self.penalised_loss.prior.precision
 
     @property
     def corrections(self) -> int:
@@ -90,15 +84,6 @@ class DirectObjective:
         Out of core a measurement takes as long as one with F.
         """
         return 1 if self.plan.shape.out_of_core else MEASURED_CORRECTIONS
-
-    def shift(self, move: Array) -> float:
-        """Return the largest change of the difference of two logits of a row along a step, nats, by a pass."""
-        return self.penalised_loss.shift(move)
-
-    @property
-    def contraction(self) -> float:
-        """Share of the error that a step leaves at least: none, as Newton's method squares it."""
-        return 0.0
 
     @property
     def negligible_error(self) -> float:
@@ -137,32 +122,17 @@ class DirectObjective:
 
 
 @dataclass(frozen=True)
-class MatrixFreeObjective:
+class MatrixFreeObjective(ObjectiveOfRows):
     """The metric is the true Fisher information, known by its products."""
 
-    penalised_loss: PenalisedLoss
     plan: Plan
     final_tolerance: FinalTolerance
     solver: NewtonCG  # changes with every solve
 
     @property
-    def prior_precision(self) -> Array:
-        """λ, ``(d,)``: the diagonal of Λ for each class."""
-        return self.penalised_loss.prior.precision
-
-    @property
     def corrections(self) -> int:
         """How many times the final step is corrected: not at all, as a solve costs as much as the first."""
         return 0
-
-    def shift(self, move: Array) -> float:
-        """Return the largest change of the difference of two logits of a row along a step, nats, by a pass."""
-        return self.penalised_loss.shift(move)
-
-    @property
-    def contraction(self) -> float:
-        """Share of the error that a step leaves at least: none, as Newton's method squares it."""
-        return 0.0
 
     @property
     def negligible_error(self) -> float:
@@ -207,33 +177,18 @@ class MatrixFreeObjective:
 
 
 @dataclass(frozen=True)
-class OtherMetricObjective:
+class OtherMetricObjective(ObjectiveOfRows):
     """The metric is not the true Fisher information F; a product with F takes a pass over the rows."""
 
-    penalised_loss: PenalisedLoss
     plan: Plan
     final_tolerance: FinalTolerance
     draws: LabelDraws  # changes with every measurement
     solver: NewtonCG  # changes with every solve, where the metric is too large to be stored
 
     @property
-    def prior_precision(self) -> Array:
-        """λ, ``(d,)``: the diagonal of Λ for each class."""
-        return self.penalised_loss.prior.precision
-
-    @property
     def corrections(self) -> int:
         """How many times the final step is corrected: once if F + Λ is factorised for it, which takes a pass."""
         return int(self.plan.direct_decrement)
-
-    def shift(self, move: Array) -> float:
-        """Return the largest change of the difference of two logits of a row along a step, nats, by a pass."""
-        return self.penalised_loss.shift(move)
-
-    @property
-    def contraction(self) -> float:
-        """Share of the error that a step leaves at least: none, as Newton's method squares it."""
-        return 0.0
 
     @property
     def negligible_error(self) -> float:

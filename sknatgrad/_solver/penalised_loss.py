@@ -111,6 +111,27 @@ class PenalisedLoss:
 
 
 @dataclass(frozen=True)
+class ObjectiveOfRows:
+    """What all objectives of rows with a prior answer the loop alike (`DescentProblem`)."""
+
+    penalised_loss: PenalisedLoss
+
+    @property
+    def prior_precision(self) -> Array:
+        """λ, ``(d,)``: the diagonal of Λ for each class."""
+        return self.penalised_loss.prior.precision
+
+    def shift(self, move: Array) -> float:
+        """Return the largest change of the difference of two logits of a row along a step, nats, by a pass."""
+        return self.penalised_loss.shift(move)
+
+    @property
+    def contraction(self) -> float:
+        """Share of the error that a step leaves at least: none, as Newton's method squares it."""
+        return 0.0
+
+
+@dataclass(frozen=True)
 class RowsOperator:
     """The Fisher information of known scores at one point: the `FisherOperator` that `newton_cg` solves with."""
 

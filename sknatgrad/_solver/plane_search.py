@@ -27,6 +27,7 @@ from sknatgrad._model.information.symmetric import equilibrate
 from sknatgrad._model.layout import zero_sum
 from sknatgrad._model.plane_kernels import LogitsKernel, MomentsKernel, PlaneKernel, StepLogitsKernel, combined
 from sknatgrad._solver.cost_model import MAX_SEARCHED_SHARE, SEARCHED_ROWS_PER_COLUMN
+from sknatgrad._solver.penalised_loss import ObjectiveOfRows
 from sknatgrad._solver.quasi_newton import QuasiNewtonMemory
 from sknatgrad._solver.records import Direction, NewtonDecrement
 from sknatgrad._solver.step import PARALLEL
@@ -88,28 +89,18 @@ class PlaneSearchMemory(QuasiNewtonMemory):
 
 
 @dataclass(frozen=True)
-class PlaneSearchObjective:
+class PlaneSearchObjective(ObjectiveOfRows):
     """The metric is the diagonal of F at zero, updated by the gradients along the steps."""
 
-    penalised_loss: PenalisedLoss
     plan: Plan
     final_tolerance: FinalTolerance
     fallback: QuasiNewtonObjective | ObservedProblem
     memory: PlaneSearchMemory = field(default_factory=PlaneSearchMemory)  # changes with every step
 
     @property
-    def prior_precision(self) -> Array:
-        """λ, ``(d,)``: the diagonal of Λ for each class."""
-        return self.penalised_loss.prior.precision
-
-    @property
     def corrections(self) -> int:
         """How many times the final step is corrected: once, by the same updated metric."""
         return 1 if self.memory.usable else self.fallback.corrections
-
-    def shift(self, move: Array) -> float:
-        """Return the largest change of the difference of two logits of a row along a step, nats, by a pass."""
-        return self.penalised_loss.shift(move)
 
     @property
     def contraction(self) -> float:

@@ -22,6 +22,7 @@ from sknatgrad._model.information import DenseInformation, IdentityInformation
 from sknatgrad._model.information.dense import DensePrecision
 from sknatgrad._model.kernels import MetricScores
 from sknatgrad._model.layout import zero_sum
+from sknatgrad._solver.penalised_loss import ObjectiveOfRows
 from sknatgrad._solver.preconditioning import FactorCache
 from sknatgrad._solver.problem import DescentProblem
 from sknatgrad._solver.records import Direction, NewtonDecrement
@@ -36,7 +37,6 @@ from sknatgrad._solver.stopping import MIN_TOLERANCE
 if TYPE_CHECKING:
     from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation
     from sknatgrad._rows.source import RowSource
-    from sknatgrad._solver.penalised_loss import PenalisedLoss
     from sknatgrad._solver.plan import Plan
     from sknatgrad._solver.records import Measured
     from sknatgrad._solver.step import Proposal
@@ -147,14 +147,13 @@ def _decrease(measured: Measured, move: Array) -> float:
 
 
 @dataclass(frozen=True)
-class QuasiNewtonObjective:
+class QuasiNewtonObjective(ObjectiveOfRows):
     """The metric is the Fisher information of a sample, updated by the gradients along the steps.
 
     Its quadratic model stands for that with F: image, predicted decrease and Newton decrement are estimates by the
     updated metric. The convergence test and the final step rely on them, and on the rate at which they fall.
     """
 
-    penalised_loss: PenalisedLoss
     plan: Plan
     final_tolerance: FinalTolerance
     fallback: ObservedProblem  # if no step was taken
@@ -164,18 +163,9 @@ class QuasiNewtonObjective:
     memory: QuasiNewtonMemory  # changes with every step
 
     @property
-    def prior_precision(self) -> Array:
-        """λ, ``(d,)``: the diagonal of Λ for each class."""
-        return self.penalised_loss.prior.precision
-
-    @property
     def corrections(self) -> int:
         """How many times the final step is corrected: once, by the same updated metric."""
         return 1 if self.memory.usable else self._successor.corrections
-
-    def shift(self, move: Array) -> float:
-        """Return the largest change of the difference of two logits of a row along a step, nats, by a pass."""
-        return self.penalised_loss.shift(move)
 
     @property
     def contraction(self) -> float:
