@@ -9,6 +9,7 @@ the comment beside it describes.
 import argparse
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.environment import BUSY_LOAD, available_cores, describe, load_average, with_libraries
 from benchmarks.readings import core_cache_bytes
-from sknatgrad import _limits
+from sknatgrad import NaturalGradientLogisticRegression, _limits
+from sknatgrad._model.categorical import predict
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import IdentityInformation
 from sknatgrad._model.kernels import FisherProductKernel, MeasureKernel, StoredScores
@@ -35,6 +37,8 @@ SECONDS = 2.0
 ARITHMETIC_SHAPE, MEMORY_SHAPE = (20_000, 500), (200_000, 100)
 # logits of a product that is bound by arithmetic, where one of the matrices is thin
 THIN_LOGITS = 10
+# rows of a table whose arithmetic takes no time
+SMALL_ROWS = 100
 # bytes of the file that is read
 FILE_BYTES = 2**28
 
@@ -124,6 +128,34 @@ def call(n_threads, n_blocks=1):
         return shortest(lambda: source.total(kernel))
 
 
+def likelihood(n_threads):
+    """Return the seconds of likelihood, residual and score of one logit of a row."""
+    n_rows = MEMORY_SHAPE[0]
+    logits, codes = _rows((n_rows, 1)), np.arange(n_rows) % 2
+
+    def evaluate(rows):
+        prediction = predict(logits[rows])
+        prediction.loss_and_residual(codes[rows])
+        prediction.scores()
+
+    parts = [slice(start, stop) for start, stop in block_bounds(logits, 1)]
+    with ThreadPoolExecutor(n_threads) as pool:
+        return shortest(lambda: list(pool.map(evaluate, parts))) / n_rows
+
+
+def iteration(_n_threads):
+    """Return the seconds of a step on a few rows, less those that are in `call`."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((SMALL_ROWS, 4))
+    y = rng.random(SMALL_ROWS) < 0.5 + 0.4 * np.sign(X[:, 0])
+    # no tolerance is reached: three steps more are the difference
+    models = [NaturalGradientLogisticRegression(tol=0.0, max_iter=n_steps) for n_steps in (1, 4)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        one, four = (shortest(partial(model.fit, X, y)) for model in models)
+    return (four - one) / 3.0 - call(1)
+
+
 def file_bandwidth(_n_threads):
     """Return the bytes a second of reading a file that is in the page cache, in pieces of a block."""
     buffer = bytearray(_limits.Limits().block_bytes)
@@ -172,6 +204,8 @@ FIGURES = (
     Figure("WEIGHTING", "s a value", _of_cost_model("WEIGHTING"), weighting),
     Figure("CALL, one block", "s", _of_cost_model("CALL"), call, threads_matter=False),
     Figure("CALL, eight blocks", "s", _of_cost_model("CALL"), partial(call, n_blocks=8)),
+    Figure("LIKELIHOOD", "s a logit", _of_cost_model("LIKELIHOOD"), likelihood),
+    Figure("ITERATION, one block", "s", _of_cost_model("ITERATION"), iteration, threads_matter=False),
     Figure(
         *("OUT_OF_CORE_BANDWIDTH, page cache", "bytes/s", _of_cost_model("OUT_OF_CORE_BANDWIDTH"), file_bandwidth),
         threads_matter=False,

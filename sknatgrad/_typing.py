@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Codes: TypeAlias = npt.NDArray[np.intp]
+Bits: TypeAlias = npt.NDArray[np.uint64]
 Labels: TypeAlias = npt.NDArray[Any]  # class labels, all of one kind
 Mask: TypeAlias = npt.NDArray[np.bool_]
 DType: TypeAlias = np.dtype[Any]

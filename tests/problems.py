@@ -43,7 +43,7 @@ MIB = 2**20
 # seconds until a test stops waiting for another thread
 TIMEOUT = 20
 # relative tolerance of fits that are compared to ten digits
-TIGHT = 1e-12
+TIGHT = 1e-14
 LONG_NAMES = [
     "a very long name of a measurement that somebody once gave to a column of theirs",
     "price_$ per $ and so on",

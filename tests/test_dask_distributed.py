@@ -47,8 +47,11 @@ def test_on_two_processes_it_is_the_fit_in_memory(n_classes, fisher, client):
 def test_at_the_defaults_it_is_the_fit_in_memory(n_classes, client, limits):
     limits(direct_products=np.inf)
     X, y, _ = raw_rows(n_classes)
+    # in memory, quasi-Newton steps for two classes end at 1e-11 of the loss, and a coefficient at half of its root
     assert_close(
-        DaskNaturalGradientLogisticRegression().fit(*in_chunks(X, y)), NaturalGradientLogisticRegression().fit(X, y)
+        DaskNaturalGradientLogisticRegression().fit(*in_chunks(X, y)),
+        NaturalGradientLogisticRegression().fit(X, y),
+        within=1e-6 if n_classes == 2 else 1e-10,
     )
 
 

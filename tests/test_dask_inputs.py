@@ -19,7 +19,7 @@ from sknatgrad.dask import DaskNaturalGradientLogisticRegression, infer
     "labels", [np.array(["no", "yes", "maybe"]), np.array([False, True]), np.array([-1.0, 7.0, 8.0])]
 )
 def test_labels_of_any_kind(labels):
-    X, y, _ = raw_rows(len(labels))
+    X, y, _ = raw_rows(len(labels), n_rows=15_000)
     y = labels[y]
     model = DaskNaturalGradientLogisticRegression(tol=TIGHT).fit(*in_chunks(X, y))
     assert_close(model, NaturalGradientLogisticRegression(tol=TIGHT).fit(X, y))
@@ -70,7 +70,7 @@ def test_arrays_of_unknown_lengths_and_empty_blocks():
 
 
 def test_labels_and_weights_may_be_in_memory_or_a_number():
-    X, y, weight = raw_rows()
+    X, y, weight = raw_rows(n_rows=15_000)
     expected = NaturalGradientLogisticRegression(tol=TIGHT).fit(X, y, weight)
     assert_close(DaskNaturalGradientLogisticRegression(tol=TIGHT).fit(in_chunks(X)[0], y, weight), expected)
     doubled = NaturalGradientLogisticRegression(tol=TIGHT).fit(X, y, 2.0)
@@ -94,7 +94,7 @@ def test_labels_as_a_frame_or_array_of_one_column():
 
 
 def test_other_chunks_are_rechunked_with_a_warning_on_the_line_of_the_user():
-    X, y, _ = raw_rows()
+    X, y, _ = raw_rows(n_rows=15_000)
     expected = NaturalGradientLogisticRegression(tol=TIGHT).fit(X, y)
     model = DaskNaturalGradientLogisticRegression(tol=TIGHT)
     message = r"y is not in the chunks of X, and is rechunked in every pass: y\.rechunk"

@@ -195,18 +195,18 @@ def test_a_map_that_is_fitted_to_a_sample_first(n_classes, tmp_path):
 
 
 @pytest.mark.parametrize("n_rows", [1, 100, 2500])
-def test_a_sample_of_a_map_is_that_of_the_array(n_rows, tmp_path, shared_blocks):
+def test_a_sample_of_a_map_is_spread_over_its_rows(n_rows, tmp_path, shared_blocks):
+    """Its rows are chosen by their positions: by their values, the file would be read once more."""
     X, y = rows_of(3, n_rows=6000)
-    mapped, samples = written(tmp_path / "X", X), []
-    for rows in (mapped[::2, 1:], X[::2, 1:]):
-        with Workers() as workers:
-            weight = np.arange(len(rows)) % 3.0
-            source = MemorySource(rows, y[::2], weight, 3, workers, limits=Limits(block_bytes=1))
-            samples.append(source.sample(n_rows))
-    for name in ("X", "codes", "weight"):
-        np.testing.assert_array_equal(*(getattr(sample, name) for sample in samples))
-    assert len(samples[0].codes) >= n_rows
-    assert not samples[0].out_of_core
+    mapped, weight = written(tmp_path / "X", X), np.arange(3000) % 3.0
+    with Workers() as workers:
+        source = MemorySource(mapped[::2, 1:], y[::2], weight, 3, workers, limits=Limits(block_bytes=1))
+        sample, rows = source.sample(n_rows), source.spread(n_rows)
+    np.testing.assert_array_equal(sample.X, X[::2, 1:][rows])
+    np.testing.assert_array_equal(sample.codes, y[::2][rows])
+    assert len(rows) >= n_rows
+    assert not sample.out_of_core
+    assert not sample.drawn_by_digests
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])

@@ -10,7 +10,7 @@ from sknatgrad._limits import Limits
 from sknatgrad._model.kernels import FisherProductKernel
 from sknatgrad._solver import plan as plan_module
 from sknatgrad._solver.cost_model import Shape
-from sknatgrad._solver.plan import SAMPLE_DIVISOR, choose_plan
+from sknatgrad._solver.plan import QUASI_NEWTON_DIVISORS, SAMPLE_DIVISOR, choose_plan
 from sknatgrad._solver.preconditioning import PreconditionerPolicy
 from sknatgrad._solver.warm_up import column_squares, subsample_objective
 
@@ -248,7 +248,10 @@ def test_costs_grow_with_what_they_depend_on():
 def test_samples_grow_up_to_a_share_of_the_rows():
     sizes = choose_plan("true", shape(10**7, 1, 21)).sample_sizes
     assert sizes == tuple(sorted(sizes))
-    assert sizes[-1] == 10**7 // SAMPLE_DIVISOR
+    assert sizes[-1] in {10**7 // divisor for divisor in QUASI_NEWTON_DIVISORS}
+    assert (
+        choose_plan("true", shape(10**6, 1, 11)._replace(out_of_core=True)).sample_sizes[-1] == 10**6 // SAMPLE_DIVISOR
+    )
     assert sizes[0] >= Limits().min_rows_per_parameter * 21
     assert (
         choose_plan("true", shape(20_000, 1, 1_001)).sample_sizes == ()
@@ -276,7 +279,7 @@ def test_steps_of_limited_length_do_not_start_from_a_sample(limits):
     assert NaturalGradientLogisticRegression().fit(X, y).loss_curve_[0] < 0.6
 
 
-def test_verbose_says_what_was_chosen_and_why(capsys):
+def test_verbose_says_what_was_chosen_and_why(capsys, monkeypatch):
     X, y = random_text(2000, 5000, 20)[0], np.arange(2000) % 2
     NaturalGradientLogisticRegression(verbose=2).fit(X, y)
     out = capsys.readouterr().out
@@ -284,6 +287,11 @@ def test_verbose_says_what_was_chosen_and_why(capsys):
     assert "ms a product" in out
     assert "products by the diagonal" in out
     X, y = raw_table(2, n_rows=30_000)
+    NaturalGradientLogisticRegression(verbose=2).fit(X, y)
+    out = capsys.readouterr().out
+    assert "metric 'true': quasi-Newton by that of" in out
+    choose_plan.cache_clear()
+    monkeypatch.setattr(plan_module, "_quasi_newton_pays", lambda _shape, _sampled, *, direct: False)  # noqa: ARG005
     NaturalGradientLogisticRegression(verbose=2).fit(X, y)
     out = capsys.readouterr().out
     assert "metric 'true': dense" in out

@@ -100,7 +100,9 @@ def memory_data(
         source,
         all_columns,
         totals,
-        cost_shape=Shape.of(X, layout.n_logits, layout.n_columns)._replace(out_of_core=source.out_of_core),
+        cost_shape=Shape.of(X, layout.n_logits, layout.n_columns)._replace(
+            out_of_core=source.out_of_core, centred=source.centres is not None
+        ),
         dtype=X.dtype,
         explain_overflow=partial(explain_overflow, estimator, rows),
     )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from sknatgrad._typing import Array, Codes, Matrix
+    from sknatgrad._typing import Array, Bits, Codes, Matrix
 
 
 def is_sparse(X: Matrix) -> bool:
@@ -31,7 +31,7 @@ def as_csr(X: Matrix) -> Matrix:
     return sparse.csr_array(X)
 
 
-def csr(data: Array, indices: Codes, indptr: Codes, n_columns: int) -> Matrix:
+def csr(data: Array | Bits, indices: Codes, indptr: Codes, n_columns: int) -> Matrix:
     """Return the sparse array that has these arrays, by rows.
 
     They are assigned, because the constructor of scipy copies a view of less than half of an array: the blocks of X

@@ -13,9 +13,19 @@ import numpy as np
 from sknatgrad._limits import Limits
 from sknatgrad._rows.centring import centres_of, centres_of_sample, take_centred
 from sknatgrad._rows.design import Design
-from sknatgrad._rows.matrices import as_float32, is_sparse, pick_rows, stored_bytes_per_row
+from sknatgrad._rows.matrices import as_float32, is_sparse, pick_rows, stored_bytes_per_row, take_rows
 from sknatgrad._rows.memmap import MemmapRows
-from sknatgrad._rows.sampling import class_totals, influential_indices, is_constant, reweighted, stratified_indices
+from sknatgrad._rows.sampling import (
+    are_distinct,
+    class_totals,
+    digest_factors,
+    indices_by_digest,
+    influential_indices,
+    is_constant,
+    reweighted,
+    row_digests,
+    stratified_indices,
+)
 from sknatgrad._rows.source import RowBlock
 from sknatgrad._rows.threads import Workers
 
@@ -88,6 +98,7 @@ class MemorySource:
     first: int = 0  # index of the first row, if these are a part of the data
     limits: Limits = field(default_factory=Limits)
     centres: Array | None = None  # (p,), subtracted from the rows of each block
+    drawn_by_digests: bool = False  # whether these are a sample that does not depend on the order of the rows
 
     @cached_property
     def _file(self) -> MemmapRows | None:
@@ -142,14 +153,36 @@ class MemorySource:
         return self.workers.map_reduce(lambda block: kernel(self._converted(block)), kernel.merge, blocks)
 
     def sample(self, n_rows: int) -> MemorySource:
-        """Return a source of copies of about `n_rows` rows; each class has the total weight that it has here."""
+        """Return a source of copies of about `n_rows` rows; each class has the total weight that it has here.
+
+        It is the same for any order of the rows, unless many of them have the same values, or X has centres, which are
+        values of single rows.
+        """
+        digests = None if self.out_of_core or self.centres is not None else self._digests()
+        by_digests = digests is not None and (self.drawn_by_digests or are_distinct(digests))
+        sample = self._drawn(n_rows, digests if by_digests else None)
+        weight = reweighted(sample.codes, sample.weight, self._class_totals)
+        return replace(sample, weight=weight, drawn_by_digests=by_digests)
+
+    def _drawn(self, n_rows: int, digests: Array | None) -> MemorySource:
+        """Return about `n_rows` rows, chosen by their digests if these are given, else by their positions."""
         if is_sparse(self.X):
-            rows, probability = influential_indices(self._influence(), n_rows)
+            draws = np.random.default_rng(0).random(len(self.codes)) if digests is None else digests
+            rows, probability = influential_indices(self._influence(), n_rows, draws)
             sample = self.picked(rows)
-            sample = replace(sample, weight=sample.weight / probability)
-        else:
-            sample = self.picked(self.spread(n_rows))
-        return replace(sample, weight=reweighted(sample.codes, sample.weight, self._class_totals))
+            return replace(sample, weight=sample.weight / probability)
+        if digests is None:
+            return self.picked(self.spread(n_rows))
+        return self.picked(indices_by_digest(digests, self.codes, self.weight, n_rows))
+
+    def _digests(self) -> Array:
+        """Return the digests of all rows, ``(n,)``; of a sample, others than those by which it was drawn."""
+        factors = digest_factors(self.X.shape[1], seed=len(self.codes))
+
+        def of_block(bounds: tuple[int, int]) -> list[Array]:
+            return [row_digests(take_rows(self.X, *bounds, self.X.dtype), self.codes[slice(*bounds)], factors)]
+
+        return np.concatenate(self.workers.map_reduce(of_block, operator.add, self._bounds))
 
     def spread(self, n_rows: int) -> Codes:
         """Return the indices of about `n_rows` rows, ascending and spread evenly, and more of rare classes."""

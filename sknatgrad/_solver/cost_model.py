@@ -30,8 +30,8 @@ WEIGHTING = 1e-9
 CALL = 1e-4
 # seconds of likelihood, residual and score of one logit of a row: a gradient of 10⁵ x 20 takes 1.1 ms, a product 0.6
 LIKELIHOOD = 5e-9
-# seconds of Python in an iteration of a descent, beside its passes
-ITERATION = 2e-4
+# seconds of Python in an iteration of a descent, beside those in `CALL`: a step on one block takes 75 us in all
+ITERATION = 1e-4
 # bytes a second at which rows arrive that are not in memory: from a disk, a reader of files, a worker; halved and
 # doubled: no change of a memory map of 20,000 x 100, nor of 20,000 x 30
 OUT_OF_CORE_BANDWIDTH = 1e9
@@ -59,10 +59,11 @@ DIRECTION_RANGE = (4, 64)
 # Share of the error of the loss that a quasi-Newton step leaves, in units of columns over rows of the sample: 1.2 to
 # 1.4 of normal, correlated, binary and one-hot columns, 2 of lognormal ones (σ = 1).
 ERROR_PER_COLUMN = 1.3
-# Excess of the loss at the end of a fit, as a share of it, by order of magnitude.
-FINAL_ERROR = 1e-17
+# Excess of the loss at the end of a fit, as a share of it, by order of magnitude: at the default `tol`, that of
+# `ORDER_INDEPENDENT` and `ORDER_DEPENDENT` of `stopping`.
+ORDER_INDEPENDENT_ERROR, ORDER_DEPENDENT_ERROR = 1e-11, 1e-17
 # Points at which F is a matrix in a direct fit that starts at the optimum of a subsample: 2 to 4, of 10⁶ x 10, 10⁵ x 20
-# and 20,000 x 50.
+# and 20,000 x 50. As many in the fit to a subsample.
 DIRECT_POINTS = 3.0
 # Products of a fit by conjugate gradients, at best: 14 of 10⁵ x 100, normal, 19 of 10⁵ x 100, correlated.
 NEWTON_CG_PRODUCTS = 14.0
@@ -78,6 +79,7 @@ class Shape(NamedTuple):
     float32_copy: float = np.inf  # bytes per row of a copy of X in float32; 0 if X is float32 already
     out_of_core: bool = False  # whether the rows are not in memory
     sample_bytes: float = Limits().sample_bytes  # largest subsample of rows that are not in memory
+    centred: bool = False  # whether centres are subtracted from the rows
 
     @classmethod
     def of(cls, X: Matrix, n_logits: int, n_columns: int) -> Shape:
@@ -115,26 +117,32 @@ class Shape(NamedTuple):
         """Return the time of loss and gradient at one point, and of the Python around it."""
         return ITERATION + self.product_seconds() + LIKELIHOOD * self.n_rows * self.n_logits
 
-    def direct_seconds(self) -> float:
+    def sample_seconds(self, n_sampled: int) -> float:
+        """Return the time of the fit to a subsample, which stores F at every point."""
+        sample = self._replace(n_rows=n_sampled, out_of_core=False)
+        return DIRECT_POINTS * (sample.measure_seconds() + sample.dense_seconds())
+
+    def direct_seconds(self, n_sampled: int) -> float:
         """Return the time of a fit that stores F at every point, from the optimum of a subsample."""
         # the pass that computes F fetches the rows once
         point = self.measure_seconds() + self.dense_seconds() - self.fetch_seconds()
-        return DIRECT_POINTS * point + self.measure_seconds()
+        return self.sample_seconds(n_sampled) + DIRECT_POINTS * point + self.measure_seconds()
 
     def newton_cg_seconds(self) -> float:
         """Return the time of a fit by conjugate gradients from zero, if the columns are well conditioned."""
         return NEWTON_CG_PRODUCTS * self.product_seconds()
 
-    def quasi_newton_passes(self, n_sampled: int) -> float:
-        """Return the passes of quasi-Newton steps from the optimum of a sample, with its Fisher information."""
+    def quasi_newton_points(self, n_sampled: int) -> float:
+        """Return the points of quasi-Newton steps from the optimum of a sample, with its Fisher information."""
         # the loss at the optimum of m rows is in excess by d / 2m nats a row
         start, contraction = 0.5 * self.size / n_sampled, ERROR_PER_COLUMN * self.size / n_sampled
-        return math.log(start / FINAL_ERROR) / -math.log(contraction) if contraction < 1.0 else math.inf
+        # as `MemorySource.sample` chooses the rows
+        end = ORDER_DEPENDENT_ERROR if self.centred or self.out_of_core else ORDER_INDEPENDENT_ERROR
+        return math.ceil(math.log(start / end) / -math.log(contraction)) if contraction < 1.0 else math.inf
 
     def quasi_newton_seconds(self, n_sampled: int) -> float:
-        """Return the time of these passes, and of the Fisher information of the sample."""
-        sample = self._replace(n_rows=n_sampled, out_of_core=False)
-        return self.quasi_newton_passes(n_sampled) * self.measure_seconds() + sample.dense_seconds()
+        """Return the time of loss and gradient at these points, and of the fit to the sample."""
+        return self.sample_seconds(n_sampled) + self.quasi_newton_points(n_sampled) * self.measure_seconds()
 
     def kronecker_seconds(self) -> float:
         """Return the time of the two Kronecker factors, and of their factorisations."""

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from sknatgrad._model.metrics import FisherName
     from sknatgrad._model.protocols import Structure
 
-# The largest subsample has one row of so many. Of 20,000 x 50 one of 16 is too few: the fit takes 7 iterations for 5.
+# The largest subsample has one row of so many.
 SAMPLE_DIVISOR = 8
+# Alternatives for quasi-Newton steps, whose cost decides. A fit to 5·10⁵ x 40 takes 106 ms with 8 and 89 with 16, one
+# to 20,000 x 50 7.7 and 15.5.
+QUASI_NEWTON_DIVISORS = (8, 16, 32)
 # Each smaller subsample has one row of so many of the next larger one. Sizes closer together add subsamples that are
 # too small: the optimum of 763 rows of adult is a poor start of the next one, 11 iterations for 6.
 SAMPLE_RATIO = 16
@@ -86,10 +89,10 @@ class Plan(NamedTuple):
 
     def _describe_quasi_newton(self) -> str:
         shape, n_sampled = self.shape, self.sample_sizes[-1]
-        seconds = shape.newton_cg_seconds() if self.matrix_free else shape.direct_seconds()
+        seconds = shape.newton_cg_seconds() if self.matrix_free else shape.direct_seconds(n_sampled)
         other = "conjugate gradients" if self.matrix_free else "a matrix at each point"
         return (
-            f"quasi-Newton by that of {n_sampled:,} rows, about {shape.quasi_newton_passes(n_sampled):.0f} passes and "
+            f"quasi-Newton by that of {n_sampled:,} rows, about {shape.quasi_newton_points(n_sampled)} points and "
             f"{1e3 * shape.quasi_newton_seconds(n_sampled):.1f} ms; {other} would cost {1e3 * seconds:.1f} ms"
         )
 
@@ -123,7 +126,7 @@ def choose_plan(
         return Plan(fisher, shape, structure, matrix_free=not storable, direct_decrement=storable)
     direct = storable and shape.dense_seconds() / shape.product_seconds() <= limits.direct_products
     float32 = shape.gains_by_float32()
-    sample_plans = _sample_plans(fisher, shape, limits) if subsample else ()
+    sample_plans = _sample_plans(fisher, shape, limits, direct=direct) if subsample else ()
     quasi_newton = bool(sample_plans) and (
         _quasi_newton_pays(shape, sample_plans[-1].shape.n_rows, direct=direct)
         or _sparse_metric_is_cheap(shape, sample_plans[-1].shape, limits)
@@ -160,7 +163,7 @@ def _quasi_newton_pays(shape: Shape, n_sampled: int, *, direct: bool) -> bool:
     # rows out of core are read again in each pass, and Newton's method needs the fewest
     if shape.n_logits > 1 or (shape.out_of_core and direct):
         return False
-    other = shape.direct_seconds() if direct else shape.newton_cg_seconds()
+    other = shape.direct_seconds(n_sampled) if direct else shape.newton_cg_seconds()
     return shape.quasi_newton_seconds(n_sampled) < other
 
 
@@ -173,6 +176,15 @@ def _sparse_metric_is_cheap(shape: Shape, sample: Shape, limits: Limits) -> bool
     if not shape.influence_sampled or shape.n_logits > 1 or 8 * shape.size**2 > limits.matrix_bytes:
         return False
     return sample.dense_seconds(FLOAT32_SPEED) <= limits.direct_products * shape.product_seconds()
+
+
+def _sample_divisor(shape: Shape, *, direct: bool) -> int:
+    """Return the number of rows for each of the largest subsample."""
+    if shape.out_of_core or shape.influence_sampled:
+        return SAMPLE_DIVISOR
+    sizes = {max(shape.n_rows // divisor, 1): divisor for divisor in QUASI_NEWTON_DIVISORS}
+    best = min(sizes, key=shape.quasi_newton_seconds)
+    return sizes[best] if _quasi_newton_pays(shape, best, direct=direct) else SAMPLE_DIVISOR
 
 
 def _check_kronecker(shape: Shape, limits: Limits) -> None:
@@ -204,7 +216,7 @@ def _preconditioners(shape: Shape, limits: Limits, *, float32: bool) -> tuple[Pr
     return tuple(sorted(options, key=lambda option: option.cost))
 
 
-def _sample_plans(fisher: FisherName, shape: Shape, limits: Limits) -> tuple[Plan, ...]:
+def _sample_plans(fisher: FisherName, shape: Shape, limits: Limits, *, direct: bool) -> tuple[Plan, ...]:
     """Return the plans of growing subsamples, smallest first, the optimum of each being the start of the next.
 
     They save time if the fit to all rows then stores the matrix. With conjugate gradients they cost more than they
@@ -215,7 +227,7 @@ def _sample_plans(fisher: FisherName, shape: Shape, limits: Limits) -> tuple[Pla
     if shape.n_rows * shape.stored_per_row * shape.n_logits < limits.min_sampled_values:
         return ()
     sizes = []
-    n_rows = shape.n_rows // SAMPLE_DIVISOR
+    n_rows = shape.n_rows // _sample_divisor(shape, direct=direct)
     # the subsample itself is in memory
     if shape.out_of_core:
         n_rows = min(n_rows, int(shape.sample_bytes / (8.0 * shape.stored_per_row)))
@@ -226,6 +238,6 @@ def _sample_plans(fisher: FisherName, shape: Shape, limits: Limits) -> tuple[Pla
     plans = [choose_plan(fisher, in_memory._replace(n_rows=size), limits, subsample=False) for size in reversed(sizes)]
     if shape.influence_sampled:
         # the metric of quasi-Newton steps is a matrix too
-        direct = partial(Plan, matrix_free=False, direct_decrement=True, float32_metric=True)
-        plans = [direct(fisher, plan.shape, plan.structure) for plan in plans]
+        stored = partial(Plan, matrix_free=False, direct_decrement=True, float32_metric=True)
+        plans = [stored(fisher, plan.shape, plan.structure) for plan in plans]
     return tuple(plans)

@@ -36,7 +36,7 @@ from sknatgrad._solver.stopping import MIN_TOLERANCE
 
 if TYPE_CHECKING:
     from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation
-    from sknatgrad._rows.source import RowSource
+    from sknatgrad._rows.memory import MemorySource
     from sknatgrad._solver.plan import Plan
     from sknatgrad._solver.records import Measured
     from sknatgrad._solver.step import Proposal
@@ -79,7 +79,7 @@ class QuasiNewtonMemory:
 
     contraction: float = 1.0  # share of the error that a step leaves, as the sample predicts; 1 before there is one
     usable: bool = True  # False once another objective has taken over
-    sample: RowSource | None = None  # of which F is the metric
+    sample: MemorySource | None = None  # of which F is the metric
     first_metric: PooledInformation | None = None
     cache: FactorCache = field(default_factory=FactorCache)  # of the metric in use
     slow: float | None = None  # share of the previous decrement above which the error falls too slowly; None is SLOW
@@ -174,15 +174,22 @@ class QuasiNewtonObjective(ObjectiveOfRows):
 
     @property
     def negligible_error(self) -> float:
-        """Excess of the loss over its minimum that the final step may leave: the sample depends on the row order."""
+        """Excess of the loss over its minimum that the final step may leave, as a share of the loss."""
         if not self.memory.usable:
             return self._successor.negligible_error
+        if self._is_order_independent:
+            return self.final_tolerance.order_independent
         return max(ESTIMATE_MARGIN * self.final_tolerance.order_dependent, MIN_TOLERANCE)
+
+    @property
+    def _is_order_independent(self) -> bool:
+        """Whether the path does not depend on the order of the rows."""
+        return self.memory.sample is not None and self.memory.sample.drawn_by_digests
 
     @property
     def _successor(self) -> ObservedProblem:
         """The objective that takes over."""
-        return self.fallback if self.memory.base is None else self.later_fallback
+        return self.fallback if self.memory.base is None or self._is_order_independent else self.later_fallback
 
     def accepts(self, squares: Array) -> bool:
         """Say whether enough rows of a sample determine each column, from its `column_squares`; else hand over.
@@ -201,7 +208,7 @@ class QuasiNewtonObjective(ObjectiveOfRows):
         self.memory.usable &= finite and not (rows < MIN_COLUMN_ROWS).any()
         return self._starts_from_samples
 
-    def learn(self, sample: RowSource, theta: Array, information: PooledInformation | None = None) -> bool:
+    def learn(self, sample: MemorySource, theta: Array, information: PooledInformation | None = None) -> bool:
         """Take the metric from a sample at θ; hand over if the sample says little about the rows.
 
         `information` is that of the sample at θ, if it is known. Return whether the descent starts at the optimum of
@@ -232,7 +239,7 @@ class QuasiNewtonObjective(ObjectiveOfRows):
         return isinstance(precision, DensePrecision) and precision.well_conditioned
 
     def _metric_at(self, theta: Array, information: PooledInformation | None = None) -> SampledMetric:
-        sample, prior = cast("RowSource", self.memory.sample), self.penalised_loss.prior
+        sample, prior = cast("MemorySource", self.memory.sample), self.penalised_loss.prior
         if not self.plan.shape.influence_sampled:
             return sampled_metric(sample, theta, prior)
         if not isinstance(information, DenseInformation):
@@ -246,7 +253,8 @@ class QuasiNewtonObjective(ObjectiveOfRows):
         """Return loss and gradient at θ with the metric of the sample, which is drawn if there is none yet."""
         memory = self.memory
         if memory.usable and memory.first_metric is None:
-            self.learn(self.penalised_loss.source.sample(self.plan.sample_sizes[-1]), theta)
+            sample = self.penalised_loss.source.sample(self.plan.sample_sizes[-1])
+            self.learn(cast("MemorySource", sample), theta)
         if not memory.usable:
             return self._successor.measure(theta, final=final)
         measured = self.penalised_loss.measure(theta, IdentityInformation, TrueExpectation(), keep_scores=False)

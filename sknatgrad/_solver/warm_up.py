@@ -16,6 +16,7 @@ from sknatgrad._solver.stopping import LOSS_ROUNDING, FinalTolerance
 
 if TYPE_CHECKING:
     from sknatgrad._model.protocols import PooledInformation
+    from sknatgrad._rows.memory import MemorySource
     from sknatgrad._rows.source import RowSource
     from sknatgrad._solver.objective import Objective
     from sknatgrad._solver.plan import Plan
@@ -61,7 +62,9 @@ def warm_up(objective: Objective, options: DescentOptions) -> tuple[Array, Desce
         for state, _ in descend(sampled, starting_point(sampled, theta), sample_options):
             theta, information = state.theta, state.point.information
             options = options._replace(damping=state.damping.factor, damping_scale=state.damping.scale)
-    if quasi_newton is not None and not quasi_newton.learn(source, theta, cast("PooledInformation", information)):
+    if quasi_newton is not None and not quasi_newton.learn(
+        cast("MemorySource", source), theta, cast("PooledInformation", information)
+    ):
         return start, given
     return theta, options
 
