@@ -79,7 +79,7 @@ def test_the_coefficients_are_those_of_a_direct_fit(table, kind, C, fallback, fo
     limits(**DIRECT)
     direct = NaturalGradientLogisticRegression(C=C, tol=1e-15).fit(X, y)
     forced(fallback)
-    model = NaturalGradientLogisticRegression(C=C, tol=1e-14).fit(kind(X), y)
+    model = NaturalGradientLogisticRegression(C=C, tol=1e-15).fit(kind(X), y)
     assert model.converged_
     assert_same_coefficients(model, direct, X)
 
@@ -115,7 +115,7 @@ def test_weights_and_class_weights_reach_the_sample(forced, limits):
     limits(**DIRECT)
     direct = NaturalGradientLogisticRegression(class_weight="balanced", tol=1e-15).fit(X, y, weight)
     forced()
-    model = NaturalGradientLogisticRegression(class_weight="balanced", tol=1e-14).fit(X, y, weight)
+    model = NaturalGradientLogisticRegression(class_weight="balanced", tol=1e-15).fit(X, y, weight)
     assert_same_coefficients(model, direct, X)
 
 
@@ -291,3 +291,18 @@ def test_verbose_says_why(capsys):
     assert "metric 'true': quasi-Newton by that of 5,000 rows, about" in out
     assert "ms; a matrix at each point would cost" in out
     assert "updates of the metric of a sample" in out
+
+
+def test_the_last_step_is_not_measured_where_it_only_corrects(forced, monkeypatch):
+    forced()
+    X, y = normal_table()
+    seen = measured(monkeypatch)
+    model = NaturalGradientLogisticRegression().fit(X, y)
+    n_points = sum(n_rows == len(y) for n_rows, _ in seen)
+    # the start and each step, but the last
+    assert n_points == model.n_iter_[0] == len(model.loss_curve_) - 1
+    losses = np.logaddexp(0.0, (1 - 2 * y) * model.decision_function(X))
+    loss = (losses.sum() + 0.5 * np.square(model.coef_).sum()) / len(y)
+    # by the quadratic model
+    assert model.loss_curve_[-1] == pytest.approx(loss, rel=1e-10)
+    assert model.kl_curve_[-1] > 0.0

@@ -79,6 +79,14 @@ def final_step_suffices(
     return remaining <= problem.negligible_error or (squares and best_decrease <= SMALL_SHARE * options.tol)
 
 
+def correction_suffices(state: State, proposal: Proposal, problem: DescentProblem, options: DescentOptions) -> bool:
+    """Say whether a quasi-Newton step at an accepted point is expected to leave a negligible error.
+
+    It then is the correction of the step before, by nearly the same matrix, and is not measured as any other.
+    """
+    return problem.contraction > 0.0 and final_step_suffices(state, proposal, problem, options, corrections=0)
+
+
 def final_decrement(problem: DescentProblem, options: DescentOptions) -> float:
     """Return the Newton decrement, as a share of the loss, at which a step may be the final one.
 

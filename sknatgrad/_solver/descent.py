@@ -9,6 +9,7 @@ import numpy as np
 from sknatgrad._solver.convergence import (
     LONG_DESCENT,
     check_convergence,
+    correction_suffices,
     decrement_is_within,
     final_decrement,
     final_outcome,
@@ -185,26 +186,48 @@ def _final_step(
             return None
     if newton is None:
         trial = _try(state, problem, proposal, judged=True, final=True)
+    elif within and correction_suffices(state, proposal, problem, options):
+        state, trial = _correct_only(state, problem, newton)
     elif within and decrement_is_within(state, problem.negligible_error):
         trial = _stay(point)
     else:
-        proposal = make_proposal(point, newton.move, newton.image, problem.prior_precision)
-        trial = _try(state, problem, proposal, judged=True, final=True)
-        if trial.accepted and newton.resolve is not None:
-            corrected = correct(problem, trial.end, newton, contraction)
-            if not within:
-                last = corrected.last
-                state = state._replace(decrement=last.decrement / point.weight, to_optimum=last)
-                within = decrement_is_within(state, options.tol)
-            if corrected.point is not trial.end:
-                proposal = make_proposal(point, corrected.move, corrected.image, problem.prior_precision)
-                trial = Trial(proposal, corrected.point, accepted=True, gain=_gain(point, corrected.point, proposal))
-            state = state._replace(corrected=corrected.theta)
+        state, trial = _step_and_correct(state, problem, newton, contraction, within=within)
+        within = within or decrement_is_within(state, options.tol)
     if not within:
         return None
     trial = trial if trial.accepted else _stay(point)
     step = with_separation(_step(state, trial, Outcome.converged), trial.end, options)
     return state._replace(point=trial.end), step
+
+
+def _correct_only(state: State, problem: DescentProblem, newton: NewtonDecrement) -> tuple[State, Trial]:
+    """Take a final step whose end is not measured: its loss is that of the quadratic model."""
+    point = state.point
+    proposal = make_proposal(point, newton.move, newton.image, problem.prior_precision)
+    end = point._replace(loss=point.loss - newton.decrement)
+    return state._replace(corrected=point.theta + newton.move), Trial(proposal, end, accepted=True, gain=1.0)
+
+
+def _step_and_correct(
+    state: State, problem: DescentProblem, newton: NewtonDecrement, contraction: float | None, *, within: bool
+) -> tuple[State, Trial]:
+    """Take a final step, and correct its end.
+
+    If the decrement was not `within` `tol`, that of the last correction takes its place.
+    """
+    point = state.point
+    proposal = make_proposal(point, newton.move, newton.image, problem.prior_precision)
+    trial = _try(state, problem, proposal, judged=True, final=True)
+    if not trial.accepted or newton.resolve is None:
+        return state, trial
+    corrected = correct(problem, trial.end, newton, contraction)
+    if not within:
+        last = corrected.last
+        state = state._replace(decrement=last.decrement / point.weight, to_optimum=last)
+    if corrected.point is not trial.end:
+        proposal = make_proposal(point, corrected.move, corrected.image, problem.prior_precision)
+        trial = Trial(proposal, corrected.point, accepted=True, gain=_gain(point, corrected.point, proposal))
+    return state._replace(corrected=corrected.theta), trial
 
 
 def _try(state: State, problem: DescentProblem, proposal: Proposal, *, judged: bool, final: bool = False) -> Trial:
