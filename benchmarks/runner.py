@@ -15,6 +15,8 @@ LONG_SECONDS = 10.0
 FIRST_SHORT_FITS = 9
 # rungs within this factor of the cheapest time are repeated, because single times vary
 NEAR = 1.5
+# after so many repeats, only those within this factor
+FIRST_REPEATS, NEARER = 5, 1.05
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,8 @@ def _fit(worker, entry, index, n_short, limit):
     return True
 
 
-def _repeat_candidates(record):
-    """Return the pairs of entry and rung index that may be the cheapest within one of the gaps."""
+def _repeat_candidates(record, near=NEAR):
+    """Return the pairs of entry and rung index whose time is within a factor of the cheapest within one of the gaps."""
     if record.best is None:
         return []
     pairs = {}
@@ -181,7 +183,7 @@ def _repeat_candidates(record):
             reaching = entry.reaching(gap, record.best)
             shortest = min((rung.time for rung in reaching), default=0.0)
             for rung in reaching:
-                if rung.time <= NEAR * shortest:
+                if rung.time <= near * shortest:
                     index = entry.rungs.index(rung)
                     pairs[entry.name, index] = (entry, index)
     return list(pairs.values())
@@ -196,6 +198,10 @@ def _repeat(worker, record, plan, report):
     # the times of the first fits decide, so that all repeats of a rung are of one kind
     repeats = [plan.repeats_of(entry.rungs[index].seconds[0]) for entry, index in pairs]
     for done in range(max(repeats, default=0)):
+        if done == FIRST_REPEATS:
+            near = {(entry.name, index) for entry, index in _repeat_candidates(record, NEARER)}
+            kept = [(entry.name, index) in near for entry, index in pairs]
+            repeats = [number if keep else 0 for number, keep in zip(repeats, kept, strict=True)]
         turn = [pair for pair, number in zip(pairs, repeats, strict=True) if done < number]
         for position, (entry, index) in enumerate(turn):
             rung = entry.rungs[index]

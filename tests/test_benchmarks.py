@@ -17,7 +17,7 @@ from benchmarks.environment import version
 from benchmarks.objective import mean_objective
 from benchmarks.readings import counting
 from benchmarks.results import Entry, Record, RungRecord, load, save
-from benchmarks.runner import Plan
+from benchmarks.runner import Plan, _repeat
 from benchmarks.tables import ratio, summary_table
 from benchmarks.workloads import GROUPS, PUBLISHED, WORKLOADS, Problem, chosen
 from sknatgrad._model.expectations import TrueExpectation
@@ -151,6 +151,24 @@ def test_small_workloads(workload):
     assert X.shape[0] <= 10_000
     assert np.array_equal(np.unique(codes), np.arange(codes.max() + 1))
     assert (weight is None) == ("weighted" not in workload.name)
+
+
+def test_only_the_cheapest_rungs_are_repeated_often():
+    times = {"a": 0.01, "b": 0.0104, "c": 0.014}
+    peer = Entry("peer", rungs=[rung(label, [seconds] * 2, 1.0) for label, seconds in times.items()])
+    record = Record("w", "small", "", 60.0, {}, entries=[peer])
+    asked = []
+
+    class Answers:
+        def ask(self, verb, *arguments, limit=None):
+            if verb == "fit":
+                asked.append(arguments[1])
+                return times[arguments[1]], 1.0, 3
+            return None
+
+    plan = Plan(("peer",), 5, 30, 60.0, None, memory=False)
+    _repeat(Answers(), record, plan, lambda _remaining, _text: None)
+    assert [asked.count(label) for label in times] == [30, 30, 5]
 
 
 def test_short_fits_are_repeated_more_often():
