@@ -118,7 +118,7 @@ def _of_sknatgrad(readings):
     yield memory.MemorySource, "total", counted_total
     yield memory, "take_centred", counted_take
     # the digests of a block depend on some of its columns, but hardly any line of the cache has none of them
-    yield memory, "row_digests", readings.reading(memory.row_digests, matrix_of=lambda arguments: arguments[0])
+    yield memory, "row_digests", readings.reading(memory.row_digests, matrix_of=lambda arguments: arguments[0].X)
     for name, method in vars(Design).items():
         if isfunction(method) and not name.startswith("_") and name not in (*NOT_READING, "logits"):
             yield Design, name, readings.reading(method)

@@ -16,17 +16,18 @@ from sknatgrad._rows.design import Design
 from sknatgrad._rows.matrices import as_float32, is_sparse, pick_rows, stored_bytes_per_row, take_rows
 from sknatgrad._rows.memmap import MemmapRows
 from sknatgrad._rows.sampling import (
-    are_distinct,
+    DIGEST_COLUMNS,
+    are_representative,
     class_totals,
     digest_factors,
-    indices_by_digest,
-    influential_indices,
+    influential_probability,
     is_constant,
     reweighted,
     row_digests,
     stratified_indices,
+    uniform_probability,
 )
-from sknatgrad._rows.source import RowBlock
+from sknatgrad._rows.source import LabelledRows, RowBlock
 from sknatgrad._rows.threads import Workers
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class MemorySource:
     first: int = 0  # index of the first row, if these are a part of the data
     limits: Limits = field(default_factory=Limits)
     centres: Array | None = None  # (p,), subtracted from the rows of each block
-    drawn_by_digests: bool = False  # whether these are a sample that does not depend on the order of the rows
+    drawn_by_digests: bool = False  # whether these are a sample, in an order, that only the values of rows determine
 
     @cached_property
     def _file(self) -> MemmapRows | None:
@@ -155,32 +156,58 @@ class MemorySource:
     def sample(self, n_rows: int) -> MemorySource:
         """Return a source of copies of about `n_rows` rows; each class has the total weight that it has here.
 
-        It is the same for any order of the rows, unless many of them have the same values, or X has centres, which are
-        values of single rows.
+        It is the same for any order of the rows, unless more than a few of them are equal, or X has centres, which are
+        values of single rows, or is a memory map, which would be read once more.
         """
-        digests = None if self.out_of_core or self.centres is not None else self._digests()
-        by_digests = digests is not None and (self.drawn_by_digests or are_distinct(digests))
-        sample = self._drawn(n_rows, digests if by_digests else None)
-        weight = reweighted(sample.codes, sample.weight, self._class_totals)
-        return replace(sample, weight=weight, drawn_by_digests=by_digests)
+        sample = self._sample_by_digests(n_rows)
+        if sample is None:
+            # positions in an order that does not depend on that of the data do not either
+            sample = replace(self._sample_by_position(n_rows), drawn_by_digests=self.drawn_by_digests)
+        return replace(sample, weight=reweighted(sample.codes, sample.weight, self._class_totals))
 
-    def _drawn(self, n_rows: int, digests: Array | None) -> MemorySource:
-        """Return about `n_rows` rows, chosen by their digests if these are given, else by their positions."""
-        if is_sparse(self.X):
-            draws = np.random.default_rng(0).random(len(self.codes)) if digests is None else digests
-            rows, probability = influential_indices(self._influence(), n_rows, draws)
-            sample = self.picked(rows)
-            return replace(sample, weight=sample.weight / probability)
-        if digests is None:
+    def _sample_by_digests(self, n_rows: int) -> MemorySource | None:
+        """Return about `n_rows` rows, chosen and ordered by their values; None where positions are to decide."""
+        if self.out_of_core or self.centres is not None or self.drawn_by_digests:
+            return None
+        probability = self._probability(n_rows)
+        for n_columns in (DIGEST_COLUMNS, None):
+            digests = self._digests(n_columns)
+            rows = np.flatnonzero(digests < probability)
+            if self._has_all_classes(rows) and are_representative(digests[rows], probability):
+                # rows that agree in some columns are ordered by all of their values
+                order = np.argsort(self.picked(rows)._digests())  # noqa: SLF001 - of its own class
+                return replace(self._drawn(rows[order], probability), drawn_by_digests=True)
+        return None
+
+    def _has_all_classes(self, rows: Codes) -> bool:
+        in_sample = class_totals(self.codes[rows], self.weight[rows]) if rows.size else np.zeros(1)
+        return bool(np.count_nonzero(in_sample) == np.count_nonzero(self._class_totals))
+
+    def _sample_by_position(self, n_rows: int) -> MemorySource:
+        """Return about `n_rows` rows, chosen by their positions."""
+        if not is_sparse(self.X):
             return self.picked(self.spread(n_rows))
-        return self.picked(indices_by_digest(digests, self.codes, self.weight, n_rows))
+        probability = self._probability(n_rows)
+        return self._drawn(np.flatnonzero(np.random.default_rng(0).random(len(self.codes)) < probability), probability)
 
-    def _digests(self) -> Array:
-        """Return the digests of all rows, ``(n,)``; of a sample, others than those by which it was drawn."""
-        factors = digest_factors(self.X.shape[1], seed=len(self.codes))
+    def _probability(self, n_rows: int) -> Array:
+        if is_sparse(self.X):
+            return influential_probability(self._influence(), n_rows)
+        return uniform_probability(self.codes, self.weight, n_rows)
+
+    def _drawn(self, rows: Codes, probability: Array) -> MemorySource:
+        """Return the rows of these indices, each with the weight of those that it stands for."""
+        sample = self.picked(rows)
+        return replace(sample, weight=sample.weight / probability[rows])
+
+    def _digests(self, n_columns: int | None = None) -> Array:
+        """Return the digests of all rows, ``(n,)``; see `row_digests`."""
+        factors = digest_factors(self.X.shape[1])
 
         def of_block(bounds: tuple[int, int]) -> list[Array]:
-            return [row_digests(take_rows(self.X, *bounds, self.X.dtype), self.codes[slice(*bounds)], factors)]
+            part = slice(*bounds)
+            rows = LabelledRows(take_rows(self.X, *bounds, self.X.dtype), self.codes[part], self.weight[part])
+            return [row_digests(rows, factors, n_columns)]
 
         return np.concatenate(self.workers.map_reduce(of_block, operator.add, self._bounds))
 
@@ -189,7 +216,7 @@ class MemorySource:
         return stratified_indices(self.codes, self.weight, n_rows)
 
     def picked(self, rows: Codes) -> MemorySource:
-        """Return a source of copies of the rows of these indices, ascending."""
+        """Return a source of copies of the rows of these indices; of a memory map, ascending ones."""
         X, codes, weight = self._picked(rows), self.codes[rows], self.weight[rows]
         return MemorySource(X, codes, weight, self.n_logits, self.workers, limits=self.limits, centres=self.centres)
 

@@ -13,7 +13,8 @@ import numpy as np
 from sknatgrad._rows.matrices import csr, is_sparse
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Bits, Codes, Matrix
+    from sknatgrad._rows.source import LabelledRows
+    from sknatgrad._typing import Array, Bits, Codes
 
 # Rows of each class in a sample, or all rows of a class that has fewer. Fits in which a class has 300 of 60,000 rows
 # take 26 to 29 ms with 4 to 128.
@@ -25,12 +26,13 @@ MAX_COMPARED_CLASSES = 8
 MIN_COMPARED_ROWS = 2**13
 # any number of its multiples modulo 1 are spread evenly over [0, 1): D. E. Knuth, TAOCP 3, section 6.4
 GOLDEN_RATIO = 0.6180339887498949
-# Columns of a dense row on which its digest depends, at most. The sums of 10⁵ x 20 take 0.5 ms with 8, 0.9 with all.
-DIGEST_COLUMNS = 8
-# Rows with the least digests that are compared, and the share of them that must be distinct for a sample by digests:
-# rows with the same values are taken together, so a sample of many such rows says less than its size.
-COMPARED_ROWS = 1024
-MIN_DISTINCT = 0.9
+# Columns of a dense row on which the digest depends by which it is drawn, at most, if that tells the rows apart. The
+# digests of 10⁵ x 20 take 0.9 ms with 4, 2.0 with all.
+DIGEST_COLUMNS = 4
+# Share of the rows of a sample whose digests must be distinct, and standard deviations by which their number may differ
+# from its expectation. Rows with equal values are drawn together, so a sample of many such rows says less than its size
+# does.
+MIN_DISTINCT, MAX_DEVIATIONS = 0.9, 4.0
 
 
 def stratified_indices(codes: Codes, weight: Array, n_rows: int) -> Codes:
@@ -53,77 +55,87 @@ def stratified_indices(codes: Codes, weight: Array, n_rows: int) -> Codes:
     return np.unique(np.concatenate([rows, *more])) if more else rows
 
 
-def digest_factors(n_columns: int, seed: int) -> Bits:
-    """Return the odd numbers by which `row_digests` multiplies: three, and one for each column, ``(3 + p,)``."""
-    numbers = np.random.default_rng(seed).integers(2**63, size=3 + n_columns, dtype=np.uint64)
+def digest_factors(n_columns: int) -> Bits:
+    """Return the odd numbers by which `row_digests` multiplies: four, and one for each column, ``(4 + p,)``."""
+    numbers = np.random.default_rng(0).integers(2**63, size=4 + n_columns, dtype=np.uint64)
     factors: Bits = 2 * numbers + 1
     return factors
 
 
-def row_digests(X: Matrix, codes: Codes, factors: Bits) -> Array:
-    """Return a number in [0, 1) for each row, ``(n,)``, that depends on its class and values alone.
+def row_digests(rows: LabelledRows, factors: Bits, n_columns: int | None = None) -> Array:
+    """Return a number in [0, 1) for each row, ``(n,)``, that depends on its values, class and weight alone.
 
-    The numbers of rows with different values are as good as independent and uniform. They do not depend on the position
-    of the row, nor on rounding: the bits of the values are multiplied by odd `factors` and added modulo 2⁶⁴ (M.
-    Dietzfelbinger and others 1997, "A reliable randomized algorithm for the closest-pair problem").
+    The numbers of different rows are as good as independent and uniform. They do not depend on the position of the row,
+    nor on rounding: the bits of the values are multiplied by odd `factors` and added modulo 2⁶⁴ (M. Dietzfelbinger and
+    others 1997, "A reliable randomized algorithm for the closest-pair problem"). With `n_columns`, about as many values
+    of a dense row count, and not its weight.
     """
-    of_class, of_columns = factors[0], factors[3:]
+    X, of_columns = rows.X, factors[4:]
     if is_sparse(X):
         sums = csr(_bits(X.data), X.indices, X.indptr, X.shape[1]) @ of_columns
     else:
-        some = slice(None, None, -(-X.shape[1] // DIGEST_COLUMNS))
+        some = slice(None, None, 1 if n_columns is None else -(-X.shape[1] // n_columns))
         sums = np.einsum("ij,j->i", _bits(X[:, some]), of_columns[some])
-    sums += codes.astype(np.uint64) * of_class
-    # multiples of whole numbers are spread too evenly: the upper half reaches the lower one, and the product all bits
-    for factor in factors[1:3]:
-        sums ^= sums >> np.uint64(32)
-        sums *= factor
+    sums += rows.codes.astype(np.uint64) * factors[0]
+    if n_columns is None:
+        sums += _bits(rows.weight) * factors[1]
+    for factor in factors[2:4]:
+        sums = _mixed(sums) * factor
     digests: Array = (sums >> np.uint64(11)) * 2.0**-53
     return digests
 
 
 def _bits(values: Array) -> Bits:
-    """Return the bits of values in float64 as integers."""
-    bits: Bits = values.astype(np.float64, copy=False).view(np.uint64)
-    return bits
+    """Return the bits of values in float64 as integers; those of -0 are those of 0.
+
+    A whole number has bits in the upper half only, of which a product modulo 2⁶⁴ would keep no others.
+    """
+    return _mixed(np.add(values, 0.0, dtype=np.float64).view(np.uint64))
 
 
-def are_distinct(digests: Array) -> bool:
-    """Say whether hardly any rows have the same values, by those with the least digests."""
-    least = digests[digests * digests.size < COMPARED_ROWS]
-    return np.unique(least).size >= MIN_DISTINCT * least.size
+def _mixed(bits: Bits) -> Bits:
+    """Return integers whose lower halves depend on the upper ones too, one for one."""
+    mixed: Bits = bits ^ (bits >> np.uint64(32))
+    return mixed
 
 
-def indices_by_digest(digests: Array, codes: Codes, weight: Array, n_rows: int) -> Codes:
-    """Return the indices of about `n_rows` rows that have weight, in the order of their digests.
+def uniform_probability(codes: Codes, weight: Array, n_rows: int) -> Array:
+    """Return the probability of each row, ``(n,)``, to be in a sample of about `n_rows`; 0 of rows without weight.
 
-    Rare classes get more than their share: `MIN_ROWS_PER_CLASS` rows, or a few less.
+    Rare classes get more than their share: `MIN_ROWS_PER_CLASS` rows.
     """
     constant = is_constant(weight)
-    counts = class_totals(codes, np.broadcast_to(1.0, weight.shape) if constant else (weight > 0).astype(float))
-    share = n_rows / counts.sum()
-    shares = np.maximum(share, np.divide(MIN_ROWS_PER_CLASS, counts, out=np.zeros_like(counts), where=counts > 0))
-    rows = np.flatnonzero(digests < (share if shares.max() == share else shares[codes]))
-    return _by_digest(rows if constant else rows[weight[rows] > 0], digests)
+    counts = class_totals(codes, np.broadcast_to(1.0, weight.shape) if constant else (weight > 0).astype(np.float64))
+    least = np.divide(MIN_ROWS_PER_CLASS, counts, out=np.zeros_like(counts), where=counts > 0)
+    shares = np.minimum(np.maximum(n_rows / counts.sum(), least), 1.0)
+    if constant and (shares == shares[0]).all():
+        return np.broadcast_to(shares[0], weight.shape)
+    probability: Array = shares[codes] * (weight > 0)
+    return probability
 
 
-def influential_indices(influence: Array, n_rows: int, digests: Array) -> tuple[Codes, Array]:
-    """Return about `n_rows` indices, in the order of their digests, and the probability with which each was drawn.
+def influential_probability(influence: Array, n_rows: int) -> Array:
+    """Return the probability of each row, ``(n,)``, to be in a sample of about `n_rows` by influence.
 
-    Half of the probability is in proportion to the influence, and half the same for all rows that have any, so that no
-    row gets more than twice its share of weight. A row is drawn if its digest is below its probability.
+    Half of it is in proportion to the influence, and half the same for all rows that have any, so that no row gets more
+    than twice its share of weight.
     """
     counted = influence > 0.0
     share = influence / (2.0 * influence.sum())
     share[counted] += 0.5 / np.count_nonzero(counted)
-    probability = np.minimum(n_rows * share, 1.0)
-    rows = _by_digest(np.flatnonzero(digests < probability), digests)
-    return rows, probability[rows]
+    probability: Array = np.minimum(n_rows * share, 1.0)
+    return probability
 
 
-def _by_digest(rows: Codes, digests: Array) -> Codes:
-    ordered: Codes = rows[np.argsort(digests[rows])]
-    return ordered
+def are_representative(drawn: Array, probability: Array) -> bool:
+    """Say whether a sample, given the digests `drawn`, is as good as one of rows that are drawn independently.
+
+    It is not if many rows are equal.
+    """
+    n_distinct = 1 + np.count_nonzero(np.diff(np.sort(drawn)))
+    deviation = np.sqrt((probability * (1.0 - probability)).sum())
+    expected = abs(drawn.size - probability.sum()) <= MAX_DEVIATIONS * deviation + 1.0
+    return bool(drawn.size and expected and n_distinct >= MIN_DISTINCT * drawn.size)
 
 
 def allocation(counts: Codes, n_rows: int) -> Codes:
