@@ -246,7 +246,7 @@ class MemorySource:
         return np.nan_to_num(influence, nan=0.0, posinf=0.0)
 
     def _picked(self, rows: Codes) -> Matrix:
-        """Return a copy of the rows of these indices, ascending, in X's own type."""
+        """Return a copy of the rows of these indices, of a memory map ascending, in X's own type."""
         file = self._file
         if file is None:
             return pick_rows(self.X, rows)

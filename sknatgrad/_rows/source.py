@@ -74,5 +74,5 @@ class RowSource(Protocol):
         ...
 
     def sample(self, n_rows: int) -> RowSource:
-        """Return a source of about `n_rows` of the rows, in which each class has the total weight that it has here."""
+        """Return a `MemorySource` of about `n_rows` rows, in which each class has the total weight that it has here."""
         ...

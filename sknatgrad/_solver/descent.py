@@ -201,7 +201,7 @@ def _final_step(
 
 
 def _correct_only(state: State, problem: DescentProblem, newton: NewtonDecrement) -> tuple[State, Trial]:
-    """Take a final step whose end is not measured: its loss is that of the quadratic model."""
+    """Take a final step whose end is not measured: only its loss is known, by the quadratic model."""
     point = state.point
     proposal = make_proposal(point, newton.move, newton.image, problem.prior_precision)
     end = point._replace(loss=point.loss - newton.decrement)

@@ -219,10 +219,10 @@ def _preconditioners(shape: Shape, limits: Limits, *, float32: bool) -> tuple[Pr
 def _sample_plans(fisher: FisherName, shape: Shape, limits: Limits, *, direct: bool) -> tuple[Plan, ...]:
     """Return the plans of growing subsamples, smallest first, the optimum of each being the start of the next.
 
-    They save time if the fit to all rows then stores the matrix. With conjugate gradients they cost more than they
-    save: another order of the rows gives another subsample and another start, so the final step has to be more accurate
-    for the coefficients to be the same. Rows out of core are the exception, as each product costs as much as fetching
-    them.
+    They save time if the fit to all rows then stores the matrix, or takes its metric from the largest. With conjugate
+    gradients they were measured to cost more than they save when the fit then had to be more accurate, because another
+    order of the rows gave another subsample. Rows out of core are the exception, as each product costs as much as
+    fetching them.
     """
     if shape.n_rows * shape.stored_per_row * shape.n_logits < limits.min_sampled_values:
         return ()

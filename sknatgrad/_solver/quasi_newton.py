@@ -157,8 +157,8 @@ class QuasiNewtonObjective(ObjectiveOfRows):
     plan: Plan
     final_tolerance: FinalTolerance
     fallback: ObservedProblem  # if no step was taken
-    # The same after steps. It starts where these ended, which depends on the order of the rows, so it is as accurate
-    # as an order-dependent path has to be.
+    # The same after steps. It starts where these ended, so it is as accurate as an order-dependent path has to be where
+    # the sample depends on the order of the rows.
     later_fallback: ObservedProblem
     memory: QuasiNewtonMemory  # changes with every step
 
