@@ -149,8 +149,8 @@ class NaturalGradientLogisticRegression(
     loss_curve_ : list of float of length `n_iter_` + 1
         J/S in nats per unit of weight, with S the sum of the weights: before the first step on all rows, and after each
         step. With ``learning_rate='auto'`` it never increases; a change below the rounding error of the sum is recorded
-        as zero. If the final step is a small correction, its loss is the one that the quadratic model predicts, which is
-        right to a small part of `tol`.
+        as zero. If the final step is a small correction, its loss is the one that the quadratic model predicts, right
+        to a small part of `tol`.
 
     kl_curve_ : list of float of length `n_iter_`
         Length of each step v: :math:`\frac{1}{2} v^T F v / S`, in nats, as for `max_kl`.
