@@ -5,9 +5,13 @@ import pytest
 from scipy import sparse
 
 from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._model.prior import Prior
 from sknatgrad._rows.memory import MemorySource
+from sknatgrad._solver import plan as plan_module
 from sknatgrad._solver.cost_model import Shape
+from sknatgrad._solver.objective import make_objective
 from sknatgrad._solver.plan import choose_plan
+from sknatgrad._solver.warm_up import column_squares
 
 
 def one_hot(n_rows=24_000, scale=1.0, seed=0):
@@ -89,3 +93,48 @@ def test_sparse_fits_without_a_penalty_take_no_metric_from_a_sample(limits):
     model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
     reference = NaturalGradientLogisticRegression(C=np.inf, tol=1e-12).fit(X.toarray(), y)
     np.testing.assert_allclose(model.coef_, reference.coef_, rtol=0, atol=1e-6)
+
+
+def test_dense_columns_with_few_entries_are_sampled_by_influence(monkeypatch):
+    """A uniform sample is drawn again if it has few rows of some column."""
+    X, y = one_hot()
+    drawn, sample = [], MemorySource.sample
+
+    def recorded(source, n_rows, *, by_influence=False):
+        drawn.append(by_influence)
+        return sample(source, n_rows, by_influence=by_influence)
+
+    monkeypatch.setattr(MemorySource, "sample", recorded)
+    monkeypatch.setattr(plan_module, "_plane_search_pays", lambda _shape, _limits: False)
+    monkeypatch.setattr(plan_module, "_quasi_newton_pays", lambda _shape, _sampled, *, direct: True)  # noqa: ARG005
+    model = NaturalGradientLogisticRegression().fit(X.toarray(), y)
+    assert drawn.count(True) == 1
+    assert model.n_iter_[0] < 12
+    exact = NaturalGradientLogisticRegression(tol=1e-12).fit(X, y)
+    size = abs(exact.coef_).max()
+    np.testing.assert_allclose(model.coef_, exact.coef_, rtol=0, atol=1e-5 * size)
+    order = np.random.default_rng(0).permutation(y.size)
+    permuted = NaturalGradientLogisticRegression().fit(X.toarray()[order], y[order])
+    np.testing.assert_allclose(permuted.coef_, model.coef_, rtol=0, atol=1e-8 * size)
+    # without a penalty, rare values may be separated
+    drawn.clear()
+    NaturalGradientLogisticRegression(C=np.inf).fit(X.toarray()[:, 32:], y)
+    assert True not in drawn
+
+
+def test_columns_that_a_sample_determines_are_not_sampled_by_influence():
+    source = MemorySource(np.random.default_rng(0).normal(size=(1000, 3)), np.arange(1000) % 2, np.ones(1000))
+    plan = choose_plan("true", Shape(10**5, 1, 4, 4.0))
+    objective = make_objective(source, Prior(np.ones(4)), plan)
+    assert not objective.redraws(column_squares(source, 4))
+    assert objective.accepts(column_squares(source, 4))
+    source.X[:, 0] = np.arange(1000) < 5
+    assert objective.redraws(column_squares(source, 4))
+    assert objective.accepts(column_squares(source, 4))
+    # once only
+    assert not objective.redraws(column_squares(source, 4))
+    for squares in (np.full((2, 4), np.inf), np.full((2, 4), np.nan)):
+        other = make_objective(source, Prior(np.ones(4)), plan)
+        assert not other.redraws(squares)
+        other.accepts(squares)
+        assert not other.memory.usable

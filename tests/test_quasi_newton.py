@@ -295,7 +295,7 @@ def test_verbose_says_why(capsys):
 
 def test_the_last_step_is_not_measured_where_it_only_corrects(forced, monkeypatch):
     forced()
-    X, y = normal_table()
+    X, y = normal_table(20_000)
     seen = measured(monkeypatch)
     model = NaturalGradientLogisticRegression().fit(X, y)
     n_points = sum(n_rows == len(y) for n_rows, _ in seen)

@@ -264,7 +264,7 @@ def test_classes_that_overlap_by_one_unit_in_the_last_place_are_not_separated():
 @pytest.mark.parametrize("separated", [True, False])
 def test_long_tables_take_programs_of_few_rows(n_classes, separated, monkeypatch):
     monkeypatch.setattr(separation_search, "MIN_FIRST_ROWS", 20)
-    rng = np.random.default_rng(n_classes + 6)
+    rng = np.random.default_rng(n_classes + 1)
     X, y = rng.normal(size=(3000, 5)) * [1e-6, 1.0, 1.0, 1e6, 1.0], rng.integers(0, n_classes, 3000)
     # a column with entries in 8 rows, which the first program does not have
     X[:, 2] = 0.0

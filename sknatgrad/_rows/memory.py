@@ -153,24 +153,28 @@ class MemorySource:
             return kernel(block if block.X is not None else self._converted(block))
         return self.workers.map_reduce(lambda block: kernel(self._converted(block)), kernel.merge, blocks)
 
-    def sample(self, n_rows: int) -> MemorySource:
+    def sample(self, n_rows: int, *, by_influence: bool = False) -> MemorySource:
         """Return a source of copies of about `n_rows` rows; each class has the total weight that it has here.
+
+        Rows of a sparse X, or all `by_influence`, are drawn with a probability in proportion to their influence.
 
         It is the same for any order of the rows, unless more than a few of them are equal, or X has centres, which are
         values of single rows, or is a memory map, which would be read once more.
         """
-        sample = self._sample_by_digests(n_rows)
+        by_influence |= is_sparse(self.X)
+        sample = self._sample_by_digests(n_rows, by_influence=by_influence)
         if sample is None:
             # positions in an order that does not depend on that of the data do not either
-            sample = replace(self._sample_by_position(n_rows), drawn_by_digests=self.drawn_by_digests)
+            sample = self._sample_by_position(n_rows, by_influence=by_influence)
+            sample = replace(sample, drawn_by_digests=self.drawn_by_digests)
         return replace(sample, weight=reweighted(sample.codes, sample.weight, self._class_totals))
 
-    def _sample_by_digests(self, n_rows: int) -> MemorySource | None:
+    def _sample_by_digests(self, n_rows: int, *, by_influence: bool) -> MemorySource | None:
         """Return about `n_rows` rows, chosen and ordered by their values; None where positions are to decide."""
         if self.out_of_core or self.centres is not None or self.drawn_by_digests:
             return None
-        probability = self._probability(n_rows)
-        for n_columns in (DIGEST_COLUMNS, None):
+        probability = self._probability(n_rows, by_influence=by_influence)
+        for n_columns in DIGEST_COLUMNS:
             digests = self._digests(n_columns)
             rows = np.flatnonzero(digests < probability)
             if self._has_all_classes(rows) and are_representative(digests[rows], probability):
@@ -183,15 +187,15 @@ class MemorySource:
         in_sample = class_totals(self.codes[rows], self.weight[rows]) if rows.size else np.zeros(1)
         return bool(np.count_nonzero(in_sample) == np.count_nonzero(self._class_totals))
 
-    def _sample_by_position(self, n_rows: int) -> MemorySource:
+    def _sample_by_position(self, n_rows: int, *, by_influence: bool) -> MemorySource:
         """Return about `n_rows` rows, chosen by their positions."""
-        if not is_sparse(self.X):
+        if not by_influence:
             return self.picked(self.spread(n_rows))
-        probability = self._probability(n_rows)
+        probability = self._probability(n_rows, by_influence=True)
         return self._drawn(np.flatnonzero(np.random.default_rng(0).random(len(self.codes)) < probability), probability)
 
-    def _probability(self, n_rows: int) -> Array:
-        if is_sparse(self.X):
+    def _probability(self, n_rows: int, *, by_influence: bool) -> Array:
+        if by_influence:
             return influential_probability(self._influence(), n_rows)
         return uniform_probability(self.codes, self.weight, n_rows)
 
@@ -221,11 +225,11 @@ class MemorySource:
         return MemorySource(X, codes, weight, self.n_logits, self.workers, limits=self.limits, centres=self.centres)
 
     def _influence(self) -> Array:
-        """Return Σ_j s_i x_ij² / Σ_k s_k x_kj² of each row i of a sparse X, plus its share of the weight of its class.
+        """Return Σ_j s_i x_ij² / Σ_k s_k x_kj² of each row i, plus its share of the weight of its class.
 
-        Columns of a sparse X may have few entries, of which a uniform sample has hardly any. Drawn by influence, a
-        sample of m rows has all rows with a share above 2d/m of any column, and the sum of s x² of each column has a
-        relative variance of at most 2(d + K)/m.
+        Columns may have few entries, as most of a sparse X do, of which a uniform sample has hardly any. Drawn by
+        influence, a sample of m rows has all rows with a share above 2d/m of any column, and the sum of s x² of each
+        column has a relative variance of at most 2(d + K)/m.
         """
 
         def squares(block: RowBlock) -> Design:

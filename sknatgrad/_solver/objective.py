@@ -277,7 +277,8 @@ def _without_search(
     if not plan.quasi_newton:
         return newton
     later = _newton(penalised_loss, plan, final_tolerance._replace(order_independent=final_tolerance.order_dependent))
-    return QuasiNewtonObjective(penalised_loss, plan, final_tolerance, newton, later, QuasiNewtonMemory())
+    memory = QuasiNewtonMemory(by_influence=plan.shape.influence_sampled)
+    return QuasiNewtonObjective(penalised_loss, plan, final_tolerance, newton, later, memory)
 
 
 def _newton(

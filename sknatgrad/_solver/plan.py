@@ -178,12 +178,15 @@ def _sparse_metric_is_cheap(shape: Shape, sample: Shape, limits: Limits) -> bool
     return sample.dense_seconds(FLOAT32_SPEED) <= limits.direct_products * shape.product_seconds()
 
 
-def _sample_divisor(shape: Shape, *, direct: bool) -> int:
+def _sample_divisor(shape: Shape, limits: Limits, *, direct: bool) -> int:
     """Return the number of rows for each of the largest subsample."""
     if shape.out_of_core or shape.influence_sampled:
         return SAMPLE_DIVISOR
-    sizes = {max(shape.n_rows // divisor, 1): divisor for divisor in QUASI_NEWTON_DIVISORS}
-    best = min(sizes, key=shape.quasi_newton_seconds)
+    sizes = {shape.n_rows // divisor: divisor for divisor in QUASI_NEWTON_DIVISORS}
+    large_enough = [size for size in sizes if size >= max(limits.min_rows_per_parameter * shape.size, 1)]
+    if not large_enough:
+        return SAMPLE_DIVISOR
+    best = min(large_enough, key=shape.quasi_newton_seconds)
     return sizes[best] if _quasi_newton_pays(shape, best, direct=direct) else SAMPLE_DIVISOR
 
 
@@ -227,7 +230,7 @@ def _sample_plans(fisher: FisherName, shape: Shape, limits: Limits, *, direct: b
     if shape.n_rows * shape.stored_per_row * shape.n_logits < limits.min_sampled_values:
         return ()
     sizes = []
-    n_rows = shape.n_rows // _sample_divisor(shape, direct=direct)
+    n_rows = shape.n_rows // _sample_divisor(shape, limits, direct=direct)
     # the subsample itself is in memory
     if shape.out_of_core:
         n_rows = min(n_rows, int(shape.sample_bytes / (8.0 * shape.stored_per_row)))

@@ -54,9 +54,13 @@ def warm_up(objective: Objective, options: DescentOptions) -> tuple[Array, Desce
         # an error of `tol` is negligible, so no final step is taken
         source = sources.pop()
         squares = column_squares(source, theta.shape[1])
-        if quasi_newton is not None and plan is plans[-1] and not quasi_newton.accepts(squares):
-            # the largest subsample would be solved only for the metric
-            return start, given
+        if quasi_newton is not None and plan is plans[-1]:
+            if quasi_newton.redraws(squares):
+                source = cast("MemorySource", sources[0]).sample(plan.shape.n_rows, by_influence=True)
+                squares = column_squares(source, theta.shape[1])
+            if not quasi_newton.accepts(squares):
+                # the largest subsample would be solved only for the metric
+                return start, given
         sampled = subsample_objective(objective, source, plan, squares, negligible_error=tol)
         sample_options = options._replace(tol=tol, max_iter=MAX_SAMPLE_ITERATIONS)
         for state, _ in descend(sampled, starting_point(sampled, theta), sample_options):
