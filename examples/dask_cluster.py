@@ -36,7 +36,7 @@ def data():
 def combined_fits(X, y, n_chunks):
     """Return coefficients combined from separate fits to chunks: merged with one more step, merged, and averaged."""
     models = [
-        NaturalGradientLogisticRegression(C=np.inf, store_covariance=True).fit(X[part], y[part])
+        NaturalGradientLogisticRegression(C=np.inf, tol=1e-12, store_covariance=True).fit(X[part], y[part])
         for part in np.array_split(np.arange(len(y)), n_chunks)
     ]
     return merge(models, X, y).coef_[0], merge(models).coef_[0], np.mean([model.coef_[0] for model in models], axis=0)
@@ -50,7 +50,7 @@ def combined_fits(X, y, n_chunks):
 def main():
     """Return, for each method and number of chunks, the largest distance from the fit in memory in standard errors."""
     X, y = data()
-    reference = NaturalGradientLogisticRegression(C=np.inf, store_covariance=True).fit(X, y)
+    reference = NaturalGradientLogisticRegression(C=np.inf, tol=1e-12, store_covariance=True).fit(X, y)
     errors = np.sqrt(reference.covariance_.diagonal()[:-1])
     distances = {"Dask": [], "merge and one step": [], "merge": [], "mean of coefficients": []}
     with (
