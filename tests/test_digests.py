@@ -8,14 +8,14 @@ from scipy import sparse
 
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._rows.memory import MemorySource
-from sknatgrad._rows.sampling import are_representative, digest_factors, row_digests, uniform_probability
+from sknatgrad._rows.sampling import are_representative, digest_factors, row_digests, some_columns, uniform_probability
 from sknatgrad._rows.source import LabelledRows
 
 
 def digests_of(X, codes=None, weight=None, n_columns=None):
     codes = np.zeros(X.shape[0], dtype=np.intp) if codes is None else codes
     rows = LabelledRows(X, codes, np.ones(X.shape[0]) if weight is None else weight)
-    return row_digests(rows, digest_factors(X.shape[1]), n_columns)
+    return row_digests(rows, digest_factors(X.shape[1]), some_columns(X.shape[1], n_columns))
 
 
 def sample_of(X, n_rows=2000, weight=None):

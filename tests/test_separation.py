@@ -313,7 +313,7 @@ def test_a_search_that_needs_too_large_a_program_is_given_up(monkeypatch):
     X, y = np.random.default_rng(0).normal(size=(500, 2)), np.arange(500) % 2
     X = np.column_stack([X, np.arange(500) == 7])
     # the first program, of rows by position, does not have this one
-    monkeypatch.setattr(MemorySource, "_sample_by_digests", lambda *_, **__: None)
+    monkeypatch.setattr(MemorySource, "_rows_by_digests", lambda *_, **__: None)
     found = replace(search(X, y), program_size=48 * 4)
     assert found.direction is None
     assert not found.decided

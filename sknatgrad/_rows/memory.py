@@ -24,6 +24,7 @@ from sknatgrad._rows.sampling import (
     is_constant,
     reweighted,
     row_digests,
+    some_columns,
     stratified_indices,
     uniform_probability,
 )
@@ -162,56 +163,45 @@ class MemorySource:
         values of single rows, or is a memory map, which would be read once more.
         """
         by_influence |= is_sparse(self.X)
-        sample = self._sample_by_digests(n_rows, by_influence=by_influence)
-        if sample is None:
-            # positions in an order that does not depend on that of the data do not either
-            sample = self._sample_by_position(n_rows, by_influence=by_influence)
-            sample = replace(sample, drawn_by_digests=self.drawn_by_digests)
-        return replace(sample, weight=reweighted(sample.codes, sample.weight, self._class_totals))
+        by_values = not self.out_of_core and self.centres is None and not self.drawn_by_digests
+        if by_influence:
+            probability = influential_probability(self._influence(), n_rows)
+        else:
+            probability = uniform_probability(self.codes, self.weight, n_rows)
+        rows = self._rows_by_digests(probability) if by_values else None
+        # positions in an order that does not depend on that of the data do not either
+        drawn_by_digests = self.drawn_by_digests or rows is not None
+        if rows is None and by_influence:
+            rows = np.flatnonzero(np.random.default_rng(0).random(len(self.codes)) < probability)
+        sample = self.picked(self.spread(n_rows) if rows is None else rows)
+        # each row stands for others: those of one class for equally many, unless they are drawn by influence
+        weight = sample.weight / probability[rows] if by_influence else sample.weight
+        weight = reweighted(sample.codes, weight, self._class_totals)
+        return replace(sample, weight=weight, drawn_by_digests=drawn_by_digests)
 
-    def _sample_by_digests(self, n_rows: int, *, by_influence: bool) -> MemorySource | None:
-        """Return about `n_rows` rows, chosen and ordered by their values; None where positions are to decide."""
-        if self.out_of_core or self.centres is not None or self.drawn_by_digests:
-            return None
-        probability = self._probability(n_rows, by_influence=by_influence)
+    def _rows_by_digests(self, probability: Array) -> Codes | None:
+        """Return the indices of rows that are drawn and ordered by their values; None where positions are to decide."""
         for n_columns in DIGEST_COLUMNS:
             digests = self._digests(n_columns)
             rows = np.flatnonzero(digests < probability)
             if self._has_all_classes(rows) and are_representative(digests[rows], probability):
                 # rows that agree in some columns are ordered by all of their values
-                order = np.argsort(self.picked(rows)._digests())  # noqa: SLF001 - of its own class
-                return replace(self._drawn(rows[order], probability), drawn_by_digests=True)
+                ordered: Codes = rows[np.argsort(self.picked(rows)._digests())]  # noqa: SLF001 - of its own class
+                return ordered
         return None
 
     def _has_all_classes(self, rows: Codes) -> bool:
         in_sample = class_totals(self.codes[rows], self.weight[rows]) if rows.size else np.zeros(1)
         return bool(np.count_nonzero(in_sample) == np.count_nonzero(self._class_totals))
 
-    def _sample_by_position(self, n_rows: int, *, by_influence: bool) -> MemorySource:
-        """Return about `n_rows` rows, chosen by their positions."""
-        if not by_influence:
-            return self.picked(self.spread(n_rows))
-        probability = self._probability(n_rows, by_influence=True)
-        return self._drawn(np.flatnonzero(np.random.default_rng(0).random(len(self.codes)) < probability), probability)
-
-    def _probability(self, n_rows: int, *, by_influence: bool) -> Array:
-        if by_influence:
-            return influential_probability(self._influence(), n_rows)
-        return uniform_probability(self.codes, self.weight, n_rows)
-
-    def _drawn(self, rows: Codes, probability: Array) -> MemorySource:
-        """Return the rows of these indices, each with the weight of those that it stands for."""
-        sample = self.picked(rows)
-        return replace(sample, weight=sample.weight / probability[rows])
-
     def _digests(self, n_columns: int | None = None) -> Array:
-        """Return the digests of all rows, ``(n,)``; see `row_digests`."""
-        factors = digest_factors(self.X.shape[1])
+        """Return the digests of all rows, ``(n,)``, by `n_columns` of a dense X, or all and the weight."""
+        factors, columns = digest_factors(self.X.shape[1]), some_columns(self.X.shape[1], n_columns)
 
         def of_block(bounds: tuple[int, int]) -> list[Array]:
             part = slice(*bounds)
             rows = LabelledRows(take_rows(self.X, *bounds, self.X.dtype), self.codes[part], self.weight[part])
-            return [row_digests(rows, factors, n_columns)]
+            return [row_digests(rows, factors, columns)]
 
         return np.concatenate(self.workers.map_reduce(of_block, operator.add, self._bounds))
 

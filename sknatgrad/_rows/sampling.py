@@ -62,25 +62,29 @@ def digest_factors(n_columns: int) -> Bits:
     return factors
 
 
-def row_digests(rows: LabelledRows, factors: Bits, n_columns: int | None = None) -> Array:
+def some_columns(n_features: int, n_columns: int | None) -> Codes | None:
+    """Return the indices of `n_columns`, or of all if there are fewer, evenly spaced; None for None, which is all."""
+    if n_columns is None:
+        return None
+    return np.unique(np.linspace(0, n_features - 1, min(n_columns, n_features)).astype(np.intp))
+
+
+def row_digests(rows: LabelledRows, factors: Bits, columns: Codes | None = None) -> Array:
     """Return a number in [0, 1) for each row, ``(n,)``, that depends on its values, class and weight alone.
 
     The numbers of different rows are as good as independent and uniform. They do not depend on the position of the row,
     nor on rounding: the bits of the values are multiplied by odd `factors` and added modulo 2⁶⁴ (M. Dietzfelbinger and
-    others 1997, "A reliable randomized algorithm for the closest-pair problem"). With `n_columns`, as many values of a
+    others 1997, "A reliable randomized algorithm for the closest-pair problem"). With `columns`, only these values of a
     dense row count, and not its weight.
     """
     X, of_columns = rows.X, factors[4:]
     if is_sparse(X):
         sums = csr(_bits(X.data), X.indices, X.indptr, X.shape[1]) @ of_columns
     else:
-        every = X.shape[1] if n_columns is None else n_columns
-        columns = (
-            np.unique(np.linspace(0, X.shape[1] - 1, every).astype(np.intp)) if every < X.shape[1] else slice(None)
-        )
-        sums = np.einsum("ij,j->i", _bits(X[:, columns]), of_columns[columns])
+        chosen = slice(None) if columns is None else columns
+        sums = np.einsum("ij,j->i", _bits(X[:, chosen]), of_columns[chosen])
     sums += rows.codes.astype(np.uint64) * factors[0]
-    if n_columns is None:
+    if columns is None:
         sums += _bits(rows.weight) * factors[1]
     for factor in factors[2:4]:
         sums = _mixed(sums) * factor

@@ -7,10 +7,10 @@ product and twice more for every point. Far from the optimum the search sees the
 represents. Narkiss and Zibulevsky (2005), "Sequential subspace optimization method for large-scale unconstrained
 problems", with the two steps of A. Knyazev (2001), "Toward the optimal preconditioned eigensolver".
 
-The metric is the diagonal of F at zero, which costs no sample. So columns must be well
-conditioned: along a direction whose curvature a diagonal overestimates a thousand times, the decrease that remains is
-invisible to every estimate. `trusts_columns` looks for such directions in a few rows, which it chooses by their logits:
-another order of the rows gives the same choice, and the same path.
+The metric is the diagonal of F at zero, which costs no sample. So columns must be well conditioned: along a direction
+whose curvature a diagonal overestimates a thousand times, the decrease that remains is invisible to every estimate.
+`trusts_columns` looks for such directions in a few rows, which it chooses by their logits: another order of the rows
+gives the same choice, and the same path.
 """
 
 from __future__ import annotations

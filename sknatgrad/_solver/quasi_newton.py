@@ -214,12 +214,12 @@ class QuasiNewtonObjective(ObjectiveOfRows):
 
     def redraws(self, squares: Array) -> bool:
         """Say whether to draw a sample again, by influence, as it has few rows of some column."""
-        memory, in_memory = self.memory, not self.plan.shape.out_of_core
+        possible = not (self.memory.by_influence or self.plan.shape.out_of_core) and self._penalises_features
         # values that are not finite are reported by the descent
-        finite = bool(np.isfinite(squares).all())
-        again = finite and in_memory and not memory.by_influence and self._penalises_features
-        memory.by_influence |= again and self._lacks_rows(squares)
-        return again and memory.by_influence
+        if not (possible and np.isfinite(squares).all() and self._lacks_rows(squares)):
+            return False
+        self.memory.by_influence = True
+        return True
 
     def _lacks_rows(self, squares: Array) -> bool:
         """Say whether few rows of a sample determine a column."""
