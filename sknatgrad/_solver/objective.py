@@ -30,7 +30,7 @@ from sknatgrad._solver.krylov import RecycledDirections
 from sknatgrad._solver.newton_cg import MatrixFreeInformation, NewtonCG
 from sknatgrad._solver.penalised_loss import ObjectiveOfRows, PenalisedLoss, RowsOperator
 from sknatgrad._solver.plane_search import PlaneSearchObjective
-from sknatgrad._solver.preconditioning import PreconditionerPolicy
+from sknatgrad._solver.preconditioning import FactorCache, LowRank, PreconditionerPolicy
 from sknatgrad._solver.quasi_newton import QuasiNewtonMemory, QuasiNewtonObjective
 from sknatgrad._solver.records import Direction, NewtonDecrement
 from sknatgrad._solver.stopping import LOSS_ROUNDING, ORDER_INDEPENDENT, FinalTolerance
@@ -164,7 +164,7 @@ class MatrixFreeObjective(ObjectiveOfRows):
 
         It has a solver of its own, so that a descent with callbacks takes the same path as one without.
         """
-        own = measured._replace(information=self._information(measured, _solver(self.plan)))
+        own = measured._replace(information=self._information(measured, _solver(self.plan, self.prior_precision)))
         return self.newton_decrement(own).decrement
 
     def matrix(self, measured: Measured) -> Array:
@@ -223,7 +223,7 @@ class OtherMetricObjective(ObjectiveOfRows):
             stored = self.penalised_loss.dense(measured)
             return _direct_decrement(measured, stored, stored.precision(self.prior_precision))
         operator = RowsOperator(self.penalised_loss, measured.scores.true, uses_float32=False)
-        information = self._information(operator, measured.loss, _solver(self.plan))
+        information = self._information(operator, measured.loss, _solver(self.plan, self.prior_precision))
         return _iterated_decrement(measured, information, self.prior_precision, near)
 
     def decrement(self, measured: Measured) -> float:
@@ -264,7 +264,7 @@ def make_objective(
     """Return the objective that a plan chooses, of rows and a prior; only drawn labels depend on the `seed`."""
     penalised_loss, final_tolerance = PenalisedLoss(source, prior), final_tolerance or FinalTolerance()
     if plan.fisher != "true":
-        return OtherMetricObjective(penalised_loss, plan, final_tolerance, LabelDraws(seed), _solver(plan))
+        return OtherMetricObjective(penalised_loss, plan, final_tolerance, LabelDraws(seed), _solver(plan, penalised_loss.prior.precision))
     exact = _without_search(penalised_loss, plan, final_tolerance)
     searches = plan.plane_search and prior.quadratic is None
     return PlaneSearchObjective(penalised_loss, plan, final_tolerance, exact) if searches else exact
@@ -286,13 +286,15 @@ def _newton(
 ) -> DirectObjective | MatrixFreeObjective:
     """Return the objective whose metric is the true Fisher information."""
     if plan.matrix_free:
-        return MatrixFreeObjective(penalised_loss, plan, final_tolerance, _solver(plan))
+        return MatrixFreeObjective(penalised_loss, plan, final_tolerance, _solver(plan, penalised_loss.prior.precision))
     return DirectObjective(penalised_loss, plan, final_tolerance, LatestFactor())
 
 
-def _solver(plan: Plan) -> NewtonCG:
+def _solver(plan: Plan, prior_precision: Array) -> NewtonCG:
     """Return a solver that has not solved anything yet."""
-    return NewtonCG(PreconditionerPolicy(list(plan.preconditioners)), RecycledDirections(plan.shape.n_directions()))
+    shape = plan.shape
+    cache = FactorCache(low_rank=LowRank.of(shape.n_rows * shape.n_logits, prior_precision))
+    return NewtonCG(PreconditionerPolicy(list(plan.preconditioners)), RecycledDirections(shape.n_directions()), cache)
 
 
 def _stored(measured: Measured) -> PooledInformation:

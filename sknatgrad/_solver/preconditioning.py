@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sknatgrad._model.information import preconditioner_of
+from sknatgrad._model.information import DiagonalInformation, preconditioner_of
 
 if TYPE_CHECKING:
     from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation
@@ -32,6 +32,8 @@ MIN_SAVING = 1.0
 # A preconditioner is stale at a loss below this share of that at which it was computed. Halved and doubled:
 # digits takes 67 and 84 products for 78, at C = 100 309 and 136 for 204; others one less or as many.
 STALE = 0.5
+# Precision of a prior, as a share of the largest, up to which it counts as none.
+WEAK = 1e-3
 # Keys of the preconditioners that are summed in float64. Rounding in float32 depends on the order of the rows, and the
 # path of the solver would too; that of products in float32 changes it by little.
 FLOAT64_KEYS = {"diagonal", "kronecker"}
@@ -45,7 +47,7 @@ class PreconditionerOption(NamedTuple):
     cost: float  # of computing and factorising it, in products
 
 
-DIAGONAL = PreconditionerOption("diagonal", "the diagonal", 1.0)
+DIAGONAL = PreconditionerOption("diagonal", "a diagonal", 1.0)
 
 
 @dataclass
@@ -101,12 +103,25 @@ class PreconditionerPolicy:
         self.products_used = self.previous_products = 0
 
 
+class LowRank(NamedTuple):
+    """What says whether F is of low rank beside the prior."""
+
+    rank: float  # the largest that F can have: logits of all rows
+    penalised: Array  # (d,), whether a column has a prior that is not much weaker than those of others
+
+    @classmethod
+    def of(cls, rank: float, prior: Array) -> LowRank:
+        """Return that of a prior precision, ``(d,)``."""
+        return cls(rank, prior > WEAK * prior.max())
+
+
 @dataclass
 class FactorCache:
     """The preconditioner in use before it is factorised, and its factor for the most recent shift."""
 
     information: PooledInformation | None = None
     loss: float = math.inf  # J at the point where it was computed
+    low_rank: LowRank | None = None
     _factor: tuple[Array, FactorisedPrecision] | None = None  # (shift, factor)
 
     def install(self, information: PooledInformation, loss: float) -> None:
@@ -122,5 +137,10 @@ class FactorCache:
         if self._factor is None or not np.array_equal(self._factor[0], shift):
             # the memory of the old factor is freed before the new one is computed
             self._factor = None
-            self._factor = shift, preconditioner_of(information, shift)
+            self._factor = shift, self._factorised(information, shift)
         return self._factor[1]
+
+    def _factorised(self, information: PooledInformation, shift: Array) -> FactorisedPrecision:
+        if self.low_rank is not None and isinstance(information, DiagonalInformation):
+            return information.preconditioner(shift, *self.low_rank)
+        return preconditioner_of(information, shift)
