@@ -28,11 +28,11 @@ from threadpoolctl import threadpool_limits
 from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning
 
 
-def assert_batches_like_fit(X, y, sample_weight=None, *, size=500, **parameters):
-    """Fit both ways, and return the one that was fitted to batches."""
+def assert_batches_like_fit(X, y, sample_weight=None, *, size=500, agreement=1e-9, **parameters):
+    """Fit both ways, to agree to a share of the largest coefficient; return the one that was fitted to batches."""
     reference = model_of(**parameters).fit(X, y, sample_weight)
     model = model_of(**parameters).fit_batches(in_batches(X, y, sample_weight, size))
-    assert_same_optimum(model, reference)
+    assert_same_optimum(model, reference, agreement)
     assert model.converged_
     assert model.n_passes_ > 1
     assert model.n_features_in_ == reference.n_features_in_
@@ -137,7 +137,8 @@ def test_batches_of_a_wide_sparse_matrix_with_columns_that_are_empty(set_capacit
     X = sparse.random(4000, 250, density=0.02, format="csr", random_state=0)
     X = sparse.hstack([X, sparse.csr_matrix((4000, 50))], format="csr")
     y = np.asarray(X.sum(axis=1)).ravel() + np.random.default_rng(0).logistic(size=4000) > 3.0
-    model = assert_batches_like_fit(X, y)
+    # an error of 1e-17 of the loss, 2,155 nats, is 2e-7 standard errors, which are 0.4 here
+    model = assert_batches_like_fit(X, y, agreement=4e-8)
     assert not model.coef_[:, 250:].any()
 
 

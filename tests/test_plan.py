@@ -285,7 +285,7 @@ def test_verbose_says_what_was_chosen_and_why(capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "metric 'true': conjugate gradients" in out
     assert "ms a product" in out
-    assert "products by a diagonal" in out
+    assert "products by single columns" in out
     X, y = raw_table(2, n_rows=30_000)
     NaturalGradientLogisticRegression(verbose=2).fit(X, y)
     out = capsys.readouterr().out

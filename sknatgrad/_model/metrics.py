@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from sknatgrad._model.expectations import EmpiricalExpectation, SampledExpectation, TrueExpectation
 from sknatgrad._model.information import (
     BlockInformation,
+    CentredDiagonalInformation,
     DenseInformation,
     DiagonalInformation,
     IdentityInformation,
@@ -31,7 +32,7 @@ STRUCTURES: dict[str, Structure] = {
 }
 # structures of the true Fisher information that may precondition conjugate gradients
 PRECONDITIONERS: dict[str, Structure] = {
-    "diagonal": DiagonalInformation,
+    "centred_diagonal": CentredDiagonalInformation,
     "kronecker": KroneckerInformation,
     "blocks": BlockInformation,
     "true": DenseInformation,

@@ -146,6 +146,10 @@ class MemorySource:
         centres = centres_of(self.X, far_ratio) if file is None else centres_of_sample(file.sample(), far_ratio)
         return self if centres is None else replace(self, centres=centres)
 
+    def in_larger_blocks(self, factor: int) -> MemorySource:
+        """Return the same rows in blocks of so many times as many bytes."""
+        return replace(self, limits=self.limits._replace(block_bytes=factor * self.limits.block_bytes))
+
     def total(self, kernel: Kernel[Result]) -> Result:
         """Apply `kernel` to every block and merge in block order."""
         blocks = self._blocks

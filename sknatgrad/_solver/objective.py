@@ -29,8 +29,8 @@ from sknatgrad._solver.conjugate_gradients import Solution, Status
 from sknatgrad._solver.krylov import RecycledDirections
 from sknatgrad._solver.newton_cg import MatrixFreeInformation, NewtonCG
 from sknatgrad._solver.penalised_loss import ObjectiveOfRows, PenalisedLoss, RowsOperator
-from sknatgrad._solver.plane_search import PlaneSearchObjective
-from sknatgrad._solver.preconditioning import FactorCache, LowRank, PreconditionerPolicy
+from sknatgrad._solver.plane_search import SEARCH_BLOCKS, PlaneSearchObjective
+from sknatgrad._solver.preconditioning import FactorCache, PreconditionerPolicy, PriorShare
 from sknatgrad._solver.quasi_newton import QuasiNewtonMemory, QuasiNewtonObjective
 from sknatgrad._solver.records import Direction, NewtonDecrement
 from sknatgrad._solver.stopping import LOSS_ROUNDING, ORDER_INDEPENDENT, FinalTolerance
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from sknatgrad._model.prior import Prior
     from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation
+    from sknatgrad._rows.memory import MemorySource
     from sknatgrad._rows.source import RowSource
     from sknatgrad._solver.plan import Plan
     from sknatgrad._solver.records import Measured
@@ -264,10 +265,14 @@ def make_objective(
     """Return the objective that a plan chooses, of rows and a prior; only drawn labels depend on the `seed`."""
     penalised_loss, final_tolerance = PenalisedLoss(source, prior), final_tolerance or FinalTolerance()
     if plan.fisher != "true":
-        return OtherMetricObjective(penalised_loss, plan, final_tolerance, LabelDraws(seed), _solver(plan, penalised_loss.prior.precision))
+        return OtherMetricObjective(
+            penalised_loss, plan, final_tolerance, LabelDraws(seed), _solver(plan, penalised_loss.prior.precision)
+        )
     exact = _without_search(penalised_loss, plan, final_tolerance)
-    searches = plan.plane_search and prior.quadratic is None
-    return PlaneSearchObjective(penalised_loss, plan, final_tolerance, exact) if searches else exact
+    if not plan.plane_search or prior.quadratic is not None:
+        return exact
+    in_larger_blocks = PenalisedLoss(cast("MemorySource", source).in_larger_blocks(SEARCH_BLOCKS), prior)
+    return PlaneSearchObjective(in_larger_blocks, plan, final_tolerance, exact)
 
 
 def _without_search(
@@ -293,7 +298,7 @@ def _newton(
 def _solver(plan: Plan, prior_precision: Array) -> NewtonCG:
     """Return a solver that has not solved anything yet."""
     shape = plan.shape
-    cache = FactorCache(low_rank=LowRank.of(shape.n_rows * shape.n_logits, prior_precision))
+    cache = FactorCache(prior=PriorShare.of(shape.n_rows * shape.n_logits, prior_precision))
     return NewtonCG(PreconditionerPolicy(list(plan.preconditioners)), RecycledDirections(shape.n_directions()), cache)
 
 

@@ -23,7 +23,6 @@ from scipy.linalg import lapack
 
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DiagonalInformation, IdentityInformation
-from sknatgrad._model.information.symmetric import equilibrate
 from sknatgrad._model.layout import zero_sum
 from sknatgrad._model.plane_kernels import LogitsKernel, MomentsKernel, PlaneKernel, StepLogitsKernel, combined
 from sknatgrad._solver.cost_model import MAX_SEARCHED_SHARE, SEARCHED_ROWS_PER_COLUMN
@@ -45,6 +44,9 @@ if TYPE_CHECKING:
     from sknatgrad._solver.stopping import FinalTolerance
     from sknatgrad._typing import Array, Codes
 
+# Bytes of a block in units of others: a pass reads its values once, so they need not stay in a cache. With one thread
+# 20,000 x 1,000 takes 192 ms with 1, 171 with 2 and 170 with 4; 10⁵ x 100 47, 43 and 44.
+SEARCH_BLOCKS = 2
 # Share of the previous decrement above which the error falls too slowly.
 SLOW = 0.4
 # Decrease that the quadratic model predicts, as a share of the loss, up to which its minimum is that of the loss.
@@ -142,14 +144,18 @@ class PlaneSearchObjective(ObjectiveOfRows):
         share = rows.size / len(source.codes)
         # where float32 overflows or underflows, the matrix is not definite
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            moments = source.picked(rows).as_float32().total(MomentsKernel(prior.size))
-        matrix = MAX_VARIANCE / share * moments.astype(np.float64) + np.diag(prior)
-        if not np.isfinite(matrix).all():
+            matrix = source.picked(rows).as_float32().total(MomentsKernel(prior.size))
+            diagonal = matrix.diagonal() + share / MAX_VARIANCE * prior
+            scale = np.divide(1.0, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0.0)
+            scale = scale.astype(np.float32)
+            # in place: the time of temporaries is that of the factorisation
+            matrix *= scale
+            matrix *= scale[:, None]
+            np.fill_diagonal(matrix, 1.0 - share_of_bound * MIN_EIGENVALUE)
+        if not (scale.all() and np.isfinite(matrix).all()):
             return False
-        scale = equilibrate(matrix)
-        matrix = scale[:, None] * matrix * scale - share_of_bound * MIN_EIGENVALUE * np.eye(len(matrix))
-        _, failed = lapack.dpotrf(matrix, lower=True, overwrite_a=True)
-        return bool(scale.all()) and not failed
+        _, failed = lapack.spotrf(matrix.T, lower=True, overwrite_a=True)
+        return not failed
 
     def measure(self, theta: Array, *, final: bool = False) -> Measured:
         """Return loss and gradient at θ; at the end of the last step, from its logits."""

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sknatgrad._model.information import DiagonalInformation, preconditioner_of
+from sknatgrad._model.information import CentredDiagonalInformation, DiagonalInformation, preconditioner_of
 
 if TYPE_CHECKING:
     from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation
-    from sknatgrad._typing import Array
+    from sknatgrad._typing import Array, Mask
 
 # Products from which the observed rate of convergence is used. At 1 and 6, 12 correlated classes take 52 and 21
 # products for 58, 20,000 x 50 19 and 25 for 21, 5,000 x 300 33 and 36 for 34.
@@ -36,7 +36,7 @@ STALE = 0.5
 WEAK = 1e-3
 # Keys of the preconditioners that are summed in float64. Rounding in float32 depends on the order of the rows, and the
 # path of the solver would too; that of products in float32 changes it by little.
-FLOAT64_KEYS = {"diagonal", "kronecker"}
+FLOAT64_KEYS = {"centred_diagonal", "kronecker"}
 
 
 class PreconditionerOption(NamedTuple):
@@ -47,7 +47,7 @@ class PreconditionerOption(NamedTuple):
     cost: float  # of computing and factorising it, in products
 
 
-DIAGONAL = PreconditionerOption("diagonal", "a diagonal", 1.0)
+CENTRED_DIAGONAL = PreconditionerOption("centred_diagonal", "single columns", 1.5)
 
 
 @dataclass
@@ -59,7 +59,7 @@ class PreconditionerPolicy:
     """
 
     options: list[PreconditionerOption] = field(default_factory=list)  # the more expensive ones, cheapest first
-    current: PreconditionerOption = DIAGONAL
+    current: PreconditionerOption = CENTRED_DIAGONAL
     products_used: int = 0  # since the current one was computed
     previous_products: int = 0  # of the previous solve with it
 
@@ -103,16 +103,17 @@ class PreconditionerPolicy:
         self.products_used = self.previous_products = 0
 
 
-class LowRank(NamedTuple):
-    """What says whether F is of low rank beside the prior."""
+class PriorShare(NamedTuple):
+    """What says how much of F + Λ is the prior."""
 
     rank: float  # the largest that F can have: logits of all rows
-    penalised: Array  # (d,), whether a column has a prior that is not much weaker than those of others
+    penalised: Mask  # (d,), whether a column has a prior that is not much weaker than those of others
+    proper: bool  # whether all columns but an intercept have a prior
 
     @classmethod
-    def of(cls, rank: float, prior: Array) -> LowRank:
+    def of(cls, rank: float, prior: Array) -> PriorShare:
         """Return that of a prior precision, ``(d,)``."""
-        return cls(rank, prior > WEAK * prior.max())
+        return cls(rank, prior > WEAK * prior.max(), proper=bool(np.count_nonzero(prior == 0.0) <= 1))
 
 
 @dataclass
@@ -121,7 +122,7 @@ class FactorCache:
 
     information: PooledInformation | None = None
     loss: float = math.inf  # J at the point where it was computed
-    low_rank: LowRank | None = None
+    prior: PriorShare | None = None
     _factor: tuple[Array, FactorisedPrecision] | None = None  # (shift, factor)
 
     def install(self, information: PooledInformation, loss: float) -> None:
@@ -141,6 +142,11 @@ class FactorCache:
         return self._factor[1]
 
     def _factorised(self, information: PooledInformation, shift: Array) -> FactorisedPrecision:
-        if self.low_rank is not None and isinstance(information, DiagonalInformation):
-            return information.preconditioner(shift, *self.low_rank)
-        return preconditioner_of(information, shift)
+        prior = self.prior
+        if prior is None or not isinstance(information, CentredDiagonalInformation):
+            return preconditioner_of(information, shift)
+        if not prior.proper:
+            # Where F is singular the optimum is not unique: the one that is found has the least norm in the metric of
+            # the preconditioner, which is to be the diagonal of F, as in a direct solve.
+            return DiagonalInformation(information.diagonal()).precision(shift)
+        return information.preconditioner(shift, prior.rank, prior.penalised)

@@ -1,5 +1,7 @@
 """Structures that store pooled Fisher information: dense, diagonal, Kronecker, one block per class, identity.
 
+One more, the centred diagonal, only preconditions.
+
 Each is a `PooledInformation`. Row and column order of every dense form is that of θ flattened in C order: class by
 class, and within a class the features in order with the intercept last.
 """
@@ -11,17 +13,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sknatgrad._model.information.blocks import BlockInformation
+from sknatgrad._model.information.centred_diagonal import CentredDiagonalInformation
 from sknatgrad._model.information.dense import DenseInformation
 from sknatgrad._model.information.diagonal import DiagonalInformation
 from sknatgrad._model.information.identity import IdentityInformation
 from sknatgrad._model.information.kronecker import KroneckerInformation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation, Structure
     from sknatgrad._typing import Array
 
 __all__ = [
     "BlockInformation",
+    "CentredDiagonalInformation",
     "DenseInformation",
     "DiagonalInformation",
     "IdentityInformation",
@@ -29,6 +35,14 @@ __all__ = [
     "preconditioner_of",
     "restructured",
 ]
+
+
+# how the structures that need no more than the diagonal of another are made from it, (q, d)
+OF_DIAGONAL: dict[Structure, Callable[[Array], PooledInformation]] = {
+    DiagonalInformation: DiagonalInformation,
+    CentredDiagonalInformation: CentredDiagonalInformation.of_diagonal,
+    IdentityInformation: lambda diagonal: IdentityInformation(0.0, diagonal.shape),
+}
 
 
 def preconditioner_of(information: PooledInformation, shift: Array) -> FactorisedPrecision:
@@ -48,10 +62,8 @@ def restructured(information: PooledInformation, structure: Structure) -> Pooled
     if isinstance(information, structure):
         return information
     n_logits, n_columns = information.diagonal().shape
-    if structure is DiagonalInformation:
-        return DiagonalInformation(information.diagonal())
-    if structure is IdentityInformation:
-        return IdentityInformation(0.0, (n_logits, n_columns))
+    if structure in OF_DIAGONAL:
+        return OF_DIAGONAL[structure](information.diagonal())
     blocks = information.dense().reshape(n_logits, n_columns, n_logits, n_columns)
     if structure is DenseInformation:
         return DenseInformation(blocks)

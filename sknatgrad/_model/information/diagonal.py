@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 # a smaller number is subnormal: it has lost digits, and the inverse of most overflows
 MIN_INVERTIBLE = np.finfo(np.float64).tiny
-# Columns that rows determine rather than the shift, per unit of the rank of F, above which they are redundant; and the
-# ratio of F to the shift up to which no column counts as determined.
-REDUNDANT, UNDETERMINED = 1.5, 7.0
 
 
 @dataclass(frozen=True)
@@ -63,28 +60,6 @@ class DiagonalInformation:
     def precision(self, shift: Array) -> DiagonalPrecision:
         """Return diag(F) + I ⊗ diag(shift), to divide by."""
         return DiagonalPrecision(self.entries + shift)
-
-    def preconditioner(self, shift: Array, rank: float, penalised: Array) -> DiagonalPrecision:
-        """Return a preconditioner of F + I ⊗ diag(shift): its diagonal, or the shift where F is of low `rank`.
-
-        With more columns than rows, F vanishes along most directions, and relative to the shift the matrix has the
-        eigenvalue 1 along all of these. Relative to its own diagonal it has as many eigenvalues as there are different
-        columns. Conjugate gradients take one iteration for each cluster of eigenvalues, Nocedal and Wright (2006),
-        section 5.1: for 1,000 x 10,000 counts of words 52, and with the diagonal 328.
-
-        Parameters
-        ----------
-        shift : ndarray of shape (d,)
-        rank : float
-            Largest rank of F.
-        penalised : ndarray of shape (d,)
-            Whether the shift of a column is large enough to precondition.
-        """
-        ratio = np.divide(self.entries, shift, out=np.zeros_like(self.entries), where=penalised)
-        determined = float((ratio / (1.0 + ratio)).sum())
-        if determined > REDUNDANT * rank or ratio.max() <= UNDETERMINED:
-            return DiagonalPrecision(np.where(penalised, shift, self.entries + shift))
-        return self.precision(shift)
 
 
 @dataclass(frozen=True)
