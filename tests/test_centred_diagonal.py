@@ -134,6 +134,10 @@ def test_the_prior_preconditions_where_the_rows_are_few(variances, rank, chosen)
 def test_columns_of_a_weak_prior_have_their_variance():
     prior = np.array([1e-4, 1.0, 1.0, 0.0])
     np.testing.assert_array_equal(PriorShare.of(1, prior).penalised, [False, True, True, False])
+    # with several such columns, the others have their variances too
+    information = CentredDiagonalInformation(np.ones((1, 4)), np.zeros((1, 4)), np.ones((1, 1)))
+    cache = FactorCache(information, prior=PriorShare.of(1, prior))
+    np.testing.assert_array_equal(cache.precision(information, prior).solve(np.ones((1, 4))), 1.0 / (1.0 + prior[None]))
     # without any prior no column has one
     assert not PriorShare.of(1, np.zeros(3)).penalised.any()
 

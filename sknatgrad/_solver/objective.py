@@ -299,7 +299,8 @@ def _solver(plan: Plan, prior_precision: Array) -> NewtonCG:
     """Return a solver that has not solved anything yet."""
     shape = plan.shape
     cache = FactorCache(prior=PriorShare.of(shape.n_rows * shape.n_logits, prior_precision))
-    return NewtonCG(PreconditionerPolicy(list(plan.preconditioners)), RecycledDirections(shape.n_directions()), cache)
+    policy = PreconditionerPolicy(list(plan.preconditioners), centred=shape.centred)
+    return NewtonCG(policy, RecycledDirections(shape.n_directions()), cache)
 
 
 def _stored(measured: Measured) -> PooledInformation:

@@ -59,6 +59,7 @@ class PreconditionerPolicy:
     """
 
     options: list[PreconditionerOption] = field(default_factory=list)  # the more expensive ones, cheapest first
+    centred: bool = False  # whether centres are subtracted from the rows
     current: PreconditionerOption = CENTRED_DIAGONAL
     products_used: int = 0  # since the current one was computed
     previous_products: int = 0  # of the previous solve with it
@@ -71,7 +72,8 @@ class PreconditionerPolicy:
     @property
     def order_independent(self) -> bool:
         """Whether solves take the same path for any order of the rows."""
-        return self.current.key in FLOAT64_KEYS
+        # centres are values of single rows, and the diagonal and the damping depend on them
+        return self.current.key in FLOAT64_KEYS and not self.centred
 
     def is_stale(self, loss: float, computed_loss: float) -> bool:
         """Say whether the preconditioner, computed where the loss was `computed_loss`, is to be computed anew."""
@@ -149,4 +151,7 @@ class FactorCache:
             # Where F is singular the optimum is not unique: the one that is found has the least norm in the metric of
             # the preconditioner, which is to be the diagonal of F, as in a direct solve.
             return DiagonalInformation(information.diagonal()).precision(shift)
+        if np.count_nonzero(prior.penalised) < prior.penalised.size - 1:
+            # what is known of the eigenvalues holds where one prior is that of all features
+            return information.precision(shift)
         return information.preconditioner(shift, prior.rank, prior.penalised)
