@@ -60,7 +60,7 @@ def test_only_long_solves_are_recycled():
 
 
 def test_the_order_of_centred_rows_changes_nothing():
-    """Centres are values of single rows: with an error of 1e-11 of the loss this table's coefficients differ by 1e-6."""
+    """Centres are values of single rows: with an error of 1e-11 of the loss these coefficients differ by 1e-6."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(266, 117)) + rng.normal(size=117) * 10.0 ** rng.uniform(0, 3, size=117)
     logits = X[:, :6] - np.median(X[:, :6], axis=0)
