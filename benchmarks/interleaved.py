@@ -8,8 +8,8 @@ import numpy as np
 
 # a time is the median over a burst of calls that takes so many seconds, and at most so many calls
 BURST_SECONDS, BURST_CALLS = 0.05, 20
-# seconds before each burst, in which waiting threads of the previous one stop spinning
-PAUSE = 0.05
+# seconds before each burst, in which waiting threads of the previous one stop spinning; those of OpenBLAS take 0.1
+PAUSE = 0.2
 # a call that takes so many seconds is called once before the first round, others twice
 LONG_SECONDS = 1.0
 

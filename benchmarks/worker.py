@@ -26,8 +26,8 @@ from benchmarks.workloads import WORKLOADS, DataUnavailableError
 SHORT_SECONDS = 0.05
 # measurements of the time of one pass, of which the median counts
 PASS_CALLS = 7
-# seconds before each timed fit, in which waiting threads of the previous one stop spinning
-PAUSE = 0.05
+# seconds before each timed fit, in which waiting threads of the previous one stop spinning; those of OpenBLAS take 0.1
+PAUSE = 0.2
 # largest address space, as a fraction of the memory of the machine, so that a fit fails before the machine swaps
 MEMORY_SHARE = 0.85
 
