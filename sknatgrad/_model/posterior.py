@@ -90,31 +90,32 @@ class Posterior(NamedTuple):
 
     def _logits(self, design: Design) -> Logits:
         with np.errstate(over="ignore", invalid="ignore"):
-            covariance = self._logit_covariance(design)
+            covariance = logit_covariance(design, self.covariance)
         # a variance that overflows float64 is reported as an unknown one, infinite
         overflow = ~np.isfinite(covariance).all(axis=(1, 2))
         covariance[overflow] = 0.0
         unknown = overflow | leaves_row_space(design, self.undetermined)
         return Logits(design.logits(self.theta), covariance, unknown)
 
-    def _logit_covariance(self, design: Design) -> Array:
-        """Return the covariance of each row's logits, ``(m, q, q)``."""
-        n_logits, n_columns = self.theta.shape
-        dense = design.dense().T
-        covariance = np.empty((dense.shape[1], n_logits, n_logits))
-        for k in range(n_logits):
-            # symmetric: the pairs with classes before k are known
-            images = design.logits(self.covariance[k:, :, k, :].reshape(-1, n_columns)).T
-            images = images.reshape(n_logits - k, n_columns, -1)
-            covariance[:, k:, k] = np.einsum("ljm,jm->ml", images, dense)
-            covariance[:, k, k:] = covariance[:, k:, k]
-        return covariance
-
     def draw(self, n_draws: int, random: np.random.RandomState) -> Array:
         """Return draws of θ, ``(n_draws, q, d)``."""
         factor = root(self.covariance.reshape(self.theta.size, self.theta.size))
         moves = random.standard_normal((n_draws, factor.shape[1])) @ factor.T
         return self.theta + moves.reshape(n_draws, *self.theta.shape)
+
+
+def logit_covariance(design: Design, covariance: Array) -> Array:
+    """Return the covariance of the logits of each row, ``(m, q, q)``, from that of coefficients, ``(q, d, q, d)``."""
+    n_logits, n_columns = covariance.shape[:2]
+    dense = design.dense().T
+    of_logits = np.empty((dense.shape[1], n_logits, n_logits))
+    for k in range(n_logits):
+        # symmetric: the pairs with classes before k are known
+        images = design.logits(covariance[k:, :, k, :].reshape(-1, n_columns)).T
+        images = images.reshape(n_logits - k, n_columns, -1)
+        of_logits[:, k:, k] = np.einsum("ljm,jm->ml", images, dense)
+        of_logits[:, k, k:] = of_logits[:, k:, k]
+    return of_logits
 
 
 class Logits(NamedTuple):

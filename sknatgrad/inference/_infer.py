@@ -14,7 +14,7 @@ from sknatgrad._inputs.rows import check_rows
 from sknatgrad._inputs.weights import check_row_weights
 from sknatgrad._limits import Limits
 from sknatgrad._model.contrasts import Contrasts
-from sknatgrad._model.recentring import recentred_covariance, recentred_theta
+from sknatgrad._model.recentring import recentred_theta
 from sknatgrad._rows.centring import centres_of
 from sknatgrad._rows.floating_point import ignoring_underflow
 from sknatgrad.exceptions import InferenceWarning
@@ -170,6 +170,16 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
         message = "X is a Dask collection, which this function would load into memory; use sknatgrad.dask.infer."
         raise ValueError(message)
     check_aliased(aliased)
+    fitted, row_sums = sums_in_memory(estimator, X, y, sample_weight, reference)
+    options = CovarianceOptions.checked(weights, covariance, row_sums.counts)
+    options = options.with_groups(groups, row_sums.in_memory.weight)
+    return infer_from_sums(fitted, row_sums, options, features, aliased)
+
+
+def sums_in_memory(
+    estimator: Any, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None, reference: Hashable = None
+) -> tuple[FittedModel, RowSums]:
+    """Check an estimator and the rows of its fit; return the fitted model, and the sums over the rows."""
     estimator = logistic_regression(estimator)
     fitted = FittedModel.of(estimator, X)
     contrasts = Contrasts.against(fitted.classes, reference)
@@ -182,9 +192,7 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     weight, _ = check_row_weights(sample_weight, getattr(estimator, "class_weight", None), fitted.classes, codes)
     limits = limits_of(estimator)
     fitted = fitted.recentred_for(lambda: centres_of(X, limits.far_ratio))
-    row_sums = RowSums(InMemoryRows(X, codes, weight, fitted.centres), fitted.theta, contrasts, limits)
-    options = CovarianceOptions.checked(weights, covariance, row_sums.counts).with_groups(groups, weight)
-    return infer_from_sums(fitted, row_sums, options, features, aliased)
+    return fitted, RowSums(InMemoryRows(X, codes, weight, fitted.centres), fitted.theta, contrasts, limits)
 
 
 def limits_of(estimator: Any) -> Limits:
@@ -217,6 +225,7 @@ def infer_from_sums(
             n=options.n_observations(row_sums.counts),
             effective_dof=covariance.effective_dof,
             penalised=fitted.penalised,
+            log_evidence=covariance.log_evidence,
         ),
         fitted=fitted,
         options=options,
@@ -231,11 +240,8 @@ def _covariance_matrices(
     """Return the covariance of the coefficients for the rows themselves, and for rows less the centres."""
     centred = covariance.covariance(options)
     centres, dependence = covariance.fitted.centres, covariance.row_sums.dependence
-    of_rows, n_contrasts = centred, covariance.row_sums.contrasts.n_classes - 1
-    if centres is not None and isinstance(covariance, DenseCovariance):
-        shape = n_contrasts, covariance.fitted.theta.shape[1]
-        of_kept = np.where(covariance.row_sums.kept[:-1], centres, 0.0)
-        of_rows = recentred_covariance(centred.reshape(shape * 2), of_kept, None).reshape(centred.shape)
+    of_rows = covariance.uncentred(centred) if isinstance(covariance, DenseCovariance) else centred
+    n_contrasts = covariance.row_sums.contrasts.n_classes - 1
     if dependence is None or aliased == "drop":
         return of_rows, centred
     # what does not depend on columns that are set aside is the same with and without them

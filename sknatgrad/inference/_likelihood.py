@@ -15,6 +15,7 @@ class Likelihood(NamedTuple):
     n: float  # observations
     effective_dof: float
     penalised: bool
+    log_evidence: float  # nats; NaN without a penalty
 
     @property
     def aic(self) -> float:

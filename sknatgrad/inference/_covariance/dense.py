@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sknatgrad._model.information.symmetric import MAX_NULL_SHARE, factorise
+from sknatgrad._model.recentring import recentred_covariance
 from sknatgrad.inference._covariance.protocol import mask_undetermined, step_length
 from sknatgrad.inference._row_sums.aliased import LinearDependence
 
@@ -126,6 +127,18 @@ class DenseCovariance:
         return self._sums.gradient + self._prior @ self.row_sums.contrasts.params(kept).ravel()
 
     @property
+    def in_coordinates(self) -> tuple[RowSums, Array]:
+        """The sums over rows in the columns or combinations of them that H has, and H⁻¹, ``(K - 1, d, K - 1, d)``.
+
+        Aliased columns have zeros.
+        """
+        n_contrasts, n_columns = self.row_sums.contrasts.n_classes - 1, self._row_sums.theta.shape[1]
+        whole = np.zeros((n_contrasts * n_columns,) * 2)
+        kept = np.ones(len(whole), dtype=bool) if self.basis is not None else self.row_sums.kept_params
+        whole[np.ix_(kept, kept)] = self._inverse.matrix
+        return self._row_sums, whole.reshape(n_contrasts, n_columns, n_contrasts, n_columns)
+
+    @property
     def inflation(self) -> float:
         """By how much collinearity inflates a variance, at most; infinite where H is singular."""
         return self._inverse.inflation
@@ -179,6 +192,20 @@ class DenseCovariance:
         return float(np.einsum("ij,ji->", self._inverse.matrix, self._sums.fisher))
 
     @property
+    def log_evidence(self) -> float:
+        """Logarithm of the evidence by Laplace's approximation, nats; NaN without a penalty, or where H is singular."""
+        if not self.fitted.penalised:
+            return float("nan")
+        prior = self.row_sums.contrasts.prior(self.fitted.prior.precision[self.row_sums.kept])
+        penalised = prior.diagonal() > 0.0
+        _, of_prior = np.linalg.slogdet(prior[np.ix_(penalised, penalised)])
+        sign, of_posterior = np.linalg.slogdet(self.sums.fisher + prior)
+        # each coefficient without a penalty has a density of 1
+        n_flat = np.count_nonzero(~penalised)
+        volume = 0.5 * (of_prior - of_posterior + n_flat * np.log(2.0 * np.pi))
+        return float(volume - self.loss - self.fitted.penalty) if sign > 0 else float("nan")
+
+    @property
     def _n_independent(self) -> int:
         """The number of coefficients, without those of aliased columns.
 
@@ -209,3 +236,12 @@ class DenseCovariance:
         whole = np.full((kept.size, kept.size), np.nan)
         whole[np.ix_(kept, kept)] = covariance
         return whole
+
+    def uncentred(self, covariance: Array) -> Array:
+        """Return a covariance for the rows themselves, from that for rows less the centres."""
+        centres = self.fitted.centres
+        if centres is None:
+            return covariance
+        shape = self.row_sums.contrasts.n_classes - 1, self.fitted.theta.shape[1]
+        of_kept = np.where(self.row_sums.kept[:-1], centres, 0.0)
+        return recentred_covariance(covariance.reshape(shape * 2), of_kept, None).reshape(covariance.shape)

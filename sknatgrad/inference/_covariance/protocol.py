@@ -50,6 +50,11 @@ class CoefficientCovariance(Protocol):
         ...
 
     @property
+    def log_evidence(self) -> float:
+        """Logarithm of the evidence, nats; NaN without a penalty, or where only some columns were selected."""
+        ...
+
+    @property
     def fisher(self) -> Array | None:
         """Fisher information of the contrasts of columns that are not aliased, if it is formed."""
         ...

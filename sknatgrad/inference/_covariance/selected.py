@@ -147,6 +147,11 @@ class SelectedCovariance:
         return self._solved.effective_dof if self.fitted.penalised else float(self.row_sums.n_params)
 
     @property
+    def log_evidence(self) -> float:
+        """NaN: it needs the determinants of all coefficients."""
+        return float("nan")
+
+    @property
     def fisher(self) -> None:
         """None: Fisher information is not formed."""
         return

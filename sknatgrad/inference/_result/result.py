@@ -125,6 +125,22 @@ class InferenceResult:
         return self.likelihood.effective_dof
 
     @property
+    def log_evidence(self) -> float:
+        r"""Logarithm of the evidence, the likelihood integrated over the prior that the penalty stands for, nats.
+
+        By Laplace's approximation at the fit,
+
+        .. math:: \log L - \tfrac12 \theta^T \Lambda \theta + \tfrac12 \log \det \Lambda
+            - \tfrac12 \log \det(F + \Lambda) + \tfrac{k}{2} \log 2 \pi,
+
+        whose error is of the order 1 / n (MacKay, "The evidence framework applied to classification networks", Neural
+        Computation 4(5), 1992). It compares values of C and sets of features that are penalised. The k coefficients
+        without a penalty, those of the intercept, have a density of 1 and no part in Λ. Weights of rows count as
+        frequencies. NaN without a penalty, for selected columns, and with sampling weights.
+        """
+        return np.nan if self.options.weights == "sampling" else self.likelihood.log_evidence
+
+    @property
     def penalised(self) -> bool:
         """Whether the fit has a penalty."""
         return self.likelihood.penalised

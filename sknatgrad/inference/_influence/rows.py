@@ -1,0 +1,143 @@
+"""Leverage, and what the logits of a row would be without it, by one step of Newton's method.
+
+Without row i, of weight s, the gradient at the fit is −s x r and the information H − s W ⊗ x xᵀ, with r = p − onehot(y)
+and W the covariance of r. One step of Newton's method changes the coefficients by s H⁻¹ (x ⊗ G), with
+G = (I − s W A)⁻¹ r and A = xᵀ H⁻¹ x, the covariance of the row's logits (Pregibon 1981, "Logistic regression
+diagnostics", for two classes). All of this is in the contrasts, whose W is regular.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sknatgrad._model.categorical import probabilities
+from sknatgrad._model.posterior import logit_covariance
+from sknatgrad._rows.design import Design
+
+if TYPE_CHECKING:
+    from sknatgrad._model.contrasts import Contrasts
+    from sknatgrad._rows.source import RowBlock
+    from sknatgrad._typing import Array, Codes
+    from sknatgrad.inference._covariance.dense import DenseCovariance
+
+# Least determinant of I − s W A. Its eigenvalues are between 0 and 1, but for rounding; it is 0 for a row without which
+# some coefficient is not determined.
+MIN_DETERMINANT = 1e-10
+# arrays of (k, k) numbers of a row that exist at a time, beside its products with the covariance
+ARRAYS_PER_ROW = 6
+
+
+class RowInfluence(NamedTuple):
+    """What is known of each row."""
+
+    logits: Array  # (m, k), of the contrasts
+    leverage: Array  # (m,), tr(s W A)
+    class_leverage: Array  # (m, K), the share of the variance of y − p of each class that the fit removes
+    change: Array  # (m, k), s G; NaN where I − s W A is singular
+    without: Array  # (m, k), the logits by the coefficients without the row
+    distance: Array  # (m,), ½ vᵀ H v times 2 of the change v of the coefficients, nats
+
+
+def concatenated(parts: tuple[RowInfluence, ...]) -> RowInfluence:
+    """Return the rows of all parts."""
+    return RowInfluence(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+@dataclass(frozen=True)
+class InfluenceKernel:
+    """The `RowInfluence` of the rows of a block, in parts."""
+
+    params: Array  # (k, d), the contrasts
+    inverse: Array  # (k, d, k, d), H⁻¹ in the contrasts
+    contrasts: Contrasts
+    row_bytes: int  # of numbers of rows that exist at a time
+
+    def __call__(self, block: RowBlock) -> tuple[RowInfluence, ...]:
+        """Return those of one block, in parts."""
+        n_contrasts, n_columns = self.params.shape
+        design = Design.of_block(block, n_columns)
+        numbers = n_contrasts * n_columns + ARRAYS_PER_ROW * (n_contrasts + 1) ** 2
+        size = max(self.row_bytes // (8 * numbers), 1)
+        starts = range(0, len(block.codes), size)
+        parts = [slice(start, start + size) for start in starts]
+        return tuple(self._of(design.rows(part), block.codes[part], block.weight[part]) for part in parts)
+
+    def _of(self, design: Design, codes: Codes, weight: Array) -> RowInfluence:
+        logits = design.logits(self.params)
+        proba = probabilities(self.contrasts.theta(logits.T).T)
+        covariance = logit_covariance(design, self.inverse)
+        residual = proba.copy()
+        residual[np.arange(len(codes)), codes] -= 1.0
+        of_classes = weight[:, None, None] * scores_of(proba)
+        others = self.contrasts.others
+        scores = of_classes[:, others][:, :, others]
+        removed = scores @ covariance
+        system = np.eye(len(others)) - removed
+        singular = np.linalg.det(system) < MIN_DETERMINANT
+        system[singular] = np.eye(len(others))
+        change = weight[:, None] * np.linalg.solve(system, residual[:, others, None])[:, :, 0]
+        change[singular] = np.nan
+        to_others = of_classes[:, :, others]
+        explained = np.einsum("mka,mab,mkb->mk", to_others, covariance, to_others)
+        variance = np.einsum("mkk->mk", of_classes)
+        share = np.divide(explained, variance, out=np.zeros_like(explained), where=variance > 0.0)
+        of_logits = np.einsum("mab,mb->ma", covariance, change)
+        distance = np.einsum("ma,ma->m", of_logits, change)
+        return RowInfluence(logits, np.einsum("mkk->m", removed), share, change, logits + of_logits, distance)
+
+    def merge(self, left: tuple[RowInfluence, ...], right: tuple[RowInfluence, ...]) -> tuple[RowInfluence, ...]:
+        """Append those of later rows."""
+        return left + right
+
+
+def scores_of(proba: Array) -> Array:
+    """Return diag(p) − p pᵀ of all classes, ``(m, K, K)``, without subtraction from 1."""
+    scores = -proba[:, :, None] * proba[:, None, :]
+    for k in range(proba.shape[1]):
+        # p (1 − p), the latter as the sum of the other probabilities
+        scores[:, k, k] = proba[:, k] * np.delete(proba, k, axis=1).sum(axis=1)
+    return scores
+
+
+@dataclass(frozen=True)
+class ChangesKernel:
+    """The changes H⁻¹ (x ⊗ s G) of the coefficients without each row of a block, in parts of ``(m, k, d)``."""
+
+    inverse: Array  # (k, d, k, d), H⁻¹ in the contrasts
+    change: Array  # (n, k), s G of all rows
+    row_bytes: int
+
+    def __call__(self, block: RowBlock) -> tuple[Array, ...]:
+        """Return those of one block."""
+        n_contrasts, n_columns = self.inverse.shape[:2]
+        design, matrix = Design.of_block(block, n_columns), self.inverse.reshape(n_contrasts * n_columns, -1)
+        size = max(self.row_bytes // (16 * len(matrix)), 1)
+        parts = [slice(start, start + size) for start in range(0, len(block.codes), size)]
+        changes = self.change[block.start : block.start + len(block.codes)]
+        return tuple(
+            (design.rows(part).scaled_rows(changes[part]) @ matrix).reshape(-1, n_contrasts, n_columns)
+            for part in parts
+        )
+
+    def merge(self, left: tuple[Array, ...], right: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Append those of later rows."""
+        return left + right
+
+
+def coefficient_changes(covariance: DenseCovariance, rows: RowInfluence) -> Array:
+    """Return the changes of the contrasts' coefficients without each row, ``(n, k, d)``; NaN for aliased columns."""
+    row_sums, inverse = covariance.in_coordinates
+    kernel = ChangesKernel(inverse, rows.change, row_sums.limits.row_bytes)
+    changes = np.concatenate(row_sums.total(kernel))
+    if covariance.basis is not None:
+        of_columns = covariance.basis.of_columns(np.moveaxis(changes, 0, -1))
+        changes = np.full((len(changes), *rows.logits.shape[1:], covariance.fitted.theta.shape[1]), np.nan)
+        changes[:, :, covariance.row_sums.kept] = np.moveaxis(of_columns, -1, 0)
+    centres, kept = covariance.fitted.centres, covariance.row_sums.kept
+    if centres is not None:
+        changes[:, :, -1] -= changes[:, :, :-1] @ np.where(kept[:-1], centres, 0.0)
+    changes[:, :, ~kept] = np.nan
+    return changes
