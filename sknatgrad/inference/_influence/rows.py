@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sknatgrad._model.categorical import probabilities
+from sknatgrad._model.categorical import predict, probabilities
 from sknatgrad._model.posterior import logit_covariance
 from sknatgrad._rows.design import Design
 
@@ -38,7 +38,7 @@ class RowInfluence(NamedTuple):
     class_leverage: Array  # (m, K), the share of the variance of y − p of each class that the fit removes
     change: Array  # (m, k), s G; NaN where I − s W A is singular
     without: Array  # (m, k), the logits by the coefficients without the row
-    distance: Array  # (m,), ½ vᵀ H v times 2 of the change v of the coefficients, nats
+    distance: Array  # (m,), vᵀ H v of the change v of the coefficients
 
 
 def concatenated(parts: tuple[RowInfluence, ...]) -> RowInfluence:
@@ -67,18 +67,17 @@ class InfluenceKernel:
 
     def _of(self, design: Design, codes: Codes, weight: Array) -> RowInfluence:
         logits = design.logits(self.params)
-        proba = probabilities(self.contrasts.theta(logits.T).T)
+        of_theta = self.contrasts.theta(logits.T).T
+        _, residual = predict(of_theta).loss_and_residual(codes)
         covariance = logit_covariance(design, self.inverse)
-        residual = proba.copy()
-        residual[np.arange(len(codes)), codes] -= 1.0
-        of_classes = weight[:, None, None] * scores_of(proba)
+        of_classes = weight[:, None, None] * scores_of(probabilities(of_theta))
         others = self.contrasts.others
         scores = of_classes[:, others][:, :, others]
         removed = scores @ covariance
         system = np.eye(len(others)) - removed
         singular = np.linalg.det(system) < MIN_DETERMINANT
         system[singular] = np.eye(len(others))
-        change = weight[:, None] * np.linalg.solve(system, residual[:, others, None])[:, :, 0]
+        change = weight[:, None] * np.linalg.solve(system, self.contrasts.scores(residual)[:, :, None])[:, :, 0]
         change[singular] = np.nan
         to_others = of_classes[:, :, others]
         explained = np.einsum("mka,mab,mkb->mk", to_others, covariance, to_others)
