@@ -81,7 +81,7 @@ def influence(estimator: Any, X: Matrix, y: ArrayLike, *, sample_weight: ArrayLi
     >>> X, y = load_breast_cancer(return_X_y=True)
     >>> model = NaturalGradientLogisticRegression().fit(X, y)
     >>> result = influence(model, X, y)
-    >>> round(result.leverage.sum(), 1), result.n_refits
+    >>> round(float(result.leverage.sum()), 1), result.n_refits
     (9.9, 20)
     """
     if hasattr(X, "__dask_graph__"):
