@@ -293,3 +293,20 @@ def test_other_data_and_other_estimators_are_refused():
     dask_array = pytest.importorskip("dask.array")
     with pytest.raises(ValueError, match="X is a Dask collection, whose single rows influence does not have"):
         influence(model, dask_array.from_array(X), y)
+
+
+def test_columns_that_nearly_depend_on_each_other():
+    """H is formed for combinations of the columns; the changes are those of the columns."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    y = (X[:, 0] + rng.logistic(size=300) > 0).astype(int)
+    near = np.column_stack([X[:, 0], X[:, 0] + 1e-5 * X[:, 1]])
+    fits = [NaturalGradientLogisticRegression(C=np.inf, tol=1e-12).fit(each, y) for each in (X, near)]
+    plain, of_near = (influence_of(fit, each, y) for fit, each in zip(fits, (X, near), strict=True))
+    assert of_near.covariance.basis is not None
+    assert of_near.classes == (0, 1)
+    np.testing.assert_allclose(of_near.leverage, plain.leverage, rtol=1e-4)
+    np.testing.assert_allclose(of_near.loo_losses, plain.loo_losses, rtol=1e-4)
+    # the coefficient of the second column is that of the difference
+    dfbetas, expected = of_near.dfbetas()[:, 0], plain.dfbetas()[:, 0]
+    np.testing.assert_allclose(dfbetas[:, 1:], expected[:, 1:], rtol=1e-3, atol=1e-5)
