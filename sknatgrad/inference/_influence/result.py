@@ -50,6 +50,9 @@ class InfluenceResult:
 
     n_refits : int
         The number of rows without which the model was fitted again, because one step is not accurate enough.
+
+    rows, codes, weight, covariance, options : object
+        What the other figures are computed from, by reference.
     """
 
     rows: RowInfluence
