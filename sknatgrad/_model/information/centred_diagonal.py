@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sknatgrad._model.information.diagonal import MIN_INVERTIBLE, DiagonalPrecision
+from sknatgrad._model.information.diagonal import DiagonalPrecision
 
 if TYPE_CHECKING:
     from sknatgrad._model.protocols import FactorisedPrecision, Scores
@@ -102,7 +102,7 @@ class CentredDiagonalInformation:
 
     def precision(self, shift: Array) -> RankOnePrecision:
         """Return the sum with I ⊗ diag(shift), to solve with."""
-        return RankOnePrecision(self._variance + shift, self._mean)
+        return RankOnePrecision(DiagonalPrecision(self._variance + shift), self._mean)
 
     def preconditioner(self, shift: Array, rank: float, penalised: Mask) -> FactorisedPrecision:
         """Return a preconditioner of F + I ⊗ diag(shift): `precision`, or that without variance for F of low rank.
@@ -125,7 +125,7 @@ class CentredDiagonalInformation:
         if determined <= REDUNDANT * rank and ratio.max() > UNDETERMINED:
             return self.precision(shift)
         if ratio.sum() <= SEPARATED * rank:
-            return RankOnePrecision(np.where(penalised, shift, self._variance + shift), self._mean)
+            return RankOnePrecision(DiagonalPrecision(np.where(penalised, shift, self._variance + shift)), self._mean)
         return DiagonalPrecision(np.where(penalised, shift, self.squares + shift))
 
 
@@ -133,26 +133,22 @@ class CentredDiagonalInformation:
 class RankOnePrecision:
     """diag(D) + u uᵀ for each class; the solution is zero where D is, as u is zero there too."""
 
-    entries: Array  # (q, d), D
+    diagonal: DiagonalPrecision  # D
     row: Array  # (q, d), u
-
-    @cached_property
-    def _inverse(self) -> Array:
-        return np.divide(1.0, self.entries, out=np.zeros_like(self.entries), where=self.entries > MIN_INVERTIBLE)
 
     @cached_property
     def _solved(self) -> tuple[Array, Array]:
         """D⁻¹u, ``(q, d)``, and that over 1 + uᵀD⁻¹u."""
-        solved = self._inverse * self.row
+        solved = self.diagonal.solve(self.row)
         return solved, solved / (1.0 + (solved * self.row).sum(axis=1, keepdims=True))
 
     def solve(self, gradient: Array) -> Array:
         """Return M⁻¹ g, ``(q, d)``, by the formula of Sherman and Morrison."""
         solved, scaled = self._solved
-        solution: Array = self._inverse * gradient
+        solution = self.diagonal.solve(gradient)
         solution -= np.einsum("kj,kj->k", solved, gradient)[:, None] * scaled
         return solution
 
     def norm_outside_range(self, gradient: Array) -> float:
         """Return 0, or infinity for a gradient where the metric is zero."""
-        return np.inf if gradient[self.entries <= MIN_INVERTIBLE].any() else 0.0
+        return self.diagonal.norm_outside_range(gradient)
