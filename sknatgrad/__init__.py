@@ -1,6 +1,7 @@
 """Logistic regression by natural gradient descent: steepest descent in the space of predicted distributions."""
 
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
+from sknatgrad._estimator.cv_classifier import NaturalGradientLogisticRegressionCV
 from sknatgrad._estimator.geometry import fisher_information, kl_divergence
 from sknatgrad._estimator.merge import merge
 from sknatgrad._estimator.stream import StreamState
@@ -15,7 +16,14 @@ from sknatgrad._rows.source import LabelledRows
 from sknatgrad._version import __version__ as __version__
 from sknatgrad.exceptions import SeparationWarning
 
-__all__ = ["NaturalGradientLogisticRegression", "SeparationWarning", "fisher_information", "kl_divergence", "merge"]
+__all__ = [
+    "NaturalGradientLogisticRegression",
+    "NaturalGradientLogisticRegressionCV",
+    "SeparationWarning",
+    "fisher_information",
+    "kl_divergence",
+    "merge",
+]
 
 # Pickles, skops and HTML name the module of a class. A public one lets private modules move. The records are part of
 # stored models; doctest finds the examples of methods by their module.
@@ -24,6 +32,8 @@ _ESTIMATOR = (
     NaturalGradientLogisticRegression.fit,
     NaturalGradientLogisticRegression.fit_batches,
     NaturalGradientLogisticRegression.partial_fit,
+    NaturalGradientLogisticRegressionCV,
+    NaturalGradientLogisticRegressionCV.fit,
 )
 _RECORDS = (
     StreamState,

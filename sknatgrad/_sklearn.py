@@ -3,9 +3,14 @@
 All others are imported from scikit-learn's public modules where they are used.
 """
 
+from inspect import signature
+
 # Validates constructor parameters on fit and marks nested validation: no public name as of scikit-learn 1.9, although
 # `check_param_validation` tests this mechanism.
 from sklearn.base import _fit_context as fit_context
+
+# A scorer that is made again needs its public function `make_scorer`, and its settings, which are private.
+from sklearn.metrics import make_scorer
 
 # The values of `_parameter_constraints`, which `_fit_context` reads.
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -23,4 +28,21 @@ except ImportError:  # public since scikit-learn 1.9
             raise ImportError(message)
 
 
-__all__ = ["CallbackSupportMixin", "HasMethods", "Interval", "StrOptions", "fit_context"]
+def scorer_of_classes(scorer: object, classes: object) -> object:
+    """Return a scorer that knows the classes of a fit, as test rows may not have all of them.
+
+    The private attributes of a scorer are its score function, sign, response method and keywords. Without them, such as
+    for a function of the user, it is returned as it is.
+    """
+    function = getattr(scorer, "_score_func", None)
+    keywords = dict(getattr(scorer, "_kwargs", {}))
+    parameters = {} if function is None else signature(function).parameters
+    if "labels" not in parameters or "labels" in keywords:
+        return scorer
+    if "pos_label" in parameters and len(classes) == 2:  # type: ignore[arg-type]  # noqa: PLR2004 - two classes
+        keywords.setdefault("pos_label", classes[-1])  # type: ignore[index]
+    response, sign = scorer._response_method, scorer._sign  # type: ignore[attr-defined]  # noqa: SLF001
+    return make_scorer(function, response_method=response, greater_is_better=sign == 1, labels=classes, **keywords)
+
+
+__all__ = ["CallbackSupportMixin", "HasMethods", "Interval", "StrOptions", "fit_context", "scorer_of_classes"]

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning, SkipTestWarning
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad import NaturalGradientLogisticRegression, NaturalGradientLogisticRegressionCV
 
 # monte_carlo draws other labels where rows are repeated; without a penalty the data of those checks have no optimum
 # at which the two fits could agree
@@ -19,6 +19,12 @@ ESTIMATORS = [
     for fit_intercept in (True, False)
     for C in (1.0, np.inf)
     if not (fisher == "monte_carlo" and np.isinf(C))
+]
+
+CV_ESTIMATORS = [
+    NaturalGradientLogisticRegressionCV(Cs=3, cv=3),
+    NaturalGradientLogisticRegressionCV(Cs=2, cv=2, fit_intercept=False, refit=False),
+    NaturalGradientLogisticRegressionCV(Cs=2, cv=3, fisher="diagonal", scoring="accuracy", refit="1se"),
 ]
 
 # scikit-learn runs these on its own estimators, outside check_estimator; 1.6 has not yet got the third
@@ -44,19 +50,19 @@ def _unconverged_is_no_error():
         yield
 
 
-@parametrize_with_checks(ESTIMATORS)
+@parametrize_with_checks(ESTIMATORS + CV_ESTIMATORS)
 def test_contract(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+@pytest.mark.parametrize("estimator", ESTIMATORS + CV_ESTIMATORS, ids=repr)
 @pytest.mark.parametrize(
     "check",
     MORE_CHECKS,
     ids=lambda check: check.__name__,
 )
 def test_checks_that_scikit_learn_runs_on_itself(estimator, check):
-    check("NaturalGradientLogisticRegression", estimator)
+    check(type(estimator).__name__, estimator)
 
 
 def test_tags():
@@ -68,5 +74,5 @@ def test_tags():
 
 
 def test_constraints_cover_every_parameter():
-    model = NaturalGradientLogisticRegression()
-    assert set(model._parameter_constraints) == set(model.get_params())
+    for model in (NaturalGradientLogisticRegression(), NaturalGradientLogisticRegressionCV()):
+        assert set(model._parameter_constraints) == set(model.get_params())

@@ -157,6 +157,7 @@ def test_log_probabilities_stay_finite_where_probabilities_vanish(iris):
 def test_public_names():
     assert set(sknatgrad.__all__) == {
         "NaturalGradientLogisticRegression",
+        "NaturalGradientLogisticRegressionCV",
         "SeparationWarning",
         "fisher_information",
         "kl_divergence",

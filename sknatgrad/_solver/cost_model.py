@@ -32,6 +32,8 @@ CALL = 1e-4
 LIKELIHOOD = 5e-9
 # seconds of Python in an iteration of a descent, beside those in `CALL`: a step on one block takes 75 us in all
 ITERATION = 1e-4
+# seconds of Python in a step of one of many models: its solve and its share of the pairs
+MODEL_CALL = 4e-5
 # bytes a second at which rows arrive that are not in memory: from a disk, a reader of files, a worker; halved and
 # doubled: no change of a memory map of 20,000 x 100, nor of 20,000 x 30
 OUT_OF_CORE_BANDWIDTH = 1e9
@@ -116,6 +118,11 @@ class Shape(NamedTuple):
     def measure_seconds(self) -> float:
         """Return the time of loss and gradient at one point, and of the Python around it."""
         return ITERATION + self.product_seconds() + LIKELIHOOD * self.n_rows * self.n_logits
+
+    def steps_per_matrix(self) -> float:
+        """Return how many steps of one of many models, whose gradients are computed together, take as long as F."""
+        gradient = self.n_rows * self.n_logits * (4.0 * self.stored_per_row / FLOPS + LIKELIHOOD)
+        return (CALL + self.dense_seconds()) / (MODEL_CALL + gradient)
 
     def sample_seconds(self, n_sampled: int) -> float:
         """Return the time of the fit to a subsample, which stores F at every point."""

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
+from sknatgrad._estimator.cv_classifier import NaturalGradientLogisticRegressionCV
 from sknatgrad._inputs.checks import check_model
 from sknatgrad._inputs.columns import INTERCEPT, column_indices, feature_names
 from sknatgrad._inputs.prior import configured_prior
@@ -149,9 +150,8 @@ def logistic_regression(estimator: Any) -> Any:
 
 
 def _is_logistic_regression(estimator: object) -> bool:
-    return isinstance(estimator, NaturalGradientLogisticRegression) or _is_instance(
-        estimator, "sklearn.linear_model", "LogisticRegression"
-    )
+    own = NaturalGradientLogisticRegression, NaturalGradientLogisticRegressionCV
+    return isinstance(estimator, own) or _is_instance(estimator, "sklearn.linear_model", "LogisticRegression")
 
 
 def _is_instance(estimator: object, module: str, name: str) -> bool:

@@ -1,0 +1,456 @@
+"""The estimator that chooses C by cross-validation."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import get_scorer, get_scorer_names
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+
+from sknatgrad._estimator.callbacks import FitMonitor
+from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
+from sknatgrad._estimator.cv_fits import CrossValidation, fit_folds
+from sknatgrad._estimator.cv_scores import DEFAULT_SCORING, FoldScores
+from sknatgrad._estimator.cv_splits import check_classes, check_Cs, counts_of, make_splits
+from sknatgrad._estimator.documentation import link_template
+from sknatgrad._estimator.fit import FitResult, build_objective, plan_fit, run_descent
+from sknatgrad._estimator.parameters import CONSTRAINTS, ParametersMixin
+from sknatgrad._estimator.pickling import with_version, without_version
+from sknatgrad._estimator.predict import PredictionMixin
+from sknatgrad._estimator.publish import publish, tell, unchanged_on_error
+from sknatgrad._inputs.rows import check_training_rows, refuse_infinite
+from sknatgrad._inputs.training_data import memory_data
+from sknatgrad._inputs.weights import check_row_weights, check_sample_weight
+from sknatgrad._limits import Limits
+from sknatgrad._model.layout import WarmStart
+from sknatgrad._rows.floating_point import ignoring_underflow
+from sknatgrad._rows.source import LabelledRows
+from sknatgrad._rows.threads import Workers
+from sknatgrad._sklearn import CallbackSupportMixin, Interval, StrOptions, fit_context
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from sknatgrad._estimator.cv_fits import FoldFits
+    from sknatgrad._inputs.configuration import ClassWeight, RandomState
+    from sknatgrad._model.metrics import FisherName
+    from sknatgrad._typing import Array, Labels, Matrix
+
+# parameters of the plain estimator that this one has not: C is chosen, and no fit follows another
+NOT_SHARED = ("C", "warm_start", "forgetting")
+
+
+class NaturalGradientLogisticRegressionCV(
+    PredictionMixin, ParametersMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator
+):
+    r"""Logistic regression whose penalty is chosen by cross-validation.
+
+    Fits a model to the training rows of each split with each value of C, scores it on the test rows, and fits all rows
+    with the C of the highest mean score. The attributes are those of
+    :class:`sklearn.linear_model.LogisticRegressionCV` with ``use_legacy_attributes=False``.
+
+    The models of all splits and values of C are fitted together. For each C, Newton's method finds a point near the
+    optimum of all rows, with the Fisher information of the rows of each split apart. Each training set takes its own
+    Newton step from there, and all models go on by chord steps, whose gradients are computed in one reading of X for
+    all of them. See Notes.
+
+    Parameters
+    ----------
+    Cs : int or array-like of shape (n_cs,), default=10
+        Values of C, each in (0, inf]; an integer is a number of values between 1e-4 and 1e4, evenly spaced on a
+        logarithmic scale. ``C`` is the inverse strength of the L2 penalty.
+
+    cv : int, splitter, iterable or None, default=None
+        The splits: a number of stratified folds, 5 for None; a splitter of :mod:`sklearn.model_selection`; or an
+        iterable of pairs of training and test rows.
+
+    scoring : str, callable or None, default=None
+        The score that is maximised: a name or a function as for :func:`sklearn.metrics.get_scorer`. None means
+        ``'neg_log_loss'``, which is the default of scikit-learn from 1.11.
+
+    refit : bool or '1se', default=True
+        Whether to fit all rows with the best C. ``'1se'`` takes the strongest penalty whose mean score is within one
+        standard error of the best one instead (Breiman et al. 1984 [1]_). With False the coefficients are means over
+        the splits, of those of the best C of each split, and `C_` is the mean of these values of C.
+
+    fisher : {'true', 'empirical', 'diagonal', 'kronecker', 'monte_carlo', 'identity'}, default='true'
+        The metric, as for :class:`NaturalGradientLogisticRegression`. With any but ``'true'`` models are fitted in
+        turn.
+
+    damping : float, default=1e-3
+        Initial damping, >= 0, of models that are fitted in turn.
+
+    learning_rate : 'auto' or float, default='auto'
+        Step length. With a number models are fitted in turn.
+
+    max_kl : float or None, default=None
+        Bound on the length of a step, in nats for each unit of weight. With a number models are fitted in turn.
+
+    max_iter : int, default=100
+        Maximum number of steps of each fit, >= 0. With less than 50 models are fitted in turn.
+
+    tol : float, default=1e-8
+        Tolerance of the convergence test of each fit, relative to the loss.
+
+    fit_intercept : bool, default=True
+        Whether to fit an intercept.
+
+    class_weight : dict, 'balanced' or None, default=None
+        Weight of each class; ``'balanced'`` makes it inversely proportional to the total weight of the rows of the
+        class in each training set.
+
+    prior : (mean, precision), fitted model or None, default=None
+        Gaussian prior, whose precision is divided by each C. With a prior models are fitted in turn.
+
+    store_covariance : bool, default=False
+        Whether to compute `covariance_` of the fit to all rows.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the labels that ``fisher='monte_carlo'`` draws.
+
+    on_interrupt : {'raise', 'keep'}, default='raise'
+        What Ctrl-C does in the fit to all rows. It ends the fits to training sets with an error.
+
+    verbose : int, default=0
+        With 1 or more, the fit to all rows prints its steps.
+
+    Attributes
+    ----------
+    C_ : float
+        The chosen C.
+
+    Cs_ : ndarray of shape (n_cs,)
+        The values of C, in the given order.
+
+    l1_ratio_ : float
+        0: the penalty is L2.
+
+    l1_ratios_ : ndarray of shape (1,)
+        0.
+
+    scores_ : ndarray of shape (n_folds, 1, n_cs)
+        The score of each split and C. The axis of length 1 is that of `l1_ratios_`.
+
+    coefs_paths_ : ndarray of shape (n_folds, 1, n_cs, n_logits, n_features) or (..., n_features + 1)
+        Coefficients of each split and C, the intercept last; n_logits is 1 for two classes.
+
+    n_iter_ : ndarray of shape (n_folds, 1, n_cs)
+        Number of steps of each fit, including those to the point near the optimum of all rows from which it begins.
+
+    classes_ : ndarray of shape (n_classes,)
+        The class labels, sorted.
+
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Coefficients of the fit to all rows.
+
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        Intercepts; zeros without an intercept.
+
+    converged_ : bool
+        Whether the fit to all rows converged.
+
+    loss_curve_, kl_curve_, time_curve_ : list of float
+        Of the fit to all rows, as those of :class:`NaturalGradientLogisticRegression`. It begins near its optimum.
+
+    covariance_ : ndarray of shape (n_logits * d, n_logits * d)
+        Covariance of the coefficients of the fit to all rows, with ``store_covariance=True``.
+
+    n_features_in_ : int
+        Number of features.
+
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, if X has them.
+
+    See Also
+    --------
+    NaturalGradientLogisticRegression : Fits one model with a given C.
+
+    Notes
+    -----
+    Models are fitted together if F of all rows is a matrix that costs less than conjugate gradients for each of them:
+    up to a few hundred columns times classes. Otherwise, and wherever a chord step leaves more than a quarter of the
+    decrement, they are fitted in turn, each from the nearest coefficients that are known. Both end within `tol`.
+
+    A model of a training set without rows of a class keeps that class: its probability tends to 0.
+
+    References
+    ----------
+    .. [1] L. Breiman, J. Friedman, R. Olshen, C. Stone, "Classification and Regression Trees", Wadsworth, 1984,
+       section 3.4.3.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sknatgrad import NaturalGradientLogisticRegressionCV
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = NaturalGradientLogisticRegressionCV().fit(X, y)  # no scaling
+    >>> model.scores_.shape
+    (5, 1, 10)
+    >>> round(model.C_, 1)
+    21.5
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **{name: values for name, values in CONSTRAINTS.items() if name not in NOT_SHARED},
+        "Cs": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "cv": ["cv_object"],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "refit": ["boolean", StrOptions({"1se"})],
+    }
+    _limits: ClassVar[Limits] = Limits()
+    _doc_link_module: ClassVar[str] = "sknatgrad"
+
+    n_features_in_: int
+
+    def __init__(  # noqa: PLR0913 - parameters of an estimator are keywords
+        self,
+        *,
+        Cs: int | ArrayLike = 10,
+        cv: Any = None,
+        scoring: Any = None,
+        refit: bool | Literal["1se"] = True,
+        fisher: FisherName = "true",
+        damping: float = 1e-3,
+        learning_rate: float | Literal["auto"] = "auto",
+        max_kl: float | None = None,
+        max_iter: int = 100,
+        tol: float = 1e-8,
+        fit_intercept: bool = True,
+        class_weight: ClassWeight = None,
+        prior: Any = None,
+        store_covariance: bool = False,
+        random_state: RandomState = None,
+        on_interrupt: Literal["raise", "keep"] = "raise",
+        verbose: int = 0,
+    ) -> None:
+        self.Cs = Cs
+        self.cv = cv
+        self.scoring = scoring
+        self.refit = refit
+        self.fisher = fisher
+        self.damping = damping
+        self.learning_rate = learning_rate
+        self.max_kl = max_kl
+        self.max_iter = max_iter
+        self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.prior = prior
+        self.store_covariance = store_covariance
+        self.random_state = random_state
+        self.on_interrupt = on_interrupt
+        self.verbose = verbose
+
+    @property
+    def C(self) -> float:  # noqa: N802 - the name of the parameter
+        """The chosen C, as the other estimator names it."""
+        return float(self.C_)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    @ignoring_underflow
+    def fit(self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None = None, **params: Any) -> Self:
+        """Choose C by cross-validation, and fit all rows with it.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+            Rows, as for :meth:`NaturalGradientLogisticRegression.fit`.
+
+        y : array-like of shape (n_samples,)
+            Class labels.
+
+        sample_weight : array-like of shape (n_samples,), float or None, default=None
+            Weight of each row, >= 0, in fits and scores. With metadata routing the scorer has to request it.
+
+        **params : dict
+            Arguments of the splitter and the scorer, such as `groups`, with metadata routing.
+
+        Returns
+        -------
+        self : NaturalGradientLogisticRegressionCV
+            The fitted estimator. If the fit raises an error, the estimator is unchanged.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, X, y or the weights are invalid, or a split has no test rows or training rows of one class.
+
+        Warns
+        -----
+        ConvergenceWarning, SeparationWarning
+            As :meth:`NaturalGradientLogisticRegression.fit` does, each text once.
+        """
+        monitor = FitMonitor(self, X, y, sample_weight)
+        with unchanged_on_error(self), Workers(limits_blas=False) as workers, monitor:
+            routed = self._routed("fit", params, sample_weight)
+            task, labels = self._task(X, y, sample_weight, workers, routed.splits)
+            fits = fit_folds(task)
+            scores = FoldScores(task, labels, routed.scores).of(fits, self.scoring or DEFAULT_SCORING)
+            chosen = self._refitted(task, fits, scores, monitor) if self.refit else _averaged(task, fits, scores)
+            publish(self, {**chosen.attributes, **_search_attributes(task, fits, scores)})
+            tell([*fits.notices, *chosen.notices])
+        return self
+
+    def _task(
+        self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None, workers: Workers, split_params: dict[str, Any]
+    ) -> tuple[CrossValidation, Labels]:
+        """Return what is to be fitted, checked before any fit, and the labels."""
+        Cs = check_Cs(self.Cs)
+        checked, classes, codes = check_training_rows(self, X, y)
+        # errors of fits to some of the rows would count these
+        refuse_infinite(self, checked)
+        labels = classes[codes]
+        given = check_sample_weight(sample_weight, codes.size)
+        weight, totals = check_row_weights(given, self.class_weight, classes, codes)
+        splits = make_splits(self.cv, checked, labels, codes, split_params)
+        check_classes(splits, classes, codes, weight)
+        model = self._plain(float(Cs.max()))
+        data = memory_data(model, LabelledRows(checked, codes, weight), classes, totals, workers)
+        rows = LabelledRows(checked, codes, given)
+        return CrossValidation(model, rows, splits, counts_of(splits, codes.size), Cs, data, workers), labels
+
+    def _plain(self, C: float) -> NaturalGradientLogisticRegression:
+        """Return an estimator of one model with the same parameters."""
+        shared = set(CONSTRAINTS) - set(NOT_SHARED) - {"verbose"}
+        model = NaturalGradientLogisticRegression(C=C, **{name: getattr(self, name) for name in shared})
+        model._limits = self._limits  # type: ignore[misc]  # noqa: SLF001 - budgets of this one
+        model.n_features_in_ = self.n_features_in_
+        if hasattr(self, "feature_names_in_"):
+            model.feature_names_in_ = self.feature_names_in_
+        return model
+
+    def _refitted(self, task: CrossValidation, fits: FoldFits, scores: Array, monitor: FitMonitor) -> FitResult:
+        """Return the fit to all rows with the best C."""
+        best = _one_standard_error(scores, task.Cs) if self.refit == "1se" else _best(scores)
+        model, data = task.model, task.data
+        model.C, model.verbose = float(task.Cs[best]), self.verbose
+        start = WarmStart(fits.start[best], data.layout._replace(groups=None)).transfer(data.layout)
+        plan = plan_fit(model, data)._replace(start=start)
+        result = run_descent(model, data, plan, build_objective(data, plan), monitor)
+        return result._replace(attributes={**result.attributes, "C_": model.C})
+
+    def score(self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None = None, **params: Any) -> float:
+        """Return the score of `scoring` on rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+            Rows.
+
+        y : array-like of shape (n_samples,)
+            Their labels.
+
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weight of each row.
+
+        **params : dict
+            Arguments of the scorer, with metadata routing.
+
+        Returns
+        -------
+        score : float
+            The negative log loss, in nats for each unit of weight, unless `scoring` names another.
+        """
+        routed = self._routed("score", params, sample_weight)
+        return float(self._scorer()(self, X, y, **routed.scores))
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Return what this estimator passes on: arguments of `fit` to splitter and scorer, of `score` to the scorer.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            The routing of scikit-learn.
+        """
+        to_splitter = MethodMapping().add(caller="fit", callee="split")
+        to_scorer = MethodMapping().add(caller="score", callee="score").add(caller="fit", callee="score")
+        router = MetadataRouter(owner=self).add_self_request(self)
+        return router.add(splitter=self.cv, method_mapping=to_splitter).add(
+            scorer=self._scorer(), method_mapping=to_scorer
+        )
+
+    def _scorer(self) -> Any:
+        return get_scorer(self.scoring or DEFAULT_SCORING)
+
+    def _routed(self, method: str, params: dict[str, Any], sample_weight: ArrayLike | None) -> Routed:
+        """Return the arguments that splitter and scorer get."""
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        if get_config()["enable_metadata_routing"]:
+            routed = process_routing(self, method, **weights, **params)
+            return Routed(routed.get("splitter", {}).get("split", {}), routed.scorer.score)
+        if params:
+            message = (
+                f"{method} got {sorted(params)}, which it passes on only with metadata routing: "
+                "sklearn.set_config(enable_metadata_routing=True)."
+            )
+            raise ValueError(message)
+        return Routed({}, weights)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return the attributes and the version of the package, for pickle, joblib, skops and copies."""
+        return with_version(super().__getstate__())
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Set the attributes; warn if another version of the package stored them."""
+        super().__setstate__(without_version(type(self), state))
+
+    @property
+    def _doc_link_template(self) -> str:
+        """The address of the page of a class; scikit-learn asks for it."""
+        return link_template()
+
+    def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's tags: X may be sparse; without an intercept, scores depend on the origin."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags.poor_score = not self.fit_intercept
+        return tags
+
+
+class Routed(NamedTuple):
+    """The arguments that the splitter and the scorer get."""
+
+    splits: dict[str, Any]
+    scores: dict[str, Any]
+
+
+def _search_attributes(task: CrossValidation, fits: FoldFits, scores: Array) -> dict[str, object]:
+    """Return the attributes of the search; the axis of length 1 is that of `l1_ratios_`."""
+    layout = task.data.layout._replace(groups=None)
+    paths = fits.theta.copy()
+    if layout.centres is not None:
+        paths[..., -1] -= paths[..., :-1] @ layout.centres
+    return {
+        "Cs_": task.Cs,
+        "l1_ratio_": 0.0,
+        "l1_ratios_": np.zeros(1),
+        "scores_": scores[:, None],
+        "coefs_paths_": paths[:, None],
+        "n_iter_": fits.n_iter[:, None],
+    }
+
+
+def _averaged(task: CrossValidation, fits: FoldFits, scores: Array) -> FitResult:
+    """Return the means over the splits of the coefficients of the best C of each, and of these values of C."""
+    best = scores.argmax(axis=1)
+    theta = fits.theta[np.arange(best.size), best].mean(axis=0)
+    layout = task.data.layout._replace(groups=None)
+    return FitResult({**layout.attributes(theta, np.float64), "C_": float(np.mean(task.Cs[best]))}, [])
+
+
+def _best(scores: Array) -> int:
+    """Return the index of the C of the highest mean score; of several, the first."""
+    return int(scores.mean(axis=0).argmax())
+
+
+def _one_standard_error(scores: Array, Cs: Array) -> int:
+    """Return the index of the smallest C whose mean score is within one standard error of the highest one."""
+    means, best = scores.mean(axis=0), _best(scores)
+    n_splits = len(scores)
+    error = scores[:, best].std(ddof=1) / np.sqrt(n_splits) if n_splits > 1 else 0.0
+    within = np.flatnonzero(means >= means[best] - error)
+    return int(within[Cs[within].argmin()])

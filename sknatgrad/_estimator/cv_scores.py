@@ -1,0 +1,78 @@
+"""The scores of the fits of a cross-validation on their test rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.metrics import get_scorer
+
+from sknatgrad._model.many_models import ScoreKernel
+from sknatgrad._rows.matrices import pick_rows
+from sknatgrad._sklearn import scorer_of_classes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sknatgrad._estimator.cv_fits import CrossValidation, FoldFits
+    from sknatgrad._model.many_models import ScoreSums
+    from sknatgrad._rows.memory import MemorySource
+    from sknatgrad._typing import Array, Codes, Labels
+
+DEFAULT_SCORING = "neg_log_loss"
+# Probabilities are taken to lie between ε and 1 - ε of float64, as `sklearn.metrics.log_loss` takes them.
+EPSILON = float(np.finfo(np.float64).eps)
+LOSS_BOUNDS = -float(np.log1p(-EPSILON)), -float(np.log(EPSILON))
+# scores that follow from sums over rows, without calls for each model
+FROM_SUMS: dict[str, Callable[[ScoreSums], Array]] = {
+    "neg_log_loss": lambda sums: -sums.loss / sums.weight,
+    "accuracy": lambda sums: sums.correct / sums.weight,
+}
+
+
+class FoldScores(NamedTuple):
+    """How models are scored on the test rows of each split."""
+
+    task: CrossValidation
+    labels: Labels  # (n,)
+    params: dict[str, Any]  # of the scorer
+
+    def of(self, fits: FoldFits, scoring: Any) -> Array:
+        """Return the score of each model on its test rows, ``(T, C)``."""
+        n_splits = len(self.task.splits)
+        if isinstance(scoring, str) and scoring in FROM_SUMS and set(self.params) <= {"sample_weight"}:
+            return np.array([FROM_SUMS[scoring](self._sums(fits, split)) for split in range(n_splits)])
+        scorer = scorer_of_classes(get_scorer(scoring), self.task.data.layout.classes)
+        return np.array([self._scores(fits, split, scorer) for split in range(n_splits)])
+
+    def _sums(self, fits: FoldFits, split: int) -> ScoreSums:
+        """Return the sums over the test rows of a split, of the models of all values of C."""
+        test = np.sort(self.task.splits[split].test)
+        weight = self.task.rows.weight[test] if "sample_weight" in self.params else np.ones(test.size)
+        theta = fits.theta[split].transpose(1, 0, 2)
+        source = cast("MemorySource", self.task.data.all_columns).picked(test)
+        source = replace(source, weight=weight, n_logits=theta.shape[0] * theta.shape[1])
+        sums: ScoreSums = source.total(ScoreKernel(theta, LOSS_BOUNDS))
+        return sums
+
+    def _scores(self, fits: FoldFits, split: int, scorer: Any) -> list[float]:
+        """Return the scores of the models of a split by a scorer of scikit-learn."""
+        task, test = self.task, self.task.splits[split].test
+        X, y = pick_rows(task.rows.X, test), self.labels[test]
+        params = {name: _of_rows(value, test, self.labels.size) for name, value in self.params.items()}
+        model, layout, scores = clone(task.model), task.data.layout._replace(groups=None), []
+        model.n_features_in_ = layout.n_features
+        for place, C in enumerate(task.Cs):
+            model.C = float(C)
+            vars(model).update(layout.attributes(fits.theta[split, place], np.float64))
+            scores.append(float(scorer(model, X, y, **params)))
+        return scores
+
+
+def _of_rows(value: Any, rows: Codes, n_rows: int) -> Any:
+    """Return the values of some rows of a parameter that has one for each row; any other parameter as it is."""
+    if np.ndim(value) == 0 or len(value) != n_rows:
+        return value
+    return np.asarray(value)[rows]

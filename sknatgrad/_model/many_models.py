@@ -1,0 +1,157 @@
+"""Kernels that evaluate several models, or a model of several groups of rows, in one reading of a block.
+
+M models have their coefficients in one array, ``(q, M, d)``. The logits of all of them for the m rows of a block are
+one product, and are then taken as those of M m rows of one model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, NamedTuple
+
+import numpy as np
+
+from sknatgrad._model.categorical import predict
+from sknatgrad._model.information.dense import DenseInformation
+from sknatgrad._rows.design import Design
+from sknatgrad._rows.matrices import pick_rows
+from sknatgrad._typing import Result
+
+if TYPE_CHECKING:
+    from sknatgrad._model.categorical import Prediction
+    from sknatgrad._rows.source import Kernel, RowBlock
+    from sknatgrad._rows.training_sets import RowGroups, TrainingSets
+    from sknatgrad._typing import Array, Codes
+
+
+class ManySums(NamedTuple):
+    """Sums over the rows of each model's training set, without prior."""
+
+    loss: Array  # (M,)
+    gradient: Array  # (q, M, d)
+
+    def merge(self, other: ManySums) -> ManySums:
+        """Pool two runs of rows."""
+        return ManySums(self.loss + other.loss, self.gradient + other.gradient)
+
+
+@dataclass(frozen=True)
+class ManyMeasureKernel:
+    """Loss and gradient of several models, each of its own training set."""
+
+    theta: Array  # (q, M, d)
+    sets: TrainingSets
+    numbers: Codes  # (M,), the training set of each model
+
+    def __call__(self, block: RowBlock) -> ManySums:
+        """Measure one block."""
+        n_logits, n_models, n_columns = self.theta.shape
+        design, prediction = predictions(block, self.theta)
+        row_loss, residual = prediction.loss_and_residual(np.tile(block.codes, n_models))
+        weights = self.sets.weights(block)[self.numbers]
+        by_model = residual.T.reshape(n_logits, n_models, -1)
+        by_model *= weights
+        gradient = design.transposed_product(by_model.reshape(n_logits * n_models, -1).T)
+        loss = np.einsum("ij,ij->i", weights, row_loss.reshape(n_models, -1))
+        return ManySums(loss, gradient.reshape(n_logits, n_models, n_columns))
+
+    def merge(self, left: ManySums, right: ManySums) -> ManySums:
+        """Pool two runs of rows."""
+        return left.merge(right)
+
+
+@dataclass(frozen=True)
+class ManyInformationKernel:
+    """The true Fisher information of several models as matrices, each of its own training set."""
+
+    theta: Array  # (q, M, d)
+    sets: TrainingSets
+    numbers: Codes  # (M,), the training set of each model
+
+    def __call__(self, block: RowBlock) -> list[DenseInformation]:
+        """Return those of one block."""
+        design, weights = Design.of_block(block, self.theta.shape[2]), self.sets.weights(block)
+        return [
+            DenseInformation.of_block(design, predict(design.logits(theta)).scores(), weights[number])
+            for theta, number in zip(self.theta.transpose(1, 0, 2), self.numbers, strict=True)
+        ]
+
+    def merge(self, left: list[DenseInformation], right: list[DenseInformation]) -> list[DenseInformation]:
+        """Pool two runs of rows."""
+        return [mine.merge(other) for mine, other in zip(left, right, strict=True)]
+
+
+def predictions(block: RowBlock, theta: Array) -> tuple[Design, Prediction]:
+    """Return the design of a block, and the distributions of its rows by each model, as of M m rows."""
+    n_logits, n_models, n_columns = theta.shape
+    design = Design.of_block(block, n_columns)
+    logits = design.logits(theta.reshape(n_logits * n_models, n_columns))
+    # of dense rows they are stored logit by logit already
+    stacked = np.ascontiguousarray(logits.T).reshape(n_logits, -1).T
+    return design, predict(stacked)
+
+
+@dataclass(frozen=True)
+class GroupKernel(Generic[Result]):
+    """Another kernel, applied to the rows of each group; None for a group without rows."""
+
+    kernel: Kernel[Result]
+    groups: RowGroups
+
+    def __call__(self, block: RowBlock) -> list[Result | None]:
+        """Return the results of each group of one block."""
+        if self.groups.size == 1:
+            return [self.kernel(block)]
+        numbers = self.groups.numbers[block.start : block.start + block.codes.size]
+        return [self._of_rows(block, np.flatnonzero(numbers == group)) for group in range(self.groups.size)]
+
+    def _of_rows(self, block: RowBlock, rows: Codes) -> Result | None:
+        if not rows.size:
+            return None
+        part = block._replace(X=pick_rows(block.X, rows), codes=block.codes[rows], weight=block.weight[rows])
+        return self.kernel(part)
+
+    def merge(self, left: list[Result | None], right: list[Result | None]) -> list[Result | None]:
+        """Pool two runs of rows."""
+        return [self._merged(*pair) for pair in zip(left, right, strict=True)]
+
+    def _merged(self, left: Result | None, right: Result | None) -> Result | None:
+        if left is None or right is None:
+            return right if left is None else left
+        return self.kernel.merge(left, right)
+
+
+class ScoreSums(NamedTuple):
+    """Sums over test rows of what scores of predictions need, for M models."""
+
+    loss: Array  # (M,), weighted; the loss of a row lies within given bounds
+    correct: Array  # (M,), weight of the rows whose class is the most probable one
+    weight: float
+
+    def merge(self, other: ScoreSums) -> ScoreSums:
+        """Pool two runs of rows."""
+        return ScoreSums(self.loss + other.loss, self.correct + other.correct, self.weight + other.weight)
+
+
+@dataclass(frozen=True)
+class ScoreKernel:
+    """Log loss and accuracy of several models."""
+
+    theta: Array  # (q, M, d)
+    bounds: tuple[float, float]  # of the loss of a row, nats
+
+    def __call__(self, block: RowBlock) -> ScoreSums:
+        """Score the rows of one block."""
+        n_models = self.theta.shape[1]
+        _, prediction = predictions(block, self.theta)
+        codes = np.tile(block.codes, n_models)
+        row_loss = np.clip(prediction.loss_and_residual(codes)[0], *self.bounds)
+        proba = prediction.proba
+        best = proba[:, 0] > 0.5 if len(self.theta) == 1 else proba.argmax(axis=1)  # noqa: PLR2004 - of two classes
+        losses = row_loss.reshape(n_models, -1) @ block.weight
+        correct = (best == codes).reshape(n_models, -1) @ block.weight
+        return ScoreSums(losses, correct, float(block.weight.sum()))
+
+    def merge(self, left: ScoreSums, right: ScoreSums) -> ScoreSums:
+        """Pool two runs of rows."""
+        return left.merge(right)
