@@ -76,6 +76,7 @@ numpydoc_validation_checks = {
 numpydoc_validation_exclude = {
     # created by `infer` and `influence`: their attributes are documented, their constructors are not public
     r"^sknatgrad\.inference\.(AliasedColumn|ChiSquared|InferenceResult|InfluenceResult|MarginalEffects|OddsRatios|Summary)(\.of|\.quadratic)?$",
+    r"^sknatgrad\.LogisticPath$",
     # the methods of scikit-learn's callback protocol, which only scikit-learn calls
     r"^sknatgrad\.callbacks\.\w+\.(setup|teardown|on_fit_task_begin|on_fit_task_end)$",
     # the docstrings refer to those of the base class

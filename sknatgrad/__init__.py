@@ -3,6 +3,7 @@
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 from sknatgrad._estimator.cv_classifier import NaturalGradientLogisticRegressionCV
 from sknatgrad._estimator.geometry import fisher_information, kl_divergence
+from sknatgrad._estimator.logistic_path import LogisticPath, logistic_path
 from sknatgrad._estimator.merge import merge
 from sknatgrad._estimator.stream import StreamState
 from sknatgrad._model.information import (
@@ -17,11 +18,13 @@ from sknatgrad._version import __version__ as __version__
 from sknatgrad.exceptions import SeparationWarning
 
 __all__ = [
+    "LogisticPath",
     "NaturalGradientLogisticRegression",
     "NaturalGradientLogisticRegressionCV",
     "SeparationWarning",
     "fisher_information",
     "kl_divergence",
+    "logistic_path",
     "merge",
 ]
 
@@ -43,6 +46,7 @@ _RECORDS = (
     IdentityInformation,
     KroneckerInformation,
     LabelledRows,
+    LogisticPath,
 )
-for _public in (*_ESTIMATOR, fisher_information, kl_divergence, merge, *_RECORDS):
+for _public in (*_ESTIMATOR, fisher_information, kl_divergence, logistic_path, merge, *_RECORDS):
     _public.__module__ = __name__

@@ -160,8 +160,7 @@ def test_other_metrics_priors_and_step_lengths_are_fitted_in_turn(monkeypatch):
     ):
         fits = counted(monkeypatch)
         check_equal_to_single_fits(X, y, cv=StratifiedKFold(3), Cs=[0.1, 10.0], **settings)
-        # two values of C: of all rows, and of three training sets
-        assert len(fits) >= 8
+        assert len(fits) == 6
 
 
 def test_tables_too_wide_for_matrices_are_fitted_in_turn(monkeypatch):
@@ -170,7 +169,7 @@ def test_tables_too_wide_for_matrices_are_fitted_in_turn(monkeypatch):
     monkeypatch.setattr(NaturalGradientLogisticRegressionCV, "_limits", Limits()._replace(matrix_bytes=1000))
     fits = counted(monkeypatch)
     model = NaturalGradientLogisticRegressionCV(Cs=CS, cv=3, tol=TIGHT).fit(X, y)
-    assert len(fits) == 12
+    assert len(fits) == 9
     np.testing.assert_allclose(model.coefs_paths_, expected.coefs_paths_, atol=1e-7)
 
 
@@ -210,7 +209,7 @@ def test_a_class_that_some_training_rows_lack():
     with warnings.catch_warnings():
         # the intercept of the class that is missing has no optimum
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model = NaturalGradientLogisticRegressionCV(Cs=[0.1, 1.0], cv=cv).fit(X, y)
+        model = NaturalGradientLogisticRegressionCV(Cs=[0.1, 1.0], cv=cv, tol=TIGHT).fit(X, y)
     assert model.coefs_paths_.shape == (2, 1, 2, 3, 5)
     assert np.isfinite(model.coefs_paths_).all()
     # test rows of that class alone

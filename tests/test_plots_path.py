@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad import NaturalGradientLogisticRegression, NaturalGradientLogisticRegressionCV, logistic_path
 from sknatgrad.plots import RegularizationPathDisplay
 
 pytestmark = pytest.mark.usefixtures("closed_figures")
@@ -121,3 +121,47 @@ def test_paths_refuse_what_they_cannot_draw():
     refuses(r"^class_of_interest='ant' has no coefficients of its own", make, model, *two, class_of_interest="ant")
     empty = RegularizationPathDisplay(Cs=[1, 2], coefs=np.empty((2, 1, 0)), feature_names=[], classes=[1])
     refuses(r"^coefs has shape \(2, 1, 0\), which is empty", empty.plot)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_path_that_was_computed_before(n_classes):
+    X, y = named_table(n_classes)
+    path = logistic_path(X, y, Cs=[0.1, 1.0, np.inf] if n_classes == 3 else [0.1, 1.0, 10.0])
+    display = RegularizationPathDisplay.from_path(path)
+    # a logarithmic axis has no place for infinity
+    np.testing.assert_array_equal(display.Cs, path.Cs[np.isfinite(path.Cs)])
+    for k, lines in enumerate(display.lines_):
+        for j, line in enumerate(lines):
+            np.testing.assert_array_equal(line.get_ydata(), path.coefs[: len(display.Cs), k, j])
+    assert display.feature_names == ["a", "b", "c"]
+    assert display.chosen_ == []
+    nameless = RegularizationPathDisplay.from_path(logistic_path(X.to_numpy(), y, Cs=[0.1, 1.0]))
+    assert nameless.feature_names == ["x0", "x1", "x2"]
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_scores_of_a_cross_validation(n_classes):
+    X, y = named_table(n_classes)
+    model = NaturalGradientLogisticRegressionCV(Cs=[10.0, 0.01, 0.1, 1.0, np.inf], cv=4).fit(X, y)
+    display = RegularizationPathDisplay.from_cv(model)
+    panels = display.figure_.axes
+    assert len(panels) == len(display.lines_) + 1 == (2 if n_classes == 2 else 4)
+    assert display.score_line_.axes is panels[-1]
+    scores = model.scores_[:, 0, [1, 2, 3, 0]]
+    np.testing.assert_allclose(display.score_line_.get_ydata(), scores.mean(axis=0))
+    error = scores.std(axis=0, ddof=1) / 2.0
+    top = display.score_band_.get_paths()[0].vertices[:, 1].max()
+    assert top == pytest.approx((scores.mean(axis=0) + error).max())
+    best = scores.mean(axis=0).argmax()
+    within = scores.mean(axis=0) >= scores.mean(axis=0)[best] - error[best]
+    assert display.one_standard_error_.get_xdata()[0] == np.array([0.01, 0.1, 1.0, 10.0])[within].min()
+    expected = model.coefs_paths_[:, 0, 1, 0, :3].mean(axis=0)
+    np.testing.assert_allclose([line.get_ydata()[0] for line in display.lines_[0]], expected)
+
+
+def test_a_cross_validation_that_is_not_fitted_is_refused():
+    make = RegularizationPathDisplay.from_cv
+    refuses(r"^estimator is a NaturalGradientLogisticRegressionCV without", make, NaturalGradientLogisticRegressionCV())
+    settings = {"Cs": [1.0, 2.0], "coefs": np.zeros((2, 1, 1)), "feature_names": ["a"], "classes": [1]}
+    wrong = RegularizationPathDisplay(**settings, scores=np.zeros((3, 3)))
+    refuses(r"^scores has shape \(3, 3\); it must have one column for each of 2", wrong.plot)

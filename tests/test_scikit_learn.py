@@ -156,11 +156,13 @@ def test_log_probabilities_stay_finite_where_probabilities_vanish(iris):
 
 def test_public_names():
     assert set(sknatgrad.__all__) == {
+        "LogisticPath",
         "NaturalGradientLogisticRegression",
         "NaturalGradientLogisticRegressionCV",
         "SeparationWarning",
         "fisher_information",
         "kl_divergence",
+        "logistic_path",
         "merge",
     }
     assert all(getattr(sknatgrad, name).__doc__ for name in sknatgrad.__all__)

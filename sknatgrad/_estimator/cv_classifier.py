@@ -14,7 +14,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 from sknatgrad._estimator.cv_fits import CrossValidation, fit_folds
-from sknatgrad._estimator.cv_scores import DEFAULT_SCORING, FoldScores
+from sknatgrad._estimator.cv_scores import DEFAULT_SCORING, FoldScores, best_mean, one_standard_error
 from sknatgrad._estimator.cv_splits import check_classes, check_Cs, counts_of, make_splits
 from sknatgrad._estimator.documentation import link_template
 from sknatgrad._estimator.fit import FitResult, build_objective, plan_fit, run_descent
@@ -325,10 +325,10 @@ class NaturalGradientLogisticRegressionCV(
 
     def _refitted(self, task: CrossValidation, fits: FoldFits, scores: Array, monitor: FitMonitor) -> FitResult:
         """Return the fit to all rows with the best C."""
-        best = _one_standard_error(scores, task.Cs) if self.refit == "1se" else _best(scores)
+        best = one_standard_error(scores, task.Cs) if self.refit == "1se" else best_mean(scores)
         model, data = task.model, task.data
         model.C, model.verbose = float(task.Cs[best]), self.verbose
-        start = WarmStart(fits.start[best], data.layout._replace(groups=None)).transfer(data.layout)
+        start = WarmStart(fits.refit_start(best), data.layout._replace(groups=None)).transfer(data.layout)
         plan = plan_fit(model, data)._replace(start=start)
         result = run_descent(model, data, plan, build_objective(data, plan), monitor)
         return result._replace(attributes={**result.attributes, "C_": model.C})
@@ -440,17 +440,3 @@ def _averaged(task: CrossValidation, fits: FoldFits, scores: Array) -> FitResult
     theta = fits.theta[np.arange(best.size), best].mean(axis=0)
     layout = task.data.layout._replace(groups=None)
     return FitResult({**layout.attributes(theta, np.float64), "C_": float(np.mean(task.Cs[best]))}, [])
-
-
-def _best(scores: Array) -> int:
-    """Return the index of the C of the highest mean score; of several, the first."""
-    return int(scores.mean(axis=0).argmax())
-
-
-def _one_standard_error(scores: Array, Cs: Array) -> int:
-    """Return the index of the smallest C whose mean score is within one standard error of the highest one."""
-    means, best = scores.mean(axis=0), _best(scores)
-    n_splits = len(scores)
-    error = scores[:, best].std(ddof=1) / np.sqrt(n_splits) if n_splits > 1 else 0.0
-    within = np.flatnonzero(means >= means[best] - error)
-    return int(within[Cs[within].argmin()])

@@ -42,8 +42,11 @@ if TYPE_CHECKING:
 MIN_MAX_ITER = 50
 # F of all rows that the path computes for each C: 2 to 3 on raw and standardised adult, breast cancer and digits.
 MATRICES_PER_C = 2.5
-# Values of C whose models are fitted together.
-AT_ONCE = 5
+# Length of an extrapolation in log C at most, in units of the distance of the two values that it is made from.
+MAX_EXTRAPOLATION = 1.0
+# Models that are fitted together: with fewer, products of matrices are thin; with more, models of C far apart begin at
+# the same distances. Ten values of C on standardised adult: 0.9 s with 10 and 25, 1.1 with 15, 1.4 with 50.
+AT_ONCE = 25
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,13 @@ class FoldFits:
     n_iter: Codes  # (T, C)
     known: Mask  # (T, C), whether a fit has ended
     start: Array  # (C, q, d), near the optimum of all rows
+    has_start: Mask  # (C,), whether that is known
     notices: list[Warning] = field(default_factory=list)
+
+    def refit_start(self, place: int) -> Array:
+        """Return coefficients near the optimum of all rows, ``(q, d)``."""
+        start: Array = self.start[place] if self.has_start[place] else self.theta[:, place].mean(axis=0)
+        return start
 
     @classmethod
     def none_yet(cls, task: CrossValidation) -> FoldFits:
@@ -91,7 +100,8 @@ class FoldFits:
         layout = task.data.layout._replace(groups=None)
         shape = len(task.splits), task.Cs.size
         theta, known = np.zeros((*shape, *layout.shape)), np.zeros(shape, dtype=bool)
-        return cls(theta, np.zeros(shape, dtype=np.int32), known, np.zeros((task.Cs.size, *layout.shape)))
+        start, has_start = np.zeros((task.Cs.size, *layout.shape)), np.zeros(task.Cs.size, dtype=bool)
+        return cls(theta, np.zeros(shape, dtype=np.int32), known, start, has_start)
 
 
 def fit_folds(task: CrossValidation) -> FoldFits:
@@ -100,8 +110,6 @@ def fit_folds(task: CrossValidation) -> FoldFits:
     together = TogetherFits.of(task)
     if together is not None:
         together.run(fits)
-    else:
-        _fit_in_turn(task, None, fits)
     for split in range(len(task.splits)):
         if not fits.known[split].all():
             _fit_in_turn(task, split, fits)
@@ -150,11 +158,11 @@ class TogetherFits(NamedTuple):
         waiting: list[Prepared] = []
         last: Stage | None = None
         for place, precision, point in zip(self.chosen, precisions, points, strict=True):
-            fits.start[place] = layout.expand(point.sums.theta)
+            fits.start[place], fits.has_start[place] = layout.expand(point.sums.theta), True
             if point.near:
                 at_point = [point.sums.weighted(count).penalised(precision) for count in counts]
                 waiting.append(Prepared(int(place), point.n_steps, precision, point.sums.theta, at_point))
-            if len(waiting) == AT_ONCE or (waiting and place == self.chosen[-1]):
+            if len(waiting) * len(self.splits) >= AT_ONCE or (waiting and place == self.chosen[-1]):
                 last, waiting = self._stage(waiting, last, fits), []
 
     def _shares(self) -> Array:
@@ -213,27 +221,43 @@ class Stage(NamedTuple):
     pairs: list[Pair]  # of the steps
 
 
-def _fit_in_turn(task: CrossValidation, split: int | None, fits: FoldFits) -> None:
-    """Fit the models of one training set, or of all rows, that are not known yet; each starts near another one."""
+def _fit_in_turn(task: CrossValidation, split: int, fits: FoldFits) -> None:
+    """Fit the models of a training set that are not known yet, each from those of the values of C before."""
     model, layout = task.model, task.data.layout._replace(groups=None)
-    known = np.zeros(task.Cs.size, dtype=bool) if split is None else fits.known[split]
-    nearest: Array | None = None  # of the same training set and the C before
-    for index in task.ascending:
-        if not known[index]:
-            model.C = float(task.Cs[index])
-            data = task.data if split is None else _data_of(task, split)
-            start = fits.start[index] if split is not None else nearest
-            attributes, notices = _fit_one(model, data, None if start is None else WarmStart(start, layout))
+    before: list[int] = []
+    for place in task.ascending:
+        if not fits.known[split, place]:
+            model.C = float(task.Cs[place])
+            start = _start(task, split, place, before, fits)
+            attributes, notices = _fit_one(
+                model, _data_of(task, split), None if start is None else WarmStart(start, layout)
+            )
             theta = join(attributes["coef_"], attributes["intercept_"], with_intercept=layout.intercept)
             if attributes["_centres"] is not None:
                 theta[:, -1] = attributes["_centred_intercept"]
-            nearest = recentred_theta(theta, attributes["_centres"], layout.centres)
-            fits.notices += [] if split is None else notices
-            if split is None:
-                fits.start[index] = nearest
-            else:
-                fits.theta[split, index], fits.known[split, index] = nearest, True
-                fits.n_iter[split, index] = attributes["n_iter_"][0]
+            fits.theta[split, place] = recentred_theta(theta, attributes["_centres"], layout.centres)
+            fits.known[split, place] = True
+            fits.n_iter[split, place] = attributes["n_iter_"][0]
+            fits.notices += notices
+        before.append(int(place))
+
+
+def _start(task: CrossValidation, split: int, place: int, before: list[int], fits: FoldFits) -> Array | None:
+    """Return where a descent starts: on the line in log C through the optima of the two values of C before.
+
+    Coefficients of separable rows grow with log C. Digits take 1.75 s with it, 2.0 from the optimum of the C before,
+    and 5.3 from that of all rows.
+    """
+    if not before:
+        start: Array | None = fits.start[place] if fits.has_start[place] else None
+        return start
+    last: Array = fits.theta[split, before[-1]]
+    logs = np.log(task.Cs[[*before[-2:], place]])
+    if len(before) == 1 or not np.isfinite(logs).all() or logs[1] == logs[0]:
+        return last
+    length = min((logs[2] - logs[1]) / (logs[1] - logs[0]), MAX_EXTRAPOLATION)
+    extrapolated: Array = last + length * (last - fits.theta[split, before[-2]])
+    return extrapolated
 
 
 def _data_of(task: CrossValidation, split: int) -> TrainingData:

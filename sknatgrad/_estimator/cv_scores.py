@@ -76,3 +76,22 @@ def _of_rows(value: Any, rows: Codes, n_rows: int) -> Any:
     if np.ndim(value) == 0 or len(value) != n_rows:
         return value
     return np.asarray(value)[rows]
+
+
+def best_mean(scores: Array) -> int:
+    """Return the index of the C of the highest mean score; of several, the first."""
+    return int(scores.mean(axis=0).argmax())
+
+
+def standard_error(scores: Array) -> Array:
+    """Return the standard error of the mean over the splits, ``(C,)``; 0 of a single split."""
+    n_splits = len(scores)
+    error: Array = scores.std(axis=0, ddof=int(n_splits > 1)) / np.sqrt(n_splits)
+    return error
+
+
+def one_standard_error(scores: Array, Cs: Array) -> int:
+    """Return the index of the smallest C whose mean score is within one standard error of the highest one."""
+    means, best = scores.mean(axis=0), best_mean(scores)
+    within = np.flatnonzero(means >= means[best] - standard_error(scores)[best])
+    return int(within[Cs[within].argmin()])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import clone
 
+from sknatgrad._estimator.cv_scores import one_standard_error, standard_error
 from sknatgrad._inputs.columns import feature_names
 from sknatgrad._rows.floating_point import underflow_ignored_in
 from sknatgrad.plots._canvas import (
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.legend import Legend
     from numpy.typing import ArrayLike
 
+    from sknatgrad._estimator.cv_classifier import NaturalGradientLogisticRegressionCV
+    from sknatgrad._estimator.logistic_path import LogisticPath
     from sknatgrad._typing import Array, Matrix
 
 # features with a colour and a legend entry of their own; more lines cannot be followed
@@ -39,7 +42,7 @@ PANELS_PER_ROW = 3
 class RegularizationPathDisplay:
     """Coefficients against C, the inverse strength of the penalty, with one panel per class.
 
-    Usually created by `from_estimator`.
+    Usually created by `from_estimator`, by `from_path`, or by `from_cv`, which adds a panel of the scores.
 
     Parameters
     ----------
@@ -58,6 +61,10 @@ class RegularizationPathDisplay:
     chosen : float or None, default=None
         A value of C to mark.
 
+    scores : array-like of shape (n_splits, n_strengths) or None, default=None
+        Scores of a cross-validation at each C. A panel shows their mean, plus and minus its standard error, and the
+        smallest C whose mean is within one standard error of the highest.
+
     Attributes
     ----------
     lines_ : list of list of matplotlib Line2D
@@ -65,6 +72,15 @@ class RegularizationPathDisplay:
 
     chosen_ : list of matplotlib Line2D
         The line that marks `chosen` in each panel, if it lies within the range of `Cs`.
+
+    score_line_ : matplotlib Line2D
+        The mean score, if there are scores.
+
+    score_band_ : matplotlib PolyCollection
+        The band of one standard error around it.
+
+    one_standard_error_ : matplotlib Line2D
+        The line at the smallest C within one standard error of the best.
 
     legend_ : matplotlib Legend
         The legend, which names the features with the largest coefficients.
@@ -87,7 +103,7 @@ class RegularizationPathDisplay:
     (4, 1, 30)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all arguments are keyword-only
         self,
         *,
         Cs: Sequence[float] | Array,
@@ -95,12 +111,14 @@ class RegularizationPathDisplay:
         feature_names: list[str],
         classes: list[Hashable],
         chosen: float | None = None,
+        scores: ArrayLike | None = None,
     ) -> None:
         self.Cs = Cs
         self.coefs = coefs
         self.feature_names = feature_names
         self.classes = classes
         self.chosen = chosen
+        self.scores = scores
 
     @classmethod
     def from_estimator(  # noqa: PLR0913 - all arguments but the data are keyword-only
@@ -188,8 +206,116 @@ class RegularizationPathDisplay:
         )
         return display.plot(ax, **line_kw)
 
+    @classmethod
+    def from_path(
+        cls,
+        path: LogisticPath,
+        *,
+        class_of_interest: Hashable = None,
+        ax: Axes | Sequence[Axes] | None = None,
+        **line_kw: Any,
+    ) -> Self:
+        """Draw the coefficients of :func:`sknatgrad.logistic_path`.
+
+        Parameters
+        ----------
+        path : LogisticPath
+            The path; columns of X that differ in scale have coefficients that cannot be compared.
+
+        class_of_interest : label or None, default=None
+            The class whose coefficients are drawn, as for `from_estimator`.
+
+        ax : matplotlib Axes, sequence of them, or None, default=None
+            Axes to draw into, one per panel. None makes a new figure.
+
+        **line_kw : dict
+            Passed to `matplotlib.axes.Axes.plot` for the lines of every feature.
+
+        Returns
+        -------
+        display : RegularizationPathDisplay
+            The display, with the artists as attributes.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If an argument is invalid, or the number of axes differs from the number of panels.
+        """
+        pyplot("RegularizationPathDisplay.from_path")
+        finite = np.isfinite(path.Cs)
+        given = path.feature_names
+        names = [f"x{j}" for j in range(path.coefs.shape[2])] if given is None else [str(name) for name in given]
+        rows = logit_rows(class_of_interest, path.classes, path.coefs.shape[1])
+        display = cls(
+            Cs=path.Cs[finite],
+            coefs=path.coefs[finite][:, rows],
+            feature_names=names,
+            classes=[path.classes[k] for k in class_indices(class_of_interest, path.classes)],
+        )
+        return display.plot(ax, **line_kw)
+
+    @classmethod
+    def from_cv(
+        cls,
+        estimator: NaturalGradientLogisticRegressionCV,
+        *,
+        class_of_interest: Hashable = None,
+        ax: Axes | Sequence[Axes] | None = None,
+        **line_kw: Any,
+    ) -> Self:
+        """Draw the coefficients and scores of a cross-validation.
+
+        Parameters
+        ----------
+        estimator : NaturalGradientLogisticRegressionCV
+            A fitted estimator. Its coefficients are drawn as means over the splits.
+
+        class_of_interest : label or None, default=None
+            The class whose coefficients are drawn, as for `from_estimator`.
+
+        ax : matplotlib Axes, sequence of them, or None, default=None
+            Axes to draw into, one per panel, the last for the scores. None makes a new figure.
+
+        **line_kw : dict
+            Passed to `matplotlib.axes.Axes.plot` for the lines of every feature.
+
+        Returns
+        -------
+        display : RegularizationPathDisplay
+            The display, with the artists as attributes.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If an argument is invalid, or the number of axes differs from the number of panels.
+        """
+        pyplot("RegularizationPathDisplay.from_cv")
+        if not hasattr(estimator, "coefs_paths_"):
+            message = (
+                f"estimator is a {type(estimator).__name__} without coefs_paths_; pass a fitted "
+                "NaturalGradientLogisticRegressionCV."
+            )
+            raise ValueError(message)
+        order = np.argsort(estimator.Cs_)
+        order = order[np.isfinite(estimator.Cs_[order])]
+        paths = estimator.coefs_paths_[:, 0].mean(axis=0)[order, :, : estimator.n_features_in_]
+        rows = logit_rows(class_of_interest, estimator.classes_, paths.shape[1])
+        display = cls(
+            Cs=estimator.Cs_[order],
+            coefs=paths[:, rows],
+            feature_names=feature_names(estimator),
+            classes=[estimator.classes_[k] for k in class_indices(class_of_interest, estimator.classes_)],
+            chosen=estimator.C_,
+            scores=estimator.scores_[:, 0, order],
+        )
+        return display.plot(ax, **line_kw)
+
     def plot(self, ax: Axes | Sequence[Axes] | None = None, **line_kw: Any) -> Self:
-        """Draw the coefficients.
+        """Draw the coefficients, and the scores if there are any.
 
         Parameters
         ----------
@@ -215,9 +341,16 @@ class RegularizationPathDisplay:
         if not coefs.size:
             message = f"coefs has shape {coefs.shape}, which is empty; it must have at least one feature."
             raise ValueError(message)
-        panels = _given_panels(ax, len(self.classes))
+        if self.scores is not None and np.shape(self.scores)[1:] != Cs.shape:
+            message = (
+                f"scores has shape {np.shape(self.scores)}; it must have one column for each of {Cs.size} values of C."
+            )
+            raise ValueError(message)
+        n_panels = len(self.classes) + (self.scores is not None)
+        panels = _given_panels(ax, n_panels)
         if panels is None:
-            panels = _new_panels(len(self.classes))
+            panels = _new_panels(n_panels, shared=len(self.classes))
+        of_scores, panels = panels[len(self.classes) :], panels[: len(self.classes)]
         self.figure_, self.ax_ = panels[0].figure, panels[0] if len(panels) == 1 else panels
         named = np.argsort(-np.abs(coefs).max(axis=(0, 1)), kind="stable")[:MAX_COLOURED_FEATURES].tolist()
         self.lines_, self.chosen_ = [], []
@@ -237,9 +370,28 @@ class RegularizationPathDisplay:
             self._describe(panel, k)
             if ax is None and not panel.get_subplotspec().is_first_col():
                 panel.set_ylabel("")
+        for panel in of_scores:
+            self._plot_scores(panel, Cs)
         # at the end of the first row: the last row may be shorter, and a legend in it would widen the column gaps
         self.legend_ = self._legend(panels[min(PANELS_PER_ROW, len(panels)) - 1], named)
         return self
+
+    def _plot_scores(self, panel: Axes, Cs: Array) -> None:
+        """Draw the mean score of each C, its standard error, and the values of C that follow from them."""
+        scores = np.asarray(self.scores, dtype=np.float64)
+        means, error = scores.mean(axis=0), standard_error(scores)
+        (self.score_line_,) = panel.plot(Cs, means, **style(0), label="mean score")
+        self.score_band_ = panel.fill_between(
+            Cs, means - error, means + error, color=style(0)["color"], alpha=0.2, linewidth=0.0, label="± 1 SE"
+        )
+        if self.chosen is not None:
+            panel.axvline(self.chosen, **{**reference_style(panel), "linestyle": ":", "label": "C of the estimator"})
+        best = Cs[one_standard_error(scores, Cs)]
+        dashed = {**reference_style(panel), "linestyle": "--", "label": "one-standard-error choice"}
+        self.one_standard_error_ = panel.axvline(best, **dashed)
+        panel.set(xscale="log", xlabel="C (a small C is a strong penalty)", ylabel="score", title="cross-validation")
+        panel.grid(visible=True, alpha=0.2)
+        panel.legend(fontsize="small")
 
     def _describe(self, panel: Axes, k: int) -> None:
         whose = f"class {label_text(self.classes[k])}"
@@ -284,13 +436,17 @@ def _given_panels(ax: Axes | Sequence[Axes] | None, n_panels: int) -> Any:
     return given
 
 
-def _new_panels(n_panels: int) -> Any:
+def _new_panels(n_panels: int, shared: int) -> Any:
+    """Return new panels, of which the first `shared` have one vertical axis."""
     plt = pyplot("RegularizationPathDisplay.plot")
     n_columns = min(n_panels, PANELS_PER_ROW)
     n_rows = -(-n_panels // n_columns)
     # inches; 1.5 are for the legend
     size = (8.0, 4.2) if n_panels == 1 else (4.0 * n_columns + 1.5, 3.4 * n_rows)
-    figure, panels = plt.subplots(n_rows, n_columns, figsize=size, layout="constrained", squeeze=False, sharey=True)
+    figure, panels = plt.subplots(n_rows, n_columns, figsize=size, layout="constrained", squeeze=False)
+    for panel in panels.ravel()[1:shared]:
+        panel.sharey(panels[0, 0])
+        panel.tick_params(labelleft=panel.get_subplotspec().is_first_col())
     for unused in panels.ravel()[n_panels:]:
         figure.delaxes(unused)
     return panels.ravel()[:n_panels]

@@ -1,0 +1,234 @@
+"""The optima of one set of rows for many values of C."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
+from sknatgrad._estimator.cv_fits import CrossValidation, fit_folds
+from sknatgrad._estimator.cv_splits import Split, check_Cs
+from sknatgrad._estimator.publish import tell
+from sknatgrad._inputs.checks import check_covariance_size
+from sknatgrad._inputs.rows import check_training_rows, refuse_infinite
+from sknatgrad._inputs.training_data import memory_data
+from sknatgrad._inputs.weights import check_row_weights, check_sample_weight
+from sknatgrad._model.expectations import TrueExpectation
+from sknatgrad._model.information import DenseInformation, IdentityInformation
+from sknatgrad._model.layout import prior_precision, raw_intercept
+from sknatgrad._model.posterior import Posterior
+from sknatgrad._model.prior import Prior
+from sknatgrad._model.recentring import recentred_covariance
+from sknatgrad._rows.floating_point import ignoring_underflow
+from sknatgrad._rows.source import LabelledRows
+from sknatgrad._rows.threads import Workers
+from sknatgrad._solver.penalised_loss import PenalisedLoss
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from sknatgrad._inputs.configuration import ClassWeight
+    from sknatgrad._typing import Array, Codes, Labels, Matrix
+
+
+class LogisticPath(NamedTuple):
+    r"""Coefficients for several values of C, from the strongest penalty to the weakest.
+
+    Attributes
+    ----------
+    Cs : ndarray of shape (n_cs,)
+        The values of C, ascending.
+
+    coefs : ndarray of shape (n_cs, n_logits, n_features)
+        Coefficients; n_logits is 1 for two classes.
+
+    intercepts : ndarray of shape (n_cs, n_logits)
+        Intercepts; zeros without an intercept.
+
+    losses : ndarray of shape (n_cs,)
+        The penalised loss that the coefficients minimise, nats for each unit of weight.
+
+    log_likelihoods : ndarray of shape (n_cs,)
+        Log-likelihood of all rows, nats.
+
+    effective_dof : ndarray of shape (n_cs,)
+        Effective number of coefficients, :math:`\mathrm{tr}((F + \Lambda)^{-1} F)`. NaN where F is too large to be a
+        matrix.
+
+    standard_errors : ndarray of shape (n_cs, n_logits, n_features + 1) or None
+        Square roots of the diagonal of :math:`(F + \Lambda)^{-1}`, as of `covariance_`, the intercept last (absent
+        without an intercept). None unless they were asked for.
+
+    n_iter : ndarray of shape (n_cs,)
+        Number of steps, including those to the point from which each descent begins.
+
+    classes : ndarray of shape (n_classes,)
+        The class labels, sorted.
+
+    feature_names : ndarray of shape (n_features,) or None
+        Names of the features, if X has them.
+    """
+
+    Cs: Array
+    coefs: Array
+    intercepts: Array
+    losses: Array
+    log_likelihoods: Array
+    effective_dof: Array
+    standard_errors: Array | None
+    n_iter: Codes
+    classes: Labels
+    feature_names: Labels | None
+
+
+@ignoring_underflow
+def logistic_path(  # noqa: PLR0913 - all arguments but the data are keyword-only
+    X: Matrix,
+    y: ArrayLike,
+    *,
+    Cs: int | ArrayLike = 100,
+    sample_weight: ArrayLike | None = None,
+    fit_intercept: bool = True,
+    class_weight: ClassWeight = None,
+    tol: float = 1e-8,
+    max_iter: int = 100,
+    standard_errors: bool = False,
+) -> LogisticPath:
+    r"""Fit logistic regression with many values of C.
+
+    The optimum moves with the penalty :math:`\lambda = 1 / C` by
+    :math:`d\theta / d\lambda = -(F + \Lambda)^{-1} P \theta`. A Newton step for another :math:`\lambda`, with the
+    Fisher information that is known, follows it. The models go on from there together, with gradients of all of them
+    in one reading of X.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix or array} of shape (n_samples, n_features)
+        Rows, as for :meth:`NaturalGradientLogisticRegression.fit`.
+
+    y : array-like of shape (n_samples,)
+        Class labels.
+
+    Cs : int or array-like of shape (n_cs,), default=100
+        Values of C, each in (0, inf]; an integer is a number of values between 1e-4 and 1e4, evenly spaced on a
+        logarithmic scale.
+
+    sample_weight : array-like of shape (n_samples,), float or None, default=None
+        Weight of each row, >= 0.
+
+    fit_intercept : bool, default=True
+        Whether to fit an intercept.
+
+    class_weight : dict, 'balanced' or None, default=None
+        Weight of each class.
+
+    tol : float, default=1e-8
+        Tolerance of the convergence test of each fit, relative to the loss.
+
+    max_iter : int, default=100
+        Maximum number of steps of each fit, >= 0.
+
+    standard_errors : bool, default=False
+        Whether to compute standard errors.
+
+    Returns
+    -------
+    path : LogisticPath
+        The coefficients, losses and effective degrees of freedom.
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid, or the covariance is too large for standard errors.
+
+    Warns
+    -----
+    ConvergenceWarning, SeparationWarning
+        As :meth:`NaturalGradientLogisticRegression.fit` does.
+
+    See Also
+    --------
+    NaturalGradientLogisticRegressionCV : Chooses C by cross-validation.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sknatgrad import logistic_path
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> path = logistic_path(X, y, Cs=[0.01, 1.0, 100.0])
+    >>> [round(float(dof), 1) for dof in path.effective_dof]
+    [6.2, 9.9, 15.7]
+    """
+    model = NaturalGradientLogisticRegression(
+        fit_intercept=fit_intercept, class_weight=class_weight, tol=tol, max_iter=max_iter
+    )
+    model._validate_params()  # noqa: SLF001 - as its fit does
+    strengths = np.unique(check_Cs(Cs))
+    with Workers(limits_blas=False) as workers:
+        task = _task(model, X, y, sample_weight, strengths, workers)
+        layout = task.data.layout
+        if standard_errors:
+            remedy = "pass standard_errors=False, or fewer columns"
+            check_covariance_size(layout.n_params, remedy, model._limits)  # noqa: SLF001 - a parameter
+        fits = fit_folds(task)
+        tell(fits.notices)
+        ends = [
+            _end(task, theta, float(C), covariance=standard_errors)
+            for theta, C in zip(fits.theta[0], strengths, strict=True)
+        ]
+    coefs, biases = fits.theta[0, ..., : layout.n_features], np.zeros((strengths.size, layout.n_logits))
+    if layout.intercept:
+        biases = np.array([raw_intercept(each[:, :-1], each[:, -1], layout.centres) for each in fits.theta[0]])
+    losses, log_likelihoods, dof, errors = zip(*ends, strict=True)
+    return LogisticPath(
+        strengths,
+        coefs.copy(),
+        biases,
+        np.array(losses),
+        np.array(log_likelihoods),
+        np.array(dof),
+        np.array(errors) if standard_errors else None,
+        fits.n_iter[0],
+        layout.classes,
+        getattr(model, "feature_names_in_", None),
+    )
+
+
+def _task(  # noqa: PLR0913, PLR0917 - what is fitted
+    model: Any, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None, strengths: Array, workers: Workers
+) -> CrossValidation:
+    """Return the fits to all rows as those of a single training set."""
+    checked, classes, codes = check_training_rows(model, X, y)
+    refuse_infinite(model, checked)
+    given = check_sample_weight(sample_weight, codes.size)
+    weight, totals = check_row_weights(given, model.class_weight, classes, codes)
+    model.C = float(strengths.max())
+    data = memory_data(model, LabelledRows(checked, codes, weight), classes, totals, workers)
+    rows, every = LabelledRows(checked, codes, given), np.arange(codes.size)
+    counts: Codes = np.ones((1, codes.size), dtype=np.uint8)
+    return CrossValidation(model, rows, [Split(every, every)], counts, strengths, data, workers)
+
+
+def _end(
+    task: CrossValidation, theta: Array, C: float, *, covariance: bool
+) -> tuple[float, float, float, Array | None]:
+    """Return the loss per unit of weight, the log-likelihood, the effective degrees of freedom and standard errors."""
+    data, limits = task.data, task.model._limits  # noqa: SLF001 - a parameter
+    layout = data.layout
+    prior = Prior(prior_precision(C, layout.n_features, intercept=layout.intercept))
+    fits = 8 * theta.size**2 <= limits.matrix_bytes
+    structure = DenseInformation if fits else IdentityInformation
+    penalised_loss = PenalisedLoss(data.all_columns, prior)
+    point = penalised_loss.measure(theta, structure, TrueExpectation(), keep_scores=False)
+    log_likelihood = prior.value(theta) - point.loss
+    if not isinstance(point.information, DenseInformation):
+        return point.loss / point.weight, log_likelihood, np.nan, None
+    posterior = Posterior.of(theta, point.information.blocks, prior.precision)
+    variances = np.einsum("kjkj->kj", posterior.covariance)
+    n_determined = layout.n_params - len(posterior.undetermined) * (len(layout.classes) - 1)
+    dof = n_determined - float((variances * prior.precision).sum())
+    errors = None
+    if covariance:
+        errors = np.sqrt(np.einsum("kjkj->kj", recentred_covariance(posterior.covariance, layout.centres, None)))
+    return point.loss / point.weight, log_likelihood, dof, errors
