@@ -298,6 +298,38 @@ def test_the_rule_of_one_standard_error():
     assert CS[single.scores_[0, 0].argmax()] == single.C_
 
 
+@pytest.mark.parametrize("load", [load_breast_cancer, load_wine])
+def test_the_evidence_needs_no_splits(load):
+    X, y = standardised(load)
+    weight = np.random.default_rng(0).integers(1, 4, size=y.size)
+    model = NaturalGradientLogisticRegressionCV(Cs=CS, scoring="evidence", tol=TIGHT).fit(X, y, weight)
+    assert model.scores_.shape == model.n_iter_.shape == (1, 1, 3)
+    for C, score in zip(CS, model.scores_[0, 0], strict=True):
+        single = NaturalGradientLogisticRegression(C=C, tol=TIGHT).fit(X, y, weight)
+        assert score == pytest.approx(infer(single, X, y, sample_weight=weight).log_evidence, rel=1e-9)
+    assert CS[model.scores_.argmax()] == model.C_
+    assert model.score(X, y) == pytest.approx(-log_loss(y, model.predict_proba(X)))
+    prior = NaturalGradientLogisticRegressionCV(Cs=CS, scoring="evidence", prior=(0.1, 2.0), tol=TIGHT).fit(X, y)
+    single = NaturalGradientLogisticRegression(C=CS[1], prior=(0.1, 2.0), tol=TIGHT).fit(X, y)
+    assert prior.scores_[0, 0, 1] == pytest.approx(infer(single, X, y).log_evidence, rel=1e-9)
+
+
+def test_scores_that_are_not_defined():
+    X, y = standardised(load_breast_cancer)
+    rows = np.arange(y.size)
+    one_class = [(rows, rows[y == 1])]
+
+    def undefined_at_one(model, _X, _y):
+        return np.nan if model.C == 1.0 else model.C
+
+    model = NaturalGradientLogisticRegressionCV(Cs=CS, cv=one_class, scoring=undefined_at_one).fit(X, y)
+    assert model.C_ == 100.0
+    with pytest.raises(ValueError, match="every value of C has a score that is NaN"):
+        NaturalGradientLogisticRegressionCV(Cs=[1.0], cv=one_class, scoring=undefined_at_one).fit(X, y)
+    with pytest.raises(ValueError, match="the evidence has no penalty"):
+        NaturalGradientLogisticRegressionCV(Cs=[np.inf], scoring="evidence").fit(X, y)
+
+
 def test_frames_pipelines_clones_and_pickles():
     frame, y = load_breast_cancer(return_X_y=True, as_frame=True)
     labels = y.map({0: "malignant", 1: "benign"})
@@ -381,6 +413,8 @@ ROWS = np.arange(150)
         ({"cv": [(0.5 * ROWS, ROWS)]}, "are not indices"),
         ({"scoring": "foo"}, "'scoring' parameter"),
         ({"refit": "2se"}, "'refit' parameter"),
+        ({"scoring": "evidence"}, "cv=3 has no use with scoring='evidence'"),
+        ({"scoring": "evidence", "cv": None, "prior": (0.0, np.eye(15))}, "not implemented"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_leaves_the_estimator_unchanged(settings, message):

@@ -33,6 +33,7 @@ def test_each_point_is_that_of_a_fit(load, fit_intercept):
         result = infer(single, X, y, sample_weight=weight, weights="frequency")
         assert path.effective_dof[place] == pytest.approx(result.effective_dof, rel=1e-8)
         assert path.log_likelihoods[place] == pytest.approx(result.loglik, rel=1e-8)
+        assert path.log_evidences[place] == pytest.approx(result.log_evidence, rel=1e-8)
         errors = np.sqrt(single.covariance_.diagonal()).reshape(path.standard_errors[place].shape)
         np.testing.assert_allclose(path.standard_errors[place], errors, rtol=1e-7)
 
@@ -78,7 +79,7 @@ def test_more_columns_than_a_matrix_has_room_for(monkeypatch):
     path = logistic_path(X, y, Cs=CS, tol=TIGHT)
     assert len(fits) == 3
     np.testing.assert_allclose(path.coefs, expected.coefs, atol=1e-7)
-    assert np.isnan(path.effective_dof).all()
+    assert np.isnan([path.effective_dof, path.log_evidences]).all()
     with pytest.raises(ValueError, match="pass standard_errors=False"):
         logistic_path(X, y, standard_errors=True)
 
@@ -92,6 +93,8 @@ def test_without_a_penalty():
     # two contrasts of three independent columns and the intercept
     assert path.effective_dof[1] == pytest.approx(8.0, abs=1e-6)
     assert path.effective_dof[0] < 8.0
+    assert np.isfinite(path.log_evidences[0])
+    assert np.isnan(path.log_evidences[1])
     separable = StandardScaler().fit_transform(load_iris().data)
     with pytest.warns(SeparationWarning):
         logistic_path(separable, load_iris().target, Cs=[1.0, np.inf])

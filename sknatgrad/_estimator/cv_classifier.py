@@ -14,14 +14,17 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 from sknatgrad._estimator.cv_fits import CrossValidation, fit_folds
-from sknatgrad._estimator.cv_scores import DEFAULT_SCORING, FoldScores, best_mean, one_standard_error
-from sknatgrad._estimator.cv_splits import check_classes, check_Cs, counts_of, make_splits
+from sknatgrad._estimator.cv_scores import DEFAULT_SCORING, EVIDENCE, FoldScores, best_mean, one_standard_error
+from sknatgrad._estimator.cv_splits import Split, check_classes, check_Cs, counts_of, make_splits
 from sknatgrad._estimator.documentation import link_template
 from sknatgrad._estimator.fit import FitResult, build_objective, plan_fit, run_descent
 from sknatgrad._estimator.parameters import CONSTRAINTS, ParametersMixin
 from sknatgrad._estimator.pickling import with_version, without_version
 from sknatgrad._estimator.predict import PredictionMixin
 from sknatgrad._estimator.publish import publish, tell, unchanged_on_error
+from sknatgrad._inputs.checks import check_covariance_size
+from sknatgrad._inputs.configuration import layout_of
+from sknatgrad._inputs.prior import configured_prior
 from sknatgrad._inputs.rows import check_training_rows, refuse_infinite
 from sknatgrad._inputs.training_data import memory_data
 from sknatgrad._inputs.weights import check_row_weights, check_sample_weight
@@ -70,7 +73,9 @@ class NaturalGradientLogisticRegressionCV(
 
     scoring : str, callable or None, default=None
         The score that is maximised: a name or a function as for :func:`sklearn.metrics.get_scorer`. None means
-        ``'neg_log_loss'``, which is the default of scikit-learn from 1.11.
+        ``'neg_log_loss'``, which is the default of scikit-learn from 1.11. ``'evidence'`` needs no splits: it is the
+        logarithm of the likelihood integrated over the prior that the penalty stands for, by Laplace's approximation at
+        the fit to all rows (MacKay 1992 [2]_); `cv` is None then, and n_folds below is 1.
 
     refit : bool or '1se', default=True
         Whether to fit all rows with the best C. ``'1se'`` takes the strongest penalty whose mean score is within one
@@ -181,6 +186,7 @@ class NaturalGradientLogisticRegressionCV(
     ----------
     .. [1] L. Breiman, J. Friedman, R. Olshen, C. Stone, "Classification and Regression Trees", Wadsworth, 1984,
        section 3.4.3.
+    .. [2] D. J. C. MacKay, "The evidence framework applied to classification networks", Neural Computation 4(5), 1992.
 
     Examples
     --------
@@ -198,7 +204,7 @@ class NaturalGradientLogisticRegressionCV(
         **{name: values for name, values in CONSTRAINTS.items() if name not in NOT_SHARED},
         "Cs": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "cv": ["cv_object"],
-        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "scoring": [StrOptions({EVIDENCE, *get_scorer_names()}), callable, None],
         "refit": ["boolean", StrOptions({"1se"})],
     }
     _limits: ClassVar[Limits] = Limits()
@@ -306,12 +312,30 @@ class NaturalGradientLogisticRegressionCV(
         labels = classes[codes]
         given = check_sample_weight(sample_weight, codes.size)
         weight, totals = check_row_weights(given, self.class_weight, classes, codes)
-        splits = make_splits(self.cv, checked, labels, codes, split_params)
-        check_classes(splits, classes, codes, weight)
         model = self._plain(float(Cs.max()))
+        if self.scoring == EVIDENCE:
+            self._check_evidence(model, classes)
+            splits = [Split(np.arange(codes.size), np.arange(codes.size))]
+        else:
+            splits = make_splits(self.cv, checked, labels, codes, split_params)
+        check_classes(splits, classes, codes, weight)
         data = memory_data(model, LabelledRows(checked, codes, weight), classes, totals, workers)
         rows = LabelledRows(checked, codes, given)
         return CrossValidation(model, rows, splits, counts_of(splits, codes.size), Cs, data, workers), labels
+
+    def _check_evidence(self, model: NaturalGradientLogisticRegression, classes: Labels) -> None:
+        """Refuse settings with which there is no evidence, or no use for it."""
+        if self.cv is not None:
+            message = f"cv={self.cv!r} has no use with scoring='evidence', which needs no splits; pass cv=None."
+            raise ValueError(message)
+        layout = layout_of(model, classes)
+        check_covariance_size(layout.n_params, "pass another scoring, or fewer columns", self._limits)
+        if configured_prior(model, classes).quadratic is not None:
+            message = (
+                "prior has a precision that is a matrix or differs between classes, for which scoring='evidence' is "
+                "not implemented; pass another scoring."
+            )
+            raise ValueError(message)
 
     def _plain(self, C: float) -> NaturalGradientLogisticRegression:
         """Return an estimator of one model with the same parameters."""
@@ -374,7 +398,8 @@ class NaturalGradientLogisticRegressionCV(
         )
 
     def _scorer(self) -> Any:
-        return get_scorer(self.scoring or DEFAULT_SCORING)
+        has_default = self.scoring is None or self.scoring == EVIDENCE
+        return get_scorer(DEFAULT_SCORING if has_default else self.scoring)
 
     def _routed(self, method: str, params: dict[str, Any], sample_weight: ArrayLike | None) -> Routed:
         """Return the arguments that splitter and scorer get."""

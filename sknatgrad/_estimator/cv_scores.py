@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import get_scorer
 
+from sknatgrad._estimator.path_end import PathEnd
 from sknatgrad._model.many_models import ScoreKernel
 from sknatgrad._rows.matrices import pick_rows
 from sknatgrad._sklearn import scorer_of_classes
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes, Labels
 
 DEFAULT_SCORING = "neg_log_loss"
+# the score of all rows that needs no test rows
+EVIDENCE = "evidence"
 # Probabilities are taken to lie between ε and 1 - ε of float64, as `sklearn.metrics.log_loss` takes them.
 EPSILON = float(np.finfo(np.float64).eps)
 LOSS_BOUNDS = -float(np.log1p(-EPSILON)), -float(np.log(EPSILON))
@@ -42,6 +45,11 @@ class FoldScores(NamedTuple):
     def of(self, fits: FoldFits, scoring: Any) -> Array:
         """Return the score of each model on its test rows, ``(T, C)``."""
         n_splits = len(self.task.splits)
+        if scoring == EVIDENCE:
+            ends = [
+                PathEnd.of(self.task, theta, float(C)) for theta, C in zip(fits.theta[0], self.task.Cs, strict=True)
+            ]
+            return np.array([[end.log_evidence for end in ends]])
         if isinstance(scoring, str) and scoring in FROM_SUMS and set(self.params) <= {"sample_weight"}:
             return np.array([FROM_SUMS[scoring](self._sums(fits, split)) for split in range(n_splits)])
         scorer = scorer_of_classes(get_scorer(scoring), self.task.data.layout.classes)
@@ -79,8 +87,15 @@ def _of_rows(value: Any, rows: Codes, n_rows: int) -> Any:
 
 
 def best_mean(scores: Array) -> int:
-    """Return the index of the C of the highest mean score; of several, the first."""
-    return int(scores.mean(axis=0).argmax())
+    """Return the index of the C of the highest mean score; of several, the first. A score that is NaN is the lowest."""
+    means = scores.mean(axis=0)
+    if np.isnan(means).all():
+        message = (
+            "every value of C has a score that is NaN: scoring is not defined for the test rows of some split, or the "
+            "evidence has no penalty; pass another scoring, or other values of C."
+        )
+        raise ValueError(message)
+    return int(np.nanargmax(means))
 
 
 def standard_error(scores: Array) -> Array:

@@ -9,21 +9,16 @@ import numpy as np
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 from sknatgrad._estimator.cv_fits import CrossValidation, fit_folds
 from sknatgrad._estimator.cv_splits import Split, check_Cs
+from sknatgrad._estimator.path_end import PathEnd
 from sknatgrad._estimator.publish import tell
 from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._inputs.rows import check_training_rows, refuse_infinite
 from sknatgrad._inputs.training_data import memory_data
 from sknatgrad._inputs.weights import check_row_weights, check_sample_weight
-from sknatgrad._model.expectations import TrueExpectation
-from sknatgrad._model.information import DenseInformation, IdentityInformation
-from sknatgrad._model.layout import prior_precision, raw_intercept
-from sknatgrad._model.posterior import Posterior
-from sknatgrad._model.prior import Prior
-from sknatgrad._model.recentring import recentred_covariance
+from sknatgrad._model.layout import raw_intercept
 from sknatgrad._rows.floating_point import ignoring_underflow
 from sknatgrad._rows.source import LabelledRows
 from sknatgrad._rows.threads import Workers
-from sknatgrad._solver.penalised_loss import PenalisedLoss
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -56,6 +51,10 @@ class LogisticPath(NamedTuple):
         Effective number of coefficients, :math:`\mathrm{tr}((F + \Lambda)^{-1} F)`. NaN where F is too large to be a
         matrix.
 
+    log_evidences : ndarray of shape (n_cs,)
+        Logarithm of the evidence, nats, as :attr:`sknatgrad.inference.InferenceResult.log_evidence`. NaN without a
+        penalty, or where F is too large to be a matrix.
+
     standard_errors : ndarray of shape (n_cs, n_logits, n_features + 1) or None
         Square roots of the diagonal of :math:`(F + \Lambda)^{-1}`, as of `covariance_`, the intercept last (absent
         without an intercept). None unless they were asked for.
@@ -76,6 +75,7 @@ class LogisticPath(NamedTuple):
     losses: Array
     log_likelihoods: Array
     effective_dof: Array
+    log_evidences: Array
     standard_errors: Array | None
     n_iter: Codes
     classes: Labels
@@ -173,22 +173,19 @@ def logistic_path(  # noqa: PLR0913 - all arguments but the data are keyword-onl
             check_covariance_size(layout.n_params, remedy, model._limits)  # noqa: SLF001 - a parameter
         fits = fit_folds(task)
         tell(fits.notices)
-        ends = [
-            _end(task, theta, float(C), covariance=standard_errors)
-            for theta, C in zip(fits.theta[0], strengths, strict=True)
-        ]
+        ends = [PathEnd.of(task, theta, float(C)) for theta, C in zip(fits.theta[0], strengths, strict=True)]
     coefs, biases = fits.theta[0, ..., : layout.n_features], np.zeros((strengths.size, layout.n_logits))
     if layout.intercept:
         biases = np.array([raw_intercept(each[:, :-1], each[:, -1], layout.centres) for each in fits.theta[0]])
-    losses, log_likelihoods, dof, errors = zip(*ends, strict=True)
     return LogisticPath(
         strengths,
         coefs.copy(),
         biases,
-        np.array(losses),
-        np.array(log_likelihoods),
-        np.array(dof),
-        np.array(errors) if standard_errors else None,
+        np.array([end.loss for end in ends]),
+        np.array([end.log_likelihood for end in ends]),
+        np.array([end.effective_dof for end in ends]),
+        np.array([end.log_evidence for end in ends]),
+        np.array([end.standard_errors for end in ends]) if standard_errors else None,
         fits.n_iter[0],
         layout.classes,
         getattr(model, "feature_names_in_", None),
@@ -208,27 +205,3 @@ def _task(  # noqa: PLR0913, PLR0917 - what is fitted
     rows, every = LabelledRows(checked, codes, given), np.arange(codes.size)
     counts: Codes = np.ones((1, codes.size), dtype=np.uint8)
     return CrossValidation(model, rows, [Split(every, every)], counts, strengths, data, workers)
-
-
-def _end(
-    task: CrossValidation, theta: Array, C: float, *, covariance: bool
-) -> tuple[float, float, float, Array | None]:
-    """Return the loss per unit of weight, the log-likelihood, the effective degrees of freedom and standard errors."""
-    data, limits = task.data, task.model._limits  # noqa: SLF001 - a parameter
-    layout = data.layout
-    prior = Prior(prior_precision(C, layout.n_features, intercept=layout.intercept))
-    fits = 8 * theta.size**2 <= limits.matrix_bytes
-    structure = DenseInformation if fits else IdentityInformation
-    penalised_loss = PenalisedLoss(data.all_columns, prior)
-    point = penalised_loss.measure(theta, structure, TrueExpectation(), keep_scores=False)
-    log_likelihood = prior.value(theta) - point.loss
-    if not isinstance(point.information, DenseInformation):
-        return point.loss / point.weight, log_likelihood, np.nan, None
-    posterior = Posterior.of(theta, point.information.blocks, prior.precision)
-    variances = np.einsum("kjkj->kj", posterior.covariance)
-    n_determined = layout.n_params - len(posterior.undetermined) * (len(layout.classes) - 1)
-    dof = n_determined - float((variances * prior.precision).sum())
-    errors = None
-    if covariance:
-        errors = np.sqrt(np.einsum("kjkj->kj", recentred_covariance(posterior.covariance, layout.centres, None)))
-    return point.loss / point.weight, log_likelihood, dof, errors

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._model.evidence import log_evidence
 from sknatgrad._model.information.symmetric import MAX_NULL_SHARE, factorise
 from sknatgrad._model.recentring import recentred_covariance
 from sknatgrad.inference._covariance.protocol import mask_undetermined, step_length
@@ -197,13 +198,7 @@ class DenseCovariance:
         if not self.fitted.penalised:
             return float("nan")
         prior = self.row_sums.contrasts.prior(self.fitted.prior.precision[self.row_sums.kept])
-        penalised = prior.diagonal() > 0.0
-        _, of_prior = np.linalg.slogdet(prior[np.ix_(penalised, penalised)])
-        sign, of_posterior = np.linalg.slogdet(self.sums.fisher + prior)
-        # each coefficient without a penalty has a density of 1
-        n_flat = np.count_nonzero(~penalised)
-        volume = 0.5 * (of_prior - of_posterior + n_flat * np.log(2.0 * np.pi))
-        return float(volume - self.loss - self.fitted.penalty) if sign > 0 else float("nan")
+        return log_evidence(self.sums.fisher, prior, self.loss + self.fitted.penalty)
 
     @property
     def _n_independent(self) -> int:

@@ -1,0 +1,89 @@
+"""What follows from the coefficients of all rows at one value of C: loss, degrees of freedom, evidence and errors."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sknatgrad._inputs.prior import configured_prior
+from sknatgrad._model.contrasts import Contrasts
+from sknatgrad._model.evidence import log_evidence
+from sknatgrad._model.expectations import TrueExpectation
+from sknatgrad._model.information import DenseInformation, IdentityInformation
+from sknatgrad._model.posterior import Posterior
+from sknatgrad._model.recentring import recentred_covariance
+from sknatgrad._solver.penalised_loss import PenalisedLoss
+
+if TYPE_CHECKING:
+    from sknatgrad._estimator.cv_fits import CrossValidation
+    from sknatgrad._model.layout import Layout
+    from sknatgrad._model.prior import Prior
+    from sknatgrad._solver.records import Measured
+    from sknatgrad._typing import Array
+
+
+class PathEnd:
+    """A fit to all rows with one value of C, and the Fisher information there, if it is small enough for a matrix."""
+
+    def __init__(self, point: Measured, prior: Prior, layout: Layout) -> None:
+        self._point, self._prior, self._layout = point, prior, layout
+
+    @classmethod
+    def of(cls, task: CrossValidation, theta: Array, C: float) -> PathEnd:
+        """Measure θ ``(q, d)`` of all columns, by a pass."""
+        task.model.C = C
+        prior = configured_prior(task.model, task.data.layout.classes, task.data.layout.centres)
+        is_small = 8 * theta.size**2 <= task.model._limits.matrix_bytes  # noqa: SLF001 - a parameter
+        structure = DenseInformation if is_small else IdentityInformation
+        loss = PenalisedLoss(task.data.all_columns, prior)
+        point = loss.measure(theta, structure, TrueExpectation(), keep_scores=False)
+        return cls(point, prior, task.data.layout)
+
+    @property
+    def loss(self) -> float:
+        """The penalised loss, nats for each unit of weight."""
+        return self._point.loss / self._point.weight
+
+    @property
+    def log_likelihood(self) -> float:
+        """The log-likelihood of all rows, nats."""
+        return self._prior.value(self._point.theta) - self._point.loss
+
+    @cached_property
+    def _posterior(self) -> Posterior | None:
+        information = self._point.information
+        if not isinstance(information, DenseInformation):
+            return None
+        return Posterior.of(self._point.theta, information.blocks, self._prior.precision)
+
+    @property
+    def effective_dof(self) -> float:
+        """tr((F + Λ)⁻¹F); NaN if F is too large."""
+        posterior = self._posterior
+        if posterior is None:
+            return float("nan")
+        n_contrasts = len(self._layout.classes) - 1
+        n_determined = self._layout.n_params - len(posterior.undetermined) * n_contrasts
+        variances = np.einsum("kjkj->kj", posterior.covariance)
+        return n_determined - float((variances * self._prior.precision).sum())
+
+    @property
+    def log_evidence(self) -> float:
+        """Logarithm of the evidence, nats; NaN without a penalty, or if F is too large."""
+        if not isinstance(self._point.information, DenseInformation):
+            return float("nan")
+        contrasts = Contrasts(len(self._layout.classes), 0)
+        fisher = contrasts.matrix(self._point.information.blocks)
+        return log_evidence(fisher, contrasts.prior(self._prior.precision), self._point.loss)
+
+    @property
+    def standard_errors(self) -> Array | None:
+        """Square roots of the diagonal of (F + Λ)⁻¹ for the rows themselves, ``(q, d)``; None if F is too large."""
+        posterior = self._posterior
+        if posterior is None:
+            return None
+        covariance = recentred_covariance(posterior.covariance, self._layout.centres, None)
+        errors: Array = np.sqrt(np.einsum("kjkj->kj", covariance))
+        return errors
