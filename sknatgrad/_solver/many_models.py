@@ -22,7 +22,7 @@ from sknatgrad._solver.stopping import LOSS_ROUNDING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sknatgrad._model.protocols import FactorisedPrecision
+    from sknatgrad._model.information.dense import DensePrecision
     from sknatgrad._rows.source import RowSource
     from sknatgrad._rows.training_sets import TrainingSets
     from sknatgrad._typing import Array, Codes, Mask
@@ -48,15 +48,17 @@ class ManyModels:
     sets: TrainingSets
     numbers: Codes  # (M,), training sets
     precision: Array  # (M, d), λ of the prior of each
+    mean: Array | None = None  # (q, d), of all priors; None is 0
 
     def measure(self, theta: Array, models: Codes) -> tuple[Array, Array]:
         """Return the loss ``(m,)`` and gradient ``(q, m, d)``, with prior, of some models at their θ, ``(q, m, d)``."""
         sums = self.source.total(ManyMeasureKernel(theta, self.sets, self.numbers[models]))
         precision = self.precision[models]
-        penalty = 0.5 * np.einsum("md,qmd,qmd->m", precision, theta, theta)
-        return sums.loss + penalty, sums.gradient + precision * theta
+        deviation = theta if self.mean is None else theta - self.mean[:, None]
+        penalty = 0.5 * np.einsum("md,qmd,qmd->m", precision, deviation, deviation)
+        return sums.loss + penalty, sums.gradient + precision * deviation
 
-    def factors(self, theta: Array, models: Codes) -> list[FactorisedPrecision]:
+    def factors(self, theta: Array, models: Codes) -> list[DensePrecision]:
         """Return the factor of F + Λ of some models at their θ, ``(q, m, d)``."""
         matrices = self.source.total(ManyInformationKernel(theta, self.sets, self.numbers[models]))
         return [matrix.precision(self.precision[model]) for matrix, model in zip(matrices, models, strict=True)]
@@ -119,7 +121,7 @@ class Descended(NamedTuple):
 
 
 def descend_together(
-    models: ManyModels, starts: Sequence[Start], factors: Sequence[FactorisedPrecision], ending: Ending
+    models: ManyModels, starts: Sequence[Start], factors: Sequence[DensePrecision], ending: Ending
 ) -> Descended:
     """Descend from the best of several starts of each model, with a factor of its F + Λ near there."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -135,7 +137,7 @@ class _Descent:
 
     models: ManyModels
     ending: Ending
-    factors: list[FactorisedPrecision]
+    factors: list[DensePrecision]
     theta: Array  # (q, M, d)
     loss: Array  # (M,)
     gradient: Array  # (q, M, d)
@@ -152,7 +154,7 @@ class _Descent:
 
     @classmethod
     def begin(
-        cls, models: ManyModels, starts: Sequence[Start], factors: Sequence[FactorisedPrecision], ending: Ending
+        cls, models: ManyModels, starts: Sequence[Start], factors: Sequence[DensePrecision], ending: Ending
     ) -> _Descent:
         """Measure the starts, and take that of the lowest loss of each model."""
         active = np.arange(len(factors))
@@ -205,12 +207,22 @@ class _Descent:
         for pair in reversed(pairs):
             coefficients.append(pair.inverse * np.einsum("qmd,qmd->m", pair.step, rest))
             rest -= coefficients[-1][:, None] * pair.change
-        solved = [zero_sum(self.factors[model].solve(rest[:, place])) for place, model in enumerate(models)]
-        move = np.stack(solved, axis=1)
+        move = zero_sum(self._solved(models, rest))
         for pair in pairs:
             correction = coefficients.pop() - pair.inverse * np.einsum("qmd,qmd->m", pair.change, move)
             move += correction[:, None] * pair.step
         return -move, 0.5 * np.einsum("qmd,qmd->m", gradient, move)
+
+    def _solved(self, models: Codes, gradients: Array) -> Array:
+        """Return the solutions of some models, each by its factor, ``(q, m, d)``."""
+        # a factor that several models share solves for all of them in one call
+        places: dict[int, list[int]] = {}
+        for place, model in enumerate(models):
+            places.setdefault(id(self.factors[model]), []).append(place)
+        solved = np.empty_like(gradients)
+        for chosen in places.values():
+            solved[:, chosen] = self.factors[models[chosen[0]]].solve_each(gradients[:, chosen])
+        return solved
 
     def _is_slow(self, models: Codes, decrement: Array) -> Mask:
         """Say whether F costs less than the steps that are left; a rate that is unknown is not slow."""

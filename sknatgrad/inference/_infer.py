@@ -17,7 +17,12 @@ from sknatgrad._model.contrasts import Contrasts
 from sknatgrad._model.recentring import recentred_theta
 from sknatgrad._rows.centring import centres_of
 from sknatgrad._rows.floating_point import ignoring_underflow
+from sknatgrad._rows.threads import Workers
 from sknatgrad.exceptions import InferenceWarning
+from sknatgrad.inference._bootstrap.checks import check_bootstrap
+from sknatgrad.inference._bootstrap.draws import Draws
+from sknatgrad.inference._bootstrap.intervals import sample_covariance
+from sknatgrad.inference._bootstrap.resamples import ResampledFits
 from sknatgrad.inference._covariance.dense import DenseCovariance
 from sknatgrad.inference._covariance.options import CovarianceOptions
 from sknatgrad.inference._covariance.protocol import mask_undetermined
@@ -37,7 +42,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sknatgrad._inputs.columns import Features
+    from sknatgrad._inputs.configuration import RandomState
     from sknatgrad._typing import Array, Codes, Matrix
+    from sknatgrad.inference._bootstrap.resamples import Resamples
     from sknatgrad.inference._covariance.options import Covariance, Weights
     from sknatgrad.inference._covariance.protocol import CoefficientCovariance
 
@@ -57,6 +64,8 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     reference: Hashable = None,
     features: Features | None = None,
     aliased: Aliased = "drop",
+    n_resamples: int = 1000,
+    random_state: RandomState = 0,
 ) -> InferenceResult:
     r"""Return standard errors, tests and intervals of a fitted logistic regression.
 
@@ -76,6 +85,10 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     - ``'cluster'``: :math:`H^{-1} M H^{-1}` with :math:`M = \sum_g u_g u_g^T`, :math:`u_g` the weighted sum over a
       group's rows, times G / (G - 1) (n - 1) / (n - k) for G groups. It is for rows that depend on each other within
       groups (Liang and Zeger 1986 [2]_).
+    - ``'bootstrap'``: the sample covariance of the coefficients of fits to `n_resamples` resamples of the rows, or of
+      whole groups, with replacement (Efron and Tibshirani 1993 [4]_). It holds in small samples and under a penalty
+      too. ``conf_int(method='percentile')`` and ``'bca'`` are intervals without a formula. The resamples go on
+      together from the fit, with one reading of X for 100 of them.
 
     Parameters
     ----------
@@ -98,11 +111,11 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
         ``'sampling'``: the number of unobserved rows that a row represents; n is the number of rows, M is
         :math:`\sum_i s_i^2 u_i u_i^T`, and the covariance must be ``'robust'``, ``'HC1'`` or ``'cluster'``.
 
-    covariance : {'fisher', 'frequentist', 'robust', 'HC1', 'cluster'}, default='fisher'
+    covariance : {'fisher', 'frequentist', 'robust', 'HC1', 'cluster', 'bootstrap'}, default='fisher'
         The covariance of the coefficients; see above.
 
     groups : array-like of shape (n_samples,) or None, default=None
-        Group of each row, for ``covariance='cluster'``.
+        Group of each row, for ``covariance='cluster'``, or for ``'bootstrap'``, which then draws groups.
 
     reference : label or None, default=None
         The class that the others are compared with, a date in any unit; None is ``classes_[0]``. Joint tests do not
@@ -124,6 +137,13 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
         zero: a column is aliased if less than 1e-11 of it remains after projection on those before it. ``'nan'``:
         coefficients are those of the fit, with NaN for the standard error of every coefficient that the data do not
         determine, that is, of every column in such a combination. All other figures are the same.
+
+    n_resamples : int, default=1000
+        Number of resamples for ``covariance='bootstrap'``, 2 or more. Rows are drawn; where frequencies differ,
+        observations. With sampling weights a row keeps its weight.
+
+    random_state : int, RandomState instance or None, default=0
+        Seed of the resamples.
 
     Returns
     -------
@@ -153,6 +173,7 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     .. [2] K.-Y. Liang, S. Zeger, "Longitudinal data analysis using generalized linear models", Biometrika 73(1), 1986.
     .. [3] P. Sur, E. J. Candès, "A modern maximum-likelihood theory for high-dimensional logistic regression", PNAS
        116(29), 2019.
+    .. [4] B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", Chapman & Hall, 1993.
 
     Examples
     --------
@@ -173,7 +194,11 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     fitted, row_sums = sums_in_memory(estimator, X, y, sample_weight, reference)
     options = CovarianceOptions.checked(weights, covariance, row_sums.counts)
     options = options.with_groups(groups, row_sums.in_memory.weight)
-    return infer_from_sums(fitted, row_sums, options, features, aliased)
+    draws = None
+    if options.covariance == "bootstrap":
+        check_bootstrap(n_resamples, features, aliased, fitted)
+        draws = Draws.of(n_resamples, random_state, row_sums.in_memory.weight, options)
+    return infer_from_sums(fitted, row_sums, options, features, aliased, draws)
 
 
 def sums_in_memory(
@@ -201,8 +226,13 @@ def limits_of(estimator: Any) -> Limits:
     return limits
 
 
-def infer_from_sums(
-    fitted: FittedModel, row_sums: RowSums, options: CovarianceOptions, features: Features | None, aliased: Aliased
+def infer_from_sums(  # noqa: PLR0913, PLR0917 - what is inferred, and how
+    fitted: FittedModel,
+    row_sums: RowSums,
+    options: CovarianceOptions,
+    features: Features | None,
+    aliased: Aliased,
+    draws: Draws | None = None,
 ) -> InferenceResult:
     """Return the result from sums over rows, in memory or not; warn if standard errors are unreliable."""
     chosen = None if features is None else fitted.column_indices(features)
@@ -213,7 +243,11 @@ def infer_from_sums(
     names = fitted.names if chosen is None else tuple(fitted.names[j] for j in chosen)
     raw = recentred_theta(fitted.theta, fitted.centres, None)
     params = np.where(row_sums.kept, row_sums.contrasts.params(raw), np.nan)
-    of_rows, centred = _covariance_matrices(covariance, options, aliased)
+    resamples = None if draws is None else _resamples(covariance, draws)
+    if resamples is None:
+        of_rows, centred = _covariance_matrices(covariance, options, aliased)
+    else:
+        of_rows, centred = sample_covariance(resamples.params), sample_covariance(resamples.centred_params)
     return InferenceResult(
         params=params if chosen is None else params[:, chosen],
         covariance=of_rows,
@@ -230,8 +264,15 @@ def infer_from_sums(
         fitted=fitted,
         options=options,
         row_sums=row_sums,
-        warnings=_warned(covariance, options, names, aliased),
+        warnings=_warned(covariance, options, names, aliased, "" if resamples is None else resamples.reason),
+        resamples=resamples,
     )
+
+
+def _resamples(covariance: CoefficientCovariance, draws: Draws) -> Resamples:
+    """Return the fits to the resamples."""
+    with Workers() as workers:
+        return ResampledFits(covariance.fitted, covariance.row_sums, draws, workers).run()
 
 
 def _covariance_matrices(
@@ -251,10 +292,13 @@ def _covariance_matrices(
 
 
 def _warned(
-    covariance: CoefficientCovariance, options: CovarianceOptions, names: tuple[str, ...], aliased: Aliased
+    covariance: CoefficientCovariance, options: CovarianceOptions, names: tuple[str, ...], aliased: Aliased, more: str
 ) -> tuple[str, ...]:
-    """Warn of unreliable standard errors and of aliased columns; return what the warning says."""
-    reasons = diagnostics(covariance, options, names)
+    """Warn of unreliable standard errors and of aliased columns; return what the warning says.
+
+    `more` is another reason, or empty.
+    """
+    reasons = (*diagnostics(covariance, options, names), *([more] if more else []))
     dependence = covariance.row_sums.dependence
     dependence = dependence and dependence.uncentred(covariance.fitted.centres)
     notice = aliased_notice(dependence, names) if aliased == "drop" else ""

@@ -114,6 +114,12 @@ class DensePrecision(NamedTuple):
         """Return M⁻¹ g, ``(q, d)``."""
         return self.factor.solve(gradient.ravel()).reshape(gradient.shape)
 
+    def solve_each(self, gradients: Array) -> Array:
+        """Return M⁻¹ g of each of m gradients, ``(q, m, d)``."""
+        n_logits, n_gradients, n_columns = gradients.shape
+        right = gradients.swapaxes(1, 2).reshape(n_logits * n_columns, n_gradients)
+        return self.factor.solve(right).reshape(n_logits, n_columns, n_gradients).swapaxes(1, 2)
+
     def norm_outside_range(self, gradient: Array) -> float:
         """Return the norm of the part of the gradient outside the range, each column in units of its own metric."""
         return self.factor.norm_outside_range(gradient.ravel())

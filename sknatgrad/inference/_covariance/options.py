@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sknatgrad.inference._row_sums.rows import RowCounts
 
 Weights = Literal["frequency", "sampling"]
-Covariance = Literal["fisher", "frequentist", "robust", "HC1", "cluster"]
+Covariance = Literal["fisher", "frequentist", "robust", "HC1", "cluster", "bootstrap"]
 # covariances that assume that the model holds
 MODEL_BASED = {"fisher", "frequentist"}
 
@@ -45,7 +45,7 @@ class CovarianceOptions(NamedTuple):
 
     weights: Weights
     covariance: Covariance
-    groups: Codes | None = None  # (n,), for the cluster-robust covariance
+    groups: Codes | None = None  # (n,), for the cluster-robust covariance, or which are resampled
     n_groups: int = 0  # with a row of positive weight
 
     @classmethod
@@ -68,11 +68,14 @@ class CovarianceOptions(NamedTuple):
 
     def with_groups(self, groups: ArrayLike | None, weight: Array) -> CovarianceOptions:
         """Return the options with the group of each row; raise an error if groups are missing, wrong or not used."""
-        if self.covariance == "cluster":
+        if self.covariance == "cluster" or (self.covariance == "bootstrap" and groups is not None):
             codes = _checked_groups(groups, weight)
             return self._replace(groups=codes, n_groups=int(np.unique(codes[weight > 0]).size))
         if groups is not None:
-            message = "groups were given, but only covariance='cluster' uses them: pass that, or no groups."
+            message = (
+                "groups were given, but only covariance='cluster' and 'bootstrap' use them: pass one of these, or no "
+                "groups."
+            )
             raise ValueError(message)
         return self
 
@@ -118,7 +121,8 @@ class CovarianceOptions(NamedTuple):
         n_params : int
             Number of coefficients that the data determine.
         """
-        if self.model_based:
+        if self.model_based or self.covariance == "bootstrap":
+            # what the bootstrap says is about the coefficients, not about the score
             return fisher
         n = self.n_observations(scores.counts)
         if self.covariance != "robust" and n <= n_params:

@@ -13,6 +13,7 @@ from sknatgrad._inputs.rows import check_further_columns
 from sknatgrad._model.class_labels import label_keys, label_list
 from sknatgrad._model.normal import in_standard_errors, interval, two_sided
 from sknatgrad._rows.floating_point import underflow_ignored_in
+from sknatgrad.inference._bootstrap.intervals import acceleration_of, bca_interval, check_method, percentile_interval
 from sknatgrad.inference._hypothesis_tests.information_matrix import information_matrix_test
 from sknatgrad.inference._hypothesis_tests.likelihood_ratio import ComparedModel, likelihood_ratio_test
 from sknatgrad.inference._hypothesis_tests.score import score_test
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sknatgrad._typing import Array, Matrix
+    from sknatgrad.inference._bootstrap.resamples import Resamples
     from sknatgrad.inference._covariance.options import CovarianceOptions
     from sknatgrad.inference._fitted_model import FittedModel
     from sknatgrad.inference._hypothesis_tests.chi_squared import ChiSquared
@@ -69,6 +71,11 @@ class InferenceResult:
     warnings : tuple of str
         What `infer` warned of, one text for each reason: of unreliable standard errors, and of aliased columns. The
         summary repeats them below its table.
+
+    resamples : Resamples or None
+        With ``covariance='bootstrap'``, the coefficients of the resamples, ``resamples.params`` of shape (n_fitted,
+        n_classes - 1, n_columns), how many were drawn, are separated, lack a class or failed, and their weights,
+        ``resamples.draws.weights(number)``.
     """
 
     params: Array
@@ -80,6 +87,7 @@ class InferenceResult:
     options: CovarianceOptions
     row_sums: RowSums
     warnings: tuple[str, ...] = ()
+    resamples: Resamples | None = None
 
     @property
     def classes(self) -> tuple[Hashable, ...]:
@@ -190,13 +198,19 @@ class InferenceResult:
         """Return the summary as HTML, for notebooks."""
         return self.summary()._repr_html_()
 
-    def conf_int(self, level: float = 0.95) -> Array:
-        """Return the confidence interval of each coefficient, by the normal approximation.
+    def conf_int(self, level: float = 0.95, method: str = "normal") -> Array:
+        """Return the confidence interval of each coefficient.
 
         Parameters
         ----------
         level : float, default=0.95
             Coverage, in (0, 1).
+
+        method : {'normal', 'percentile', 'bca'}, default='normal'
+            ``'normal'``: the coefficient plus and minus a multiple of its standard error. After
+            ``covariance='bootstrap'`` also ``'percentile'``, quantiles of the resamples, and ``'bca'``, the same with a
+            correction of bias and skewness, whose coverage is wrong by O(1 / n) only (Efron, "Better bootstrap
+            confidence intervals", JASA 82, 1987).
 
         Returns
         -------
@@ -206,10 +220,16 @@ class InferenceResult:
         Raises
         ------
         ValueError
-            If `level` is not in (0, 1).
+            If `level` is not in (0, 1), or `method` is unknown or needs resamples.
         """
         check_level(level)
-        return interval(self.params, self.standard_errors, level)
+        check_method(method, resampled=self.resamples is not None)
+        if self.resamples is None or method == "normal":
+            return interval(self.params, self.standard_errors, level)
+        if method == "percentile":
+            return percentile_interval(self.resamples.params, level)
+        acceleration = acceleration_of(self.fitted, self.row_sums, self.options)
+        return bca_interval(self.resamples.params, self.params, acceleration, level)
 
     def odds_ratios(self, level: float = 0.95) -> OddsRatios:
         """Return the odds ratios, exp of the coefficients, with their intervals.
@@ -260,6 +280,8 @@ class InferenceResult:
         """
         hypothesis = LinearHypothesis.checked(constraint, value, self.feature_names, self.params.shape)
         max_rank = self.options.max_rank(self.row_sums.counts, penalised=self.penalised)
+        if self.resamples is not None:
+            max_rank = len(self.resamples.params) - 1
         return hypothesis.wald_test(self.params.ravel(), self.covariance, self.options, max_rank)
 
     def lr_test(self, other: InferenceResult) -> ChiSquared:

@@ -38,6 +38,7 @@ FORMULAS = {
     "robust": "{H} M {H} with M = Σ {s} u uᵀ over rows (HC0)",
     "HC1": "{H} M {H} n / (n - k) with M = Σ {s} u uᵀ over rows (HC1)",
     "cluster": "{H} M {H} with M = Σ u uᵀ over groups, times G / (G - 1) (n - 1) / (n - k)",
+    "bootstrap": "the covariance of the coefficients of resamples (bootstrap)",
 }
 POSTERIOR = "The estimates are shrunk towards 0; intervals contain the coefficient with 95 % posterior probability."
 SHRUNK = "The estimates are shrunk towards 0; intervals are about their mean, not about the true coefficient."

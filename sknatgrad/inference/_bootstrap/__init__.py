@@ -1,0 +1,1 @@
+"""The bootstrap: fits to resampled rows, all in passes of many models, and intervals from them."""
