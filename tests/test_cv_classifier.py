@@ -397,9 +397,20 @@ ROWS = np.arange(150)
         ({"Cs": [np.nan]}, "each a number"),
         ({"Cs": [[1.0]]}, "a list of one or more values"),
         ({"Cs": ["a"]}, "each a number"),
+        ({"Cs": ["1", "2"]}, "each a number"),
+        ({"Cs": {1.0}}, "Cs={1.0} must be"),
+        ({"Cs": [10**400]}, "whose inverse is finite"),
+        ({"Cs": [1e-320]}, "whose inverse is finite"),
+        ({"Cs": 10**400}, "an integer of 1 or more"),
+        ({"Cs": np.ma.array([1.0, 2.0], mask=[True, False])}, "each a number"),
         ({"Cs": 0}, "'Cs' parameter"),
+        ({"cv": KFold}, r"cv=KFold is a class; pass a splitter, KFold\(\)"),
+        ({"cv": [1, 2]}, "must give one or more pairs"),
+        ({"cv": [(ROWS, ROWS, ROWS)]}, "must give one or more pairs"),
+        ({"scoring": lambda *_: "good"}, "scoring returned 'good', which is not a number"),
+        ({"scoring": lambda *_: {"a": 1}}, "scoring returned {'a': 1}"),
         ({"cv": 1}, "'cv' parameter"),
-        ({"cv": []}, "gives no splits"),
+        ({"cv": []}, "must give one or more pairs"),
         ({"cv": [(ROWS, ROWS[:0])]}, "split 0 of cv has no test rows"),
         ({"cv": [(ROWS[:0], ROWS)]}, "split 0 of cv has no training rows"),
         (
@@ -425,6 +436,61 @@ def test_bad_input_gets_one_sentence_and_leaves_the_estimator_unchanged(settings
         model.fit(X_SMALL, Y_SMALL)
     for name in before.keys() - settings.keys():
         assert getattr(model, name) is before[name]
+
+
+def test_saturated_training_rows_are_no_optimum():
+    """The optimum of all rows, of which two have nearly all weight, is far from that of the others."""
+    X = np.array([[0.0], [1.0], [2.0], [3.0]] * 3)
+    y = np.array([0, 1, 0, 1] * 3)
+    weight = np.append(np.ones(8), [1e5, 1e5, 1.0, 1.0])
+    cv = [(np.arange(8), np.arange(8, 12))]
+    model = NaturalGradientLogisticRegressionCV(Cs=[1.0], cv=cv, refit=False, tol=TIGHT).fit(X, y, weight)
+    expected = coefficients(NaturalGradientLogisticRegression().fit(X[:8], y[:8]))
+    np.testing.assert_allclose(model.coefs_paths_[0, 0, 0], expected, rtol=1e-6)
+    few = np.array([0.14, -0.83, -0.96, 0.74, -0.79, 0.76, -0.51, 2.52, 1.57, 1.17, 0.89, -0.26])[:, None]
+    labels = np.array([0, 1, 0, 0, 0, 0, 0, 1, 1, 1, 0, 0])
+    uneven = np.array([0.1, 0.003, 0.5, 0.8, 2.0, 0.6, 400.0, 0.007, 0.01, 0.002, 5.0, 0.006])
+    check_equal_to_single_fits(few, labels, uneven, cv=KFold(3), Cs=[1.0])
+
+
+def test_weights_may_be_a_number_for_any_score():
+    X, y = standardised(load_breast_cancer)
+    for scoring in (None, "roc_auc", "neg_brier_score"):
+        model = NaturalGradientLogisticRegressionCV(Cs=CS, cv=3, scoring=scoring).fit(X, y, 1.0)
+        without = NaturalGradientLogisticRegressionCV(Cs=CS, cv=3, scoring=scoring).fit(X, y)
+        np.testing.assert_allclose(model.scores_, without.scores_)
+        assert model.score(X, y, 1.0) == pytest.approx(model.score(X, y))
+
+
+def test_each_warning_is_given_once():
+    X, y = np.r_[np.linspace(-2, -1, 20), np.linspace(1, 2, 20)][:, None], np.repeat([0, 1], 20)
+    rows = np.arange(40)
+    with pytest.warns(SeparationWarning) as record:
+        NaturalGradientLogisticRegressionCV(Cs=[np.inf], cv=[(rows, rows)] * 3, refit=False).fit(X, y)
+    assert len(record) == 1
+
+
+def test_test_rows_without_weight_have_no_score():
+    X, y = standardised(load_breast_cancer)
+    rows = np.arange(y.size)
+    weight = (rows < 500).astype(float)
+    for refit in (True, False, "1se"):
+        model = NaturalGradientLogisticRegressionCV(Cs=CS, cv=[(rows, rows[500:])], refit=refit)
+        with pytest.raises(ValueError, match="every value of C has a score that is NaN"):
+            model.fit(X, y, weight)
+
+
+def test_scores_may_be_infinite_and_see_the_iterations():
+    X, y = standardised(load_iris)
+
+    def of_iterations(model, _X, _y):
+        assert model.converged_
+        return -np.inf if model.C < 1.0 else -float(model.n_iter_[0])
+
+    model = NaturalGradientLogisticRegressionCV(Cs=CS, cv=3, scoring=of_iterations, refit="1se").fit(X, y)
+    assert model.C_ >= 1.0
+    worst = NaturalGradientLogisticRegressionCV(Cs=CS, cv=3, scoring=lambda *_: -np.inf, refit="1se").fit(X, y)
+    assert CS[0] == worst.C_
 
 
 def test_masks_are_splits_too():

@@ -14,7 +14,14 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 from sknatgrad._estimator.cv_fits import CrossValidation, fit_folds
-from sknatgrad._estimator.cv_scores import DEFAULT_SCORING, EVIDENCE, FoldScores, best_mean, one_standard_error
+from sknatgrad._estimator.cv_scores import (
+    DEFAULT_SCORING,
+    EVIDENCE,
+    FoldScores,
+    best_mean,
+    best_of_each,
+    one_standard_error,
+)
 from sknatgrad._estimator.cv_splits import Split, check_classes, check_Cs, counts_of, make_splits
 from sknatgrad._estimator.documentation import link_template
 from sknatgrad._estimator.fit import FitResult, build_objective, plan_fit, run_descent
@@ -112,7 +119,7 @@ class NaturalGradientLogisticRegressionCV(
         Gaussian prior, whose precision is divided by each C. With a prior models are fitted in turn.
 
     store_covariance : bool, default=False
-        Whether to compute `covariance_` of the fit to all rows.
+        Whether to compute `covariance_` of the fit to all rows; not with ``refit=False``.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the labels that ``fisher='monte_carlo'`` draws.
@@ -156,7 +163,7 @@ class NaturalGradientLogisticRegressionCV(
         Intercepts; zeros without an intercept.
 
     converged_ : bool
-        Whether the fit to all rows converged.
+        Whether the fit to all rows converged; absent with ``refit=False``, as the curves are.
 
     loss_curve_, kl_curve_, time_curve_ : list of float
         Of the fit to all rows, as those of :class:`NaturalGradientLogisticRegression`. It begins near its optimum.
@@ -295,10 +302,14 @@ class NaturalGradientLogisticRegressionCV(
             routed = self._routed("fit", params, sample_weight)
             task, labels = self._task(X, y, sample_weight, workers, routed.splits)
             fits = fit_folds(task)
+            if "sample_weight" in routed.scores:
+                # one for each row, also where a number was given
+                routed.scores["sample_weight"] = task.rows.weight
             scores = FoldScores(task, labels, routed.scores).of(fits, self.scoring or DEFAULT_SCORING)
             chosen = self._refitted(task, fits, scores, monitor) if self.refit else _averaged(task, fits, scores)
             publish(self, {**chosen.attributes, **_search_attributes(task, fits, scores)})
-            tell([*fits.notices, *chosen.notices])
+            notices = {(type(notice), str(notice)): notice for notice in (*fits.notices, *chosen.notices)}
+            tell(notices.values())
         return self
 
     def _task(
@@ -379,6 +390,8 @@ class NaturalGradientLogisticRegressionCV(
         score : float
             The negative log loss, in nats for each unit of weight, unless `scoring` names another.
         """
+        if sample_weight is not None and np.ndim(sample_weight) == 0:
+            sample_weight = np.full(len(y), sample_weight)  # type: ignore[arg-type]  # scorers need one weight a row
         routed = self._routed("score", params, sample_weight)
         return float(self._scorer()(self, X, y, **routed.scores))
 
@@ -406,7 +419,7 @@ class NaturalGradientLogisticRegressionCV(
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         if get_config()["enable_metadata_routing"]:
             routed = process_routing(self, method, **weights, **params)
-            return Routed(routed.get("splitter", {}).get("split", {}), routed.scorer.score)
+            return Routed(routed.get("splitter", {}).get("split", {}), dict(routed.scorer.score))
         if params:
             message = (
                 f"{method} got {sorted(params)}, which it passes on only with metadata routing: "
@@ -461,7 +474,7 @@ def _search_attributes(task: CrossValidation, fits: FoldFits, scores: Array) -> 
 
 def _averaged(task: CrossValidation, fits: FoldFits, scores: Array) -> FitResult:
     """Return the means over the splits of the coefficients of the best C of each, and of these values of C."""
-    best = scores.argmax(axis=1)
+    best = best_of_each(scores)
     theta = fits.theta[np.arange(best.size), best].mean(axis=0)
     layout = task.data.layout._replace(groups=None)
     return FitResult({**layout.attributes(theta, np.float64), "C_": float(np.mean(task.Cs[best]))}, [])

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 # Steps that `max_iter` allows at least where models are fitted together: it does not bound these steps, which are 2 to
 # 20 for each model.
 MIN_MAX_ITER = 50
-# F of all rows that the path computes for each C: 2 to 3 on raw and standardised adult, breast cancer and digits.
-MATRICES_PER_C = 2.5
 # Length of an extrapolation in log C at most, in units of the distance of the two values that it is made from.
 MAX_EXTRAPOLATION = 1.0
 # Models that are fitted together: with fewer, products of matrices are thin; with more, models of C far apart begin at
@@ -136,7 +134,7 @@ class TogetherFits(NamedTuple):
         splits = np.flatnonzero([task.totals(count).all() for count in task.counts])
         size, shape = int(np.prod(layout.shape)), task.data.cost_shape
         n_bytes = 8 * size**2 * 3 * (len(splits) + 1)
-        cheap = MATRICES_PER_C * shape.dense_seconds() <= (len(splits) + 1) * shape.newton_cg_seconds()
+        cheap = shape.together_seconds(max(len(splits), 1)) <= shape.in_turn_seconds()
         if not (chosen.size and splits.size and cheap and n_bytes <= limits.matrix_bytes):
             return None
         of_all = class_factors(model.class_weight, layout.classes, task.data.totals)
@@ -153,7 +151,7 @@ class TogetherFits(NamedTuple):
         n_groups = 1 if groups is None else groups.size
         path = Path(self.task.data.source, groups or RowGroups.single(len(self.task.rows.codes)), np.ones(n_groups))
         # of each training set in the sums of the groups
-        counts = self._shares() if groups is None else groups.counts
+        counts, exact = self._shares() if groups is None else groups.counts, groups is not None
         points = path.points(precisions, np.zeros(layout.shape))
         waiting: list[Prepared] = []
         last: Stage | None = None
@@ -161,7 +159,7 @@ class TogetherFits(NamedTuple):
             fits.start[place], fits.has_start[place] = layout.expand(point.sums.theta), True
             if point.near:
                 at_point = [point.sums.weighted(count).penalised(precision) for count in counts]
-                waiting.append(Prepared(int(place), point.n_steps, precision, point.sums.theta, at_point))
+                waiting.append(Prepared(int(place), point.n_steps, precision, point.sums.theta, at_point, exact))
             if len(waiting) * len(self.splits) >= AT_ONCE or (waiting and place == self.chosen[-1]):
                 last, waiting = self._stage(waiting, last, fits), []
 
@@ -189,6 +187,8 @@ class TogetherFits(NamedTuple):
         optima = np.repeat([each.optimum for each in prepared], n_sets, axis=0).swapaxes(0, 1)
         at_points = [point for each in prepared for point in each.at_point]
         starts = [Start(optima + np.stack([point.move for point in at_points], axis=1))]
+        measured = np.array([point.loss for point in at_points]), np.stack([p.gradient for p in at_points], axis=1)
+        starts.append(Start(optima, measured=measured if prepared[0].exact else None))
         if last is not None:
             pairs = [pair.repeated(precisions - last.precision) for pair in last.pairs]
             starts.append(Start(optima + np.tile(last.distance, (1, len(prepared), 1)), pairs))
@@ -211,6 +211,7 @@ class Prepared(NamedTuple):
     precision: Array  # (d,)
     optimum: Array  # (q, d), that point
     at_point: list[PenalisedPoint]  # of each training set there
+    exact: bool  # whether these are sums over the rows of each set, and not shares of those of all rows
 
 
 class Stage(NamedTuple):
@@ -248,6 +249,9 @@ def _start(task: CrossValidation, split: int, place: int, before: list[int], fit
     Coefficients of separable rows grow with log C. Digits take 1.75 s with it, 2.0 from the optimum of the C before,
     and 5.3 from that of all rows.
     """
+    if 1.0 / task.Cs[place] <= MAX_WEAK_PRECISION:
+        # the last step of the descent is evidence of separation, so there has to be a descent
+        return None
     if not before:
         start: Array | None = fits.start[place] if fits.has_start[place] else None
         return start

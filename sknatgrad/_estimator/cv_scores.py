@@ -30,8 +30,8 @@ EPSILON = float(np.finfo(np.float64).eps)
 LOSS_BOUNDS = -float(np.log1p(-EPSILON)), -float(np.log(EPSILON))
 # scores that follow from sums over rows, without calls for each model
 FROM_SUMS: dict[str, Callable[[ScoreSums], Array]] = {
-    "neg_log_loss": lambda sums: -sums.loss / sums.weight,
-    "accuracy": lambda sums: sums.correct / sums.weight,
+    "neg_log_loss": lambda sums: -_mean(sums.loss, sums.weight),
+    "accuracy": lambda sums: _mean(sums.correct, sums.weight),
 }
 
 
@@ -75,8 +75,23 @@ class FoldScores(NamedTuple):
         for place, C in enumerate(task.Cs):
             model.C = float(C)
             vars(model).update(layout.attributes(fits.theta[split, place], np.float64))
-            scores.append(float(scorer(model, X, y, **params)))
+            vars(model).update(n_iter_=fits.n_iter[split, place : place + 1], converged_=True)
+            scores.append(_number(scorer(model, X, y, **params)))
         return scores
+
+
+def _mean(total: Array, weight: float) -> Array:
+    """Return a mean over test rows; NaN if none of them has weight."""
+    return total / weight if weight > 0.0 else np.full_like(total, np.nan)
+
+
+def _number(score: Any) -> float:
+    """Return a score as a number; refuse anything else."""
+    try:
+        return float(score)
+    except (TypeError, ValueError):
+        message = f"scoring returned {score!r:.60}, which is not a number; it must return one number for each model."
+        raise ValueError(message) from None
 
 
 def _of_rows(value: Any, rows: Codes, n_rows: int) -> Any:
@@ -87,15 +102,25 @@ def _of_rows(value: Any, rows: Codes, n_rows: int) -> Any:
 
 
 def best_mean(scores: Array) -> int:
-    """Return the index of the C of the highest mean score; of several, the first. A score that is NaN is the lowest."""
-    means = scores.mean(axis=0)
-    if np.isnan(means).all():
+    """Return the index of the C of the highest mean score; of several, the first."""
+    return int(_ranked(scores.mean(axis=0)[None])[0].argmax())
+
+
+def best_of_each(scores: Array) -> Codes:
+    """Return the index of the C of the highest score of each split."""
+    best: Codes = _ranked(scores).argmax(axis=1)
+    return best
+
+
+def _ranked(scores: Array) -> Array:
+    """Return scores in which NaN is the lowest, as in scikit-learn's searches; refuse rows of nothing else."""
+    if np.isnan(scores).all(axis=1).any():
         message = (
             "every value of C has a score that is NaN: scoring is not defined for the test rows of some split, or the "
-            "evidence has no penalty; pass another scoring, or other values of C."
+            "evidence has no penalty; pass another scoring, other splits, or other values of C."
         )
         raise ValueError(message)
-    return int(np.nanargmax(means))
+    return np.where(np.isnan(scores), -np.inf, scores)
 
 
 def standard_error(scores: Array) -> Array:
@@ -108,5 +133,7 @@ def standard_error(scores: Array) -> Array:
 def one_standard_error(scores: Array, Cs: Array) -> int:
     """Return the index of the smallest C whose mean score is within one standard error of the highest one."""
     means, best = scores.mean(axis=0), best_mean(scores)
-    within = np.flatnonzero(means >= means[best] - standard_error(scores)[best])
+    with np.errstate(invalid="ignore"):
+        # infinite scores have no standard error
+        within = np.flatnonzero(means >= means[best] - np.nan_to_num(standard_error(scores)[best]))
     return int(within[Cs[within].argmin()])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 # orders of magnitude of C, from 1e-4 to 1e4, that a number of values covers: those of scikit-learn's `Cs`
 DEFAULT_RANGE = (-4.0, 4.0)
+# the inverse of a smaller C overflows float64
+MIN_C = 1.0 / float(np.finfo(np.float64).max)
+# most values of C that an integer asks for; more are a mistake
+MAX_NUMBER = 10**6
 
 
 class Split(NamedTuple):
@@ -28,31 +34,51 @@ class Split(NamedTuple):
 
 def check_Cs(Cs: Any) -> Array:  # noqa: N802 - the name of the parameter
     """Return the values of C, in the order in which they are given."""
-    if np.ndim(Cs) == 0:
+    if isinstance(Cs, Integral) and not isinstance(Cs, bool) and 1 <= int(Cs) <= MAX_NUMBER:
         return np.logspace(*DEFAULT_RANGE, int(Cs))
-    try:
-        values = np.asarray(Cs, dtype=np.float64)
-    except (TypeError, ValueError):
-        values = np.array([np.nan])
-    if values.ndim != 1 or not values.size or not (values > 0.0).all():
+    values = _numbers(Cs)
+    if values.ndim != 1 or not values.size or not (values > 0.0).all() or (values < MIN_C).any():
         message = (
-            f"Cs={Cs!r} must be an integer of 1 or more, or a list of one or more values of C, each a number in "
-            "(0, inf]."
+            f"Cs={Cs!r:.60} must be an integer of 1 or more, or a list of one or more values of C, each a number in "
+            "(0, inf] whose inverse is finite."
         )
         raise ValueError(message)
     return values
+
+
+def _numbers(Cs: Any) -> Array:
+    """Return given values as floats; a single NaN where they are none."""
+    try:
+        given = Cs if isinstance(Cs, np.ma.MaskedArray) else np.asarray(Cs)
+        if given.dtype.kind in "iufO" and not np.ma.is_masked(given):
+            with np.errstate(divide="ignore", over="ignore"):
+                return np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    return np.array([np.nan])
 
 
 def make_splits(cv: Any, X: Matrix, labels: Labels, codes: Codes, params: dict[str, Any]) -> list[Split]:
     """Return the training and test rows of each split of `cv`."""
     # scikit-learn stratifies by words and numbers only
     y = labels if label_kind(labels) in {NUMBER, WORD} else codes
-    pairs = check_cv(cv, codes, classifier=True).split(X, y, **params)
+    if isinstance(cv, type):
+        message = f"cv={cv.__name__} is a class; pass a splitter, {cv.__name__}()."
+        raise ValueError(message)  # noqa: TRY004 - a ValueError, as for all arguments of users
+    given = cv
+    if isinstance(cv, Iterable):
+        # scikit-learn's error would be about unpacking
+        given = list(cv)
+        if not given or not all(_is_pair(each) for each in given):
+            message = f"cv={cv!r:.60} must give one or more pairs of training and test rows."
+            raise ValueError(message)
+    pairs = check_cv(given, codes, classifier=True).split(X, y, **params)
     splits = [Split(*(np.asarray(rows) for rows in pair)) for pair in pairs]
-    if not splits:
-        message = f"cv={cv!r} gives no splits; it must give one or more pairs of training and test rows."
-        raise ValueError(message)
     return [_checked(split, number, codes.size) for number, split in enumerate(splits)]
+
+
+def _is_pair(each: object) -> bool:
+    return isinstance(each, (tuple, list)) and len(each) == len(Split._fields)
 
 
 def _checked(split: Split, number: int, n_rows: int) -> Split:

@@ -32,6 +32,14 @@ CALL = 1e-4
 LIKELIHOOD = 5e-9
 # seconds of Python in an iteration of a descent, beside those in `CALL`: a step on one block takes 75 us in all
 ITERATION = 1e-4
+# Additions and multiplications a second of a Cholesky factorisation of a few hundred unknowns, on one core.
+CHOLESKY_FLOPS = 3e10
+# Of each of many models that are fitted together: steps, times that F is computed for the model alone, and for all
+# training sets of its penalty. Adult, breast cancer and wine: 6 to 12, 0.1 to 0.5, and 1.0 to 1.8.
+TOGETHER_STEPS, TOGETHER_MATRICES, PATH_MATRICES = 10.0, 0.3, 1.2
+# Products of a fit that starts near the optimum of another penalty, for one logit and for several: 20 to 30 of adult,
+# 35 to 60 of digits.
+IN_TURN_PRODUCTS, IN_TURN_PRODUCTS_OF_CLASSES = 25.0, 40.0
 # seconds of Python in a step of one of many models: its solve and its share of the pairs
 MODEL_CALL = 4e-5
 # bytes a second at which rows arrive that are not in memory: from a disk, a reader of files, a worker; halved and
@@ -123,6 +131,21 @@ class Shape(NamedTuple):
         """Return how many steps of one of many models, whose gradients are computed together, take as long as F."""
         gradient = self.n_rows * self.n_logits * (4.0 * self.stored_per_row / FLOPS + LIKELIHOOD)
         return (CALL + self.dense_seconds()) / (MODEL_CALL + gradient)
+
+    def together_seconds(self, n_sets: int) -> float:
+        """Return the time of one of many models that are fitted together, of `n_sets` training sets at each penalty."""
+        # the outer products and the diagonals of several classes
+        matrix = (CALL + self.dense_seconds()) * (1.0 if self.n_logits == 1 else 2.0)
+        factor = 2.0 * self.size**3 / 3.0 / CHOLESKY_FLOPS
+        solve = 16.0 * self.size**2 / BANDWIDTH
+        step = solve + (CALL + self.dense_seconds()) / self.steps_per_matrix()
+        matrices = PATH_MATRICES / n_sets + TOGETHER_MATRICES
+        return matrices * matrix + (1.0 + TOGETHER_MATRICES) * factor + TOGETHER_STEPS * step
+
+    def in_turn_seconds(self) -> float:
+        """Return the time of a fit that starts near the optimum of another penalty."""
+        products = IN_TURN_PRODUCTS if self.n_logits == 1 else IN_TURN_PRODUCTS_OF_CLASSES
+        return products * self.product_seconds()
 
     def sample_seconds(self, n_sampled: int) -> float:
         """Return the time of the fit to a subsample, which stores F at every point."""

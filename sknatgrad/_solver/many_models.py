@@ -109,6 +109,7 @@ class Start(NamedTuple):
 
     theta: Array  # (q, M, d)
     pairs: Sequence[Pair] = ()  # of earlier descents of similar models, with the present priors
+    measured: tuple[Array, Array] | None = None  # loss (M,) and gradient (q, M, d), if they are known
 
 
 class Descended(NamedTuple):
@@ -158,7 +159,7 @@ class _Descent:
     ) -> _Descent:
         """Measure the starts, and take that of the lowest loss of each model."""
         active = np.arange(len(factors))
-        measured = [models.measure(start.theta, active) for start in starts]
+        measured = [start.measured or models.measure(start.theta, active) for start in starts]
         losses = np.array([loss for loss, _ in measured])
         best = np.where(np.isfinite(losses), losses, np.inf).argmin(axis=0)
         chosen = (best, slice(None), active)
@@ -193,6 +194,7 @@ class _Descent:
             self._compute_matrices(self.active[slow])
             move[:, slow], decrement[slow] = self._moves(self.active[slow])
         ends = self._leaves_negligible_error(self.active, decrement)
+        ends[ends] = self._are_in_range(self.active[ends])
         self._finish(self.active[ends], move[:, ends])
         goes_on = ~ends & np.isfinite(self.loss[self.active]) & np.isfinite(decrement)
         goes_on &= (self.n_matrices[self.active] <= MAX_MATRICES) & (self.n_steps[self.active] < MAX_STEPS)
@@ -238,6 +240,16 @@ class _Descent:
         remaining = decrement * np.where(np.isnan(ratio), 1.0, ratio)
         negligible: Mask = remaining <= self.ending.negligible_error * self.loss[models]
         return negligible
+
+    def _are_in_range(self, models: Codes) -> Mask:
+        """Say whether the factor of each model has the whole gradient in its range, but for rounding.
+
+        Where probabilities have saturated, F has vanished along directions in which the gradient has not, and neither
+        a step nor the decrement shows it.
+        """
+        outside = [self.factors[model].norm_outside_range(self.gradient[:, model]) for model in models]
+        in_range: Mask = np.array(outside) <= LOSS_ROUNDING * np.sqrt(self.loss[models])
+        return in_range
 
     def _compute_matrices(self, models: Codes) -> None:
         """Compute F of some models at their points; no pair refers to it, and the rate of the next step is unknown."""
