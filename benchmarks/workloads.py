@@ -177,7 +177,7 @@ def _synthetic():
 
 def _tall():
     """Yield dense tables of well-conditioned columns, with many more rows than columns."""
-    for n_columns in (20, 100):
+    for n_columns in (20, 50, 100):
         text, sizes = f"isotropic, 10⁵ x {n_columns}", {"n_rows": 10**5, "n_columns": n_columns}
         yield _workload(f"tall_{n_columns}", "tall", text, synthetic.gaussian, **sizes)
     sizes = {"n_rows": 500_000, "n_columns": 40}
