@@ -13,7 +13,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 
 from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
-from sknatgrad._estimator.cv_fits import CrossValidation, fit_folds
+from sknatgrad._estimator.cv_fits import fit_folds
 from sknatgrad._estimator.cv_scores import (
     DEFAULT_SCORING,
     EVIDENCE,
@@ -23,6 +23,7 @@ from sknatgrad._estimator.cv_scores import (
     one_standard_error,
 )
 from sknatgrad._estimator.cv_splits import Split, check_classes, check_Cs, counts_of, make_splits
+from sknatgrad._estimator.cv_task import CrossValidation
 from sknatgrad._estimator.documentation import link_template
 from sknatgrad._estimator.fit import FitResult, build_objective, plan_fit, run_descent
 from sknatgrad._estimator.parameters import CONSTRAINTS, ParametersMixin
@@ -45,7 +46,7 @@ from sknatgrad._sklearn import CallbackSupportMixin, Interval, StrOptions, fit_c
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from sknatgrad._estimator.cv_fits import FoldFits
+    from sknatgrad._estimator.cv_task import FoldFits
     from sknatgrad._inputs.configuration import ClassWeight, RandomState
     from sknatgrad._model.metrics import FisherName
     from sknatgrad._typing import Array, Labels, Matrix

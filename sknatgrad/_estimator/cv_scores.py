@@ -17,7 +17,7 @@ from sknatgrad._sklearn import scorer_of_classes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sknatgrad._estimator.cv_fits import CrossValidation, FoldFits
+    from sknatgrad._estimator.cv_task import CrossValidation, FoldFits
     from sknatgrad._model.many_models import ScoreSums
     from sknatgrad._rows.memory import MemorySource
     from sknatgrad._typing import Array, Codes, Labels

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
-from sknatgrad._estimator.cv_fits import CrossValidation, fit_folds
+from sknatgrad._estimator.cv_fits import fit_folds
 from sknatgrad._estimator.cv_splits import Split, check_Cs
+from sknatgrad._estimator.cv_task import CrossValidation
 from sknatgrad._estimator.path_end import PathEnd
 from sknatgrad._estimator.publish import tell
 from sknatgrad._inputs.checks import check_covariance_size

@@ -17,7 +17,7 @@ from sknatgrad._model.recentring import recentred_covariance
 from sknatgrad._solver.penalised_loss import PenalisedLoss
 
 if TYPE_CHECKING:
-    from sknatgrad._estimator.cv_fits import CrossValidation
+    from sknatgrad._estimator.cv_task import CrossValidation
     from sknatgrad._model.layout import Layout
     from sknatgrad._model.prior import Prior
     from sknatgrad._solver.records import Measured

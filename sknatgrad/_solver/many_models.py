@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 MAX_MATRICES = 6
 # A Newton step that raises the loss is divided by 4, at most so many times: to 1e-5 of its length.
 MAX_REDUCTIONS = 8
+# Difference of a loss from its prediction, as a share of the predicted decrease, up to which the prediction has come
+# true: the step is then one of Newton's method near the optimum.
+MAX_SURPRISE = 0.1
 # Steps of each model: most take 3 to 15; where rounding prevents an end, more are of no use.
 MAX_STEPS = 40
 # Steps whose pairs are stored.
@@ -110,6 +113,7 @@ class Start(NamedTuple):
     theta: Array  # (q, M, d)
     pairs: Sequence[Pair] = ()  # of earlier descents of similar models, with the present priors
     measured: tuple[Array, Array] | None = None  # loss (M,) and gradient (q, M, d), if they are known
+    predicted: Array | None = None  # loss that a quadratic model predicts, (M,)
 
 
 class Descended(NamedTuple):
@@ -159,8 +163,7 @@ class _Descent:
     ) -> _Descent:
         """Measure the starts, and take that of the lowest loss of each model."""
         active = np.arange(len(factors))
-        measured = [start.measured or models.measure(start.theta, active) for start in starts]
-        losses = np.array([loss for loss, _ in measured])
+        losses, gradients = _measured_starts(models, starts)
         best = np.where(np.isfinite(losses), losses, np.inf).argmin(axis=0)
         chosen = (best, slice(None), active)
         return cls(
@@ -169,7 +172,7 @@ class _Descent:
             list(factors),
             np.stack([start.theta for start in starts])[chosen].swapaxes(0, 1),
             losses[best, active],
-            np.stack([gradient for _, gradient in measured])[chosen].swapaxes(0, 1),
+            gradients[chosen].swapaxes(0, 1),
             decrement=np.full(active.size, np.nan),
             first=np.full(active.size, np.nan),
             n_by_factor=np.zeros(active.size, dtype=np.intp),
@@ -301,3 +304,24 @@ class _Descent:
         self.length[models[is_newton]] *= 0.25
         given_up = models[self.length[models] < 0.25**MAX_REDUCTIONS]
         self.active = np.setdiff1d(self.active, given_up, assume_unique=True)
+
+
+def _measured_starts(models: ManyModels, starts: Sequence[Start]) -> tuple[Array, Array]:
+    """Return the losses ``(j, M)`` and gradients ``(j, q, M, d)`` of j starts; infinite losses of those not measured.
+
+    Where a prediction has come true, no further start of a model is measured.
+    """
+    n_models = starts[0].theta.shape[1]
+    losses = np.full((len(starts), n_models), np.inf)
+    gradients = np.zeros((len(starts), *starts[0].theta.shape))
+    needed = np.arange(n_models)
+    for number, start in enumerate(starts):
+        if start.measured is not None:
+            losses[number], gradients[number] = start.measured
+        elif needed.size:
+            losses[number, needed], gradients[number][:, needed] = models.measure(start.theta[:, needed], needed)
+        if start.predicted is not None:
+            decrease = losses[:number].min(axis=0, initial=np.inf) - start.predicted
+            came_true = abs(losses[number] - start.predicted) <= MAX_SURPRISE * decrease
+            needed = needed[~came_true[needed]]
+    return losses, gradients
