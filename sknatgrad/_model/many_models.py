@@ -81,6 +81,28 @@ class ManyInformationKernel:
         return [mine.merge(other) for mine, other in zip(left, right, strict=True)]
 
 
+@dataclass(frozen=True)
+class ManyDiagonalKernel:
+    """The diagonal of the true Fisher information of several models, each of its own training set."""
+
+    theta: Array  # (q, M, d)
+    sets: TrainingSets
+    numbers: Codes  # (M,), the training set of each model
+
+    def __call__(self, block: RowBlock) -> Array:
+        """Return those of one block, ``(q, M, d)``."""
+        n_logits, n_models, n_columns = self.theta.shape
+        design, prediction = predictions(block, self.theta)
+        variances = prediction.scores().diagonal().T.reshape(n_logits, n_models, -1)
+        weighted = variances * self.sets.weights(block)[self.numbers]
+        diagonal = design.squared_transposed_product(weighted.reshape(n_logits * n_models, -1).T)
+        return diagonal.reshape(n_logits, n_models, n_columns)
+
+    def merge(self, left: Array, right: Array) -> Array:
+        """Pool two runs of rows."""
+        return left + right
+
+
 def predictions(block: RowBlock, theta: Array) -> tuple[Design, Prediction]:
     """Return the design of a block, and the distributions of its rows by each model, as of M m rows."""
     n_logits, n_models, n_columns = theta.shape

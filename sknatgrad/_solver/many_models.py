@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sknatgrad._model.layout import zero_sum
-from sknatgrad._model.many_models import ManyInformationKernel, ManyMeasureKernel
+from sknatgrad._model.many_models import ManyDiagonalKernel, ManyInformationKernel, ManyMeasureKernel
 from sknatgrad._solver.stopping import LOSS_ROUNDING
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 MAX_MATRICES = 6
 # A Newton step that raises the loss is divided by 4, at most so many times: to 1e-5 of its length.
 MAX_REDUCTIONS = 8
+# Lower bound of a decrement, as a multiple of that by a factor, from which the two contradict each other: the factor is
+# that of another point, and 2 is a change of F by one half.
+MAX_CONTRADICTION = 2.0
 # Difference of a loss from its prediction, as a share of the predicted decrease, up to which the prediction has come
 # true: the step is then one of Newton's method near the optimum.
 MAX_SURPRISE = 0.1
@@ -60,6 +63,14 @@ class ManyModels:
         deviation = theta if self.mean is None else theta - self.mean[:, None]
         penalty = 0.5 * np.einsum("md,qmd,qmd->m", precision, deviation, deviation)
         return sums.loss + penalty, sums.gradient + precision * deviation
+
+    def least_decrement(self, theta: Array, gradient: Array, models: Codes) -> Array:
+        """Return a lower bound of the Newton decrement of some models at their θ, ``(m,)``: the best along a column."""
+        curvature = self.source.total(ManyDiagonalKernel(theta, self.sets, self.numbers[models]))
+        curvature += self.precision[models]
+        along = np.divide(gradient**2, curvature, out=np.zeros_like(gradient), where=gradient != 0.0)
+        bound: Array = 0.5 * along.max(axis=(0, 2))
+        return bound
 
     def factors(self, theta: Array, models: Codes) -> list[DensePrecision]:
         """Return the factor of F + Λ of some models at their θ, ``(q, m, d)``."""
@@ -133,6 +144,9 @@ def descend_together(
         descent = _Descent.begin(models, starts, factors, ending)
         while descent.active.size:
             descent.advance()
+            if not descent.active.size:
+                # those whose ends are contradicted go on
+                descent.settle()
     return Descended(descent.theta, descent.n_steps, descent.converged, descent.pairs)
 
 
@@ -155,6 +169,9 @@ class _Descent:
     n_matrices: Codes  # (M,)
     converged: Mask  # (M,)
     active: Codes  # models that go on
+    last_move: Array  # (q, M, d), the last step of each model that ends
+    last_decrement: Array  # (M,), predicted for it, nats
+    ending_models: Codes  # models that end with it
     pairs: list[Pair] = field(default_factory=list)  # oldest first
 
     @classmethod
@@ -182,6 +199,9 @@ class _Descent:
             n_matrices=np.zeros(active.size, dtype=np.intp),
             converged=np.zeros(active.size, dtype=bool),
             active=active,
+            last_move=np.zeros_like(starts[0].theta),
+            last_decrement=np.full(active.size, np.nan),
+            ending_models=active[:0],
             pairs=[
                 pair._replace(inverse=np.where(best == number, pair.inverse, 0.0))
                 for number, start in enumerate(starts)
@@ -197,8 +217,9 @@ class _Descent:
             self._compute_matrices(self.active[slow])
             move[:, slow], decrement[slow] = self._moves(self.active[slow])
         ends = self._leaves_negligible_error(self.active, decrement)
-        ends[ends] = self._are_in_range(self.active[ends])
-        self._finish(self.active[ends], move[:, ends])
+        self.last_move[:, self.active[ends]] = move[:, ends]
+        self.last_decrement[self.active[ends]] = decrement[ends]
+        self.ending_models = np.append(self.ending_models, self.active[ends])
         goes_on = ~ends & np.isfinite(self.loss[self.active]) & np.isfinite(decrement)
         goes_on &= (self.n_matrices[self.active] <= MAX_MATRICES) & (self.n_steps[self.active] < MAX_STEPS)
         self.active = self.active[goes_on]
@@ -240,19 +261,33 @@ class _Descent:
     def _leaves_negligible_error(self, models: Codes, decrement: Array) -> Mask:
         """Say whether a step leaves a negligible error, by the rate of the last one."""
         ratio = decrement / self.decrement[models]
+        # the first step by a factor is one of Newton's method, and the rate of the next ones is about the root of its
+        ratio = np.where(self.n_by_factor[models] <= 1, np.sqrt(ratio), ratio)
         remaining = decrement * np.where(np.isnan(ratio), 1.0, ratio)
         negligible: Mask = remaining <= self.ending.negligible_error * self.loss[models]
         return negligible
 
-    def _are_in_range(self, models: Codes) -> Mask:
-        """Say whether the factor of each model has the whole gradient in its range, but for rounding.
+    def settle(self) -> None:
+        """Take the last steps of all models that end, which are not measured, unless F contradicts a decrement.
 
-        Where probabilities have saturated, F has vanished along directions in which the gradient has not, and neither
-        a step nor the decrement shows it.
+        Where probabilities have saturated, or weights differ by orders of magnitude, the factor may be that of another
+        point, or F may have vanished along directions in which the gradient has not.
         """
+        models, self.ending_models = self.ending_models, self.ending_models[:0]
+        if not models.size:
+            return
         outside = [self.factors[model].norm_outside_range(self.gradient[:, model]) for model in models]
-        in_range: Mask = np.array(outside) <= LOSS_ROUNDING * np.sqrt(self.loss[models])
-        return in_range
+        in_range = np.array(outside) <= LOSS_ROUNDING * np.sqrt(self.loss[models])
+        least = self.models.least_decrement(self.theta[:, models], self.gradient[:, models], models)
+        consistent = in_range & (least <= MAX_CONTRADICTION * self.last_decrement[models])
+        settled, contradicted = models[consistent], models[~consistent]
+        self.theta[:, settled] += self.last_move[:, settled]
+        self.n_steps[settled] += 1
+        self.converged[settled] = True
+        # a factor of the point itself is no remedy
+        known = (self.n_by_factor[contradicted] == 0) & (self.n_matrices[contradicted] > 0)
+        self.active = contradicted[~known]
+        self.refused[self.active] = True
 
     def _compute_matrices(self, models: Codes) -> None:
         """Compute F of some models at their points; no pair refers to it, and the rate of the next step is unknown."""
@@ -264,12 +299,6 @@ class _Descent:
         self.decrement[models] = self.first[models] = np.nan
         for pair in self.pairs:
             pair.inverse[models] = 0.0
-
-    def _finish(self, models: Codes, move: Array) -> None:
-        """Take the last step of some models, which is not measured."""
-        self.theta[:, models] += move
-        self.n_steps[models] += 1
-        self.converged[models] = True
 
     def _try(self, move: Array, decrement: Array) -> None:
         """Take the steps that do not raise the loss, and prepare others for those that do."""
