@@ -480,6 +480,26 @@ def test_test_rows_without_weight_have_no_score():
             model.fit(X, y, weight)
 
 
+@pytest.mark.parametrize("refit", [True, False, "1se"])
+def test_a_split_without_a_score_counts_as_none(refit):
+    X, y = standardised(load_breast_cancer)
+    rows = np.arange(y.size)
+    weight = (rows < 400).astype(float)
+    splits = [(rows[:300], rows[300:400]), (rows[100:400], rows[:100]), (rows[:400], rows[400:])]
+    model = NaturalGradientLogisticRegressionCV(Cs=CS, cv=splits, refit=refit).fit(X, y, weight)
+    assert np.isnan(model.scores_[2]).all()
+    fewer = NaturalGradientLogisticRegressionCV(Cs=CS, cv=splits[:2], refit=refit).fit(X, y, weight)
+    assert model.C_ == fewer.C_
+    np.testing.assert_allclose(model.coef_, fewer.coef_, rtol=1e-5)
+    # the area under a curve needs both classes
+    one_class = [*splits[:2], (rows[:400], rows[:400][y[:400] == 1])]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        by_area = NaturalGradientLogisticRegressionCV(Cs=CS, cv=one_class, scoring="roc_auc", refit=refit).fit(X, y)
+    assert np.isnan(by_area.scores_[2]).all()
+    assert np.isfinite(by_area.coef_).all()
+
+
 def test_scores_may_be_infinite_and_see_the_iterations():
     X, y = standardised(load_iris)
 

@@ -20,6 +20,7 @@ from sknatgrad._estimator.cv_scores import (
     FoldScores,
     best_mean,
     best_of_each,
+    defined,
     one_standard_error,
 )
 from sknatgrad._estimator.cv_splits import Split, check_classes, check_Cs, counts_of, make_splits
@@ -146,7 +147,8 @@ class NaturalGradientLogisticRegressionCV(
         0.
 
     scores_ : ndarray of shape (n_folds, 1, n_cs)
-        The score of each split and C. The axis of length 1 is that of `l1_ratios_`.
+        The score of each split and C. The axis of length 1 is that of `l1_ratios_`. A split whose scores are all NaN,
+        such as one whose test rows have no weight, has no part in the means.
 
     coefs_paths_ : ndarray of shape (n_folds, 1, n_cs, n_logits, n_features) or (..., n_features + 1)
         Coefficients of each split and C, the intercept last; n_logits is 1 for two classes.
@@ -476,6 +478,6 @@ def _search_attributes(task: CrossValidation, fits: FoldFits, scores: Array) -> 
 def _averaged(task: CrossValidation, fits: FoldFits, scores: Array) -> FitResult:
     """Return the means over the splits of the coefficients of the best C of each, and of these values of C."""
     best = best_of_each(scores)
-    theta = fits.theta[np.arange(best.size), best].mean(axis=0)
+    theta = fits.theta[np.flatnonzero(defined(scores)), best].mean(axis=0)
     layout = task.data.layout._replace(groups=None)
     return FitResult({**layout.attributes(theta, np.float64), "C_": float(np.mean(task.Cs[best]))}, [])

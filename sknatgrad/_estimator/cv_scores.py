@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sknatgrad._estimator.cv_task import CrossValidation, FoldFits
     from sknatgrad._model.many_models import ScoreSums
     from sknatgrad._rows.memory import MemorySource
-    from sknatgrad._typing import Array, Codes, Labels
+    from sknatgrad._typing import Array, Codes, Labels, Mask
 
 DEFAULT_SCORING = "neg_log_loss"
 # the score of all rows that needs no test rows
@@ -101,38 +101,51 @@ def _of_rows(value: Any, rows: Codes, n_rows: int) -> Any:
     return np.asarray(value)[rows]
 
 
-def best_mean(scores: Array) -> int:
-    """Return the index of the C of the highest mean score; of several, the first."""
-    return int(_ranked(scores.mean(axis=0)[None])[0].argmax())
+def defined(scores: Array) -> Mask:
+    """Say which splits have a score, ``(T,)``; refuse scores that are all NaN.
 
-
-def best_of_each(scores: Array) -> Codes:
-    """Return the index of the C of the highest score of each split."""
-    best: Codes = _ranked(scores).argmax(axis=1)
-    return best
-
-
-def _ranked(scores: Array) -> Array:
-    """Return scores in which NaN is the lowest, as in scikit-learn's searches; refuse rows of nothing else."""
-    if np.isnan(scores).all(axis=1).any():
+    A split whose test rows have no weight, or lack a class that the score needs, counts as if it did not exist.
+    """
+    has_score: Mask = np.asarray(~np.isnan(scores).all(axis=1))
+    if not has_score.any():
         message = (
-            "every value of C has a score that is NaN: scoring is not defined for the test rows of some split, or the "
+            "every value of C has a score that is NaN: scoring is not defined for the test rows of any split, or the "
             "evidence has no penalty; pass another scoring, other splits, or other values of C."
         )
         raise ValueError(message)
-    return np.where(np.isnan(scores), -np.inf, scores)
+    return has_score
+
+
+def mean_scores(scores: Array) -> Array:
+    """Return the mean of the splits that have a score, ``(C,)``; NaN where one of these is undefined."""
+    means: Array = scores[defined(scores)].mean(axis=0)
+    return means
+
+
+def best_mean(scores: Array) -> int:
+    """Return the index of the C of the highest mean score; of several, the first. NaN is the lowest."""
+    means = mean_scores(scores)
+    return int(np.where(np.isnan(means), -np.inf, means).argmax())
+
+
+def best_of_each(scores: Array) -> Codes:
+    """Return the index of the C of the highest score of each split that has one."""
+    of_splits = scores[defined(scores)]
+    best: Codes = np.where(np.isnan(of_splits), -np.inf, of_splits).argmax(axis=1)
+    return best
 
 
 def standard_error(scores: Array) -> Array:
-    """Return the standard error of the mean over the splits, ``(C,)``; 0 of a single split."""
-    n_splits = len(scores)
-    error: Array = scores.std(axis=0, ddof=int(n_splits > 1)) / np.sqrt(n_splits)
+    """Return the standard error of the mean over the splits that have a score, ``(C,)``; 0 of a single split."""
+    of_splits = scores[defined(scores)]
+    n_splits = len(of_splits)
+    error: Array = of_splits.std(axis=0, ddof=int(n_splits > 1)) / np.sqrt(n_splits)
     return error
 
 
 def one_standard_error(scores: Array, Cs: Array) -> int:
     """Return the index of the smallest C whose mean score is within one standard error of the highest one."""
-    means, best = scores.mean(axis=0), best_mean(scores)
+    means, best = mean_scores(scores), best_mean(scores)
     with np.errstate(invalid="ignore"):
         # infinite scores have no standard error
         within = np.flatnonzero(means >= means[best] - np.nan_to_num(standard_error(scores)[best]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import clone
 
-from sknatgrad._estimator.cv_scores import one_standard_error, standard_error
+from sknatgrad._estimator.cv_scores import mean_scores, one_standard_error, standard_error
 from sknatgrad._inputs.columns import feature_names
 from sknatgrad._rows.floating_point import underflow_ignored_in
 from sknatgrad.plots._canvas import (
@@ -379,7 +379,7 @@ class RegularizationPathDisplay:
     def _plot_scores(self, panel: Axes, Cs: Array) -> None:
         """Draw the mean score of each C, its standard error, and the values of C that follow from them."""
         scores = np.asarray(self.scores, dtype=np.float64)
-        means, error = scores.mean(axis=0), standard_error(scores)
+        means, error = mean_scores(scores), standard_error(scores)
         (self.score_line_,) = panel.plot(Cs, means, **style(0), label="mean score")
         self.score_band_ = panel.fill_between(
             Cs, means - error, means + error, color=style(0)["color"], alpha=0.2, linewidth=0.0, label="± 1 SE"
