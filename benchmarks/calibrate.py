@@ -25,6 +25,7 @@ from sknatgrad import NaturalGradientLogisticRegression, _limits
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import IdentityInformation
+from sknatgrad._model.information.symmetric import factorise
 from sknatgrad._model.kernels import FisherProductKernel, MeasureKernel, StoredScores
 from sknatgrad._rows.design import Design, _scratch
 from sknatgrad._rows.memory import MemorySource, block_bounds
@@ -41,6 +42,8 @@ THIN_LOGITS = 10
 SMALL_ROWS = 100
 # steps by which two fits to it differ
 FURTHER_STEPS = 50
+# unknowns of the matrix that is factorised
+FACTORISED = 500
 # bytes of the file that is read
 FILE_BYTES = 2**28
 
@@ -189,6 +192,14 @@ def float32_product_speed(n_threads):
     return times[0] / times[1]
 
 
+def cholesky(_n_threads):
+    """Return 2 k³ / 3 a second, twice the operations, of the factorisation of a matrix of k unknowns, on one thread."""
+    rows = _rows((4 * FACTORISED, FACTORISED))
+    matrix = rows.T @ rows
+    with threadpool_limits(1, "blas"):
+        return 2.0 * FACTORISED**3 / 3.0 / shortest(lambda: factorise(matrix))
+
+
 def two_core_caches(_n_threads):
     """Return twice the second-level cache of one core, in bytes."""
     return 2.0 * core_cache_bytes()
@@ -214,6 +225,7 @@ FIGURES = (
     ),
     Figure("FLOAT32_SPEED, matrix", "", _of_cost_model("FLOAT32_SPEED"), float32_speed),
     Figure("FLOAT32_SPEED, product", "", _of_cost_model("FLOAT32_SPEED"), float32_product_speed),
+    Figure("CHOLESKY_FLOPS", "flops/s", _of_cost_model("CHOLESKY_FLOPS"), cholesky, threads_matter=False),
     Figure("Limits.block_bytes", "bytes", _limits.Limits().block_bytes, two_core_caches, threads_matter=False),
 )
 
