@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad.inference import influence
+from sknatgrad.plots import InfluenceDisplay
 
 X, y = load_breast_cancer(return_X_y=True, as_frame=True)
 X = StandardScaler().set_output(transform="pandas").fit_transform(X)
@@ -44,6 +45,8 @@ print(table[columns].head(6).round(3).to_string())
 found = set(table.index[:6]) & set(certain)
 print(f"{len(found)} of the 3 wrong labels are among the 6 most influential rows")
 assert len(found) == 3
+
+InfluenceDisplay.from_result(result)
 
 # %%
 # Leverage and residual

@@ -10,10 +10,11 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 from problems import LONG_NAMES, fit_with_covariance, legend_labels, named_table, refuses
 
-from sknatgrad.inference import infer
+from sknatgrad.inference import infer, influence
 from sknatgrad.plots import (
     CoefficientDisplay,
     FisherEllipseDisplay,
+    InfluenceDisplay,
     LossCurveDisplay,
     ProbabilityIntervalDisplay,
     RegularizationPathDisplay,
@@ -41,6 +42,7 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
         (CoefficientDisplay.from_result, (result,)),
         (CoefficientDisplay.from_estimator, (model, X, y)),
         (FisherEllipseDisplay.from_estimator, (model, X)),
+        (InfluenceDisplay.from_result, (influence(model, X, y),)),
         (RegularizationPathDisplay.from_estimator, (model, X, y)),
     ]:
         with pytest.raises(ImportError, match=r"needs matplotlib, .* 'sknatgrad\[plots\]'\.$"):
@@ -58,6 +60,7 @@ def displays(n_classes, ax=None):
     yield CoefficientDisplay.from_estimator(model, X, y, ax=ax)
     yield ProbabilityIntervalDisplay.from_estimator(model, X, feature=0, ax=ax)
     yield FisherEllipseDisplay.from_estimator(model, X, ax=ax)
+    yield InfluenceDisplay.from_result(influence(model, X, y), names=[f"_$x$ {row}" for row in range(len(y))], ax=ax)
     panels = None if ax is None else [ax] * several
     yield RegularizationPathDisplay.from_estimator(model, X, y, Cs=[0.1, 1.0], ax=panels)
 

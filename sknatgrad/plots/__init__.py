@@ -6,6 +6,7 @@ drawn.
 
 from sknatgrad.plots._coefficients import CoefficientDisplay
 from sknatgrad.plots._ellipses import FisherEllipseDisplay
+from sknatgrad.plots._influence import InfluenceDisplay
 from sknatgrad.plots._loss_curves import LossCurveDisplay
 from sknatgrad.plots._path import RegularizationPathDisplay
 from sknatgrad.plots._probability import ProbabilityIntervalDisplay
@@ -13,6 +14,7 @@ from sknatgrad.plots._probability import ProbabilityIntervalDisplay
 __all__ = [
     "CoefficientDisplay",
     "FisherEllipseDisplay",
+    "InfluenceDisplay",
     "LossCurveDisplay",
     "ProbabilityIntervalDisplay",
     "RegularizationPathDisplay",
