@@ -202,6 +202,37 @@ def test_separable_training_sets_warn_as_fits_do():
         NaturalGradientLogisticRegressionCV(Cs=[1.0, np.inf], cv=3).fit(X, y)
 
 
+def test_the_refit_without_a_penalty_warns_as_a_fit_does():
+    X = np.r_[np.linspace(-2, -1, 20), np.linspace(1, 2, 20)][:, None]
+    y = np.repeat([0, 1], 20)
+    rows = np.arange(40)
+    with pytest.warns(SeparationWarning) as expected:
+        NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
+    for Cs in ([np.inf], [1.0, 1e4, np.inf]):
+        with pytest.warns(SeparationWarning) as record:
+            NaturalGradientLogisticRegressionCV(Cs=Cs, cv=[(rows, rows)]).fit(X, y)
+        assert {str(each.message) for each in record} == {str(each.message) for each in expected}
+
+
+def test_an_interruption_ends_the_fits_to_training_sets(monkeypatch):
+    X, y = standardised(load_iris)
+    model = NaturalGradientLogisticRegressionCV(Cs=CS, cv=3, on_interrupt="keep", fisher="diagonal").fit(X, y)
+    before = vars(model).copy()
+    run, calls = cv_fits.run_descent, []
+
+    def interrupted(estimator, *arguments):
+        assert estimator.on_interrupt == "raise"
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return run(estimator, *arguments)
+
+    monkeypatch.setattr(cv_fits, "run_descent", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    assert all(getattr(model, name) is value for name, value in before.items())
+
+
 def test_a_class_that_some_training_rows_lack():
     X, y = standardised(load_iris)
     rows = np.arange(150)

@@ -24,7 +24,7 @@ from sknatgrad._estimator.cv_scores import (
     one_standard_error,
 )
 from sknatgrad._estimator.cv_splits import Split, check_classes, check_Cs, counts_of, make_splits
-from sknatgrad._estimator.cv_task import CrossValidation
+from sknatgrad._estimator.cv_task import CrossValidation, hardly_penalises
 from sknatgrad._estimator.documentation import link_template
 from sknatgrad._estimator.fit import FitResult, build_objective, plan_fit, run_descent
 from sknatgrad._estimator.parameters import CONSTRAINTS, ParametersMixin
@@ -353,7 +353,8 @@ class NaturalGradientLogisticRegressionCV(
 
     def _plain(self, C: float) -> NaturalGradientLogisticRegression:
         """Return an estimator of one model with the same parameters."""
-        shared = set(CONSTRAINTS) - set(NOT_SHARED) - {"verbose"}
+        # these are of the fit to all rows
+        shared = set(CONSTRAINTS) - set(NOT_SHARED) - {"verbose", "on_interrupt"}
         model = NaturalGradientLogisticRegression(C=C, **{name: getattr(self, name) for name in shared})
         model._limits = self._limits  # type: ignore[misc]  # noqa: SLF001 - budgets of this one
         model.n_features_in_ = self.n_features_in_
@@ -366,8 +367,10 @@ class NaturalGradientLogisticRegressionCV(
         best = one_standard_error(scores, task.Cs) if self.refit == "1se" else best_mean(scores)
         model, data = task.model, task.data
         model.C, model.verbose = float(task.Cs[best]), self.verbose
-        start = WarmStart(fits.refit_start(best), data.layout._replace(groups=None)).transfer(data.layout)
-        plan = plan_fit(model, data)._replace(start=start)
+        plan = plan_fit(model, data)
+        if not hardly_penalises(model.C):
+            start = WarmStart(fits.refit_start(best), data.layout._replace(groups=None))
+            plan = plan._replace(start=start.transfer(data.layout))
         result = run_descent(model, data, plan, build_objective(data, plan), monitor)
         return result._replace(attributes={**result.attributes, "C_": model.C})
 

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from sknatgrad._estimator.callbacks import FitMonitor
-from sknatgrad._estimator.cv_task import FoldFits
+from sknatgrad._estimator.cv_task import FoldFits, hardly_penalises
 from sknatgrad._estimator.cv_together import TogetherFits
 from sknatgrad._estimator.fit import build_objective, plan_fit, run_descent
 from sknatgrad._inputs.training_data import memory_data
 from sknatgrad._inputs.weights import class_factors, weighted
 from sknatgrad._model.layout import WarmStart, join
 from sknatgrad._model.recentring import recentred_theta
-from sknatgrad._model.separation import MAX_WEAK_PRECISION
 from sknatgrad._rows.matrices import pick_rows
 from sknatgrad._rows.source import LabelledRows
 
@@ -53,7 +52,7 @@ def _fit_in_turn(task: CrossValidation, split: int, fits: FoldFits) -> None:
             model.C = float(task.Cs[place])
             start = _start(task, split, place, before, fits)
             # columns are grouped unless C hardly penalises them
-            data = _data_of(task, split) if data is None or _is_weak(model.C) else data
+            data = _data_of(task, split) if data is None or hardly_penalises(model.C) else data
             attributes, notices = _fit_one(model, data, None if start is None else WarmStart(start, layout))
             theta = join(attributes["coef_"], attributes["intercept_"], with_intercept=layout.intercept)
             if attributes["_centres"] is not None:
@@ -71,8 +70,7 @@ def _start(task: CrossValidation, split: int, place: int, before: list[int], fit
     Coefficients of separable rows grow with log C. Digits take 1.75 s with it, 2.0 from the optimum of the C before,
     and 5.3 from that of all rows.
     """
-    if _is_weak(task.Cs[place]):
-        # the last step of the descent is evidence of separation, so there has to be a descent
+    if hardly_penalises(task.Cs[place]):
         return None
     if not before:
         start: Array | None = fits.start[place] if fits.has_start[place] else None
@@ -84,11 +82,6 @@ def _start(task: CrossValidation, split: int, place: int, before: list[int], fit
     length = min((logs[2] - logs[1]) / (logs[1] - logs[0]), MAX_EXTRAPOLATION)
     extrapolated: Array = last + length * (last - fits.theta[split, before[-2]])
     return extrapolated
-
-
-def _is_weak(C: float) -> bool:
-    """Say whether a C hardly penalises."""
-    return bool(1.0 / C <= MAX_WEAK_PRECISION)
 
 
 def _data_of(task: CrossValidation, split: int) -> TrainingData:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sknatgrad._inputs.weights import class_factors, totals_of_all
+from sknatgrad._model.separation import MAX_WEAK_PRECISION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from sknatgrad._rows.source import LabelledRows
     from sknatgrad._rows.threads import Workers
     from sknatgrad._typing import Array, Codes, Mask
+
+
+def hardly_penalises(C: float) -> bool:
+    """Say whether a C means hardly a penalty, or none.
+
+    The last step of a descent is evidence of separation then. So there has to be a descent, from zero.
+    """
+    return bool(1.0 / C <= MAX_WEAK_PRECISION)
 
 
 @dataclass(frozen=True)
