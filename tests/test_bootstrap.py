@@ -9,8 +9,10 @@ from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.preprocessing import StandardScaler
 
 from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._solver import many_models
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference import infer
+from sknatgrad.inference._bootstrap import resamples
 from sknatgrad.inference._bootstrap.intervals import acceleration_of, bca_interval
 
 
@@ -31,14 +33,14 @@ def contrasts(model):
 
 def check_resamples(result, model, X, y):
     """Compare some of the resamples with fits with the same weights."""
-    resamples = result.resamples
-    for place in range(0, len(resamples.numbers), max(len(resamples.numbers) // 5, 1)):
-        weight = resamples.draws.weights(resamples.numbers[place])
+    fitted = result.resamples
+    for place in range(0, len(fitted.numbers), max(len(fitted.numbers) // 5, 1)):
+        weight = fitted.draws.weights(fitted.numbers[place])
         single = NaturalGradientLogisticRegression(
             C=model.C, tol=1e-13, fit_intercept=model.fit_intercept, prior=model.prior
         ).fit(X, y, weight)
         expected = contrasts(single)
-        np.testing.assert_allclose(resamples.params[place], expected, rtol=0, atol=1e-6 * abs(expected).max())
+        np.testing.assert_allclose(fitted.params[place], expected, rtol=0, atol=1e-6 * abs(expected).max())
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
@@ -50,12 +52,11 @@ def test_resamples_are_fits_with_the_same_weights(load, n_columns, C, fit_interc
     model.set_params(fit_intercept=fit_intercept).fit(X, y)
     result = infer(model, X, y, covariance="bootstrap", n_resamples=150)
     check_resamples(result, model, X, y)
-    resamples = result.resamples
-    assert len(resamples.params) == resamples.n_resamples == 150
-    assert resamples.reason == ""
-    weights = np.array([resamples.draws.weights(number) for number in range(150)])
+    assert len(result.resamples.params) == result.resamples.n_resamples == 150
+    assert result.resamples.reason == ""
+    weights = np.array([result.resamples.draws.weights(number) for number in range(150)])
     assert (weights.sum(axis=1) == y.size).all()
-    flat = resamples.params.reshape(150, -1)
+    flat = result.resamples.params.reshape(150, -1)
     np.testing.assert_allclose(result.covariance, np.cov(flat.T), rtol=1e-10)
     np.testing.assert_array_equal(result.params, infer(model, X, y).params)
     assert "resamples (bootstrap)" in str(result.summary())
@@ -67,11 +68,10 @@ def test_storage_priors_and_far_columns():
     prior = (np.array([0.5, 0.0, 0.0, 0.0]), np.array([2.0, 1.0, 1.0, 1.0]))
     model = NaturalGradientLogisticRegression(prior=prior).fit(X, y)
     result = infer(model, X, y, covariance="bootstrap", n_resamples=20)
-    resamples = result.resamples
-    weight = resamples.draws.weights(3)
+    weight = result.resamples.draws.weights(3)
     single = NaturalGradientLogisticRegression(prior=prior, tol=1e-13).fit(X, y, weight)
-    np.testing.assert_allclose(resamples.params[3][0, :4], single.coef_[0], atol=1e-6)
-    np.testing.assert_allclose(resamples.params[3][0, 4], single.intercept_[0], atol=2e-3)
+    np.testing.assert_allclose(result.resamples.params[3][0, :4], single.coef_[0], atol=1e-6)
+    np.testing.assert_allclose(result.resamples.params[3][0, 4], single.intercept_[0], atol=2e-3)
     stored = sparse.csr_array(np.where(abs(X) < 0.5, 0.0, X))
     model = NaturalGradientLogisticRegression().fit(stored, y)
     check_resamples(infer(model, stored, y, covariance="bootstrap", n_resamples=10), model, stored, y)
@@ -177,9 +177,9 @@ def test_resamples_without_an_optimum_are_counted_and_omitted():
     model = NaturalGradientLogisticRegression(C=np.inf).fit(X, y)
     with pytest.warns(InferenceWarning, match="are separated by class, and are omitted"):
         result = infer(model, X, y, covariance="bootstrap", n_resamples=200)
-    resamples = result.resamples
-    assert resamples.n_separated > 0
-    assert len(resamples.params) + resamples.n_separated + resamples.n_without_class + resamples.n_failed == 200
+    drawn = result.resamples
+    assert drawn.n_separated > 0
+    assert len(drawn.params) + drawn.n_separated + drawn.n_without_class + drawn.n_failed == 200
     assert any("separated" in text for text in result.warnings)
     rare = np.zeros(60, dtype=int)
     rare[:2] = 1
@@ -190,6 +190,47 @@ def test_resamples_without_an_optimum_are_counted_and_omitted():
     # about exp(-2) of them
     assert 5 <= result.resamples.n_without_class <= 25
     assert len(result.resamples.params) == 100 - result.resamples.n_without_class
+
+
+def test_resamples_that_are_fitted_alone_and_sets_of_none(monkeypatch):
+    X, y, model = table(load_breast_cancer, 3, np.inf)
+    model.fit(X, y)
+    together = infer(model, X, y, covariance="bootstrap", n_resamples=6)
+
+    def given_up(models, starts, factors, ending):
+        ended = many_models.descend_together(models, starts, factors, ending)
+        return ended._replace(theta=starts[0].theta, converged=np.zeros(len(factors), dtype=bool))
+
+    monkeypatch.setattr(resamples, "descend_together", given_up)
+    alone = infer(model, X, y, covariance="bootstrap", n_resamples=6)
+    np.testing.assert_allclose(alone.resamples.params, together.resamples.params, rtol=1e-6)
+    penalised = model.set_params(C=1.0).fit(X, y)
+    alone = infer(penalised, X, y, covariance="bootstrap", n_resamples=3)
+    monkeypatch.undo()
+    # one at a time: some sets have no resample with all classes
+    monkeypatch.setattr(resamples, "AT_ONCE", 1)
+    together = infer(penalised, X, y, covariance="bootstrap", n_resamples=3)
+    np.testing.assert_allclose(alone.resamples.params, together.resamples.params, rtol=1e-6)
+    rare = np.append(np.zeros(40, dtype=int), 1)
+    model = NaturalGradientLogisticRegression(C=0.1).fit(X[:41], rare)
+    with pytest.warns(InferenceWarning, match="lack a class"):
+        result = infer(model, X[:41], rare, covariance="bootstrap", n_resamples=20)
+    assert 0 < result.resamples.n_without_class < 20
+
+
+def test_accelerations_of_several_blocks(monkeypatch):
+    X, y, model = table(load_breast_cancer, 3, 1.0)
+    model.fit(X, y)
+    whole = accelerations(infer(model, X, y, covariance="bootstrap", n_resamples=2))
+    small = NaturalGradientLogisticRegression._limits._replace(block_bytes=2**12, min_block_rows=50, row_bytes=2**10)
+    monkeypatch.setattr(NaturalGradientLogisticRegression, "_limits", small)
+    parts = accelerations(infer(model, X, y, covariance="bootstrap", n_resamples=2))
+    np.testing.assert_allclose(parts, whole, rtol=1e-9)
+    groups = np.arange(y.size) // 7
+    in_parts = accelerations(infer(model, X, y, covariance="bootstrap", groups=groups, n_resamples=2))
+    monkeypatch.undo()
+    in_one = accelerations(infer(model, X, y, covariance="bootstrap", groups=groups, n_resamples=2))
+    np.testing.assert_allclose(in_parts, in_one, rtol=1e-9)
 
 
 def test_no_resample_with_an_optimum():

@@ -28,6 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from sknatgrad import NaturalGradientLogisticRegression, NaturalGradientLogisticRegressionCV, SeparationWarning
 from sknatgrad._estimator import cv_fits
 from sknatgrad._limits import Limits
+from sknatgrad._solver import path
 from sknatgrad.inference import infer, influence
 
 CS = [1e-2, 1.0, 100.0]
@@ -167,6 +168,16 @@ def test_tables_too_wide_for_matrices_are_fitted_in_turn(monkeypatch):
     X, y = standardised(load_wine)
     expected = NaturalGradientLogisticRegressionCV(Cs=CS, cv=3, tol=TIGHT).fit(X, y)
     monkeypatch.setattr(NaturalGradientLogisticRegressionCV, "_limits", Limits()._replace(matrix_bytes=1000))
+    fits = counted(monkeypatch)
+    model = NaturalGradientLogisticRegressionCV(Cs=CS, cv=3, tol=TIGHT).fit(X, y)
+    assert len(fits) == 9
+    np.testing.assert_allclose(model.coefs_paths_, expected.coefs_paths_, atol=1e-7)
+
+
+def test_points_of_all_rows_that_fail_leave_their_models_to_single_fits(monkeypatch):
+    X, y = standardised(load_wine)
+    expected = NaturalGradientLogisticRegressionCV(Cs=CS, cv=3, tol=TIGHT).fit(X, y)
+    monkeypatch.setattr(path, "MAX_STEPS", 0)
     fits = counted(monkeypatch)
     model = NaturalGradientLogisticRegressionCV(Cs=CS, cv=3, tol=TIGHT).fit(X, y)
     assert len(fits) == 9
@@ -372,6 +383,7 @@ def test_frames_pipelines_clones_and_pickles():
     np.testing.assert_array_equal(again.predict_proba(frame), model.predict_proba(frame))
     assert clone(model).get_params() == model.get_params()
     assert "C" not in model.get_params()
+    assert "NaturalGradientLogisticRegressionCV" in model._repr_html_()
     piped = make_pipeline(StandardScaler(), NaturalGradientLogisticRegressionCV(Cs=CS, cv=3, scoring="accuracy"))
     assert piped.fit(frame, labels).score(frame, labels) > 0.97
 

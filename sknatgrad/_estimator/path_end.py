@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class PathEnd:
         """Measure θ ``(q, d)`` of all columns, by a pass."""
         task.model.C = C
         prior = configured_prior(task.model, task.data.layout.classes, task.data.layout.centres)
-        is_small = 8 * theta.size**2 <= task.model._limits.matrix_bytes  # noqa: SLF001 - a parameter
+        is_small = 8 * task.data.layout.n_params**2 <= task.model._limits.matrix_bytes  # noqa: SLF001 - a parameter
         structure = DenseInformation if is_small else IdentityInformation
         loss = PenalisedLoss(task.data.all_columns, prior)
         point = loss.measure(theta, structure, TrueExpectation(), keep_scores=False)
@@ -79,11 +79,9 @@ class PathEnd:
         return log_evidence(fisher, contrasts.prior(self._prior.precision), self._point.loss)
 
     @property
-    def standard_errors(self) -> Array | None:
-        """Square roots of the diagonal of (F + Λ)⁻¹ for the rows themselves, ``(q, d)``; None if F is too large."""
-        posterior = self._posterior
-        if posterior is None:
-            return None
+    def standard_errors(self) -> Array:
+        """Square roots of the diagonal of (F + Λ)⁻¹ for the rows themselves, ``(q, d)``, if F is small enough."""
+        posterior = cast("Posterior", self._posterior)
         covariance = recentred_covariance(posterior.covariance, self._layout.centres, None)
         errors: Array = np.sqrt(np.einsum("kjkj->kj", covariance))
         return errors

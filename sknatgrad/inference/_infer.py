@@ -196,7 +196,7 @@ def infer(  # noqa: PLR0913 - all but the data are keywords
     options = options.with_groups(groups, row_sums.in_memory.weight)
     draws = None
     if options.covariance == "bootstrap":
-        check_bootstrap(n_resamples, features, aliased, fitted)
+        check_bootstrap(n_resamples, features, aliased)
         draws = Draws.of(n_resamples, random_state, row_sums.in_memory.weight, options)
     return infer_from_sums(fitted, row_sums, options, features, aliased, draws)
 

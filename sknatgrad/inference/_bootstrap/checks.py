@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import TYPE_CHECKING
 
 from sknatgrad.inference._bootstrap.resamples import MIN_RESAMPLES
 
-if TYPE_CHECKING:
-    from sknatgrad.inference._fitted_model import FittedModel
 
-
-def check_bootstrap(n_resamples: object, features: object, aliased: str, fitted: FittedModel) -> None:
+def check_bootstrap(n_resamples: object, features: object, aliased: str) -> None:
     """Refuse arguments that do not go together with covariance='bootstrap'."""
     if not isinstance(n_resamples, Integral) or isinstance(n_resamples, bool) or n_resamples < MIN_RESAMPLES:
         message = f"n_resamples={n_resamples!r} must be an integer of {MIN_RESAMPLES} or more."
@@ -21,7 +17,4 @@ def check_bootstrap(n_resamples: object, features: object, aliased: str, fitted:
         raise ValueError(message)
     if aliased != "drop":
         message = f"aliased={aliased!r} does not go together with covariance='bootstrap'; pass aliased='drop'."
-        raise ValueError(message)
-    if fitted.prior.quadratic is not None:
-        message = "covariance='bootstrap' needs a prior with a diagonal precision; use another covariance."
         raise ValueError(message)

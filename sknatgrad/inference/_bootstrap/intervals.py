@@ -122,14 +122,15 @@ class MomentsKernel:
         """Return the sums over one block, ``(2, k)``, or of each group, ``(G, k)``."""
         design = Design.of_block(block, self.theta.shape[1])
         sums = np.zeros((self.n_groups if self.groups is not None else 2, len(self.inverse)))
+        groups = None if self.groups is None else self.groups[block.start : block.start + block.codes.size]
         size = max(self.row_bytes // (16 * len(self.inverse)), 1)
         for start in range(0, len(block.codes), size):
             part = slice(start, start + size)
             rows, weight = design.rows(part), block.weight[part]
             _, residual = predict(rows.logits(self.theta)).loss_and_residual(block.codes[part])
             changes = rows.scaled_rows(self.contrasts.scores(residual)) @ self.inverse
-            if self.groups is not None:
-                np.add.at(sums, self.groups[block.start :][part], weight[:, None] * changes)
+            if groups is not None:
+                np.add.at(sums, groups[part], weight[:, None] * changes)
             else:
                 powers = (weight, weight) if self.power == 1 else (weight**2, weight**3)
                 sums += [powers[0] @ changes**2, powers[1] @ changes**3]
