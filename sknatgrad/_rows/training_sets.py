@@ -37,10 +37,10 @@ class TrainingSets(NamedTuple):
         if not self.same_factors:
             return None
         # one number for each pattern of counts, unique up to 2⁻⁶⁴ per pair
-        multipliers = np.random.default_rng(0).integers(2**63, size=len(self.counts), dtype=np.uint64)
+        multipliers = 2 * np.random.default_rng(0).integers(2**63, size=len(self.counts), dtype=np.uint64) + 1
         digests = np.zeros(self.counts.shape[1], dtype=np.uint64)
         for count, multiplier in zip(self.counts, multipliers, strict=True):
-            digests += count.astype(np.uint64) * (2 * multiplier + 1)
+            digests += count.astype(np.uint64) * multiplier
         _, first, numbers = np.unique(digests, return_index=True, return_inverse=True)
         if first.size > MAX_GROUPS_PER_SET * len(self.counts):
             return None
