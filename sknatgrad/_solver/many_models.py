@@ -17,7 +17,7 @@ import numpy as np
 
 from sknatgrad._model.layout import zero_sum
 from sknatgrad._model.many_models import ManyDiagonalKernel, ManyInformationKernel, ManyMeasureKernel
-from sknatgrad._solver.stopping import LOSS_ROUNDING
+from sknatgrad._solver.stopping import LOSS_ROUNDING, MAX_REDUCTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 # Times that F of a model is computed. Newton's method takes 3 to 5 from the optimum of similar rows; a model that needs
 # more is left to another method, which has damping.
 MAX_MATRICES = 6
-# A Newton step that raises the loss is divided by 4, at most so many times: to 1e-5 of its length.
-MAX_REDUCTIONS = 8
 # Lower bound of a decrement, as a multiple of that by a factor, from which the two contradict each other: the factor is
 # that of another point, and 2 is a change of F by one half.
 MAX_CONTRADICTION = 2.0

@@ -19,7 +19,7 @@ from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.layout import zero_sum
 from sknatgrad._model.many_models import GroupKernel
-from sknatgrad._solver.stopping import SUFFICIENT_SHARE
+from sknatgrad._solver.stopping import MAX_REDUCTIONS, SUFFICIENT_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 NEAR_OPTIMUM, NEAR_OPTIMUM_SHARE = 0.1, 0.1
 # Steps to one optimum: Newton's method takes 2 or 3 from the optimum of a near penalty, and 4 to 8 from zero.
 MAX_STEPS = 30
-# a step that does not lower the loss is divided by 4, at most so many times: to 1e-5 of its length
-MAX_REDUCTIONS = 8
 
 
 class GroupSums(NamedTuple):
@@ -73,7 +71,7 @@ class GroupSums(NamedTuple):
         flat = counts @ self.information.reshape(len(counts), -1)
         information = DenseInformation(flat.reshape(self.information.shape[1:]))
         gradient = np.tensordot(counts, self.gradient, axes=1)
-        return SetSums(self.theta, float(counts @ self.loss), gradient, information, float(counts @ self.weight))
+        return SetSums(self.theta, float(counts @ self.loss), gradient, information)
 
 
 class SetSums(NamedTuple):
@@ -83,7 +81,6 @@ class SetSums(NamedTuple):
     loss: float
     gradient: Array  # (q, d)
     information: DenseInformation
-    weight: float
 
     def penalised(self, precision: Array) -> PenalisedPoint:
         """Return the point with the prior precision λ, ``(d,)``, and the Newton step from it."""

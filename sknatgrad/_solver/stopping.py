@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # share of the predicted decrease that the loss must fall for a step to be accepted: the sufficient decrease of Nocedal
 # and Wright (2006), section 3.1, with the decrease of the quadratic model in place of that of the slope
 SUFFICIENT_SHARE = 1e-4
+# an undamped Newton step that does not lower the loss is divided by 4, at most so many times: to 1e-5 of its length
+MAX_REDUCTIONS = 8
 # relative rounding error of a loss, a sum over blocks of rows
 LOSS_ROUNDING = 64 * np.finfo(np.float64).eps
 # Rejected steps in a row, after which one more ends the descent as stalled. Each multiplies the damping by 4 or more,
