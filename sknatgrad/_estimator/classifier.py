@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from sklearn.base import BaseEstimator, ClassifierMixin
-
+from sknatgrad._estimator.base import LogisticRegressionBase
 from sknatgrad._estimator.callbacks import FitMonitor
-from sknatgrad._estimator.documentation import link_template
 from sknatgrad._estimator.fit import build_objective, plan_fit, run_descent
 from sknatgrad._estimator.fit_batches import check_batches
-from sknatgrad._estimator.parameters import CONSTRAINTS, ParametersMixin
+from sknatgrad._estimator.parameters import CONSTRAINTS
 from sknatgrad._estimator.partial_fit import batch_objective, check_batch, plan_update, run_update, stream_attributes
-from sknatgrad._estimator.pickling import with_version, without_version
-from sknatgrad._estimator.predict import PredictionMixin
 from sknatgrad._estimator.publish import publish, tell, unchanged_on_error
 from sknatgrad._inputs.training_data import check_arrays
-from sknatgrad._limits import Limits
 from sknatgrad._rows.floating_point import ignoring_underflow
 from sknatgrad._rows.threads import Workers
-from sknatgrad._sklearn import CallbackSupportMixin, fit_context
+from sknatgrad._sklearn import fit_context
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -29,9 +24,7 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Matrix
 
 
-class NaturalGradientLogisticRegression(
-    PredictionMixin, ParametersMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator
-):
+class NaturalGradientLogisticRegression(LogisticRegressionBase):
     r"""Logistic regression, binary and multinomial, fitted by natural gradient descent.
 
     Minimises the objective of :class:`sklearn.linear_model.LogisticRegression`,
@@ -242,13 +235,6 @@ class NaturalGradientLogisticRegression(
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
-
-    # budgets of memory and time, which tests lower
-    _limits: ClassVar[Limits] = Limits()
-    # where scikit-learn finds the documentation of the class
-    _doc_link_module: ClassVar[str] = "sknatgrad"
-
-    n_features_in_: int
 
     def __init__(  # noqa: PLR0913 - parameters of an estimator are keywords
         self,
@@ -480,25 +466,3 @@ class NaturalGradientLogisticRegression(
             publish(self, stream_attributes(self, batch, plan, stream))
             tell(batch.notices)
         return self
-
-    def __getstate__(self) -> dict[str, object]:
-        """Return the attributes and the version of the package, for pickle, joblib, skops and copies."""
-        return with_version(super().__getstate__())
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        """Set the attributes; warn if another version of the package stored them."""
-        super().__setstate__(without_version(type(self), state))
-
-    @property
-    def _doc_link_template(self) -> str:
-        """The address of the page of a class; scikit-learn asks for it."""
-        return link_template()
-
-    def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags: X may be sparse; without an intercept, scores depend on the origin."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        # The checks of this tag expect one class to be predicted nearly everywhere on data around the origin, which no
-        # hyperplane through the origin does; scikit-learn's LogisticRegression(fit_intercept=False) fails them too.
-        tags.classifier_tags.poor_score = not self.fit_intercept
-        return tags

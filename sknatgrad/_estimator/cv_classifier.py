@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from sklearn import get_config
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 
+from sknatgrad._estimator.base import LogisticRegressionBase
 from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 from sknatgrad._estimator.cv_fits import fit_folds
@@ -23,31 +23,23 @@ from sknatgrad._estimator.cv_scores import (
     defined,
     one_standard_error,
 )
-from sknatgrad._estimator.cv_splits import Split, check_classes, check_Cs, counts_of, make_splits
-from sknatgrad._estimator.cv_task import CrossValidation, hardly_penalises
-from sknatgrad._estimator.documentation import link_template
+from sknatgrad._estimator.cv_splits import Split, check_classes, check_Cs, make_splits
+from sknatgrad._estimator.cv_task import CheckedRows, hardly_penalises
 from sknatgrad._estimator.fit import FitResult, build_objective, plan_fit, run_descent
-from sknatgrad._estimator.parameters import CONSTRAINTS, ParametersMixin
-from sknatgrad._estimator.pickling import with_version, without_version
-from sknatgrad._estimator.predict import PredictionMixin
+from sknatgrad._estimator.parameters import CONSTRAINTS
 from sknatgrad._estimator.publish import publish, tell, unchanged_on_error
 from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._inputs.configuration import layout_of
 from sknatgrad._inputs.prior import configured_prior
-from sknatgrad._inputs.rows import check_training_rows, refuse_infinite
-from sknatgrad._inputs.training_data import memory_data
-from sknatgrad._inputs.weights import check_row_weights, check_sample_weight
-from sknatgrad._limits import Limits
 from sknatgrad._model.layout import WarmStart
 from sknatgrad._rows.floating_point import ignoring_underflow
-from sknatgrad._rows.source import LabelledRows
 from sknatgrad._rows.threads import Workers
-from sknatgrad._sklearn import CallbackSupportMixin, Interval, StrOptions, fit_context
+from sknatgrad._sklearn import Interval, StrOptions, fit_context
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from sknatgrad._estimator.cv_task import FoldFits
+    from sknatgrad._estimator.cv_task import CrossValidation, FoldFits
     from sknatgrad._inputs.configuration import ClassWeight, RandomState
     from sknatgrad._model.metrics import FisherName
     from sknatgrad._typing import Array, Labels, Matrix
@@ -56,9 +48,7 @@ if TYPE_CHECKING:
 NOT_SHARED = ("C", "warm_start", "forgetting")
 
 
-class NaturalGradientLogisticRegressionCV(
-    PredictionMixin, ParametersMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator
-):
+class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
     r"""Logistic regression whose penalty is chosen by cross-validation.
 
     Fits a model to the training rows of each split with each value of C, scores it on the test rows, and fits all rows
@@ -217,10 +207,6 @@ class NaturalGradientLogisticRegressionCV(
         "scoring": [StrOptions({EVIDENCE, *get_scorer_names()}), callable, None],
         "refit": ["boolean", StrOptions({"1se"})],
     }
-    _limits: ClassVar[Limits] = Limits()
-    _doc_link_module: ClassVar[str] = "sknatgrad"
-
-    n_features_in_: int
 
     def __init__(  # noqa: PLR0913 - parameters of an estimator are keywords
         self,
@@ -320,22 +306,17 @@ class NaturalGradientLogisticRegressionCV(
     ) -> tuple[CrossValidation, Labels]:
         """Return what is to be fitted, checked before any fit, and the labels."""
         Cs = check_Cs(self.Cs)
-        checked, classes, codes = check_training_rows(self, X, y)
-        # errors of fits to some of the rows would count these
-        refuse_infinite(self, checked)
+        checked = CheckedRows.of(self, X, y, sample_weight)
+        classes, codes = checked.classes, checked.rows.codes
         labels = classes[codes]
-        given = check_sample_weight(sample_weight, codes.size)
-        weight, totals = check_row_weights(given, self.class_weight, classes, codes)
         model = self._plain(float(Cs.max()))
         if self.scoring == EVIDENCE:
             self._check_evidence(model, classes)
-            splits = [Split(np.arange(codes.size), np.arange(codes.size))]
+            splits = [Split.all_rows(codes.size)]
         else:
-            splits = make_splits(self.cv, checked, labels, codes, split_params)
-        check_classes(splits, classes, codes, weight)
-        data = memory_data(model, LabelledRows(checked, codes, weight), classes, totals, workers)
-        rows = LabelledRows(checked, codes, given)
-        return CrossValidation(model, rows, splits, counts_of(splits, codes.size), Cs, data, workers), labels
+            splits = make_splits(self.cv, checked.rows.X, labels, codes, split_params)
+        check_classes(splits, classes, codes, checked.weight)
+        return checked.split(model, splits, Cs, workers), labels
 
     def _check_evidence(self, model: NaturalGradientLogisticRegression, classes: Labels) -> None:
         """Refuse settings with which there is no evidence, or no use for it."""
@@ -433,26 +414,6 @@ class NaturalGradientLogisticRegressionCV(
             )
             raise ValueError(message)
         return Routed({}, weights)
-
-    def __getstate__(self) -> dict[str, object]:
-        """Return the attributes and the version of the package, for pickle, joblib, skops and copies."""
-        return with_version(super().__getstate__())
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        """Set the attributes; warn if another version of the package stored them."""
-        super().__setstate__(without_version(type(self), state))
-
-    @property
-    def _doc_link_template(self) -> str:
-        """The address of the page of a class; scikit-learn asks for it."""
-        return link_template()
-
-    def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags: X may be sparse; without an intercept, scores depend on the origin."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.classifier_tags.poor_score = not self.fit_intercept
-        return tags
 
 
 class Routed(NamedTuple):

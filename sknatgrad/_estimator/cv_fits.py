@@ -15,7 +15,7 @@ from sknatgrad._estimator.cv_task import FoldFits, hardly_penalises
 from sknatgrad._estimator.cv_together import TogetherFits
 from sknatgrad._estimator.fit import build_objective, plan_fit, run_descent
 from sknatgrad._inputs.training_data import memory_data
-from sknatgrad._inputs.weights import class_factors, weighted
+from sknatgrad._inputs.weights import weighted
 from sknatgrad._model.layout import WarmStart, join
 from sknatgrad._model.recentring import recentred_theta
 from sknatgrad._rows.matrices import pick_rows
@@ -87,16 +87,14 @@ def _start(task: CrossValidation, split: int, place: int, before: list[int], fit
 def _data_of(task: CrossValidation, split: int) -> TrainingData:
     """Return the training data of a split."""
     rows, count = task.rows, task.counts[split]
-    totals = task.totals(count)
     if task.data.source.out_of_core:
         # a copy of the rows might not fit into memory
         picked = rows._replace(weight=rows.weight * count)
     else:
         train = np.flatnonzero(count)
         picked = LabelledRows(pick_rows(rows.X, train), rows.codes[train], rows.weight[train] * count[train])
-    factors = class_factors(task.model.class_weight, task.data.layout.classes, totals)
-    picked = picked._replace(weight=weighted(picked.weight, factors, picked.codes))
-    return memory_data(task.model, picked, task.data.layout.classes, totals, task.workers)
+    picked = picked._replace(weight=weighted(picked.weight, task.factors[split], picked.codes))
+    return memory_data(task.model, picked, task.data.layout.classes, task.totals[split], task.workers)
 
 
 def _fit_one(model: Any, data: TrainingData, start: WarmStart | None) -> tuple[dict[str, Any], list[Warning]]:

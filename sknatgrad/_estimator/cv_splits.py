@@ -31,6 +31,11 @@ class Split(NamedTuple):
     train: Codes
     test: Codes
 
+    @classmethod
+    def all_rows(cls, n_rows: int) -> Split:
+        """Return the split that trains on all rows, and tests on them."""
+        return cls(np.arange(n_rows), np.arange(n_rows))
+
 
 def check_Cs(Cs: Any) -> Array:  # noqa: N802 - the name of the parameter
     """Return the values of C, in the order in which they are given."""

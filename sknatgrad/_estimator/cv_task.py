@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sknatgrad._inputs.weights import class_factors, totals_of_all
+from sknatgrad._estimator.cv_splits import counts_of
+from sknatgrad._inputs.rows import check_training_rows, refuse_infinite
+from sknatgrad._inputs.training_data import memory_data
+from sknatgrad._inputs.weights import check_row_weights, check_sample_weight, class_factors, totals_of_all
 from sknatgrad._model.separation import MAX_WEAK_PRECISION
+from sknatgrad._rows.source import LabelledRows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import ArrayLike
+
     from sknatgrad._estimator.cv_splits import Split
     from sknatgrad._inputs.training_data import TrainingData
-    from sknatgrad._rows.source import LabelledRows
     from sknatgrad._rows.threads import Workers
-    from sknatgrad._typing import Array, Codes, Mask
+    from sknatgrad._typing import Array, Codes, Labels, Mask, Matrix
 
 
 def hardly_penalises(C: float) -> bool:
@@ -26,6 +32,30 @@ def hardly_penalises(C: float) -> bool:
     The last step of a descent is evidence of separation then. So there has to be a descent, from zero.
     """
     return bool(1.0 / C <= MAX_WEAK_PRECISION)
+
+
+class CheckedRows(NamedTuple):
+    """The rows that are split, checked before any fit."""
+
+    rows: LabelledRows  # with the weights that the user gave
+    weight: Array  # (n,), these times the class weights of all rows
+    classes: Labels
+    totals: Array  # (K,), sums of the sample weights alone
+
+    @classmethod
+    def of(cls, estimator: Any, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None) -> CheckedRows:
+        """Check arrays; sets the feature attributes of the estimator."""
+        checked, classes, codes = check_training_rows(estimator, X, y)
+        # errors of fits to some of the rows would count these
+        refuse_infinite(estimator, checked)
+        given = check_sample_weight(sample_weight, codes.size)
+        weight, totals = check_row_weights(given, estimator.class_weight, classes, codes)
+        return cls(LabelledRows(checked, codes, given), weight, classes, totals)
+
+    def split(self, model: Any, splits: Sequence[Split], Cs: Array, workers: Workers) -> CrossValidation:
+        """Return the fits of a model to the training rows of each split with each C; the model has the largest C."""
+        data = memory_data(model, self.rows._replace(weight=self.weight), self.classes, self.totals, workers)
+        return CrossValidation(model, self.rows, splits, counts_of(splits, self.weight.size), Cs, data, workers)
 
 
 @dataclass(frozen=True)
@@ -45,16 +75,17 @@ class CrossValidation:
         """Indices of the values of C, the largest penalty first, whose optimum is nearest to zero."""
         return np.argsort(self.Cs, kind="stable")
 
+    @cached_property
+    def totals(self) -> Array:
+        """The sum of the weights of each class in each training set, ``(T, K)``."""
+        rows, n_classes = self.rows, len(self.data.layout.classes)
+        return np.array([totals_of_all(rows.codes, rows.weight * count, n_classes) for count in self.counts])
+
+    @cached_property
     def factors(self) -> Array:
-        """Return the weight of each class in each training set, ``(T, K)``."""
-        return np.array([self._factors(count) for count in self.counts])
-
-    def totals(self, count: Codes) -> Array:
-        """Return the sum of the weights of each class in a training set, ``(K,)``."""
-        return totals_of_all(self.rows.codes, self.rows.weight * count, len(self.data.layout.classes))
-
-    def _factors(self, count: Codes) -> Array:
-        return class_factors(self.model.class_weight, self.data.layout.classes, self.totals(count))
+        """The weight of each class in each training set, ``(T, K)``."""
+        class_weight, classes = self.model.class_weight, self.data.layout.classes
+        return np.array([class_factors(class_weight, classes, totals) for totals in self.totals])
 
 
 @dataclass

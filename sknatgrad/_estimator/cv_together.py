@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
+from sknatgrad._estimator.cv_task import hardly_penalises
 from sknatgrad._inputs.weights import class_factors
 from sknatgrad._model.layout import prior_precision
-from sknatgrad._model.separation import MAX_WEAK_PRECISION
 from sknatgrad._rows.training_sets import RowGroups, TrainingSets
 from sknatgrad._solver.many_models import Ending, ManyModels, Start, descend_together
 from sknatgrad._solver.path import Path
@@ -51,16 +51,16 @@ class TogetherFits(NamedTuple):
         is_newton = model.fisher == "true" and model.learning_rate == "auto" and model.max_kl is None
         if not is_newton or model.prior is not None or model.max_iter < MIN_MAX_ITER:
             return None
-        chosen = task.ascending[1.0 / task.Cs[task.ascending] > MAX_WEAK_PRECISION]
+        chosen = np.array([place for place in task.ascending if not hardly_penalises(task.Cs[place])], dtype=np.intp)
         # without rows of a class its intercept has no optimum
-        splits = np.flatnonzero([task.totals(count).all() for count in task.counts])
+        splits = np.flatnonzero(task.totals.all(axis=1))
         size, shape = int(np.prod(layout.shape)), task.data.cost_shape
         n_bytes = 8 * size**2 * 3 * (len(splits) + 1)
         cheap = shape.together_seconds(max(len(splits), 1)) <= shape.in_turn_seconds()
         if not (chosen.size and splits.size and cheap and n_bytes <= limits.matrix_bytes):
             return None
         of_all = class_factors(model.class_weight, layout.classes, task.data.totals)
-        factors = np.divide(task.factors()[splits], of_all, out=np.zeros((splits.size, of_all.size)), where=of_all > 0)
+        factors = np.divide(task.factors[splits], of_all, out=np.zeros((splits.size, of_all.size)), where=of_all > 0)
         return cls(task, TrainingSets(task.counts[splits], factors), splits, chosen)
 
     def run(self, fits: FoldFits) -> None:

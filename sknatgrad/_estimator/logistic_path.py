@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 from sknatgrad._estimator.cv_fits import fit_folds
 from sknatgrad._estimator.cv_splits import Split, check_Cs
-from sknatgrad._estimator.cv_task import CrossValidation
+from sknatgrad._estimator.cv_task import CheckedRows
 from sknatgrad._estimator.path_end import PathEnd
 from sknatgrad._estimator.publish import tell
 from sknatgrad._inputs.checks import check_covariance_size
-from sknatgrad._inputs.rows import check_training_rows, refuse_infinite
-from sknatgrad._inputs.training_data import memory_data
-from sknatgrad._inputs.weights import check_row_weights, check_sample_weight
 from sknatgrad._model.layout import raw_intercept
 from sknatgrad._rows.floating_point import ignoring_underflow
-from sknatgrad._rows.source import LabelledRows
 from sknatgrad._rows.threads import Workers
 
 if TYPE_CHECKING:
@@ -167,7 +163,9 @@ def logistic_path(  # noqa: PLR0913 - all arguments but the data are keyword-onl
     model._validate_params()  # noqa: SLF001 - as its fit does
     strengths = np.unique(check_Cs(Cs))
     with Workers(limits_blas=False) as workers:
-        task = _task(model, X, y, sample_weight, strengths, workers)
+        checked = CheckedRows.of(model, X, y, sample_weight)
+        model.C = float(strengths.max())
+        task = checked.split(model, [Split.all_rows(checked.weight.size)], strengths, workers)
         layout = task.data.layout
         if standard_errors:
             remedy = "pass standard_errors=False, or fewer columns"
@@ -191,18 +189,3 @@ def logistic_path(  # noqa: PLR0913 - all arguments but the data are keyword-onl
         layout.classes,
         getattr(model, "feature_names_in_", None),
     )
-
-
-def _task(  # noqa: PLR0913, PLR0917 - what is fitted
-    model: Any, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None, strengths: Array, workers: Workers
-) -> CrossValidation:
-    """Return the fits to all rows as those of a single training set."""
-    checked, classes, codes = check_training_rows(model, X, y)
-    refuse_infinite(model, checked)
-    given = check_sample_weight(sample_weight, codes.size)
-    weight, totals = check_row_weights(given, model.class_weight, classes, codes)
-    model.C = float(strengths.max())
-    data = memory_data(model, LabelledRows(checked, codes, weight), classes, totals, workers)
-    rows, every = LabelledRows(checked, codes, given), np.arange(codes.size)
-    counts: Codes = np.ones((1, codes.size), dtype=np.uint8)
-    return CrossValidation(model, rows, [Split(every, every)], counts, strengths, data, workers)
