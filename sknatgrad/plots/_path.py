@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sknatgrad._estimator.cv_classifier import NaturalGradientLogisticRegressionCV
     from sknatgrad._estimator.logistic_path import LogisticPath
-    from sknatgrad._typing import Array, Matrix
+    from sknatgrad._typing import Array, Labels, Matrix
 
 # features with a colour and a legend entry of their own; more lines cannot be followed
 MAX_COLOURED_FEATURES = 8
@@ -193,15 +193,14 @@ class RegularizationPathDisplay:
         for C in strengths:
             model.set_params(C=float(C)).fit(X, y, sample_weight=sample_weight)
             if not coefs:
-                drawn = class_indices(class_of_interest, model.classes_)
-                rows = logit_rows(class_of_interest, model.classes_, len(model.coef_))
-                _given_panels(ax, len(drawn))
+                rows, classes = _drawn(class_of_interest, model.classes_, len(model.coef_))
+                _given_panels(ax, len(classes))
             coefs.append(model.coef_)
         display = cls(
             Cs=strengths,
             coefs=np.stack(coefs)[:, rows],
             feature_names=feature_names(model),
-            classes=[model.classes_[k] for k in drawn],
+            classes=classes,
             chosen=float(settings["C"]),
         )
         return display.plot(ax, **line_kw)
@@ -247,12 +246,12 @@ class RegularizationPathDisplay:
         finite = np.isfinite(path.Cs)
         given = path.feature_names
         names = [f"x{j}" for j in range(path.coefs.shape[2])] if given is None else [str(name) for name in given]
-        rows = logit_rows(class_of_interest, path.classes, path.coefs.shape[1])
+        rows, classes = _drawn(class_of_interest, path.classes, path.coefs.shape[1])
         display = cls(
             Cs=path.Cs[finite],
             coefs=path.coefs[finite][:, rows],
             feature_names=names,
-            classes=[path.classes[k] for k in class_indices(class_of_interest, path.classes)],
+            classes=classes,
         )
         return display.plot(ax, **line_kw)
 
@@ -303,12 +302,12 @@ class RegularizationPathDisplay:
         order = np.argsort(estimator.Cs_)
         order = order[np.isfinite(estimator.Cs_[order])]
         paths = estimator.coefs_paths_[:, 0].mean(axis=0)[order, :, : estimator.n_features_in_]
-        rows = logit_rows(class_of_interest, estimator.classes_, paths.shape[1])
+        rows, classes = _drawn(class_of_interest, estimator.classes_, paths.shape[1])
         display = cls(
             Cs=estimator.Cs_[order],
             coefs=paths[:, rows],
             feature_names=feature_names(estimator),
-            classes=[estimator.classes_[k] for k in class_indices(class_of_interest, estimator.classes_)],
+            classes=classes,
             chosen=estimator.C_,
             scores=estimator.scores_[:, 0, order],
         )
@@ -418,6 +417,11 @@ def _ascending_strengths(Cs: Sequence[float] | Array | None) -> Array:
         message = f"Cs={Cs!r} must hold at least two different values, each finite and above 0."
         raise ValueError(message)
     return given
+
+
+def _drawn(label: Hashable, classes: Labels, n_logits: int) -> tuple[list[int], list[Hashable]]:
+    """Return the rows of `coef_` to draw, and the class of each panel: that of `label`, or all if it is None."""
+    return logit_rows(label, classes, n_logits), [classes[k] for k in class_indices(label, classes)]
 
 
 def _given_panels(ax: Axes | Sequence[Axes] | None, n_panels: int) -> Any:
