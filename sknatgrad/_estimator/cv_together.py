@@ -15,7 +15,7 @@ from sknatgrad._estimator.cv_task import hardly_penalises
 from sknatgrad._inputs.weights import class_factors
 from sknatgrad._model.layout import prior_precision
 from sknatgrad._rows.training_sets import RowGroups, TrainingSets
-from sknatgrad._solver.many_models import Ending, ManyModels, Start, descend_together
+from sknatgrad._solver.many_models import Ending, ManyModels, Start, descend_together, starts_at
 from sknatgrad._solver.path import Path
 from sknatgrad._solver.stopping import FinalTolerance
 
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from sknatgrad._estimator.cv_task import CrossValidation, FoldFits
     from sknatgrad._rows.memory import MemorySource
-    from sknatgrad._solver.many_models import Pair
-    from sknatgrad._solver.path import PenalisedPoint
+    from sknatgrad._solver.many_models import Pair, PenalisedPoint
     from sknatgrad._typing import Array, Codes
 
 # Steps that `max_iter` allows at least where models are fitted together: it does not bound these steps, which are 2 to
@@ -125,14 +124,7 @@ class TogetherFits(NamedTuple):
         n_sets, precisions = len(self.splits), np.array([each.precision for each in prepared])
         optima = np.repeat([each.optimum for each in prepared], n_sets, axis=0).swapaxes(0, 1)
         at_points = [point for each in prepared for point in each.at_point]
-        losses = np.array([point.loss for point in at_points])
-        measured = losses, np.stack([point.gradient for point in at_points], axis=1)
-        moves = np.stack([point.move for point in at_points], axis=1)
-        predicted = losses - [point.decrement for point in at_points]
-        if prepared[0].exact:
-            starts = [Start(optima, measured=measured), Start(optima + moves, predicted=predicted)]
-        else:
-            starts = [Start(optima), Start(optima + moves)]
+        starts = starts_at(optima, at_points, exact=prepared[0].exact)
         if last is not None:
             pairs = [pair.repeated(precisions - last.precision) for pair in last.pairs]
             starts.append(Start(optima + np.tile(last.distance, (1, len(prepared), 1)), pairs))

@@ -20,7 +20,7 @@ from sknatgrad._typing import Result
 if TYPE_CHECKING:
     from sknatgrad._model.categorical import Prediction
     from sknatgrad._rows.source import Kernel, RowBlock
-    from sknatgrad._rows.training_sets import RowGroups, TrainingSets
+    from sknatgrad._rows.training_sets import RowGroups, SetWeights
     from sknatgrad._typing import Array, Codes
 
 
@@ -40,7 +40,7 @@ class ManyMeasureKernel:
     """Loss and gradient of several models, each of its own training set."""
 
     theta: Array  # (q, M, d)
-    sets: TrainingSets
+    sets: SetWeights
     numbers: Codes  # (M,), the training set of each model
 
     def __call__(self, block: RowBlock) -> ManySums:
@@ -65,7 +65,7 @@ class ManyInformationKernel:
     """The true Fisher information of several models as matrices, each of its own training set."""
 
     theta: Array  # (q, M, d)
-    sets: TrainingSets
+    sets: SetWeights
     numbers: Codes  # (M,), the training set of each model
 
     def __call__(self, block: RowBlock) -> list[DenseInformation]:
@@ -86,7 +86,7 @@ class ManyDiagonalKernel:
     """The diagonal of the true Fisher information of several models, each of its own training set."""
 
     theta: Array  # (q, M, d)
-    sets: TrainingSets
+    sets: SetWeights
     numbers: Codes  # (M,), the training set of each model
 
     def __call__(self, block: RowBlock) -> Array:

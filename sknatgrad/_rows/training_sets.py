@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 # Groups of rows, for each training set, up to which sums are kept for each group: k folds and all rows have k groups.
 # Each is a part of every block, which costs a few calls.
 MAX_GROUPS_PER_SET = 2
+
+
+class SetWeights(Protocol):
+    """Training sets of the same rows."""
+
+    def weights(self, block: RowBlock) -> Array:
+        """Return the weight of each row of a block in each set, ``(T, m)``."""
+        ...
 
 
 class TrainingSets(NamedTuple):
@@ -57,6 +65,11 @@ class RowGroups(NamedTuple):
     def single(cls, n_rows: int) -> RowGroups:
         """Return one group of all rows, and one set that has them once."""
         return cls(np.zeros(n_rows, dtype=np.intp), np.ones((1, 1)))
+
+    @classmethod
+    def of_each_row(cls, n_rows: int) -> RowGroups:
+        """Return a group of each row, and no training set."""
+        return cls(np.arange(n_rows), np.empty((0, n_rows)))
 
     @property
     def size(self) -> int:

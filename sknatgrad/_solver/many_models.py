@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sknatgrad._model.information.dense import DensePrecision
     from sknatgrad._rows.source import RowSource
-    from sknatgrad._rows.training_sets import TrainingSets
+    from sknatgrad._rows.training_sets import SetWeights
     from sknatgrad._typing import Array, Codes, Mask
 
 # Times that F of a model is computed. Newton's method takes 3 to 5 from the optimum of similar rows; a model that needs
@@ -49,7 +49,7 @@ class ManyModels:
     """M models: the training set and the prior of each."""
 
     source: RowSource
-    sets: TrainingSets
+    sets: SetWeights
     numbers: Codes  # (M,), training sets
     precision: Array  # (M, d), λ of the prior of each
     mean: Array | None = None  # (q, d), of all priors; None is 0
@@ -116,6 +116,16 @@ class Pair(NamedTuple):
         return Pair.of(np.where(self.inverse[:, None] > 0.0, self.step, 0.0), self.change + precision * self.step)
 
 
+class PenalisedPoint(NamedTuple):
+    """A point with a prior, and the Newton step from it."""
+
+    loss: float
+    gradient: Array  # (q, d)
+    factor: DensePrecision  # of F + Λ
+    move: Array  # (q, d)
+    decrement: float  # predicted along the move, nats; NaN where F overflows
+
+
 class Start(NamedTuple):
     """Where descents may start."""
 
@@ -123,6 +133,20 @@ class Start(NamedTuple):
     pairs: Sequence[Pair] = ()  # of earlier descents of similar models, with the present priors
     measured: tuple[Array, Array] | None = None  # loss (M,) and gradient (q, M, d), if they are known
     predicted: Array | None = None  # loss that a quadratic model predicts, (M,)
+
+
+def starts_at(theta: Array, points: Sequence[PenalisedPoint], *, exact: bool = True) -> list[Start]:
+    """Return that each model may start at a point near its optimum, ``(q, M, d)``, or a Newton step from there.
+
+    The points are `exact` if their losses and gradients are those of the models.
+    """
+    end = theta + np.stack([point.move for point in points], axis=1)
+    if not exact:
+        return [Start(theta), Start(end)]
+    losses = np.array([point.loss for point in points])
+    gradients = np.stack([point.gradient for point in points], axis=1)
+    predicted = losses - [point.decrement for point in points]
+    return [Start(theta, measured=(losses, gradients)), Start(end, predicted=predicted)]
 
 
 class Descended(NamedTuple):

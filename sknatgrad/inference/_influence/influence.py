@@ -9,25 +9,22 @@ import numpy as np
 
 from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._inputs.notices import stacklevel_of_user
+from sknatgrad._model.influence import InfluenceKernel, concatenated
 from sknatgrad._rows.floating_point import ignoring_underflow
+from sknatgrad._rows.threads import Workers
+from sknatgrad._solver.leave_one_out import LeaveOneOutFits
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference._covariance.dense import DenseCovariance
 from sknatgrad.inference._covariance.options import CovarianceOptions
 from sknatgrad.inference._diagnostics.fit_data import check_same_data
 from sknatgrad.inference._diagnostics.reasons import diagnostics
 from sknatgrad.inference._infer import sums_in_memory
-from sknatgrad.inference._influence.refits import logits_without
 from sknatgrad.inference._influence.result import InfluenceResult
-from sknatgrad.inference._influence.rows import InfluenceKernel, concatenated
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from sknatgrad._typing import Array, Mask, Matrix
-    from sknatgrad.inference._influence.rows import RowInfluence
-
-# Change of a logit of a row by one step without it above which the model is fitted again.
-MAX_CHANGE = 0.3
+    from sknatgrad._typing import Matrix
 
 
 @ignoring_underflow
@@ -100,8 +97,12 @@ def influence(estimator: Any, X: Matrix, y: ArrayLike, *, sample_weight: ArrayLi
     contrasts = row_sums.contrasts
     kernel = InfluenceKernel(contrasts.params(in_coordinates.theta), inverse, contrasts, row_sums.limits.row_bytes)
     rows = concatenated(in_coordinates.total(kernel))
-    loo_logits, doubtful = rows.without.copy(), _doubtful(rows, row_sums.in_memory.weight)
-    loo_logits[doubtful] = logits_without(covariance.fitted, row_sums, np.flatnonzero(doubtful))
+    doubtful = rows.needs_fit(row_sums.in_memory.weight)
+    loo_logits = rows.without.copy()
+    with Workers() as workers:
+        source = row_sums.in_memory.source(len(covariance.fitted.theta), workers, row_sums.limits)
+        fits = LeaveOneOutFits(source, covariance.fitted.prior, covariance.fitted.theta)
+        loo_logits[doubtful] = contrasts.params(fits.logits(np.flatnonzero(doubtful)).T).T
     return InfluenceResult(
         rows=rows,
         loo_logits=loo_logits,
@@ -111,9 +112,3 @@ def influence(estimator: Any, X: Matrix, y: ArrayLike, *, sample_weight: ArrayLi
         covariance=covariance,
         options=options,
     )
-
-
-def _doubtful(rows: RowInfluence, weight: Array) -> Mask:
-    """Say of which rows one step of Newton's method does not show what the fit without them is."""
-    change = abs(rows.without - rows.logits).max(axis=1)
-    return np.asarray(~(change <= MAX_CHANGE) & (weight > 0.0))

@@ -12,15 +12,15 @@ from sknatgrad._model.categorical import predict, probabilities
 from sknatgrad._model.class_labels import label_list
 from sknatgrad._model.layout import BINARY
 from sknatgrad._rows.floating_point import underflow_ignored_in
-from sknatgrad.inference._influence.rows import coefficient_changes
+from sknatgrad.inference._influence.changes import coefficient_changes
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from sknatgrad._model.influence import RowInfluence
     from sknatgrad._typing import Array, Codes
     from sknatgrad.inference._covariance.dense import DenseCovariance
     from sknatgrad.inference._covariance.options import CovarianceOptions
-    from sknatgrad.inference._influence.rows import RowInfluence
 
 
 @underflow_ignored_in

@@ -72,7 +72,7 @@ class InMemoryRows(NamedTuple):
         """Return the number of rows and the sums of their weights."""
         return RowCounts.of(self.codes, self.weight, n_classes)
 
-    def source(self, n_logits: int, workers: Workers, limits: Limits) -> RowSource:
+    def source(self, n_logits: int, workers: Workers, limits: Limits) -> MemorySource:
         """Return the rows as a source."""
         return MemorySource(self.X, self.codes, self.weight, n_logits, workers, limits=limits, centres=self.centres)
 

@@ -20,9 +20,10 @@ from sknatgrad._rows.design import Design
 if TYPE_CHECKING:
     from sknatgrad._model.contrasts import Contrasts
     from sknatgrad._rows.source import RowBlock
-    from sknatgrad._typing import Array, Codes
-    from sknatgrad.inference._covariance.dense import DenseCovariance
+    from sknatgrad._typing import Array, Codes, Mask
 
+# Change of a logit of a row by one step without it above which the model is fitted again.
+MAX_CHANGE = 0.3
 # Least determinant of I − s W A. Its eigenvalues are between 0 and 1, but for rounding; it is 0 for a row without which
 # some coefficient is not determined.
 MIN_DETERMINANT = 1e-10
@@ -39,6 +40,11 @@ class RowInfluence(NamedTuple):
     change: Array  # (m, k), s G; NaN where I − s W A is singular
     without: Array  # (m, k), the logits by the coefficients without the row
     distance: Array  # (m,), vᵀ H v of the change v of the coefficients
+
+    def needs_fit(self, weight: Array) -> Mask:
+        """Say without which rows, of these weights, one step does not show what the fit is, ``(m,)``."""
+        change = abs(self.without - self.logits).max(axis=1)
+        return np.asarray(~(change <= MAX_CHANGE) & (weight > 0.0))
 
 
 def concatenated(parts: tuple[RowInfluence, ...]) -> RowInfluence:
@@ -99,44 +105,3 @@ def scores_of(proba: Array) -> Array:
         # p (1 − p), the latter as the sum of the other probabilities
         scores[:, k, k] = proba[:, k] * np.delete(proba, k, axis=1).sum(axis=1)
     return scores
-
-
-@dataclass(frozen=True)
-class ChangesKernel:
-    """The changes H⁻¹ (x ⊗ s G) of the coefficients without each row of a block, in parts of ``(m, k, d)``."""
-
-    inverse: Array  # (k, d, k, d), H⁻¹ in the contrasts
-    change: Array  # (n, k), s G of all rows
-    row_bytes: int
-
-    def __call__(self, block: RowBlock) -> tuple[Array, ...]:
-        """Return those of one block."""
-        n_contrasts, n_columns = self.inverse.shape[:2]
-        design, matrix = Design.of_block(block, n_columns), self.inverse.reshape(n_contrasts * n_columns, -1)
-        size = max(self.row_bytes // (16 * len(matrix)), 1)
-        parts = [slice(start, start + size) for start in range(0, len(block.codes), size)]
-        changes = self.change[block.start : block.start + len(block.codes)]
-        return tuple(
-            (design.rows(part).scaled_rows(changes[part]) @ matrix).reshape(-1, n_contrasts, n_columns)
-            for part in parts
-        )
-
-    def merge(self, left: tuple[Array, ...], right: tuple[Array, ...]) -> tuple[Array, ...]:
-        """Append those of later rows."""
-        return left + right
-
-
-def coefficient_changes(covariance: DenseCovariance, rows: RowInfluence) -> Array:
-    """Return the changes of the contrasts' coefficients without each row, ``(n, k, d)``; NaN for aliased columns."""
-    row_sums, inverse = covariance.in_coordinates
-    kernel = ChangesKernel(inverse, rows.change, row_sums.limits.row_bytes)
-    changes = np.concatenate(row_sums.total(kernel))
-    if covariance.basis is not None:
-        of_columns = covariance.basis.of_columns(np.moveaxis(changes, 0, -1))
-        changes = np.full((len(changes), *rows.logits.shape[1:], covariance.fitted.theta.shape[1]), np.nan)
-        changes[:, :, covariance.row_sums.kept] = np.moveaxis(of_columns, -1, 0)
-    centres, kept = covariance.fitted.centres, covariance.row_sums.kept
-    if centres is not None:
-        changes[:, :, -1] -= changes[:, :, :-1] @ np.where(kept[:-1], centres, 0.0)
-    changes[:, :, ~kept] = np.nan
-    return changes
