@@ -13,17 +13,10 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sknatgrad._estimator.base import LogisticRegressionBase
 from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
-from sknatgrad._estimator.cv_fits import fit_folds
-from sknatgrad._estimator.cv_scores import (
-    DEFAULT_SCORING,
-    EVIDENCE,
-    FoldScores,
-    best_mean,
-    best_of_each,
-    defined,
-    one_standard_error,
-)
-from sknatgrad._estimator.cv_splits import Split, check_classes, check_Cs, make_splits
+from sknatgrad._estimator.cv_loo import LEAVE_ONE_OUT, check_row_scoring
+from sknatgrad._estimator.cv_scores import DEFAULT_SCORING, EVIDENCE
+from sknatgrad._estimator.cv_search import FIRST_CS, MAX_C, Evaluation, Search
+from sknatgrad._estimator.cv_splits import Split, check_classes, check_classes_without, check_Cs, make_splits
 from sknatgrad._estimator.cv_task import CheckedRows, hardly_penalises
 from sknatgrad._estimator.fit import FitResult, build_objective, plan_fit, run_descent
 from sknatgrad._estimator.parameters import CONSTRAINTS
@@ -39,13 +32,16 @@ from sknatgrad._sklearn import Interval, StrOptions, fit_context
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from sknatgrad._estimator.cv_task import CrossValidation, FoldFits
+    from sknatgrad._estimator.cv_search import Evaluated
+    from sknatgrad._estimator.cv_task import CrossValidation
     from sknatgrad._inputs.configuration import ClassWeight, RandomState
     from sknatgrad._model.metrics import FisherName
-    from sknatgrad._typing import Array, Labels, Matrix
+    from sknatgrad._typing import Labels, Matrix
 
 # parameters of the plain estimator that this one has not: C is chosen, and no fit follows another
 NOT_SHARED = ("C", "warm_start", "forgetting")
+# the value of `Cs` with which C is searched for
+AUTO = "auto"
 
 
 class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
@@ -62,13 +58,17 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
 
     Parameters
     ----------
-    Cs : int or array-like of shape (n_cs,), default=10
+    Cs : int, array-like of shape (n_cs,) or 'auto', default=10
         Values of C, each in (0, inf]; an integer is a number of values between 1e-4 and 1e4, evenly spaced on a
-        logarithmic scale. ``C`` is the inverse strength of the L2 penalty.
+        logarithmic scale. ``C`` is the inverse strength of the L2 penalty. ``'auto'`` searches between 1e-10 and 1e5
+        for the C of the highest mean score, to 1 % of C: decades first, then by Brent's method between the neighbours
+        of the best. It suits scores that are smooth in C, such as log losses.
 
-    cv : int, splitter, iterable or None, default=None
+    cv : int, splitter, iterable, 'loo' or None, default=None
         The splits: a number of stratified folds, 5 for None; a splitter of :mod:`sklearn.model_selection`; or an
-        iterable of pairs of training and test rows.
+        iterable of pairs of training and test rows. ``'loo'`` leaves out each row in turn, approximately: all rows are
+        fitted, and the fit without a row follows by one step of Newton's method, or by a fit where that is not
+        accurate, as :func:`sknatgrad.inference.influence` has it. Scores are means over rows, and n_folds below is 1.
 
     scoring : str, callable or None, default=None
         The score that is maximised: a name or a function as for :func:`sklearn.metrics.get_scorer`. None means
@@ -128,7 +128,7 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
         The chosen C.
 
     Cs_ : ndarray of shape (n_cs,)
-        The values of C, in the given order.
+        The values of C, in the given order; ascending those that ``Cs='auto'`` has tried.
 
     l1_ratio_ : float
         0: the penalty is L2.
@@ -139,6 +139,10 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
     scores_ : ndarray of shape (n_folds, 1, n_cs)
         The score of each split and C. The axis of length 1 is that of `l1_ratios_`. A split whose scores are all NaN,
         such as one whose test rows have no weight, has no part in the means.
+
+    score_standard_errors_ : ndarray of shape (n_cs,)
+        Standard error of the mean score of each C: over the splits, or with ``cv='loo'`` over the rows; 0 of a single
+        split.
 
     coefs_paths_ : ndarray of shape (n_folds, 1, n_cs, n_logits, n_features) or (..., n_features + 1)
         Coefficients of each split and C, the intercept last; n_logits is 1 for two classes.
@@ -202,8 +206,8 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **{name: values for name, values in CONSTRAINTS.items() if name not in NOT_SHARED},
-        "Cs": [Interval(Integral, 1, None, closed="left"), "array-like"],
-        "cv": ["cv_object"],
+        "Cs": [Interval(Integral, 1, None, closed="left"), "array-like", StrOptions({AUTO})],
+        "cv": ["cv_object", StrOptions({LEAVE_ONE_OUT})],
         "scoring": [StrOptions({EVIDENCE, *get_scorer_names()}), callable, None],
         "refit": ["boolean", StrOptions({"1se"})],
     }
@@ -211,7 +215,7 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
     def __init__(  # noqa: PLR0913 - parameters of an estimator are keywords
         self,
         *,
-        Cs: int | ArrayLike = 10,
+        Cs: int | ArrayLike | Literal["auto"] = 10,
         cv: Any = None,
         scoring: Any = None,
         refit: bool | Literal["1se"] = True,
@@ -290,14 +294,16 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
         with unchanged_on_error(self), Workers(limits_blas=False) as workers, monitor:
             routed = self._routed("fit", params, sample_weight)
             task, labels = self._task(X, y, sample_weight, workers, routed.splits)
-            fits = fit_folds(task)
             if "sample_weight" in routed.scores:
                 # one for each row, also where a number was given
                 routed.scores["sample_weight"] = task.rows.weight
-            scores = FoldScores(task, labels, routed.scores).of(fits, self.scoring or DEFAULT_SCORING)
-            chosen = self._refitted(task, fits, scores, monitor) if self.refit else _averaged(task, fits, scores)
-            publish(self, {**chosen.attributes, **_search_attributes(task, fits, scores)})
-            notices = {(type(notice), str(notice)): notice for notice in (*fits.notices, *chosen.notices)}
+            scoring, leave_one_out = self.scoring or DEFAULT_SCORING, isinstance(self.cv, str)
+            evaluate = Evaluation(task, labels, scoring, routed.scores, leave_one_out)
+            is_1se = self.refit == "1se"
+            found = Search(evaluate).run(one_standard_error=is_1se) if isinstance(self.Cs, str) else evaluate(task.Cs)
+            chosen = self._refitted(task, found, monitor) if self.refit else _averaged(task, found)
+            publish(self, {**chosen.attributes, **_search_attributes(task, found)})
+            notices = {(type(notice), str(notice)): notice for notice in (*found.fits.notices, *chosen.notices)}
             tell(notices.values())
         return self
 
@@ -305,30 +311,42 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
         self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None, workers: Workers, split_params: dict[str, Any]
     ) -> tuple[CrossValidation, Labels]:
         """Return what is to be fitted, checked before any fit, and the labels."""
-        Cs = check_Cs(self.Cs)
+        is_auto = isinstance(self.Cs, str)
+        Cs = FIRST_CS if is_auto else check_Cs(self.Cs)
         checked = CheckedRows.of(self, X, y, sample_weight)
         classes, codes = checked.classes, checked.rows.codes
         labels = classes[codes]
-        model = self._plain(float(Cs.max()))
-        if self.scoring == EVIDENCE:
-            self._check_evidence(model, classes)
+        model = self._plain(MAX_C if is_auto else float(Cs.max()))
+        if self._has_one_split:
+            self._check_one_split(model, classes)
             splits = [Split.all_rows(codes.size)]
         else:
             splits = make_splits(self.cv, checked.rows.X, labels, codes, split_params)
         check_classes(splits, classes, codes, checked.weight)
+        if self.scoring != EVIDENCE and self._has_one_split:
+            check_classes_without(classes, codes, checked.weight)
         return checked.split(model, splits, Cs, workers), labels
 
-    def _check_evidence(self, model: NaturalGradientLogisticRegression, classes: Labels) -> None:
-        """Refuse settings with which there is no evidence, or no use for it."""
-        if self.cv is not None:
+    @property
+    def _has_one_split(self) -> bool:
+        """Whether all rows are fitted and scored: by their evidence, or each by the fit without it."""
+        return self.scoring == EVIDENCE or isinstance(self.cv, str)
+
+    def _check_one_split(self, model: NaturalGradientLogisticRegression, classes: Labels) -> None:
+        """Refuse settings with which such a score does not exist, or has no use."""
+        by_evidence = self.scoring == EVIDENCE
+        setting = "scoring='evidence'" if by_evidence else "cv='loo'"
+        if by_evidence and self.cv is not None:
             message = f"cv={self.cv!r} has no use with scoring='evidence', which needs no splits; pass cv=None."
             raise ValueError(message)
-        layout = layout_of(model, classes)
-        check_covariance_size(layout.n_params, "pass another scoring, or fewer columns", self._limits)
+        if not by_evidence:
+            check_row_scoring(self.scoring)
+        layout, other = layout_of(model, classes), "scoring" if by_evidence else "cv"
+        check_covariance_size(layout.n_params, f"pass another {other}, or fewer columns", self._limits)
         if configured_prior(model, classes).quadratic is not None:
             message = (
-                "prior has a precision that is a matrix or differs between classes, for which scoring='evidence' is "
-                "not implemented; pass another scoring."
+                f"prior has a precision that is a matrix or differs between classes, for which {setting} is not "
+                f"implemented; pass another {other}."
             )
             raise ValueError(message)
 
@@ -343,14 +361,15 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
             model.feature_names_in_ = self.feature_names_in_
         return model
 
-    def _refitted(self, task: CrossValidation, fits: FoldFits, scores: Array, monitor: FitMonitor) -> FitResult:
+    def _refitted(self, task: CrossValidation, found: Evaluated, monitor: FitMonitor) -> FitResult:
         """Return the fit to all rows with the best C."""
-        best = one_standard_error(scores, task.Cs) if self.refit == "1se" else best_mean(scores)
+        scores = found.scores
+        best = scores.one_standard_error(found.Cs) if self.refit == "1se" else scores.best
         model, data = task.model, task.data
-        model.C, model.verbose = float(task.Cs[best]), self.verbose
+        model.C, model.verbose = float(found.Cs[best]), self.verbose
         plan = plan_fit(model, data)
         if not hardly_penalises(model.C):
-            start = WarmStart(fits.refit_start(best), data.layout._replace(groups=None))
+            start = WarmStart(found.fits.refit_start(best), data.layout._replace(groups=None))
             plan = plan._replace(start=start.transfer(data.layout))
         result = run_descent(model, data, plan, build_objective(data, plan), monitor)
         return result._replace(attributes={**result.attributes, "C_": model.C})
@@ -423,25 +442,26 @@ class Routed(NamedTuple):
     scores: dict[str, Any]
 
 
-def _search_attributes(task: CrossValidation, fits: FoldFits, scores: Array) -> dict[str, object]:
+def _search_attributes(task: CrossValidation, found: Evaluated) -> dict[str, object]:
     """Return the attributes of the search; the axis of length 1 is that of `l1_ratios_`."""
     layout = task.data.layout._replace(groups=None)
-    paths = fits.theta.copy()
+    paths = found.fits.theta.copy()
     if layout.centres is not None:
         paths[..., -1] -= paths[..., :-1] @ layout.centres
     return {
-        "Cs_": task.Cs,
+        "Cs_": found.Cs,
         "l1_ratio_": 0.0,
         "l1_ratios_": np.zeros(1),
-        "scores_": scores[:, None],
+        "scores_": found.scores.of_splits[:, None],
+        "score_standard_errors_": found.scores.standard_error,
         "coefs_paths_": paths[:, None],
-        "n_iter_": fits.n_iter[:, None],
+        "n_iter_": found.fits.n_iter[:, None],
     }
 
 
-def _averaged(task: CrossValidation, fits: FoldFits, scores: Array) -> FitResult:
+def _averaged(task: CrossValidation, found: Evaluated) -> FitResult:
     """Return the means over the splits of the coefficients of the best C of each, and of these values of C."""
-    best = best_of_each(scores)
-    theta = fits.theta[np.flatnonzero(defined(scores)), best].mean(axis=0)
+    best = found.scores.best_of_each
+    theta = found.fits.theta[np.flatnonzero(found.scores.has_score), best].mean(axis=0)
     layout = task.data.layout._replace(groups=None)
-    return FitResult({**layout.attributes(theta, np.float64), "C_": float(np.mean(task.Cs[best]))}, [])
+    return FitResult({**layout.attributes(theta, np.float64), "C_": float(np.mean(found.Cs[best]))}, [])

@@ -30,27 +30,30 @@ if TYPE_CHECKING:
 MAX_EXTRAPOLATION = 1.0
 
 
-def fit_folds(task: CrossValidation) -> FoldFits:
-    """Fit a model to each training set with each value of C."""
+def fit_folds(task: CrossValidation, near: FoldFits | None = None) -> FoldFits:
+    """Fit a model to each training set with each value of C; `near` are the fits to a C near all of these."""
     fits = FoldFits.none_yet(task)
     together = TogetherFits.of(task)
     if together is not None:
-        together.run(fits)
+        together.run(fits, None if near is None else near.refit_start(0))
     for split in range(len(task.splits)):
         if not fits.known[split].all():
-            _fit_in_turn(task, split, fits)
+            _fit_in_turn(task, split, fits, None if near is None else near.theta[split, 0])
     return fits
 
 
-def _fit_in_turn(task: CrossValidation, split: int, fits: FoldFits) -> None:
-    """Fit the models of a training set that are not known yet, each from those of the values of C before."""
+def _fit_in_turn(task: CrossValidation, split: int, fits: FoldFits, near: Array | None) -> None:
+    """Fit the models of a training set that are not known yet, each from those of the values of C before.
+
+    `near` are the coefficients at a C near the first.
+    """
     model, layout = task.model, task.data.layout._replace(groups=None)
     before: list[int] = []
     data: TrainingData | None = None
     for place in task.ascending:
         if not fits.known[split, place]:
             model.C = float(task.Cs[place])
-            start = _start(task, split, place, before, fits)
+            start = _start(task, split, place, before, fits) if before or near is None else near
             # columns are grouped unless C hardly penalises them
             data = _data_of(task, split) if data is None or hardly_penalises(model.C) else data
             attributes, notices = _fit_one(model, data, None if start is None else WarmStart(start, layout))

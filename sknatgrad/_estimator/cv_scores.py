@@ -42,18 +42,18 @@ class FoldScores(NamedTuple):
     labels: Labels  # (n,)
     params: dict[str, Any]  # of the scorer
 
-    def of(self, fits: FoldFits, scoring: Any) -> Array:
-        """Return the score of each model on its test rows, ``(T, C)``."""
+    def of(self, fits: FoldFits, scoring: Any) -> Scores:
+        """Return the scores of each model on its test rows."""
         n_splits = len(self.task.splits)
         if scoring == EVIDENCE:
             ends = [
                 PathEnd.of(self.task, theta, float(C)) for theta, C in zip(fits.theta[0], self.task.Cs, strict=True)
             ]
-            return np.array([[end.log_evidence for end in ends]])
+            return Scores(np.array([[end.log_evidence for end in ends]]))
         if isinstance(scoring, str) and scoring in FROM_SUMS and set(self.params) <= {"sample_weight"}:
-            return np.array([FROM_SUMS[scoring](self._sums(fits, split)) for split in range(n_splits)])
+            return Scores(np.array([FROM_SUMS[scoring](self._sums(fits, split)) for split in range(n_splits)]))
         scorer = scorer_of_classes(get_scorer(scoring), self.task.data.layout.classes)
-        return np.array([self._scores(fits, split, scorer) for split in range(n_splits)])
+        return Scores(np.array([self._scores(fits, split, scorer) for split in range(n_splits)]))
 
     def _sums(self, fits: FoldFits, split: int) -> ScoreSums:
         """Return the sums over the test rows of a split, of the models of all values of C."""
@@ -101,52 +101,60 @@ def _of_rows(value: Any, rows: Codes, n_rows: int) -> Any:
     return np.asarray(value)[rows]
 
 
-def defined(scores: Array) -> Mask:
-    """Say which splits have a score, ``(T,)``; refuse scores that are all NaN.
+class Scores(NamedTuple):
+    """The scores of each split and value of C; NaN where a score is undefined."""
 
-    A split whose test rows have no weight, or lack a class that the score needs, counts as if it did not exist.
-    """
-    has_score: Mask = np.asarray(~np.isnan(scores).all(axis=1))
-    if not has_score.any():
-        message = (
-            "every value of C has a score that is NaN: scoring is not defined for the test rows of any split, or the "
-            "evidence has no penalty; pass another scoring, other splits, or other values of C."
-        )
-        raise ValueError(message)
-    return has_score
+    of_splits: Array  # (T, C)
+    error: Array | None = None  # (C,), standard error of the mean; None is that over the splits
 
+    @property
+    def has_score(self) -> Mask:
+        """Which splits have a score, ``(T,)``; refuse scores that are all NaN.
 
-def mean_scores(scores: Array) -> Array:
-    """Return the mean of the splits that have a score, ``(C,)``; NaN where one of these is undefined."""
-    means: Array = scores[defined(scores)].mean(axis=0)
-    return means
+        A split whose test rows have no weight, or lack a class that the score needs, counts as if it did not exist.
+        """
+        has_score: Mask = np.asarray(~np.isnan(self.of_splits).all(axis=1))
+        if not has_score.any():
+            message = (
+                "every value of C has a score that is NaN: scoring is not defined for the test rows of any split, or "
+                "the evidence has no penalty; pass another scoring, other splits, or other values of C."
+            )
+            raise ValueError(message)
+        return has_score
 
+    @property
+    def means(self) -> Array:
+        """The mean of the splits that have a score, ``(C,)``; NaN where one of these is undefined."""
+        means: Array = self.of_splits[self.has_score].mean(axis=0)
+        return means
 
-def best_mean(scores: Array) -> int:
-    """Return the index of the C of the highest mean score; of several, the first. NaN is the lowest."""
-    means = mean_scores(scores)
-    return int(np.where(np.isnan(means), -np.inf, means).argmax())
+    @property
+    def best(self) -> int:
+        """The index of the C of the highest mean score; of several, the first. NaN is the lowest."""
+        means = self.means
+        return int(np.where(np.isnan(means), -np.inf, means).argmax())
 
+    @property
+    def best_of_each(self) -> Codes:
+        """The index of the C of the highest score of each split that has one."""
+        of_splits = self.of_splits[self.has_score]
+        best: Codes = np.where(np.isnan(of_splits), -np.inf, of_splits).argmax(axis=1)
+        return best
 
-def best_of_each(scores: Array) -> Codes:
-    """Return the index of the C of the highest score of each split that has one."""
-    of_splits = scores[defined(scores)]
-    best: Codes = np.where(np.isnan(of_splits), -np.inf, of_splits).argmax(axis=1)
-    return best
+    @property
+    def standard_error(self) -> Array:
+        """The standard error of the mean, ``(C,)``; 0 of a single split, unless it is given."""
+        if self.error is not None:
+            return self.error
+        of_splits = self.of_splits[self.has_score]
+        n_splits = len(of_splits)
+        with np.errstate(invalid="ignore"):
+            # infinite scores have no standard error
+            error: Array = of_splits.std(axis=0, ddof=int(n_splits > 1)) / np.sqrt(n_splits)
+        return error
 
-
-def standard_error(scores: Array) -> Array:
-    """Return the standard error of the mean over the splits that have a score, ``(C,)``; 0 of a single split."""
-    of_splits = scores[defined(scores)]
-    n_splits = len(of_splits)
-    error: Array = of_splits.std(axis=0, ddof=int(n_splits > 1)) / np.sqrt(n_splits)
-    return error
-
-
-def one_standard_error(scores: Array, Cs: Array) -> int:
-    """Return the index of the smallest C whose mean score is within one standard error of the highest one."""
-    means, best = mean_scores(scores), best_mean(scores)
-    with np.errstate(invalid="ignore"):
-        # infinite scores have no standard error
-        within = np.flatnonzero(means >= means[best] - np.nan_to_num(standard_error(scores)[best]))
-    return int(within[Cs[within].argmin()])
+    def one_standard_error(self, Cs: Array) -> int:
+        """Return the index of the smallest C whose mean score is within one standard error of the highest one."""
+        means, best = self.means, self.best
+        within = np.flatnonzero(means >= means[best] - np.nan_to_num(self.standard_error[best]))
+        return int(within[Cs[within].argmin()])

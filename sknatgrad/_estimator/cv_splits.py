@@ -117,6 +117,21 @@ def check_classes(splits: Sequence[Split], classes: Labels, codes: Codes, weight
             raise ValueError(message)
 
 
+def check_classes_without(classes: Labels, codes: Codes, weight: Array) -> None:
+    """Refuse rows of which one alone has a class of two."""
+    n_rows = np.bincount(codes[weight > 0.0], minlength=classes.size)
+    if np.count_nonzero(n_rows) == MIN_CLASSES and n_rows[n_rows > 0].min() == 1:
+        alone = int(np.argmax(n_rows == 1))
+        left = int(np.argmax((n_rows > 0) & (np.arange(n_rows.size) != alone)))
+        row = int(np.flatnonzero((codes == alone) & (weight > 0.0))[0])
+        message = (
+            "This solver needs samples of at least 2 classes in the data, but without row "
+            f"{row} the rows contain only one class: {label_name(classes[left])}; pass another cv than 'loo', or more "
+            "rows."
+        )
+        raise ValueError(message)
+
+
 def counts_of(splits: Sequence[Split], n_rows: int) -> Codes:
     """Return how often each row is in the training rows of each split, ``(T, n)``, in the smallest type."""
     counts = np.array([np.bincount(split.train, minlength=n_rows) for split in splits])

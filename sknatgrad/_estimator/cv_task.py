@@ -99,6 +99,29 @@ class FoldFits:
     has_start: Mask  # (C,), whether that is known
     notices: list[Warning] = field(default_factory=list)
 
+    def joined(self, others: Sequence[FoldFits]) -> FoldFits:
+        """Return these fits and others of the same training sets, to further values of C."""
+        parts = (self, *others)
+        return FoldFits(
+            np.concatenate([part.theta for part in parts], axis=1),
+            np.concatenate([part.n_iter for part in parts], axis=1),
+            np.concatenate([part.known for part in parts], axis=1),
+            np.concatenate([part.start for part in parts]),
+            np.concatenate([part.has_start for part in parts]),
+            [notice for part in parts for notice in part.notices],
+        )
+
+    def ordered(self, places: Codes) -> FoldFits:
+        """Return the fits to some of the values of C, in this order."""
+        return FoldFits(
+            self.theta[:, places],
+            self.n_iter[:, places],
+            self.known[:, places],
+            self.start[places],
+            self.has_start[places],
+            self.notices,
+        )
+
     def refit_start(self, place: int) -> Array:
         """Return coefficients near the optimum of all rows, ``(q, d)``."""
         start: Array = self.start[place] if self.has_start[place] else self.theta[:, place].mean(axis=0)

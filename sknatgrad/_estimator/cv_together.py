@@ -62,8 +62,11 @@ class TogetherFits(NamedTuple):
         factors = np.divide(task.factors[splits], of_all, out=np.zeros((splits.size, of_all.size)), where=of_all > 0)
         return cls(task, TrainingSets(task.counts[splits], factors), splits, chosen)
 
-    def run(self, fits: FoldFits) -> None:
-        """Store the coefficients of all models that converge, the largest penalty first."""
+    def run(self, fits: FoldFits, start: Array | None = None) -> None:
+        """Store the coefficients of all models that converge, the largest penalty first.
+
+        The first descent starts at coefficients of all columns, ``(q, d)``, or at zero.
+        """
         layout, groups = self.task.data.layout, self.sets.grouped()
         precisions = [
             layout.restrict_precision(prior_precision(C, layout.n_features, intercept=layout.intercept))
@@ -73,7 +76,7 @@ class TogetherFits(NamedTuple):
         path = Path(self.task.data.source, groups or RowGroups.single(len(self.task.rows.codes)), np.ones(n_groups))
         # of each training set in the sums of the groups
         counts, exact = self._shares() if groups is None else groups.counts, groups is not None
-        points = path.points(precisions, np.zeros(layout.shape))
+        points = path.points(precisions, np.zeros(layout.shape) if start is None else layout.restrict(start))
         waiting: list[Prepared] = []
         last: Stage | None = None
         for place, precision, point in zip(self.chosen, precisions, points, strict=True):

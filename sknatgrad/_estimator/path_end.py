@@ -11,7 +11,9 @@ from sknatgrad._inputs.prior import configured_prior
 from sknatgrad._model.contrasts import Contrasts
 from sknatgrad._model.evidence import log_evidence
 from sknatgrad._model.expectations import TrueExpectation
+from sknatgrad._model.influence import InfluenceKernel
 from sknatgrad._model.information import DenseInformation, IdentityInformation
+from sknatgrad._model.information.symmetric import factorise
 from sknatgrad._model.posterior import Posterior
 from sknatgrad._model.recentring import recentred_covariance
 from sknatgrad._solver.penalised_loss import PenalisedLoss
@@ -40,6 +42,20 @@ class PathEnd:
         loss = PenalisedLoss(task.data.all_columns, prior)
         point = loss.measure(theta, structure, TrueExpectation(), keep_scores=False)
         return cls(point, prior, task.data.layout)
+
+    @property
+    def prior(self) -> Prior:
+        """The prior that C stands for."""
+        return self._prior
+
+    def influence_kernel(self, row_bytes: int) -> InfluenceKernel:
+        """Return the kernel of the influence of each row; F has to be small enough for a matrix."""
+        information = cast("DenseInformation", self._point.information)
+        contrasts = Contrasts(len(self._layout.classes), 0)
+        precision = contrasts.matrix(information.blocks) + contrasts.prior(self._prior.precision)
+        inverse = factorise(precision).solve(np.eye(len(precision)))
+        params = contrasts.params(self._point.theta)
+        return InfluenceKernel(params, inverse.reshape(params.shape * 2), contrasts, row_bytes)
 
     @property
     def loss(self) -> float:

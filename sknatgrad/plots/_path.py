@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import clone
 
-from sknatgrad._estimator.cv_scores import mean_scores, one_standard_error, standard_error
+from sknatgrad._estimator.cv_scores import Scores
 from sknatgrad._inputs.columns import feature_names
 from sknatgrad._rows.floating_point import underflow_ignored_in
 from sknatgrad.plots._canvas import (
@@ -65,6 +65,9 @@ class RegularizationPathDisplay:
         Scores of a cross-validation at each C. A panel shows their mean, plus and minus its standard error, and the
         smallest C whose mean is within one standard error of the highest.
 
+    score_errors : array-like of shape (n_strengths,) or None, default=None
+        The standard error of each mean score. None is that over the splits.
+
     Attributes
     ----------
     lines_ : list of list of matplotlib Line2D
@@ -112,6 +115,7 @@ class RegularizationPathDisplay:
         classes: list[Hashable],
         chosen: float | None = None,
         scores: ArrayLike | None = None,
+        score_errors: ArrayLike | None = None,
     ) -> None:
         self.Cs = Cs
         self.coefs = coefs
@@ -119,6 +123,7 @@ class RegularizationPathDisplay:
         self.classes = classes
         self.chosen = chosen
         self.scores = scores
+        self.score_errors = score_errors
 
     @classmethod
     def from_estimator(  # noqa: PLR0913 - all arguments but the data are keyword-only
@@ -310,6 +315,7 @@ class RegularizationPathDisplay:
             classes=classes,
             chosen=estimator.C_,
             scores=estimator.scores_[:, 0, order],
+            score_errors=estimator.score_standard_errors_[order],
         )
         return display.plot(ax, **line_kw)
 
@@ -377,15 +383,16 @@ class RegularizationPathDisplay:
 
     def _plot_scores(self, panel: Axes, Cs: Array) -> None:
         """Draw the mean score of each C, its standard error, and the values of C that follow from them."""
-        scores = np.asarray(self.scores, dtype=np.float64)
-        means, error = mean_scores(scores), standard_error(scores)
+        given = None if self.score_errors is None else np.asarray(self.score_errors, dtype=np.float64)
+        scores = Scores(np.asarray(self.scores, dtype=np.float64), given)
+        means, error = scores.means, scores.standard_error
         (self.score_line_,) = panel.plot(Cs, means, **style(0), label="mean score")
         self.score_band_ = panel.fill_between(
             Cs, means - error, means + error, color=style(0)["color"], alpha=0.2, linewidth=0.0, label="± 1 SE"
         )
         if self.chosen is not None:
             panel.axvline(self.chosen, **{**reference_style(panel), "linestyle": ":", "label": "C of the estimator"})
-        best = Cs[one_standard_error(scores, Cs)]
+        best = Cs[scores.one_standard_error(Cs)]
         dashed = {**reference_style(panel), "linestyle": "--", "label": "one-standard-error choice"}
         self.one_standard_error_ = panel.axvline(best, **dashed)
         panel.set(xscale="log", xlabel="C (a small C is a strong penalty)", ylabel="score", title="cross-validation")

@@ -1,0 +1,73 @@
+"""The leave-one-out scores of the fits to all rows with several values of C."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+
+from sknatgrad._estimator.cv_scores import DEFAULT_SCORING, LOSS_BOUNDS, Scores
+from sknatgrad._estimator.path_end import PathEnd
+from sknatgrad._model.categorical import predict
+from sknatgrad._model.contrasts import Contrasts
+from sknatgrad._model.influence import concatenated
+from sknatgrad._solver.leave_one_out import LeaveOneOutFits
+
+if TYPE_CHECKING:
+    from sknatgrad._estimator.cv_task import CrossValidation, FoldFits
+    from sknatgrad._rows.memory import MemorySource
+    from sknatgrad._typing import Array
+
+# the value of `cv`
+LEAVE_ONE_OUT = "loo"
+# scores that are means over rows
+OF_ROWS = (DEFAULT_SCORING, "accuracy")
+
+
+def check_row_scoring(scoring: Any) -> None:
+    """Refuse a score that is not a mean over rows."""
+    if scoring is not None and scoring not in OF_ROWS:
+        message = (
+            f"scoring={scoring!r:.60} is not a mean over single rows, as cv='loo' needs it; pass 'neg_log_loss' or "
+            "'accuracy', or another cv."
+        )
+        raise ValueError(message)
+
+
+class LeaveOneOut(NamedTuple):
+    """How fits to all rows are scored on each row by the fit without it."""
+
+    task: CrossValidation
+    scoring: str
+    weight: Array  # (n,), of the scores
+
+    def of(self, fits: FoldFits) -> Scores:
+        """Return the mean scores, and their standard errors, as those of one split."""
+        scores = [self._of_rows(theta, float(C)) for theta, C in zip(fits.theta[0], self.task.Cs, strict=True)]
+        means, errors = zip(*(self._mean(each) for each in scores), strict=True)
+        return Scores(np.array([means]), np.array(errors))
+
+    def _of_rows(self, theta: Array, C: float) -> Array:
+        """Return the score of each row by the fit without it, ``(n,)``."""
+        source = cast("MemorySource", self.task.data.all_columns)
+        contrasts = Contrasts(len(self.task.data.layout.classes), 0)
+        end = PathEnd.of(self.task, theta, C)
+        rows = concatenated(source.total(end.influence_kernel(source.limits.row_bytes)))
+        doubtful = rows.needs_fit(source.weight)
+        without = contrasts.theta(rows.without.T).T
+        without[doubtful] = LeaveOneOutFits(source, end.prior, theta).logits(np.flatnonzero(doubtful))
+        prediction = predict(without)
+        if self.scoring == DEFAULT_SCORING:
+            losses, _ = prediction.loss_and_residual(source.codes)
+            return -np.clip(losses, *LOSS_BOUNDS)
+        return np.asarray(prediction.log_proba().argmax(axis=1) == source.codes, dtype=np.float64)
+
+    def _mean(self, scores: Array) -> tuple[float, float]:
+        """Return the mean over rows, and its standard error (Cochran 1977, section 6.3)."""
+        weighted, total = self.weight > 0.0, float(self.weight.sum())
+        n_rows, weight, of_rows = int(weighted.sum()), self.weight[weighted], scores[weighted]
+        if n_rows < 2:  # noqa: PLR2004 - a variance needs two rows
+            return float("nan"), 0.0
+        mean = float(weight @ of_rows) / total
+        variance = float(((weight * (of_rows - mean)) ** 2).sum()) * n_rows / (n_rows - 1)
+        return mean, float(np.sqrt(variance)) / total

@@ -1,0 +1,133 @@
+"""The fits and scores of values of C, and the search for the maximum of the mean score over log C."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq, minimize_scalar
+
+from sknatgrad._estimator.cv_fits import fit_folds
+from sknatgrad._estimator.cv_loo import LeaveOneOut
+from sknatgrad._estimator.cv_scores import FoldScores, Scores
+from sknatgrad._model.separation import MAX_WEAK_PRECISION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sknatgrad._estimator.cv_task import CrossValidation, FoldFits
+    from sknatgrad._typing import Array, Labels
+
+# Values of C that are tried first: decades, as a score may have several maxima.
+FIRST_CS = np.logspace(-4, 4, 9)
+# Ends of the search. With a larger C there is hardly a penalty.
+MIN_C, MAX_C = 1e-10, 0.99 / MAX_WEAK_PRECISION
+# Distance of ln C from the maximum up to which the search goes on: 1 % of C.
+TOLERANCE = 0.01
+# Rise of the mean score at an end of the values that were tried, relative to it, from which others are tried beyond.
+MIN_RISE = 1e-6
+
+
+class Evaluated(NamedTuple):
+    """The fits and scores of some values of C."""
+
+    Cs: Array  # (C,)
+    fits: FoldFits
+    scores: Scores
+
+    @classmethod
+    def joined(cls, parts: Sequence[Evaluated]) -> Evaluated:
+        """Return those of all parts, in the order of C."""
+        Cs = np.concatenate([part.Cs for part in parts])
+        order = np.argsort(Cs, kind="stable")
+        fits = parts[0].fits.joined([part.fits for part in parts[1:]]).ordered(order)
+        of_splits = np.concatenate([part.scores.of_splits for part in parts], axis=1)[:, order]
+        given = [part.scores.error for part in parts if part.scores.error is not None]
+        return cls(Cs[order], fits, Scores(of_splits, np.concatenate(given)[order] if given else None))
+
+
+class Evaluation(NamedTuple):
+    """How values of C are fitted and scored."""
+
+    task: CrossValidation
+    labels: Labels  # (n,)
+    scoring: Any
+    params: dict[str, Any]  # of the scorer
+    leave_one_out: bool  # whether rows are scored by fits without them
+
+    def __call__(self, Cs: Array, near: FoldFits | None = None) -> Evaluated:
+        """Return the fits and scores of values of C; `near` are the fits to a value near them."""
+        task = replace(self.task, Cs=Cs)
+        fits = fit_folds(task, near)
+        if not self.leave_one_out:
+            return Evaluated(Cs, fits, FoldScores(task, self.labels, self.params).of(fits, self.scoring))
+        weight = task.rows.weight if "sample_weight" in self.params else np.ones(self.labels.size)
+        return Evaluated(Cs, fits, LeaveOneOut(task, self.scoring, weight).of(fits))
+
+
+@dataclass
+class Search:
+    """Searches for the best C, and remembers what it has tried."""
+
+    evaluate: Evaluation
+    tried: list[Evaluated] = field(default_factory=list)
+
+    def run(self, *, one_standard_error: bool) -> Evaluated:
+        """Return all that was tried: the best C, and if it is asked for the smallest within one standard error."""
+        self._try(FIRST_CS)
+        for factor, end in ((10.0, MAX_C), (0.1, MIN_C)):
+            self._extend(factor, end)
+        self._refine()
+        if one_standard_error:
+            self._find_one_standard_error()
+        return Evaluated.joined(self.tried)
+
+    def _try(self, Cs: Array) -> Evaluated:
+        known = Evaluated.joined(self.tried) if self.tried else None
+        near = None
+        if known is not None:
+            place = abs(np.log(known.Cs / Cs[0])).argmin()
+            near = known.fits.ordered(np.array([place]))
+        self.tried.append(self.evaluate(Cs, near))
+        return self.tried[-1]
+
+    def _extend(self, factor: float, end: float) -> None:
+        """Try values beyond the last one as long as the score rises there."""
+        while True:
+            known = Evaluated.joined(self.tried)
+            last, before = (-1, -2) if factor > 1.0 else (0, 1)
+            means = known.scores.means
+            rises = means[last] - means[before] > MIN_RISE * abs(means[last])
+            is_best = known.scores.best % known.Cs.size == last % known.Cs.size
+            if known.Cs[last] == end or not (is_best and rises):
+                return
+            beyond = float(known.Cs[last] * factor)
+            self._try(np.array([min(beyond, end) if factor > 1.0 else max(beyond, end)]))
+
+    def _score(self, log_C: float) -> float:
+        """Return the mean score at a value of ln C."""
+        return float(self._try(np.exp([log_C])).scores.means[0])
+
+    def _refine(self) -> None:
+        """Search between the neighbours of the best value (Brent 1973, chapter 5)."""
+        known = Evaluated.joined(self.tried)
+        best = known.scores.best
+        ends = np.log(known.Cs[[max(best - 1, 0), min(best + 1, known.Cs.size - 1)]])
+        minimize_scalar(
+            lambda log_C: -np.nan_to_num(self._score(log_C), nan=-np.inf),
+            bounds=tuple(ends),
+            method="bounded",
+            options={"xatol": 0.5 * TOLERANCE},
+        )
+
+    def _find_one_standard_error(self) -> None:
+        """Search for the C at which the mean score is one standard error below the best (Brent 1973, chapter 4)."""
+        known = Evaluated.joined(self.tried)
+        scores, place = known.scores, known.scores.one_standard_error(known.Cs)
+        bound = scores.means[scores.best] - scores.standard_error[scores.best]
+        if place == 0 or not np.isfinite([bound, *scores.means[place - 1 : place + 1]]).all():
+            return
+        if scores.means[place] > bound:
+            log_ends = np.log(known.Cs[place - 1 : place + 1])
+            brentq(lambda log_C: self._score(log_C) - bound, *log_ends, xtol=TOLERANCE)
