@@ -3,6 +3,7 @@
 All others are imported from scikit-learn's public modules where they are used.
 """
 
+from collections.abc import Iterable
 from inspect import signature
 
 # Validates constructor parameters on fit and marks nested validation: no public name as of scikit-learn 1.9, although
@@ -10,7 +11,7 @@ from inspect import signature
 from sklearn.base import _fit_context as fit_context
 
 # A scorer that is made again needs its public function `make_scorer`, and its settings, which are private.
-from sklearn.metrics import make_scorer
+from sklearn.metrics import get_scorer, make_scorer
 
 # The values of `_parameter_constraints`, which `_fit_context` reads.
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -26,6 +27,10 @@ except ImportError:  # public since scikit-learn 1.9
             """Refuse them."""
             message = "callbacks need scikit-learn 1.9 or later: pip install --upgrade scikit-learn."
             raise ImportError(message)
+
+
+# what a scorer computes
+SCORER_SETTINGS = ("_score_func", "_sign", "_kwargs", "_response_method")
 
 
 def scorer_of_classes(scorer: object, classes: object) -> object:
@@ -45,4 +50,25 @@ def scorer_of_classes(scorer: object, classes: object) -> object:
     return make_scorer(function, response_method=response, greater_is_better=sign == 1, labels=classes, **keywords)
 
 
-__all__ = ["CallbackSupportMixin", "HasMethods", "Interval", "StrOptions", "fit_context", "scorer_of_classes"]
+def name_of_scorer(scorer: object, names: Iterable[str]) -> str | None:
+    """Return the one of some names of scorers that stands for a scorer; None for any other.
+
+    A scorer that requests sample weights is an object, and what it computes is in private attributes only.
+    """
+    settings = [getattr(scorer, name, None) for name in SCORER_SETTINGS]
+    for name in names:
+        named = get_scorer(name)
+        if scorer == name or settings == [getattr(named, each) for each in SCORER_SETTINGS]:
+            return name
+    return None
+
+
+__all__ = [
+    "CallbackSupportMixin",
+    "HasMethods",
+    "Interval",
+    "StrOptions",
+    "fit_context",
+    "name_of_scorer",
+    "scorer_of_classes",
+]

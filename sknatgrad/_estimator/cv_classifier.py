@@ -14,8 +14,8 @@ from sknatgrad._estimator.base import LogisticRegressionBase
 from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 from sknatgrad._estimator.cv_loo import LEAVE_ONE_OUT, check_row_scoring
-from sknatgrad._estimator.cv_scores import DEFAULT_SCORING, EVIDENCE
-from sknatgrad._estimator.cv_search import FIRST_CS, MAX_C, Evaluation, Search
+from sknatgrad._estimator.cv_scores import DEFAULT_SCORING, EVIDENCE, known_scoring
+from sknatgrad._estimator.cv_search import MAX_C, Evaluation, Search
 from sknatgrad._estimator.cv_splits import Split, check_classes, check_classes_without, check_Cs, make_splits
 from sknatgrad._estimator.cv_task import CheckedRows, hardly_penalises
 from sknatgrad._estimator.fit import FitResult, build_objective, plan_fit, run_descent
@@ -60,9 +60,10 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
     ----------
     Cs : int, array-like of shape (n_cs,) or 'auto', default=10
         Values of C, each in (0, inf]; an integer is a number of values between 1e-4 and 1e4, evenly spaced on a
-        logarithmic scale. ``C`` is the inverse strength of the L2 penalty. ``'auto'`` searches between 1e-10 and 1e5
-        for the C of the highest mean score, to 1 % of C: decades first, then by Brent's method between the neighbours
-        of the best. It suits scores that are smooth in C, such as log losses.
+        logarithmic scale. ``C`` is the inverse strength of the L2 penalty. ``'auto'`` searches for
+        the C of the highest mean score, to 1 % of C, below 1e5: decades first, down to where coefficients are near
+        zero, then by Brent's method between the neighbours of the best. It suits scores that are smooth in C, such as
+        log losses.
 
     cv : int, splitter, iterable, 'loo' or None, default=None
         The splits: a number of stratified folds, 5 for None; a splitter of :mod:`sklearn.model_selection`; or an
@@ -297,8 +298,7 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
             if "sample_weight" in routed.scores:
                 # one for each row, also where a number was given
                 routed.scores["sample_weight"] = task.rows.weight
-            scoring, leave_one_out = self.scoring or DEFAULT_SCORING, isinstance(self.cv, str)
-            evaluate = Evaluation(task, labels, scoring, routed.scores, leave_one_out)
+            evaluate = Evaluation(task, labels, known_scoring(self.scoring), routed.scores, isinstance(self.cv, str))
             is_1se = self.refit == "1se"
             found = Search(evaluate).run(one_standard_error=is_1se) if isinstance(self.Cs, str) else evaluate(task.Cs)
             chosen = self._refitted(task, found, monitor) if self.refit else _averaged(task, found)
@@ -312,11 +312,11 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
     ) -> tuple[CrossValidation, Labels]:
         """Return what is to be fitted, checked before any fit, and the labels."""
         is_auto = isinstance(self.Cs, str)
-        Cs = FIRST_CS if is_auto else check_Cs(self.Cs)
+        Cs = np.array([MAX_C]) if is_auto else check_Cs(self.Cs)
         checked = CheckedRows.of(self, X, y, sample_weight)
         classes, codes = checked.classes, checked.rows.codes
         labels = classes[codes]
-        model = self._plain(MAX_C if is_auto else float(Cs.max()))
+        model = self._plain(float(Cs.max()))
         if self._has_one_split:
             self._check_one_split(model, classes)
             splits = [Split.all_rows(codes.size)]

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from sknatgrad._estimator.cv_scores import DEFAULT_SCORING, LOSS_BOUNDS, Scores
+from sknatgrad._estimator.cv_scores import DEFAULT_SCORING, FROM_SUMS, LOSS_BOUNDS, Scores, known_scoring
 from sknatgrad._estimator.path_end import PathEnd
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.contrasts import Contrasts
-from sknatgrad._model.influence import concatenated
+from sknatgrad._model.influence import concatenated, omitted_from_mean
 from sknatgrad._solver.leave_one_out import LeaveOneOutFits
 
 if TYPE_CHECKING:
@@ -20,13 +20,11 @@ if TYPE_CHECKING:
 
 # the value of `cv`
 LEAVE_ONE_OUT = "loo"
-# scores that are means over rows
-OF_ROWS = (DEFAULT_SCORING, "accuracy")
 
 
 def check_row_scoring(scoring: Any) -> None:
     """Refuse a score that is not a mean over rows."""
-    if scoring is not None and scoring not in OF_ROWS:
+    if known_scoring(scoring) not in FROM_SUMS:
         message = (
             f"scoring={scoring!r:.60} is not a mean over single rows, as cv='loo' needs it; pass 'neg_log_loss' or "
             "'accuracy', or another cv."
@@ -53,8 +51,9 @@ class LeaveOneOut(NamedTuple):
         contrasts = Contrasts(len(self.task.data.layout.classes), 0)
         end = PathEnd.of(self.task, theta, C)
         rows = concatenated(source.total(end.influence_kernel(source.limits.row_bytes)))
-        doubtful = rows.needs_fit(source.weight)
         without = contrasts.theta(rows.without.T).T
+        errors = rows.loss_errors(predict(without).loss_and_residual(source.codes)[0])
+        doubtful = omitted_from_mean(errors, np.where(source.weight > 0.0, self.weight, 0.0))
         without[doubtful] = LeaveOneOutFits(source, end.prior, theta).logits(np.flatnonzero(doubtful))
         prediction = predict(without)
         if self.scoring == DEFAULT_SCORING:

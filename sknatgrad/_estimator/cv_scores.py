@@ -12,7 +12,7 @@ from sklearn.metrics import get_scorer
 from sknatgrad._estimator.path_end import PathEnd
 from sknatgrad._model.many_models import ScoreKernel
 from sknatgrad._rows.matrices import pick_rows
-from sknatgrad._sklearn import scorer_of_classes
+from sknatgrad._sklearn import name_of_scorer, scorer_of_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +33,11 @@ FROM_SUMS: dict[str, Callable[[ScoreSums], Array]] = {
     "neg_log_loss": lambda sums: -_mean(sums.loss, sums.weight),
     "accuracy": lambda sums: _mean(sums.correct, sums.weight),
 }
+
+
+def known_scoring(scoring: Any) -> Any:
+    """Return the name of a score that follows from sums over rows, or that is the default; any other as it is."""
+    return DEFAULT_SCORING if scoring is None else name_of_scorer(scoring, FROM_SUMS) or scoring
 
 
 class FoldScores(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,11 @@ from scipy.optimize import brentq, minimize_scalar
 from sknatgrad._estimator.cv_fits import fit_folds
 from sknatgrad._estimator.cv_loo import LeaveOneOut
 from sknatgrad._estimator.cv_scores import FoldScores, Scores
+from sknatgrad._model.expectations import TrueExpectation
+from sknatgrad._model.information import DiagonalInformation
+from sknatgrad._model.prior import Prior
 from sknatgrad._model.separation import MAX_WEAK_PRECISION
+from sknatgrad._solver.penalised_loss import PenalisedLoss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,13 +24,15 @@ if TYPE_CHECKING:
     from sknatgrad._estimator.cv_task import CrossValidation, FoldFits
     from sknatgrad._typing import Array, Labels
 
-# Values of C that are tried first: decades, as a score may have several maxima.
-FIRST_CS = np.logspace(-4, 4, 9)
-# Ends of the search. With a larger C there is hardly a penalty.
-MIN_C, MAX_C = 1e-10, 0.99 / MAX_WEAK_PRECISION
+# The values of C that are tried first are decades, as a score may have several maxima: from 1e-4 to 1e4, extended to
+# where the penalty is ten times the information of any column, so that coefficients are near zero, and cut to where it
+# is 1e-7 of that of any. Beyond that larger values are tried while the score rises.
+DECADES, MUCH_PENALTY, LITTLE_PENALTY = (-4, 4), 10.0, 1e-7
+# End of the search. With a larger C there is hardly a penalty.
+MAX_C = 0.99 / MAX_WEAK_PRECISION
 # Distance of ln C from the maximum up to which the search goes on: 1 % of C.
 TOLERANCE = 0.01
-# Rise of the mean score at an end of the values that were tried, relative to it, from which others are tried beyond.
+# Rise of the mean score up to the largest C, relative to it, from which a larger one is tried.
 MIN_RISE = 1e-6
 
 
@@ -45,6 +52,21 @@ class Evaluated(NamedTuple):
         of_splits = np.concatenate([part.scores.of_splits for part in parts], axis=1)[:, order]
         given = [part.scores.error for part in parts if part.scores.error is not None]
         return cls(Cs[order], fits, Scores(of_splits, np.concatenate(given)[order] if given else None))
+
+
+def first_decades(task: CrossValidation) -> Array:
+    """Return the values of C that are tried first."""
+    layout = task.data.layout._replace(groups=None)
+    with np.errstate(over="ignore", invalid="ignore"):
+        loss = PenalisedLoss(task.data.all_columns, Prior(np.zeros(layout.n_columns)))
+        point = loss.measure(np.zeros(layout.shape), DiagonalInformation, TrueExpectation(), keep_scores=False)
+        of_columns = point.information.diagonal()[:, : layout.n_features]
+    smallest, largest = DECADES
+    informative = of_columns[of_columns > 0.0]
+    if informative.size and np.isfinite(informative).all():
+        smallest = min(smallest, math.floor(-math.log10(MUCH_PENALTY * informative.max())))
+        largest = min(largest, math.ceil(-math.log10(LITTLE_PENALTY * informative.min())))
+    return np.asarray(10.0 ** np.arange(smallest, max(largest, smallest + 1) + 1))
 
 
 class Evaluation(NamedTuple):
@@ -75,9 +97,8 @@ class Search:
 
     def run(self, *, one_standard_error: bool) -> Evaluated:
         """Return all that was tried: the best C, and if it is asked for the smallest within one standard error."""
-        self._try(FIRST_CS)
-        for factor, end in ((10.0, MAX_C), (0.1, MIN_C)):
-            self._extend(factor, end)
+        self._try(first_decades(self.evaluate.task))
+        self._extend()
         self._refine()
         if one_standard_error:
             self._find_one_standard_error()
@@ -92,18 +113,15 @@ class Search:
         self.tried.append(self.evaluate(Cs, near))
         return self.tried[-1]
 
-    def _extend(self, factor: float, end: float) -> None:
-        """Try values beyond the last one as long as the score rises there."""
+    def _extend(self) -> None:
+        """Try values above the last one as long as the score rises there."""
         while True:
             known = Evaluated.joined(self.tried)
-            last, before = (-1, -2) if factor > 1.0 else (0, 1)
-            means = known.scores.means
-            rises = means[last] - means[before] > MIN_RISE * abs(means[last])
-            is_best = known.scores.best % known.Cs.size == last % known.Cs.size
-            if known.Cs[last] == end or not (is_best and rises):
+            last, means = known.Cs[-1], known.scores.means
+            rises = means[-1] - means[-2] > MIN_RISE * abs(means[-1])
+            if last == MAX_C or not rises or known.scores.best < known.Cs.size - 1:
                 return
-            beyond = float(known.Cs[last] * factor)
-            self._try(np.array([min(beyond, end) if factor > 1.0 else max(beyond, end)]))
+            self._try(np.array([min(10.0 * last, MAX_C)]))
 
     def _score(self, log_C: float) -> float:
         """Return the mean score at a value of ln C."""

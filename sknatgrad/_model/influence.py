@@ -22,8 +22,14 @@ if TYPE_CHECKING:
     from sknatgrad._rows.source import RowBlock
     from sknatgrad._typing import Array, Codes, Mask
 
-# Change of a logit of a row by one step without it above which the model is fitted again.
-MAX_CHANGE = 0.3
+# After a change δ a logit is off by up to 0.2 δ², most by a tenth of it, and the loss by (1 - p) times that, p the
+# probability of the row's class: breast cancer, wine, iris, digits and normal tables of 60 rows, C from 0.01 to 100.
+LOGIT_ERROR = 0.2
+# Bound of the error of the mean loss that may remain, nats: the mean of the bounds of the rows that are not fitted
+# again. These tables have errors of up to 5e-4 with it.
+MAX_MEAN_ERROR = 5e-4
+# The same of the loss of a single row, where it is to be known.
+MAX_ROW_ERROR = 0.01
 # Least determinant of I − s W A. Its eigenvalues are between 0 and 1, but for rounding; it is 0 for a row without which
 # some coefficient is not determined.
 MIN_DETERMINANT = 1e-10
@@ -41,10 +47,23 @@ class RowInfluence(NamedTuple):
     without: Array  # (m, k), the logits by the coefficients without the row
     distance: Array  # (m,), vᵀ H v of the change v of the coefficients
 
-    def needs_fit(self, weight: Array) -> Mask:
-        """Say without which rows, of these weights, one step does not show what the fit is, ``(m,)``."""
-        change = abs(self.without - self.logits).max(axis=1)
-        return np.asarray(~(change <= MAX_CHANGE) & (weight > 0.0))
+    def loss_errors(self, losses: Array) -> Array:
+        """Return bounds of the errors of the rows' losses by one step without them, ``(m,)``, nats."""
+        error = LOGIT_ERROR * abs(self.without - self.logits).max(axis=1) ** 2
+        with np.errstate(over="ignore", invalid="ignore"):
+            # 1 - p of the class, if its logit is less by the error
+            missed = np.minimum(-np.expm1(-losses) * np.exp(error), 1.0)
+            errors: Array = np.nan_to_num(missed * error, nan=np.inf)
+        return errors
+
+
+def omitted_from_mean(errors: Array, weight: Array) -> Mask:
+    """Say which rows have the largest errors, without which the error of the weighted mean is negligible."""
+    shares = np.where(weight > 0.0, errors * weight, 0.0)
+    order = np.argsort(shares, kind="stable")
+    omitted = np.empty(errors.size, dtype=bool)
+    omitted[order] = np.cumsum(shares[order]) > MAX_MEAN_ERROR * weight.sum()
+    return omitted
 
 
 def concatenated(parts: tuple[RowInfluence, ...]) -> RowInfluence:
