@@ -42,7 +42,7 @@ assert careful.C_ <= model.C_
 # All rows at once
 # ----------------
 # ``cv='loo'`` scores each row by the model without it. Rows for which one step of Newton's method is too inaccurate are
-# left out in fits of their own, so it costs most here. ``Cs='auto'`` searches for the best C instead of trying given ones.
+# left out in fits of their own, so it costs most here. ``Cs='auto'`` searches for the best C.
 
 start = time.perf_counter()
 path = logistic_path(X, y, Cs=Cs)

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 from problems import make_problem
 from scipy import sparse
+from scipy.stats import sem
 from sklearn import config_context
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.metrics import get_scorer, make_scorer
-from sklearn.model_selection import LeaveOneOut, StratifiedKFold
+from sklearn.model_selection import LeaveOneOut as LeaveOneOutSplits
+from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 from sknatgrad import NaturalGradientLogisticRegression, NaturalGradientLogisticRegressionCV
 from sknatgrad._estimator import cv_search
+from sknatgrad._estimator.cv_loo import LeaveOneOut
 from sknatgrad._inputs.prior import configured_prior
 from sknatgrad._limits import Limits
 from sknatgrad._model.prior import Prior
@@ -64,11 +67,20 @@ def test_scores_are_those_of_fits_without_each_row(n_classes, settings):
         assert model.score_standard_errors_[place] == pytest.approx(error, rel=0.02)
 
 
+def test_the_standard_error_of_a_mean_over_rows():
+    scores = np.random.default_rng(0).normal(size=9)
+    _, error = LeaveOneOut(None, "accuracy", np.full(9, 3.0))._mean(scores)
+    assert error == pytest.approx(sem(scores))
+    weighted, error = LeaveOneOut(None, "accuracy", np.r_[np.ones(8), 0.0])._mean(scores)
+    assert (weighted, error) == pytest.approx((scores[:8].mean(), sem(scores[:8])))
+    assert np.isnan(LeaveOneOut(None, "accuracy", np.r_[1.0, np.zeros(8)])._mean(scores)[0])
+
+
 @pytest.mark.parametrize("load", [load_breast_cancer, load_iris, load_wine])
 def test_scores_are_those_of_leave_one_out_splits(load):
     X, y = standardised(load)
     model = NaturalGradientLogisticRegressionCV(Cs=CS, cv="loo").fit(X, y)
-    splits = NaturalGradientLogisticRegressionCV(Cs=CS, cv=LeaveOneOut()).fit(X, y)
+    splits = NaturalGradientLogisticRegressionCV(Cs=CS, cv=LeaveOneOutSplits()).fit(X, y)
     assert splits.scores_.shape == (y.size, 1, 3)
     np.testing.assert_allclose(model.scores_[0, 0], splits.scores_.mean(axis=(0, 1)), rtol=0, atol=5e-4)
     np.testing.assert_allclose(model.score_standard_errors_, splits.score_standard_errors_, rtol=0.01)
@@ -96,7 +108,7 @@ def test_weights_are_routed_to_the_scores():
     with config_context(enable_metadata_routing=True):
         for requested in (True, False):
             scorer = get_scorer("neg_log_loss").set_score_request(sample_weight=requested)
-            for cv in ("loo", LeaveOneOut()):
+            for cv in ("loo", LeaveOneOutSplits()):
                 model = NaturalGradientLogisticRegressionCV(Cs=[1.0], cv=cv, tol=1e-12, scoring=scorer)
                 model.fit(problem.X, problem.codes, sample_weight=problem.weight)
                 if cv == "loo":
@@ -114,7 +126,7 @@ def test_the_largest_loss_is_that_of_scikit_learn():
     row = X[:, 0].argmax()
     X[row] *= 1e3
     model = NaturalGradientLogisticRegressionCV(Cs=[1e4], cv="loo").fit(X, y)
-    splits = NaturalGradientLogisticRegressionCV(Cs=[1e4], cv=LeaveOneOut()).fit(X, y)
+    splits = NaturalGradientLogisticRegressionCV(Cs=[1e4], cv=LeaveOneOutSplits()).fit(X, y)
     assert splits.scores_[row, 0, 0] == pytest.approx(np.log(np.finfo(float).eps))
     assert model.scores_[0, 0, 0] == pytest.approx(splits.scores_.mean(), abs=1e-3)
 
@@ -208,7 +220,7 @@ def test_the_search_finds_the_maximum_to_one_per_cent(load, cv):
     assert model.coefs_paths_.shape[2] == model.scores_.shape[2] == model.Cs_.size < 22
     assert model.Cs_[model.scores_.mean(axis=(0, 1)).argmax()] == model.C_
     near = model.C_ * np.exp(np.linspace(-0.06, 0.06, 13))
-    exact = NaturalGradientLogisticRegressionCV(Cs=near, cv=LeaveOneOut() if cv == "loo" else None, tol=1e-12)
+    exact = NaturalGradientLogisticRegressionCV(Cs=near, cv=LeaveOneOutSplits() if cv == "loo" else None, tol=1e-12)
     assert abs(np.log(exact.fit(X, y).C_ / model.C_)) < 0.0101
     whole = NaturalGradientLogisticRegression(C=model.C_).fit(X, y)
     np.testing.assert_allclose(model.coef_, whole.coef_, rtol=0, atol=1e-5 * abs(whole.coef_).max())
@@ -221,6 +233,9 @@ def test_every_fit_of_the_search_is_that_of_the_same_values():
         model = NaturalGradientLogisticRegressionCV(Cs="auto", cv=3, **settings).fit(X, y)
         again = NaturalGradientLogisticRegressionCV(Cs=model.Cs_, cv=3, **settings).fit(X, y)
         np.testing.assert_allclose(model.scores_, again.scores_, rtol=1e-5)
+        best = list(model.Cs_).index(model.C_)
+        alone = NaturalGradientLogisticRegressionCV(Cs=[model.C_], cv=3, **settings).fit(X, y)
+        assert model.n_iter_[:, 0, best].sum() < alone.n_iter_.sum()
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e8])
