@@ -23,7 +23,8 @@ from sknatgrad._estimator.cv_scores import (
     defined,
     one_standard_error,
 )
-from sknatgrad._estimator.cv_splits import Split, check_classes, check_Cs, make_splits
+from sknatgrad._estimator.cv_splits import Split, check_classes, check_Cs, make_splits, refuse_splits
+from sknatgrad._estimator.cv_streamed import search_batches
 from sknatgrad._estimator.cv_task import CheckedRows, hardly_penalises
 from sknatgrad._estimator.fit import FitResult, build_objective, plan_fit, run_descent
 from sknatgrad._estimator.parameters import CONSTRAINTS
@@ -39,8 +40,9 @@ from sknatgrad._sklearn import Interval, StrOptions, fit_context
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from sknatgrad._estimator.cv_task import CrossValidation, FoldFits
-    from sknatgrad._inputs.configuration import ClassWeight, RandomState
+    from sknatgrad._estimator.cv_streamed import Search
+    from sknatgrad._estimator.cv_task import CrossValidation, FoldFits, FoldTask
+    from sknatgrad._inputs.configuration import Batches, ClassWeight, RandomState
     from sknatgrad._model.metrics import FisherName
     from sknatgrad._typing import Array, Labels, Matrix
 
@@ -301,6 +303,71 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
             tell(notices.values())
         return self
 
+    @fit_context(prefer_skip_nested_validation=True)
+    @ignoring_underflow
+    def fit_batches(self, batches: Batches, classes: ArrayLike | None = None) -> Self:
+        """Choose C by cross-validation of rows that are read in batches, and fit all rows with it.
+
+        The fold of a row is a hash of its number, so it does not depend on the sizes of batches or on memory. Folds are
+        not stratified: the share of a class in a fold of m rows has a standard deviation of at most ``0.5 / sqrt(m)``.
+        All models are fitted in the same passes over the batches, usually 10 to 20 in all. With ``'balanced'`` class
+        weights, other metrics, a prior, hardly any penalty or very many columns there are more passes: see Notes of the
+        class.
+
+        Parameters
+        ----------
+        batches : iterable or callable
+            Batches ``(X, y)`` or ``(X, y, sample_weight)``, as for
+            :meth:`NaturalGradientLogisticRegression.fit_batches`. Weights count in fits and scores.
+
+        classes : array-like of shape (n_classes,) or None, default=None
+            The class labels that are allowed; None allows all labels in the batches.
+
+        Returns
+        -------
+        self : NaturalGradientLogisticRegressionCV
+            The fitted estimator, with `n_passes_`, the number of passes over the batches, besides the attributes of
+            `fit`. If reading or fitting fails, the estimator is unchanged.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or a batch is invalid, a later pass gives different rows, `cv` is neither None, an integer
+            nor a :class:`sklearn.model_selection.PredefinedSplit` with the fold of each row, `scoring` is not
+            ``'neg_log_loss'``, ``'accuracy'`` or ``'evidence'``, or a fold has no rows or training rows of one class.
+
+        Warns
+        -----
+        ConvergenceWarning, SeparationWarning
+            As `fit` does.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_breast_cancer
+        >>> from sklearn.utils import gen_batches
+        >>> from sknatgrad import NaturalGradientLogisticRegressionCV
+        >>> X, y = load_breast_cancer(return_X_y=True)
+        >>> model = NaturalGradientLogisticRegressionCV()
+        >>> model = model.fit_batches(lambda: ((X[rows], y[rows]) for rows in gen_batches(len(y), 100)))
+        >>> model.scores_.shape
+        (5, 1, 10)
+        """
+        monitor = FitMonitor(self)
+        with unchanged_on_error(self), Workers() as workers, monitor:
+            self._publish_search(search_batches(self, self._plain, batches, classes, workers), monitor)
+        return self
+
+    def _publish_search(self, search: Search, monitor: FitMonitor) -> None:
+        """Fit all rows with the best C, and set the attributes, of rows that are read in passes."""
+        task, fits, scores = search
+        chosen = self._refitted(task, fits, scores, monitor) if self.refit else _averaged(task, fits, scores)
+        attributes = {**chosen.attributes, **_search_attributes(task, fits, scores)}
+        if not self.refit and task.data.n_passes is not None:
+            attributes["n_passes_"] = task.data.n_passes()
+        publish(self, attributes)
+        notices = {(type(notice), str(notice)): notice for notice in (*fits.notices, *chosen.notices)}
+        tell(notices.values())
+
     def _task(
         self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None, workers: Workers, split_params: dict[str, Any]
     ) -> tuple[CrossValidation, Labels]:
@@ -320,9 +387,7 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
 
     def _check_evidence(self, model: NaturalGradientLogisticRegression, classes: Labels) -> None:
         """Refuse settings with which there is no evidence, or no use for it."""
-        if self.cv is not None:
-            message = f"cv={self.cv!r} has no use with scoring='evidence', which needs no splits; pass cv=None."
-            raise ValueError(message)
+        refuse_splits(self.cv)
         layout = layout_of(model, classes)
         check_covariance_size(layout.n_params, "pass another scoring, or fewer columns", self._limits)
         if configured_prior(model, classes).quadratic is not None:
@@ -343,7 +408,7 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
             model.feature_names_in_ = self.feature_names_in_
         return model
 
-    def _refitted(self, task: CrossValidation, fits: FoldFits, scores: Array, monitor: FitMonitor) -> FitResult:
+    def _refitted(self, task: FoldTask, fits: FoldFits, scores: Array, monitor: FitMonitor) -> FitResult:
         """Return the fit to all rows with the best C."""
         best = one_standard_error(scores, task.Cs) if self.refit == "1se" else best_mean(scores)
         model, data = task.model, task.data
@@ -423,7 +488,7 @@ class Routed(NamedTuple):
     scores: dict[str, Any]
 
 
-def _search_attributes(task: CrossValidation, fits: FoldFits, scores: Array) -> dict[str, object]:
+def _search_attributes(task: FoldTask, fits: FoldFits, scores: Array) -> dict[str, object]:
     """Return the attributes of the search; the axis of length 1 is that of `l1_ratios_`."""
     layout = task.data.layout._replace(groups=None)
     paths = fits.theta.copy()
@@ -439,7 +504,7 @@ def _search_attributes(task: CrossValidation, fits: FoldFits, scores: Array) -> 
     }
 
 
-def _averaged(task: CrossValidation, fits: FoldFits, scores: Array) -> FitResult:
+def _averaged(task: FoldTask, fits: FoldFits, scores: Array) -> FitResult:
     """Return the means over the splits of the coefficients of the best C of each, and of these values of C."""
     best = best_of_each(scores)
     theta = fits.theta[np.flatnonzero(defined(scores)), best].mean(axis=0)
