@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, cast
 
 import numpy as np
 from sklearn import get_config
@@ -38,6 +38,8 @@ from sknatgrad._rows.threads import Workers
 from sknatgrad._sklearn import Interval, StrOptions, fit_context
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike
 
     from sknatgrad._estimator.cv_streamed import Search
@@ -362,8 +364,8 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
         task, fits, scores = search
         chosen = self._refitted(task, fits, scores, monitor) if self.refit else _averaged(task, fits, scores)
         attributes = {**chosen.attributes, **_search_attributes(task, fits, scores)}
-        if not self.refit and task.data.n_passes is not None:
-            attributes["n_passes_"] = task.data.n_passes()
+        if not self.refit:
+            attributes["n_passes_"] = cast("Callable[[], int]", task.data.n_passes)()
         publish(self, attributes)
         notices = {(type(notice), str(notice)): notice for notice in (*fits.notices, *chosen.notices)}
         tell(notices.values())

@@ -36,6 +36,20 @@ if TYPE_CHECKING:
     from sknatgrad._typing import Array, Codes, Labels
 
 
+def check_scoring(scoring: Any) -> str:
+    """Return the name of a score; refuse one that is not a sum over rows."""
+    if scoring is None:
+        return DEFAULT_SCORING
+    if isinstance(scoring, str) and scoring in {*FROM_SUMS, EVIDENCE}:
+        return scoring
+    names = ", ".join(repr(name) for name in sorted([*FROM_SUMS, EVIDENCE]))
+    message = (
+        f"scoring={scoring!r:.60} needs all test rows at once; with batches and Dask collections pass one of {names}, "
+        "or rows in memory or in a memory map."
+    )
+    raise ValueError(message)
+
+
 class Settings(NamedTuple):
     """The parameters of a cross-validation of rows that are read again, checked before any work."""
 
@@ -46,13 +60,7 @@ class Settings(NamedTuple):
     @classmethod
     def of(cls, estimator: Any) -> Settings:
         """Check the parameters of an estimator."""
-        scoring = DEFAULT_SCORING if estimator.scoring is None else estimator.scoring
-        if not isinstance(scoring, str) or scoring not in {*FROM_SUMS, EVIDENCE}:
-            message = (
-                f"scoring={scoring!r:.60} needs all test rows of a fold at once; with batches and Dask collections "
-                f"pass one of {sorted([*FROM_SUMS, EVIDENCE])}, or fit rows in memory or in a memory map."
-            )
-            raise ValueError(message)
+        scoring = check_scoring(estimator.scoring)
         Cs = check_Cs(estimator.Cs)
         if scoring == EVIDENCE:
             refuse_splits(estimator.cv)
@@ -82,7 +90,7 @@ class StreamedCrossValidation:
     model: Any  # a plain estimator, whose C is set for each fit
     Cs: Array  # (C,)
     data: TrainingData  # of all rows
-    unweighted: RowSource  # the same rows, with the weights that the user gave
+    without_class_weights: RowSource  # the same rows, with the weights that the user gave
     folds: Folds | None  # None for one training set, of all rows
 
     @cached_property
@@ -91,7 +99,7 @@ class StreamedCrossValidation:
         if self.folds is None:
             return self.data.totals[None]
         classes = self.data.layout.classes
-        totals = self.unweighted.total(self.folds.totals_kernel(len(classes)))
+        totals = self.without_class_weights.total(self.folds.totals_kernel(len(classes)))
         factors = check_class_weights(self.model.class_weight, classes, self.data.totals)
         return self.folds.training_totals(totals, factors, classes)
 
@@ -129,7 +137,7 @@ class StreamedCrossValidation:
             return np.array([[end.log_evidence for end in PathEnd.of_each(self, fits.theta[0])]])
         kernels = [ScoreKernel(theta.transpose(1, 0, 2), LOSS_BOUNDS) for theta in fits.theta]
         n_logits = fits.theta.shape[2] * self.Cs.size
-        source = replace(cast("MemorySource", self.unweighted), n_logits=n_logits)
+        source = replace(cast("MemorySource", self.without_class_weights), n_logits=n_logits)
         sums: list[ScoreSums] = source.total(FoldScoreKernel(kernels, self.folds.numbers, weighted))
         return np.array([FROM_SUMS[scoring](of_fold) for of_fold in sums])
 
@@ -147,8 +155,8 @@ def search_batches(
         return _search_in_memory(settings, model, reader, read, workers)
     data = batch_data(model, reader, read, workers)
     ones = np.ones(len(read.statistics.labels))
-    unweighted = replace(cast("BatchSource", data.source), read=lambda: reader.read_again(read.statistics, ones))
-    task = StreamedCrossValidation(model, settings.Cs, data, unweighted, settings.folds)
+    given = replace(cast("BatchSource", data.source), read=lambda: reader.read_again(read.statistics, ones))
+    task = StreamedCrossValidation(model, settings.Cs, data, given, settings.folds)
     return task.search(settings.scoring, weighted=True)
 
 
