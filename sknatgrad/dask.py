@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import warnings
 from copy import copy
+from dataclasses import replace
 from functools import wraps
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 try:
     import dask
@@ -22,8 +23,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
+from sknatgrad._estimator.cv_classifier import NaturalGradientLogisticRegressionCV
+from sknatgrad._estimator.cv_scores import DEFAULT_SCORING, EVIDENCE, LOSS_BOUNDS
+from sknatgrad._estimator.cv_streamed import Settings, StreamedCrossValidation, StreamedEvaluation, check_scoring
 from sknatgrad._estimator.fit import build_objective, plan_fit, run_descent
-from sknatgrad._estimator.predict import are_correct
+from sknatgrad._estimator.predict import PredictionMixin, are_correct
 from sknatgrad._estimator.publish import publish, tell, unchanged_on_error
 from sknatgrad._inputs.dask_collections import (
     CheckedCollections,
@@ -32,12 +36,14 @@ from sknatgrad._inputs.dask_collections import (
     check_block,
     check_collections,
     check_columns,
+    collections_data,
     first_rows_of,
     lengths_of,
     parts_of,
     schema_of,
     type_of,
 )
+from sknatgrad._inputs.labels import codes_among
 from sknatgrad._inputs.row_statistics import error_label, is_empty
 from sknatgrad._inputs.weights import check_class_weights
 from sknatgrad._model.contrasts import Contrasts
@@ -58,21 +64,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from sknatgrad._estimator.base import LogisticRegressionBase
     from sknatgrad._inputs.columns import Features
     from sknatgrad._inputs.dask_collections import Collection
+    from sknatgrad._rows.dask_chunks import ClusterSource
     from sknatgrad._typing import Array, Matrix
     from sknatgrad.inference import InferenceResult
     from sknatgrad.inference._covariance.options import Covariance, Weights
     from sknatgrad.inference._infer import Aliased
 
-__all__ = ["DaskNaturalGradientLogisticRegression", "infer"]
+__all__ = ["DaskNaturalGradientLogisticRegression", "DaskNaturalGradientLogisticRegressionCV", "infer"]
 
 
 def _lazy(method: Callable[..., Any], what: str) -> Callable[..., Any]:
     """Return a method that is lazy for Dask collections, and computes at once for anything else."""
 
     @wraps(method)
-    def lazily(self: DaskNaturalGradientLogisticRegression, X: Matrix, *args: Any, **options: Any) -> Any:
+    def lazily(self: LogisticRegressionBase, X: Matrix, *args: Any, **options: Any) -> Any:
         if not dask.is_dask_collection(X):
             return method(self, X, *args, **options)
         given = signature(method).bind(self, X, *args, **options).arguments
@@ -84,7 +92,19 @@ def _lazy(method: Callable[..., Any], what: str) -> Callable[..., Any]:
     return lazily
 
 
-class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
+class LazyPredictionMixin(PredictionMixin):
+    """Predictions that are lazy for Dask collections."""
+
+    decision_function = _lazy(PredictionMixin.decision_function, "the logits")
+    predict = _lazy(PredictionMixin.predict, "the most probable classes")
+    predict_proba = _lazy(PredictionMixin.predict_proba, "probabilities")
+    predict_log_proba = _lazy(PredictionMixin.predict_log_proba, "log-probabilities")
+    decision_function_std = _lazy(PredictionMixin.decision_function_std, "standard deviations")
+    predict_proba_interval = _lazy(PredictionMixin.predict_proba_interval, "intervals")
+    predict_proba_averaged = _lazy(PredictionMixin.predict_proba_averaged, "averaged probabilities")
+
+
+class DaskNaturalGradientLogisticRegression(LazyPredictionMixin, NaturalGradientLogisticRegression):
     """Logistic regression by natural gradient descent, on Dask arrays and dataframes.
 
     Parameters, attributes and the optimum are those of :class:`sknatgrad.NaturalGradientLogisticRegression`, and data
@@ -161,24 +181,98 @@ class DaskNaturalGradientLogisticRegression(NaturalGradientLogisticRegression):
             tell(result.notices)
         return self
 
-    decision_function = _lazy(NaturalGradientLogisticRegression.decision_function, "the logits")
-    predict = _lazy(NaturalGradientLogisticRegression.predict, "the most probable classes")
-    predict_proba = _lazy(NaturalGradientLogisticRegression.predict_proba, "probabilities")
-    predict_log_proba = _lazy(NaturalGradientLogisticRegression.predict_log_proba, "log-probabilities")
-    decision_function_std = _lazy(NaturalGradientLogisticRegression.decision_function_std, "standard deviations")
-    predict_proba_interval = _lazy(NaturalGradientLogisticRegression.predict_proba_interval, "intervals")
-    predict_proba_averaged = _lazy(NaturalGradientLogisticRegression.predict_proba_averaged, "averaged probabilities")
-
     @ignoring_underflow
     def score(self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the accuracy, computed: as `NaturalGradientLogisticRegression.score`."""
         if not any_collection(X, y, sample_weight):
             return float(super().score(X, y, sample_weight))
-        blocks = blocks_of(X, y, sample_weight)
-        model = dask.delayed(copy(self), traverse=False)
-        weights = [_weight_of_correct(model, number, *block) for number, block in enumerate(blocks)]
-        sums = computed(weights, enumerate(blocks))
-        return float(np.divide(*np.sum(sums, axis=0)))
+        return _mean_of_blocks(self, "accuracy", X, y, sample_weight)
+
+
+class DaskNaturalGradientLogisticRegressionCV(LazyPredictionMixin, NaturalGradientLogisticRegressionCV):
+    """Logistic regression whose penalty is chosen by cross-validation, on Dask arrays and dataframes.
+
+    Parameters, attributes and models are those of :class:`sknatgrad.NaturalGradientLogisticRegressionCV`, and data
+    other than Dask collections are handled as by that class. As in its `fit_batches`, the fold of a row is a hash of
+    its number, so it does not depend on the chunks; `cv` is None, an integer or a
+    :class:`sklearn.model_selection.PredefinedSplit`, and `scoring` is ``'neg_log_loss'``, ``'accuracy'`` or
+    ``'evidence'``. The models of all folds and values of C are sent to the chunks together.
+
+    ``n_passes_`` is the number of passes over the collections, usually 10 to 20. Collections that are not persisted are
+    computed again in each.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sknatgrad.dask import DaskNaturalGradientLogisticRegressionCV
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> X, y = da.from_array(X, chunks=(100, -1)), da.from_array(y, chunks=100)
+    >>> model = DaskNaturalGradientLogisticRegressionCV(cv=3).fit(X, y)
+    >>> model.scores_.shape
+    (3, 1, 10)
+    """
+
+    @fit_context(prefer_skip_nested_validation=True)
+    @ignoring_underflow
+    def fit(self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None = None, **params: Any) -> Self:
+        """Choose C by cross-validation, and fit all rows with it.
+
+        Parameters
+        ----------
+        X, y, sample_weight : dask collections, or as for `NaturalGradientLogisticRegressionCV.fit`
+            Training data, as for `DaskNaturalGradientLogisticRegression.fit`. Weights count in fits and scores.
+
+        **params : dict
+            Arguments of the splitter and the scorer, with metadata routing.
+
+        Returns
+        -------
+        self : DaskNaturalGradientLogisticRegressionCV
+            The fitted estimator. If the fit fails, it is unchanged.
+
+        Raises
+        ------
+        ValueError
+            As `DaskNaturalGradientLogisticRegression.fit` and `NaturalGradientLogisticRegressionCV.fit_batches` do.
+        ConnectionError
+            If the client is closed, or its tasks are cancelled, before the fit has ended.
+
+        Warns
+        -----
+        UserWarning
+            If a collection is rechunked.
+        ConvergenceWarning, SeparationWarning
+            As :class:`~sknatgrad.NaturalGradientLogisticRegression` does.
+        """
+        if not any_collection(X, y, sample_weight):
+            super().fit(X, y, sample_weight, **params)
+            return self
+        monitor = FitMonitor(self, X, y, sample_weight)
+        with unchanged_on_error(self), Workers(), monitor:
+            weighted = "sample_weight" in self._routed("fit", params, sample_weight).scores
+            settings = Settings.of(self)
+            collections = CheckedCollections.of(self, X, y, sample_weight, reset=True)
+            statistics, model = collections.statistics, self._plain(float(settings.Cs.max()))
+            settings.check_rows(self, model, statistics.n_rows, statistics.labels)
+            data = collections_data(model, collections)
+            given = collections.source(statistics.labels, np.ones(len(statistics.labels)), self._limits)
+            source = cast("ClusterSource", data.source)
+            # one count of the passes
+            given = replace(given, centres=source.centres, passes=source.passes)
+            task = StreamedCrossValidation(model, settings.Cs, data, given, settings.folds)
+            self._search(StreamedEvaluation(task, settings.scoring, weighted), monitor)
+        return self
+
+    @ignoring_underflow
+    def score(self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None = None, **params: Any) -> float:
+        """Return the score of `scoring` on rows, computed: as `NaturalGradientLogisticRegressionCV.score`."""
+        if not any_collection(X, y, sample_weight):
+            return float(super().score(X, y, sample_weight, **params))
+        scoring = check_scoring(self.scoring)
+        weighted = "sample_weight" in self._routed("score", params, sample_weight).scores
+        scoring = DEFAULT_SCORING if scoring == EVIDENCE else scoring
+        return _mean_of_blocks(self, scoring, X, y, sample_weight if weighted else None)
 
 
 @ignoring_underflow
@@ -256,30 +350,42 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
     return infer_from_sums(fitted, row_sums, CovarianceOptions.checked(weights, covariance, counts), features, aliased)
 
 
+def _mean_of_blocks(
+    model: LogisticRegressionBase, scoring: str, X: Collection, y: Collection, sample_weight: Collection
+) -> float:
+    """Return the weighted mean of a score of single rows."""
+    blocks = blocks_of(X, y, sample_weight)
+    sent = dask.delayed(copy(model), traverse=False)
+    sums = [_sums_of_block(sent, scoring, number, *block) for number, block in enumerate(blocks)]
+    return float(np.divide(*np.sum(computed(sums, enumerate(blocks)), axis=0)))
+
+
 @dask.delayed(pure=False)
-def _weight_of_correct(
-    model: NaturalGradientLogisticRegression, number: int, X: Matrix, y: ArrayLike, weight: ArrayLike
+def _sums_of_block(  # noqa: PLR0913, PLR0917 - the delayed parts of a block, and its number
+    model: LogisticRegressionBase, scoring: str, number: int, X: Matrix, y: ArrayLike, weight: ArrayLike
 ) -> tuple[float, float]:
-    """Return the weight of the rows of a block that are classified correctly, and of all its rows."""
+    """Return the weighted sum of the score of the rows of a block, and of their weights."""
     if is_empty(X, y):
         return 0.0, 0.0
     with underflow_ignored(), error_label(f"block {number}", ChunkError):
         _, labels, weights = check_block(model, X, y, weight)
-        scores = _predict_in_memory(X, model, "decision_function", {})
-        return float(weights[are_correct(model.classes_, scores, labels)].sum()), float(weights.sum())
+        if scoring == "accuracy":
+            correct = are_correct(model.classes_, _predict_in_memory(X, model, "decision_function", {}), labels)
+            return float(weights[correct].sum()), float(weights.sum())
+        codes = codes_among(model.classes_, labels)
+        log_proba = _predict_in_memory(X, model, "predict_log_proba", {})[np.arange(codes.size), codes]
+        return -float(weights @ np.clip(-log_proba, *LOSS_BOUNDS)), float(weights.sum())
 
 
-def _predict_in_memory(
-    X: Matrix, model: NaturalGradientLogisticRegression, method: str, options: dict[str, object]
-) -> Array:
+def _predict_in_memory(X: Matrix, model: LogisticRegressionBase, method: str, options: dict[str, object]) -> Array:
     """Return the result of a method of the estimator in memory."""
-    result: Array = getattr(NaturalGradientLogisticRegression, method)(model, X, **options)
+    result: Array = getattr(PredictionMixin, method)(model, X, **options)
     return result
 
 
 @dask.delayed(pure=False)
 def _predict_block(
-    X: Matrix, model: NaturalGradientLogisticRegression, method: str, options: dict[str, object], template: Array
+    X: Matrix, model: LogisticRegressionBase, method: str, options: dict[str, object], template: Array
 ) -> Array:
     # a block may have another type than its collection declares
     if is_empty(X, ()):
@@ -287,9 +393,7 @@ def _predict_block(
     return _predict_in_memory(X, model, method, options).astype(template.dtype, copy=False)
 
 
-def _blockwise(
-    model: NaturalGradientLogisticRegression, method: str, X: Collection, options: dict[str, object]
-) -> Collection:
+def _blockwise(model: LogisticRegressionBase, method: str, X: Collection, options: dict[str, object]) -> Collection:
     """Return the result of a method for each block of a collection, lazily."""
     check_is_fitted(model)
     check_columns(model, X, reset=False)

@@ -134,7 +134,7 @@ def test_the_largest_loss_is_that_of_scikit_learn():
 @pytest.mark.parametrize("kind", ["sparse", "float32", "far", "file"])
 def test_other_storage_has_the_same_scores(kind, tmp_path):
     X, y = standardised(load_iris)
-    expected = NaturalGradientLogisticRegressionCV(Cs=CS, cv="loo", tol=1e-12).fit(X, y)
+    expected = NaturalGradientLogisticRegressionCV(Cs=CS, cv="loo", tol=1e-17).fit(X, y)
     if kind == "sparse":
         X = sparse.csr_array(X)
     elif kind == "float32":
@@ -144,7 +144,7 @@ def test_other_storage_has_the_same_scores(kind, tmp_path):
     else:
         np.save(tmp_path / "X.npy", X)
         X = np.load(tmp_path / "X.npy", mmap_mode="r")
-    model = NaturalGradientLogisticRegressionCV(Cs=CS, cv="loo", tol=1e-12).fit(X, y)
+    model = NaturalGradientLogisticRegressionCV(Cs=CS, cv="loo", tol=1e-17).fit(X, y)
     np.testing.assert_allclose(model.scores_, expected.scores_, rtol=1e-5 if kind == "float32" else 1e-8)
 
 

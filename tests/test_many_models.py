@@ -12,7 +12,7 @@ from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.layout import fitted_theta, prior_precision
 from sknatgrad._model.many_models import GroupKernel, ManyInformationKernel, ManyMeasureKernel, ScoreKernel
 from sknatgrad._rows.memory import MemorySource
-from sknatgrad._rows.training_sets import RowGroups, TrainingSets
+from sknatgrad._rows.training_sets import CountedSets, RowGroups, StoredNumbers
 from sknatgrad._solver.many_models import Ending, ManyModels, Start, descend_together
 from sknatgrad._solver.path import Path
 
@@ -28,7 +28,7 @@ def problem(n_classes=2, n_rows=200, *, stored_sparse=False, seed=0):
     counts[1, ::2], counts[2, 1::2], counts[3] = 0, 0, rng.integers(3, size=n_rows)
     factors = np.ones((5, n_classes))
     factors[4] = rng.random(n_classes) + 0.5
-    sets = TrainingSets(counts, factors)
+    sets = CountedSets(counts, factors)
     X = sparse.csr_array(X) if stored_sparse else X
     return MemorySource(X, codes, rng.exponential(size=n_rows), max(n_classes, 2), limits=SMALL_BLOCKS), sets
 
@@ -65,7 +65,7 @@ def test_sums_of_groups_add_up_to_those_of_training_sets(stored_sparse):
     source, sets = problem(3, stored_sparse=stored_sparse)
     # the weights of classes differ in the last
     assert sets.grouped() is None
-    folds = TrainingSets(sets.counts[:3], sets.factors[:3])
+    folds = CountedSets(sets.counts[:3], sets.factors[:3])
     groups = folds.grouped()
     assert groups.size == 2
     theta = thetas(3)[:, 0]
@@ -83,20 +83,22 @@ def test_a_group_without_rows_in_some_blocks():
     numbers = np.zeros(60, dtype=np.intp)
     numbers[-3:] = 1
     theta = thetas(2)[:, 0]
-    path = Path(source, RowGroups(numbers, np.ones((1, 2))), np.ones(2))
+    path = Path(source, RowGroups(StoredNumbers(numbers), np.ones((1, 2))), np.ones(2))
     sums, kernel = path.measure(theta), MeasureKernel(theta, TrueExpectation(), DenseInformation)
     last = MemorySource(source.X[-3:], source.codes[-3:], source.weight[-3:]).total(kernel)
     assert sums.loss[1] == pytest.approx(last.loss, rel=1e-13)
     assert sums.weight.sum() == pytest.approx(source.weight.sum(), rel=1e-13)
     # a group of no rows at all counts nothing
-    empty = Path(source, RowGroups(np.zeros(60, dtype=np.intp), np.ones((1, 2))), np.ones(2)).measure(theta)
+    empty = Path(source, RowGroups(StoredNumbers(np.zeros(60, dtype=np.intp)), np.ones((1, 2))), np.ones(2)).measure(
+        theta
+    )
     assert empty.loss[1] == 0.0
     assert not empty.information[1].any()
 
 
 def test_many_patterns_of_counts_are_not_grouped():
     counts = np.random.default_rng(0).integers(2, size=(4, 300)).astype(np.uint8)
-    assert TrainingSets(counts, np.ones((4, 2))).grouped() is None
+    assert CountedSets(counts, np.ones((4, 2))).grouped() is None
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -123,7 +125,7 @@ def many(source, sets, Cs):
     models = ManyModels(source, sets, numbers, np.repeat(precisions, n_sets, axis=0))
     n_logits = source.n_logits if source.n_logits > 2 else 1
     start = np.zeros((n_logits, numbers.size, 5))
-    path = Path(source, RowGroups.single(len(source.codes)), np.ones(1))
+    path = Path(source, RowGroups.single(), np.ones(1))
     sums = path.measure(start[:, 0]).weighted(np.ones(1))
     return models, start, [sums.penalised(precision).factor for precision in models.precision]
 
@@ -153,7 +155,7 @@ def test_a_matrix_is_computed_where_chord_steps_are_slow(monkeypatch):
     assert descend_together(models, [Start(start)], factors, Ending(1e-3, 6.0)).converged.all()
     assert not computed
     # steps of a quarter of their length
-    sums = Path(source, RowGroups.single(200), np.ones(1)).measure(start[:, 0]).weighted(np.ones(1))
+    sums = Path(source, RowGroups.single(), np.ones(1)).measure(start[:, 0]).weighted(np.ones(1))
     factors = [sums.information.scaled(4.0).precision(precision) for precision in models.precision]
     assert descend_together(models, [Start(start)], factors, Ending(1e-17, 6.0)).converged.all()
     assert computed
@@ -163,7 +165,7 @@ def test_a_model_without_an_optimum_is_left():
     # one class in the second half of the rows, where the intercept has no optimum; the first half has both
     source, sets = problem()
     source.codes[1::2] = 0
-    models, start, factors = many(source, TrainingSets(sets.counts[:3], sets.factors[:3]), [1.0])
+    models, start, factors = many(source, CountedSets(sets.counts[:3], sets.factors[:3]), [1.0])
     ended = descend_together(models, [Start(start)], factors, Ending(1e-17, 6.0))
     np.testing.assert_array_equal(ended.converged, [True, False, True])
 
@@ -179,6 +181,6 @@ def test_values_that_are_not_finite_end_a_descent():
 def test_groups_of_one_block_in_one_call():
     source, _ = problem()
     whole = MemorySource(source.X, source.codes, source.weight)
-    kernel = GroupKernel(MeasureKernel(thetas(2)[:, 0], TrueExpectation(), DenseInformation), RowGroups.single(200))
+    kernel = GroupKernel(MeasureKernel(thetas(2)[:, 0], TrueExpectation(), DenseInformation), RowGroups.single())
     (single,) = whole.total(kernel)
     assert single.loss == whole.total(kernel.kernel).loss

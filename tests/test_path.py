@@ -16,7 +16,7 @@ def follow(X, y, Cs):
     source = MemorySource(X, y, np.ones(len(y)), max(len(np.unique(y)), 2))
     n_logits = 1 if len(np.unique(y)) == 2 else len(np.unique(y))
     precisions = [prior_precision(C, X.shape[1], intercept=True) for C in Cs]
-    path = Path(source, RowGroups.single(len(y)), np.ones(1))
+    path = Path(source, RowGroups.single(), np.ones(1))
     return list(path.points(precisions, np.zeros((n_logits, X.shape[1] + 1)))), precisions
 
 
@@ -44,7 +44,7 @@ def test_steps_to_another_penalty_are_predicted():
     X = (X - X.mean(axis=0)) / X.std(axis=0)
     single = NaturalGradientLogisticRegression(C=1.0, tol=1e-14).fit(X, y)
     theta = np.column_stack([single.coef_, single.intercept_])
-    path = Path(MemorySource(X, y, np.ones(len(y))), RowGroups.single(len(y)), np.ones(1))
+    path = Path(MemorySource(X, y, np.ones(len(y))), RowGroups.single(), np.ones(1))
     sums, precision = path.measure(theta).weighted(np.ones(1)), prior_precision(0.5, 30, intercept=True)
     move = sums.penalised(precision).move
     matrix = sums.information.dense() + np.diag(precision)
@@ -57,7 +57,7 @@ def test_steps_that_raise_the_loss_are_shortened():
     X, y = load_breast_cancer(return_X_y=True)
     X = (X - X.mean(axis=0)) / X.std(axis=0)
     source, precision = MemorySource(X, y, np.ones(len(y))), prior_precision(1.0, 30, intercept=True)
-    path = Path(source, RowGroups.single(len(y)), np.ones(1))
+    path = Path(source, RowGroups.single(), np.ones(1))
     start = np.full((1, 31), 1.0)
     (point,) = path.points([precision], start)
     first = path.measure(start).weighted(np.ones(1)).penalised(precision)

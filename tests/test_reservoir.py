@@ -16,8 +16,9 @@ def sampled(codes, capacity, size, weight=None, width=1):
     reservoir = StratifiedReservoir(8 * width * capacity)
     for batch in in_batches(X, codes, weight, size):
         reservoir.add(*batch)
-    kept, kept_codes, kept_weight = reservoir.rows()
+    (kept, kept_codes, kept_weight), indices = reservoir.rows()
     rows = kept[:, 0].astype(int)
+    np.testing.assert_array_equal(indices, rows)
     np.testing.assert_array_equal(kept_codes, codes[rows])
     np.testing.assert_array_equal(kept_weight, weight[rows])
     return reservoir, rows
@@ -104,4 +105,4 @@ def test_stored_rows_are_copies():
     for part, codes in in_batches(given, y):
         reservoir.add(part, codes, np.ones(len(codes)))
         part[:] = 0.0
-    np.testing.assert_array_equal(reservoir.rows()[0], X)
+    np.testing.assert_array_equal(reservoir.rows()[0].X, X)

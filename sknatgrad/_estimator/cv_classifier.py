@@ -15,8 +15,16 @@ from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 from sknatgrad._estimator.cv_loo import LEAVE_ONE_OUT, check_row_scoring
 from sknatgrad._estimator.cv_scores import DEFAULT_SCORING, EVIDENCE, known_scoring
-from sknatgrad._estimator.cv_search import MAX_C, Evaluation, Search
-from sknatgrad._estimator.cv_splits import Split, check_classes, check_classes_without, check_Cs, make_splits
+from sknatgrad._estimator.cv_search import AUTO, MAX_C, Evaluation, search
+from sknatgrad._estimator.cv_splits import (
+    Split,
+    check_classes,
+    check_classes_without,
+    check_Cs,
+    make_splits,
+    refuse_splits,
+)
+from sknatgrad._estimator.cv_streamed import evaluation_of_batches
 from sknatgrad._estimator.cv_task import CheckedRows, hardly_penalises
 from sknatgrad._estimator.fit import FitResult, build_objective, plan_fit, run_descent
 from sknatgrad._estimator.parameters import CONSTRAINTS
@@ -32,16 +40,14 @@ from sknatgrad._sklearn import Interval, StrOptions, fit_context
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from sknatgrad._estimator.cv_search import Evaluated
-    from sknatgrad._estimator.cv_task import CrossValidation
-    from sknatgrad._inputs.configuration import ClassWeight, RandomState
+    from sknatgrad._estimator.cv_search import Evaluate, Evaluated
+    from sknatgrad._estimator.cv_task import CrossValidation, FoldTask
+    from sknatgrad._inputs.configuration import Batches, ClassWeight, RandomState
     from sknatgrad._model.metrics import FisherName
     from sknatgrad._typing import Labels, Matrix
 
 # parameters of the plain estimator that this one has not: C is chosen, and no fit follows another
 NOT_SHARED = ("C", "warm_start", "forgetting")
-# the value of `Cs` with which C is searched for
-AUTO = "auto"
 
 
 class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
@@ -298,21 +304,81 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
             if "sample_weight" in routed.scores:
                 # one for each row, also where a number was given
                 routed.scores["sample_weight"] = task.rows.weight
-            evaluate = Evaluation(task, labels, known_scoring(self.scoring), routed.scores, isinstance(self.cv, str))
-            is_1se = self.refit == "1se"
-            found = Search(evaluate).run(one_standard_error=is_1se) if isinstance(self.Cs, str) else evaluate(task.Cs)
-            chosen = self._refitted(task, found, monitor) if self.refit else _averaged(task, found)
-            publish(self, {**chosen.attributes, **_search_attributes(task, found)})
-            notices = {(type(notice), str(notice)): notice for notice in (*found.fits.notices, *chosen.notices)}
-            tell(notices.values())
+            scoring = known_scoring(self.scoring)
+            self._search(Evaluation(task, labels, scoring, routed.scores, isinstance(self.cv, str)), monitor)
         return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    @ignoring_underflow
+    def fit_batches(self, batches: Batches, classes: ArrayLike | None = None) -> Self:
+        """Choose C by cross-validation of rows that are read in batches, and fit all rows with it.
+
+        The fold of a row is a hash of its number, so it does not depend on the sizes of batches or on memory. Folds are
+        not stratified: the share of a class in a fold of m rows has a standard deviation of at most ``0.5 / sqrt(m)``.
+        All models are fitted in the same passes over the batches, usually 10 to 20 in all. With ``'balanced'`` class
+        weights, other metrics, a prior, hardly any penalty or very many columns there are more passes: see Notes of the
+        class.
+
+        Parameters
+        ----------
+        batches : iterable or callable
+            Batches ``(X, y)`` or ``(X, y, sample_weight)``, as for
+            :meth:`NaturalGradientLogisticRegression.fit_batches`. Weights count in fits and scores.
+
+        classes : array-like of shape (n_classes,) or None, default=None
+            The class labels that are allowed; None allows all labels in the batches.
+
+        Returns
+        -------
+        self : NaturalGradientLogisticRegressionCV
+            The fitted estimator, with `n_passes_`, the number of passes over the batches, besides the attributes of
+            `fit`. If reading or fitting fails, the estimator is unchanged.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or a batch is invalid, a later pass gives different rows, `cv` is neither None, an integer
+            nor a :class:`sklearn.model_selection.PredefinedSplit` with the fold of each row, `scoring` is not
+            ``'neg_log_loss'``, ``'accuracy'`` or ``'evidence'``, or a fold has no rows or training rows of one class.
+
+        Warns
+        -----
+        ConvergenceWarning, SeparationWarning
+            As `fit` does.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_breast_cancer
+        >>> from sklearn.utils import gen_batches
+        >>> from sknatgrad import NaturalGradientLogisticRegressionCV
+        >>> X, y = load_breast_cancer(return_X_y=True)
+        >>> model = NaturalGradientLogisticRegressionCV()
+        >>> model = model.fit_batches(lambda: ((X[rows], y[rows]) for rows in gen_batches(len(y), 100)))
+        >>> model.scores_.shape
+        (5, 1, 10)
+        """
+        monitor = FitMonitor(self)
+        with unchanged_on_error(self), Workers() as workers, monitor:
+            self._search(evaluation_of_batches(self, self._plain, batches, classes, workers), monitor)
+        return self
+
+    def _search(self, evaluate: Evaluate, monitor: FitMonitor) -> None:
+        """Choose C, fit all rows with it, and set the attributes."""
+        task = evaluate.task
+        found = search(evaluate, auto=isinstance(self.Cs, str), one_standard_error=self.refit == "1se")
+        chosen = self._refitted(task, found, monitor) if self.refit else _averaged(task, found)
+        attributes = {**chosen.attributes, **_search_attributes(task, found)}
+        if not self.refit and task.data.n_passes is not None:
+            attributes["n_passes_"] = task.data.n_passes()
+        publish(self, attributes)
+        notices = {(type(notice), str(notice)): notice for notice in (*found.fits.notices, *chosen.notices)}
+        tell(notices.values())
 
     def _task(
         self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None, workers: Workers, split_params: dict[str, Any]
     ) -> tuple[CrossValidation, Labels]:
         """Return what is to be fitted, checked before any fit, and the labels."""
-        is_auto = isinstance(self.Cs, str)
-        Cs = np.array([MAX_C]) if is_auto else check_Cs(self.Cs)
+        Cs = np.array([MAX_C]) if isinstance(self.Cs, str) else check_Cs(self.Cs)
         checked = CheckedRows.of(self, X, y, sample_weight)
         classes, codes = checked.classes, checked.rows.codes
         labels = classes[codes]
@@ -336,10 +402,9 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
         """Refuse settings with which such a score does not exist, or has no use."""
         by_evidence = self.scoring == EVIDENCE
         setting = "scoring='evidence'" if by_evidence else "cv='loo'"
-        if by_evidence and self.cv is not None:
-            message = f"cv={self.cv!r} has no use with scoring='evidence', which needs no splits; pass cv=None."
-            raise ValueError(message)
-        if not by_evidence:
+        if by_evidence:
+            refuse_splits(self.cv)
+        else:
             check_row_scoring(self.scoring)
         layout, other = layout_of(model, classes), "scoring" if by_evidence else "cv"
         check_covariance_size(layout.n_params, f"pass another {other}, or fewer columns", self._limits)
@@ -361,7 +426,7 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
             model.feature_names_in_ = self.feature_names_in_
         return model
 
-    def _refitted(self, task: CrossValidation, found: Evaluated, monitor: FitMonitor) -> FitResult:
+    def _refitted(self, task: FoldTask, found: Evaluated, monitor: FitMonitor) -> FitResult:
         """Return the fit to all rows with the best C."""
         scores = found.scores
         best = scores.one_standard_error(found.Cs) if self.refit == "1se" else scores.best
@@ -442,7 +507,7 @@ class Routed(NamedTuple):
     scores: dict[str, Any]
 
 
-def _search_attributes(task: CrossValidation, found: Evaluated) -> dict[str, object]:
+def _search_attributes(task: FoldTask, found: Evaluated) -> dict[str, object]:
     """Return the attributes of the search; the axis of length 1 is that of `l1_ratios_`."""
     layout = task.data.layout._replace(groups=None)
     paths = found.fits.theta.copy()
@@ -459,7 +524,7 @@ def _search_attributes(task: CrossValidation, found: Evaluated) -> dict[str, obj
     }
 
 
-def _averaged(task: CrossValidation, found: Evaluated) -> FitResult:
+def _averaged(task: FoldTask, found: Evaluated) -> FitResult:
     """Return the means over the splits of the coefficients of the best C of each, and of these values of C."""
     best = found.scores.best_of_each
     theta = found.fits.theta[np.flatnonzero(found.scores.has_score), best].mean(axis=0)

@@ -11,18 +11,14 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from sknatgrad._estimator.callbacks import FitMonitor
-from sknatgrad._estimator.cv_task import FoldFits, hardly_penalises
+from sknatgrad._estimator.cv_task import FoldFits, ascending, hardly_penalises
 from sknatgrad._estimator.cv_together import TogetherFits
 from sknatgrad._estimator.fit import build_objective, plan_fit, run_descent
-from sknatgrad._inputs.training_data import memory_data
-from sknatgrad._inputs.weights import weighted
 from sknatgrad._model.layout import WarmStart, join
 from sknatgrad._model.recentring import recentred_theta
-from sknatgrad._rows.matrices import pick_rows
-from sknatgrad._rows.source import LabelledRows
 
 if TYPE_CHECKING:
-    from sknatgrad._estimator.cv_task import CrossValidation
+    from sknatgrad._estimator.cv_task import FoldTask
     from sknatgrad._inputs.training_data import TrainingData
     from sknatgrad._typing import Array
 
@@ -30,19 +26,19 @@ if TYPE_CHECKING:
 MAX_EXTRAPOLATION = 1.0
 
 
-def fit_folds(task: CrossValidation, near: FoldFits | None = None) -> FoldFits:
+def fit_folds(task: FoldTask, near: FoldFits | None = None) -> FoldFits:
     """Fit a model to each training set with each value of C; `near` are the fits to a C near all of these."""
     fits = FoldFits.none_yet(task)
     together = TogetherFits.of(task)
     if together is not None:
         together.run(fits, None if near is None else near.refit_start(0))
-    for split in range(len(task.splits)):
+    for split in range(len(task.totals)):
         if not fits.known[split].all():
             _fit_in_turn(task, split, fits, None if near is None else near.theta[split, 0])
     return fits
 
 
-def _fit_in_turn(task: CrossValidation, split: int, fits: FoldFits, near: Array | None) -> None:
+def _fit_in_turn(task: FoldTask, split: int, fits: FoldFits, near: Array | None) -> None:
     """Fit the models of a training set that are not known yet, each from those of the values of C before.
 
     `near` are the coefficients at a C near the first.
@@ -50,12 +46,12 @@ def _fit_in_turn(task: CrossValidation, split: int, fits: FoldFits, near: Array 
     model, layout = task.model, task.data.layout._replace(groups=None)
     before: list[int] = []
     data: TrainingData | None = None
-    for place in task.ascending:
+    for place in ascending(task):
         if not fits.known[split, place]:
             model.C = float(task.Cs[place])
             start = _start(task, split, place, before, fits) if before or near is None else near
             # columns are grouped unless C hardly penalises them
-            data = _data_of(task, split) if data is None or hardly_penalises(model.C) else data
+            data = task.training_data(split) if data is None or hardly_penalises(model.C) else data
             attributes, notices = _fit_one(model, data, None if start is None else WarmStart(start, layout))
             theta = join(attributes["coef_"], attributes["intercept_"], with_intercept=layout.intercept)
             if attributes["_centres"] is not None:
@@ -67,7 +63,7 @@ def _fit_in_turn(task: CrossValidation, split: int, fits: FoldFits, near: Array 
         before.append(int(place))
 
 
-def _start(task: CrossValidation, split: int, place: int, before: list[int], fits: FoldFits) -> Array | None:
+def _start(task: FoldTask, split: int, place: int, before: list[int], fits: FoldFits) -> Array | None:
     """Return where a descent starts: on the line in log C through the optima of the two values of C before.
 
     Coefficients of separable rows grow with log C. Digits take 1.75 s with it, 2.0 from the optimum of the C before,
@@ -85,19 +81,6 @@ def _start(task: CrossValidation, split: int, place: int, before: list[int], fit
     length = min((logs[2] - logs[1]) / (logs[1] - logs[0]), MAX_EXTRAPOLATION)
     extrapolated: Array = last + length * (last - fits.theta[split, before[-2]])
     return extrapolated
-
-
-def _data_of(task: CrossValidation, split: int) -> TrainingData:
-    """Return the training data of a split."""
-    rows, count = task.rows, task.counts[split]
-    if task.data.source.out_of_core:
-        # a copy of the rows might not fit into memory
-        picked = rows._replace(weight=rows.weight * count)
-    else:
-        train = np.flatnonzero(count)
-        picked = LabelledRows(pick_rows(rows.X, train), rows.codes[train], rows.weight[train] * count[train])
-    picked = picked._replace(weight=weighted(picked.weight, task.factors[split], picked.codes))
-    return memory_data(task.model, picked, task.data.layout.classes, task.totals[split], task.workers)
 
 
 def _fit_one(model: Any, data: TrainingData, start: WarmStart | None) -> tuple[dict[str, Any], list[Warning]]:

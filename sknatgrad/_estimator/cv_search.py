@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
@@ -21,9 +21,11 @@ from sknatgrad._solver.penalised_loss import PenalisedLoss
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sknatgrad._estimator.cv_task import CrossValidation, FoldFits
+    from sknatgrad._estimator.cv_task import CrossValidation, FoldFits, FoldTask
     from sknatgrad._typing import Array, Labels
 
+# the value of `Cs` with which C is searched for
+AUTO = "auto"
 # The values of C that are tried first are decades, as a score may have several maxima: from 1e-4 to 1e4, extended to
 # where the penalty is ten times the information of any column, so that coefficients are near zero, and cut to where it
 # is 1e-7 of that of any. Beyond that larger values are tried while the score rises.
@@ -54,7 +56,7 @@ class Evaluated(NamedTuple):
         return cls(Cs[order], fits, Scores(of_splits, np.concatenate(given)[order] if given else None))
 
 
-def first_decades(task: CrossValidation) -> Array:
+def first_decades(task: FoldTask) -> Array:
     """Return the values of C that are tried first."""
     layout = task.data.layout._replace(groups=None)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -69,8 +71,21 @@ def first_decades(task: CrossValidation) -> Array:
     return np.asarray(10.0 ** np.arange(smallest, max(largest, smallest + 1) + 1))
 
 
-class Evaluation(NamedTuple):
+class Evaluate(Protocol):
     """How values of C are fitted and scored."""
+
+    @property
+    def task(self) -> FoldTask:
+        """What is fitted."""
+        ...
+
+    def __call__(self, Cs: Array, near: FoldFits | None = None) -> Evaluated:
+        """Return the fits and scores of values of C; `near` are the fits to a value near them."""
+        ...
+
+
+class Evaluation(NamedTuple):
+    """How values of C are fitted and scored, of rows in memory or in a memory map."""
 
     task: CrossValidation
     labels: Labels  # (n,)
@@ -80,7 +95,7 @@ class Evaluation(NamedTuple):
 
     def __call__(self, Cs: Array, near: FoldFits | None = None) -> Evaluated:
         """Return the fits and scores of values of C; `near` are the fits to a value near them."""
-        task = replace(self.task, Cs=Cs)
+        task = self.task.with_Cs(Cs)
         fits = fit_folds(task, near)
         if not self.leave_one_out:
             return Evaluated(Cs, fits, FoldScores(task, self.labels, self.params).of(fits, self.scoring))
@@ -88,11 +103,18 @@ class Evaluation(NamedTuple):
         return Evaluated(Cs, fits, LeaveOneOut(task, self.scoring, weight).of(fits))
 
 
+def search(evaluate: Evaluate, *, auto: bool, one_standard_error: bool) -> Evaluated:
+    """Return the fits and scores of the given values of C, or of those that a search tries."""
+    if auto:
+        return Search(evaluate).run(one_standard_error=one_standard_error)
+    return evaluate(evaluate.task.Cs)
+
+
 @dataclass
 class Search:
     """Searches for the best C, and remembers what it has tried."""
 
-    evaluate: Evaluation
+    evaluate: Evaluate
     tried: list[Evaluated] = field(default_factory=list)
 
     def run(self, *, one_standard_error: bool) -> Evaluated:

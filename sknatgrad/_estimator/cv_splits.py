@@ -136,3 +136,10 @@ def counts_of(splits: Sequence[Split], n_rows: int) -> Codes:
     """Return how often each row is in the training rows of each split, ``(T, n)``, in the smallest type."""
     counts = np.array([np.bincount(split.train, minlength=n_rows) for split in splits])
     return counts.astype(np.min_scalar_type(int(counts.max())))
+
+
+def refuse_splits(cv: Any) -> None:
+    """Refuse splits for a score that needs none."""
+    if cv is not None:
+        message = f"cv={cv!r} has no use with scoring='evidence', which needs no splits; pass cv=None."
+        raise ValueError(message)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from sknatgrad._estimator.cv_splits import counts_of
 from sknatgrad._inputs.rows import check_training_rows, refuse_infinite
 from sknatgrad._inputs.training_data import memory_data
-from sknatgrad._inputs.weights import check_row_weights, check_sample_weight, class_factors, totals_of_all
+from sknatgrad._inputs.weights import check_row_weights, check_sample_weight, class_factors, totals_of_all, weighted
 from sknatgrad._model.separation import MAX_WEAK_PRECISION
+from sknatgrad._rows.matrices import pick_rows
 from sknatgrad._rows.source import LabelledRows
+from sknatgrad._rows.training_sets import CountedSets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from sknatgrad._estimator.cv_splits import Split
     from sknatgrad._inputs.training_data import TrainingData
     from sknatgrad._rows.threads import Workers
+    from sknatgrad._rows.training_sets import TrainingSets
     from sknatgrad._typing import Array, Codes, Labels, Mask, Matrix
 
 
@@ -58,6 +61,63 @@ class CheckedRows(NamedTuple):
         return CrossValidation(model, self.rows, splits, counts_of(splits, self.weight.size), Cs, data, workers)
 
 
+class FoldTask(Protocol):
+    """What is fitted: training sets, wherever their rows are, and the values of C."""
+
+    @property
+    def model(self) -> Any:
+        """A plain estimator, whose C is set for each fit."""
+        ...
+
+    @property
+    def Cs(self) -> Array:  # noqa: N802 - the name of the parameter
+        """The values of C, ``(C,)``."""
+        ...
+
+    @property
+    def data(self) -> TrainingData:
+        """All rows."""
+        ...
+
+    @property
+    def totals(self) -> Array:
+        """The sum of the weights of each class in each training set, ``(T, K)``."""
+        ...
+
+    @property
+    def factors(self) -> Array:
+        """The weight of each class in each training set, ``(T, K)``."""
+        ...
+
+    def sets(self, chosen: Codes, factors: Array) -> TrainingSets:
+        """Return some of the training sets, with factors of the weights of classes relative to those of all rows."""
+        ...
+
+    def training_data(self, split: int) -> TrainingData:
+        """Return the training data of a split."""
+        ...
+
+    def with_Cs(self, Cs: Array) -> FoldTask:  # noqa: N802 - the name of the parameter
+        """Return the fits of other values of C."""
+        ...
+
+
+def ascending(task: FoldTask) -> Codes:
+    """Return indices of the values of C, the largest penalty first, whose optimum is nearest to zero."""
+    return np.argsort(task.Cs, kind="stable")
+
+
+def relative_factors(task: FoldTask, chosen: Codes) -> Array:
+    """Return the weight of each class in some training sets, relative to that in all rows, ``(T, K)``."""
+    of_all = class_factors(task.model.class_weight, task.data.layout.classes, task.data.totals)
+    return np.divide(task.factors[chosen], of_all, out=np.zeros((chosen.size, of_all.size)), where=of_all > 0)
+
+
+def factors_of_sets(model: Any, classes: Labels, totals: Array) -> Array:
+    """Return the weight of each class in training sets with these sums of weights, ``(T, K)``."""
+    return np.array([class_factors(model.class_weight, classes, of_set) for of_set in totals])
+
+
 @dataclass(frozen=True)
 class CrossValidation:
     """What is fitted: rows, their splits and the values of C."""
@@ -70,10 +130,9 @@ class CrossValidation:
     data: TrainingData  # of all rows
     workers: Workers
 
-    @property
-    def ascending(self) -> Codes:
-        """Indices of the values of C, the largest penalty first, whose optimum is nearest to zero."""
-        return np.argsort(self.Cs, kind="stable")
+    def with_Cs(self, Cs: Array) -> CrossValidation:  # noqa: N802 - the name of the parameter
+        """Return the fits of other values of C."""
+        return replace(self, Cs=Cs)
 
     @cached_property
     def totals(self) -> Array:
@@ -84,8 +143,23 @@ class CrossValidation:
     @cached_property
     def factors(self) -> Array:
         """The weight of each class in each training set, ``(T, K)``."""
-        class_weight, classes = self.model.class_weight, self.data.layout.classes
-        return np.array([class_factors(class_weight, classes, totals) for totals in self.totals])
+        return factors_of_sets(self.model, self.data.layout.classes, self.totals)
+
+    def sets(self, chosen: Codes, factors: Array) -> TrainingSets:
+        """Return some of the training sets, with factors of the weights of classes relative to those of all rows."""
+        return CountedSets(self.counts[chosen], factors)
+
+    def training_data(self, split: int) -> TrainingData:
+        """Return the training data of a split."""
+        rows, count = self.rows, self.counts[split]
+        if self.data.source.out_of_core:
+            # a copy of the rows might not fit into memory
+            picked = rows._replace(weight=rows.weight * count)
+        else:
+            train = np.flatnonzero(count)
+            picked = LabelledRows(pick_rows(rows.X, train), rows.codes[train], rows.weight[train] * count[train])
+        picked = picked._replace(weight=weighted(picked.weight, self.factors[split], picked.codes))
+        return memory_data(self.model, picked, self.data.layout.classes, self.totals[split], self.workers)
 
 
 @dataclass
@@ -128,10 +202,10 @@ class FoldFits:
         return start
 
     @classmethod
-    def none_yet(cls, task: CrossValidation) -> FoldFits:
+    def none_yet(cls, task: FoldTask) -> FoldFits:
         """Return the state before the first fit."""
         layout = task.data.layout._replace(groups=None)
-        shape = len(task.splits), task.Cs.size
+        shape = len(task.totals), task.Cs.size
         theta, known = np.zeros((*shape, *layout.shape)), np.zeros(shape, dtype=bool)
         start, has_start = np.zeros((task.Cs.size, *layout.shape)), np.zeros(task.Cs.size, dtype=bool)
         return cls(theta, np.zeros(shape, dtype=np.int32), known, start, has_start)

@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
-from sknatgrad._estimator.cv_task import hardly_penalises
+from sknatgrad._estimator.cv_task import ascending, hardly_penalises, relative_factors
 from sknatgrad._inputs.weights import class_factors
 from sknatgrad._model.layout import prior_precision
-from sknatgrad._rows.training_sets import RowGroups, TrainingSets
+from sknatgrad._rows.training_sets import RowGroups
 from sknatgrad._solver.many_models import Ending, ManyModels, Start, descend_together, starts_at
 from sknatgrad._solver.path import Path
+from sknatgrad._solver.plan import SAMPLE_DIVISOR
 from sknatgrad._solver.stopping import FinalTolerance
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from sknatgrad._estimator.cv_task import CrossValidation, FoldFits
+    from sknatgrad._estimator.cv_task import FoldFits, FoldTask
     from sknatgrad._rows.memory import MemorySource
+    from sknatgrad._rows.training_sets import TrainingSets
     from sknatgrad._solver.many_models import Pair, PenalisedPoint
+    from sknatgrad._solver.path import PathPoint
     from sknatgrad._typing import Array, Codes
 
 # Steps that `max_iter` allows at least where models are fitted together: it does not bound these steps, which are 2 to
@@ -33,66 +36,110 @@ MIN_MAX_ITER = 50
 # Models that are fitted together: with fewer, products of matrices are thin; with more, models of C far apart begin at
 # the same distances. Ten values of C on standardised adult: 0.9 s with 10 and 25, 1.1 with 15, 1.4 with 50.
 AT_ONCE = 25
+# Matrices of F at a time for each training set and all rows: of a group, of the set, and its factor.
+MATRICES = 3
 
 
 class TogetherFits(NamedTuple):
     """The models that are fitted together: those of some training sets and values of C."""
 
-    task: CrossValidation
+    task: FoldTask
     sets: TrainingSets  # of the T that are chosen
+    groups: RowGroups | None  # whose sums are those of the sets; None if there are many
     splits: Codes  # (T,), their numbers
     chosen: Codes  # indices of the values of C that penalise, ascending
 
     @classmethod
-    def of(cls, task: CrossValidation) -> TogetherFits | None:
+    def of(cls, task: FoldTask) -> TogetherFits | None:
         """Return the models that can be fitted together if that costs less; None if there are none."""
         model, layout, limits = task.model, task.data.layout, task.model._limits  # noqa: SLF001 - a parameter
         is_newton = model.fisher == "true" and model.learning_rate == "auto" and model.max_kl is None
         if not is_newton or model.prior is not None or model.max_iter < MIN_MAX_ITER:
             return None
-        chosen = np.array([place for place in task.ascending if not hardly_penalises(task.Cs[place])], dtype=np.intp)
+        chosen = np.array([place for place in ascending(task) if not hardly_penalises(task.Cs[place])], dtype=np.intp)
         # without rows of a class its intercept has no optimum
         splits = np.flatnonzero(task.totals.all(axis=1))
         size, shape = int(np.prod(layout.shape)), task.data.cost_shape
-        n_bytes = 8 * size**2 * 3 * (len(splits) + 1)
+        n_bytes = 8 * size**2 * MATRICES * (len(splits) + 1)
         cheap = shape.together_seconds(max(len(splits), 1)) <= shape.in_turn_seconds()
         if not (chosen.size and splits.size and cheap and n_bytes <= limits.matrix_bytes):
             return None
-        of_all = class_factors(model.class_weight, layout.classes, task.data.totals)
-        factors = np.divide(task.factors[splits], of_all, out=np.zeros((splits.size, of_all.size)), where=of_all > 0)
-        return cls(task, TrainingSets(task.counts[splits], factors), splits, chosen)
+        sets = task.sets(splits, relative_factors(task, splits))
+        return cls(task, sets, sets.grouped(), splits, chosen)
 
     def run(self, fits: FoldFits, start: Array | None = None) -> None:
         """Store the coefficients of all models that converge, the largest penalty first.
 
-        The first descent starts at coefficients of all columns, ``(q, d)``, or at zero.
+        `start` are coefficients of all columns, ``(q, d)``, near the optimum of all rows at these values of C.
         """
-        layout, groups = self.task.data.layout, self.sets.grouped()
-        precisions = [
-            layout.restrict_precision(prior_precision(C, layout.n_features, intercept=layout.intercept))
-            for C in self.task.Cs[self.chosen]
-        ]
-        n_groups = 1 if groups is None else groups.size
-        path = Path(self.task.data.source, groups or RowGroups.single(len(self.task.rows.codes)), np.ones(n_groups))
-        # of each training set in the sums of the groups
-        counts, exact = self._shares() if groups is None else groups.counts, groups is not None
-        points = path.points(precisions, np.zeros(layout.shape) if start is None else layout.restrict(start))
-        waiting: list[Prepared] = []
+        groups = self.groups or RowGroups.single()
+        path = Path(self.task.data.source, groups, np.ones(groups.size))
+        prepare = self._prepared_at_once if self.task.data.source.out_of_core else self._prepared
         last: Stage | None = None
-        for place, precision, point in zip(self.chosen, precisions, points, strict=True):
-            fits.start[place], fits.has_start[place] = layout.expand(point.sums.theta), True
-            if point.near:
-                at_point = [point.sums.weighted(count).penalised(precision) for count in counts]
-                waiting.append(Prepared(int(place), point.n_steps, precision, point.sums.theta, at_point, exact))
-            if len(waiting) * len(self.splits) >= AT_ONCE or (waiting and place == self.chosen[-1]):
-                last, waiting = self._stage(waiting, last, fits), []
+        for prepared in prepare(path, fits, None if start is None else self.task.data.layout.restrict(start)):
+            if prepared:
+                last = self._stage(prepared, last, fits)
+
+    @property
+    def _precisions(self) -> list[Array]:
+        """The prior precision of each chosen C, ``(d,)``."""
+        layout = self.task.data.layout
+        of_all = [prior_precision(C, layout.n_features, intercept=layout.intercept) for C in self.task.Cs[self.chosen]]
+        return [layout.restrict_precision(precision) for precision in of_all]
+
+    def _prepared(self, path: Path, fits: FoldFits, start: Array | None) -> Iterator[list[Prepared]]:
+        """Yield the models of a few values of C after the other, those whose point near the optimum was found."""
+        waiting: list[Prepared] = []
+        points = path.points(self._precisions, np.zeros(self.task.data.layout.shape) if start is None else start)
+        for place, precision, point in zip(self.chosen, self._precisions, points, strict=True):
+            waiting += self._at_point(int(place), precision, point, fits)
+            if len(waiting) * len(self.splits) >= AT_ONCE:
+                yield waiting
+                waiting = []
+        yield waiting
+
+    def _prepared_at_once(self, path: Path, fits: FoldFits, start: Array | None) -> Iterator[list[Prepared]]:
+        """Yield the same for rows out of core: passes serve as many values of C as matrices fit into memory.
+
+        The optima of a sample, which take no pass, are where Newton's method starts if no start is given.
+        """
+        shape, limits, precisions = self.task.data.cost_shape, self.task.model._limits, self._precisions  # noqa: SLF001 - a parameter
+        starts = self._optima_of_sample(path) if start is None else [start] * len(precisions)
+        at_once = max(int(limits.matrix_bytes / (MATRICES * 8 * shape.size**2 * (len(self.splits) + 1))), 1)
+        for first in range(0, self.chosen.size, at_once):
+            part = slice(first, first + at_once)
+            points = path.points_at_once(precisions[part], starts[part])
+            prepared: list[Prepared] = []
+            for place, precision, point in zip(self.chosen[part], precisions[part], points, strict=True):
+                prepared += self._at_point(int(place), precision, point, fits)
+            yield prepared
+
+    def _optima_of_sample(self, path: Path) -> list[Array]:
+        """Return points near the optima of a sample of the rows."""
+        shape = self.task.data.cost_shape
+        in_memory = int(shape.sample_bytes / (8.0 * shape.stored_per_row))
+        sample = path.source.sample(min(shape.n_rows // SAMPLE_DIVISOR, in_memory))
+        of_sample = Path(sample, RowGroups.single(), np.ones(1))
+        points = of_sample.points(self._precisions, np.zeros(self.task.data.layout.shape))
+        return [point.sums.theta for point in points]
+
+    def _at_point(self, place: int, precision: Array, point: PathPoint, fits: FoldFits) -> list[Prepared]:
+        """Store a point of all rows; return the models of its C there, none if the steps to it failed."""
+        fits.start[place], fits.has_start[place] = self.task.data.layout.expand(point.sums.theta), True
+        if not point.near:
+            return []
+        # of each training set in the sums of the groups
+        counts = self._shares() if self.groups is None else self.groups.counts
+        at_point = [point.sums.weighted(count).penalised(precision) for count in counts]
+        return [Prepared(place, point.n_steps, precision, point.sums.theta, at_point, self.groups is not None)]
 
     def _shares(self) -> Array:
         """Return the weight of each training set, as a share of that of all rows, ``(T, 1)``."""
-        source = cast("MemorySource", self.task.data.source)
-        sets = zip(self.sets.counts, self.sets.factors, strict=True)
-        weights = [float((source.weight * count * factors[source.codes]).sum()) for count, factors in sets]
-        return np.array(weights)[:, None] / float(source.weight.sum())
+        task = self.task
+        weights = (task.totals * task.factors)[self.splits].sum(axis=1)
+        of_all = class_factors(task.model.class_weight, task.data.layout.classes, task.data.totals)
+        shares: Array = weights[:, None] / float(task.data.totals @ of_all)
+        return shares
 
     def _stage(self, prepared: Sequence[Prepared], last: Stage | None, fits: FoldFits) -> Stage:
         """Fit the models of some values of C, and store those that converge."""
@@ -105,7 +152,8 @@ class TogetherFits(NamedTuple):
             np.repeat([each.precision for each in prepared], n_sets, axis=0),
         )
         ending = Ending(
-            FinalTolerance.of(self.task.model.tol).order_independent, self.task.data.cost_shape.steps_per_matrix()
+            FinalTolerance.of(self.task.model.tol).order_independent,
+            self.task.data.cost_shape.steps_per_matrix(numbers.size),
         )
         factors = [point.factor for each in prepared for point in each.at_point]
         ended = descend_together(models, self._starts(prepared, last), factors, ending)

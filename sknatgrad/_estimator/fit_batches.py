@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -30,28 +30,43 @@ if TYPE_CHECKING:
     from sknatgrad._inputs.configuration import Batches, Configuration
     from sknatgrad._inputs.training_data import TrainingData
     from sknatgrad._rows.threads import Workers
-    from sknatgrad._typing import Array, Labels, Matrix
+    from sknatgrad._typing import Array, Codes, Labels, Matrix
 
 
 def check_batches(
     estimator: Configuration, batches: Batches, classes: ArrayLike | None, workers: Workers
 ) -> TrainingData:
     """Read through all batches once, and return the training data: in memory if the sample contains all rows."""
-    limits = estimator._limits  # noqa: SLF001 - a parameter
     reader = BatchReader(estimator, batches)
-    known = None if classes is None else check_known_classes(classes)
-    statistics, rows, complete = first_pass(reader, known, limits.sample_bytes)
+    read = first_pass(reader, classes)
+    if not read.complete:
+        return batch_data(estimator, reader, read, workers)
+    rows, labels = read.rows, read.statistics.labels
+    weight, totals = check_row_weights(rows.weight, estimator.class_weight, labels, rows.codes)
+    data = memory_data(estimator, rows._replace(weight=weight), labels, totals, workers)
+    return replace(data, n_passes=lambda: reader.n_passes)
+
+
+def batch_data(estimator: Configuration, reader: BatchReader, read: FirstPass, workers: Workers) -> TrainingData:
+    """Return the training data of batches that are read again in each pass."""
+    limits = estimator._limits  # noqa: SLF001 - a parameter
+    statistics, rows = read.statistics, read.rows
     labels = statistics.labels
-    if complete:
-        weight, totals = check_row_weights(rows.weight, estimator.class_weight, labels, rows.codes)
-        data = memory_data(estimator, rows._replace(weight=weight), labels, totals, workers)
-        return replace(data, n_passes=lambda: reader.n_passes)
     factors = check_class_weights(estimator.class_weight, labels, statistics.totals)
     layout = layout_of(estimator, labels)
     if absorbs_centres(estimator, layout):
         layout = layout._replace(centres=statistics.centres(limits.far_ratio))
     weight = reweighted(rows.codes, rows.weight, factors * statistics.totals)
-    sample = MemorySource(rows.X, rows.codes, weight, layout.n_logits, workers, limits=limits, centres=layout.centres)
+    sample = MemorySource(
+        rows.X,
+        rows.codes,
+        weight,
+        layout.n_logits,
+        workers,
+        limits=limits,
+        centres=layout.centres,
+        indices=read.indices,
+    )
     source = BatchSource(
         lambda: reader.read_again(statistics, factors), sample, layout.n_logits, workers, limits, layout.centres
     )
@@ -122,21 +137,26 @@ class BatchReader:
                 refuse_infinite(self.estimator, X)
 
 
-def first_pass(
-    reader: BatchReader, classes: Labels | None, sample_bytes: float
-) -> tuple[RowStatistics, LabelledRows, bool]:
-    """Return the statistics of all rows, a sample of them with its sample weights, and whether the sample is all rows.
+class FirstPass(NamedTuple):
+    """What the first pass over batches returns."""
 
-    `classes` are the only labels allowed, if they are given.
-    """
+    statistics: RowStatistics  # of all rows
+    rows: LabelledRows  # a sample of them, with its sample weights
+    indices: Codes  # of the rows of the sample among all
+    complete: bool  # whether the sample is all rows
+
+
+def first_pass(reader: BatchReader, classes: ArrayLike | None) -> FirstPass:
+    """Read through all batches, and check them. `classes` are the only labels allowed, if they are given."""
     statistics: RowStatistics | None = None
-    reservoir = StratifiedReservoir(sample_bytes)
+    known = None if classes is None else check_known_classes(classes)
+    reservoir = StratifiedReservoir(reader.estimator._limits.sample_bytes)  # noqa: SLF001 - a parameter
     appeared: dict[Hashable, int] = {}
     for label, (X, labels, weight) in reader.read():
         with error_label(label):
             refuse_infinite(reader.estimator, X)
-            if classes is not None:
-                codes_among(classes, labels)
+            if known is not None:
+                codes_among(known, labels)
             new, codes = RowStatistics.of(X, labels, weight)
             statistics = new if statistics is None else statistics.merge(new)
         # codes in the order of appearance, because later labels are not known yet
@@ -145,7 +165,7 @@ def first_pass(
     if statistics is None:
         message = "batches gave no rows; a fit needs rows of two classes or more."
         raise ValueError(message)
-    statistics.check_classes(classes)
-    rows = reservoir.rows()
+    statistics.check_classes(known)
+    rows, indices = reservoir.rows()
     codes = np.argsort([appeared[each] for each in label_keys(statistics.labels)])[rows.codes]
-    return statistics, rows._replace(codes=codes), reservoir.complete
+    return FirstPass(statistics, rows._replace(codes=codes), indices, reservoir.complete)

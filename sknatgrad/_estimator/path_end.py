@@ -14,12 +14,14 @@ from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.influence import InfluenceKernel
 from sknatgrad._model.information import DenseInformation, IdentityInformation
 from sknatgrad._model.information.symmetric import factorise
+from sknatgrad._model.kernels import MeasureKernel
+from sknatgrad._model.many_models import SeveralKernels
 from sknatgrad._model.posterior import Posterior
 from sknatgrad._model.recentring import recentred_covariance
 from sknatgrad._solver.penalised_loss import PenalisedLoss
 
 if TYPE_CHECKING:
-    from sknatgrad._estimator.cv_task import CrossValidation
+    from sknatgrad._estimator.cv_task import CrossValidation, FoldTask
     from sknatgrad._model.layout import Layout
     from sknatgrad._model.prior import Prior
     from sknatgrad._solver.records import Measured
@@ -42,6 +44,24 @@ class PathEnd:
         loss = PenalisedLoss(task.data.all_columns, prior)
         point = loss.measure(theta, structure, TrueExpectation(), keep_scores=False)
         return cls(point, prior, task.data.layout)
+
+    @classmethod
+    def of_each(cls, task: FoldTask, thetas: Array) -> list[PathEnd]:
+        """Measure θ of each value of C, ``(C, q, d)``, by a pass for as many as matrices fit into memory."""
+        size, matrix_bytes = task.data.layout.n_params, task.model._limits.matrix_bytes  # noqa: SLF001 - a parameter
+        structure = DenseInformation if 8 * size**2 <= matrix_bytes else IdentityInformation
+        at_once = max(int(matrix_bytes / (8 * size**2)), 1)
+        ends: list[PathEnd] = []
+        for first in range(0, len(thetas), at_once):
+            part = slice(first, first + at_once)
+            kernels = [MeasureKernel(theta, TrueExpectation(), structure) for theta in thetas[part]]
+            sums = task.data.all_columns.total(SeveralKernels(kernels))
+            for theta, of_theta, C in zip(thetas[part], sums, task.Cs[part], strict=True):
+                task.model.C = float(C)
+                prior = configured_prior(task.model, task.data.layout.classes, task.data.layout.centres)
+                point = PenalisedLoss(task.data.all_columns, prior).measured(theta, of_theta)
+                ends.append(cls(point, prior, task.data.layout))
+        return ends
 
     @property
     def prior(self) -> Prior:

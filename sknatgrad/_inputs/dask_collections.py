@@ -181,7 +181,11 @@ def check_collections(
     estimator: Configuration, X: Collection, y: Collection, sample_weight: Collection
 ) -> TrainingData:
     """Read through the collections once, and return the training data; sets the feature attributes of the estimator."""
-    collections = CheckedCollections.of(estimator, X, y, sample_weight, reset=True)
+    return collections_data(estimator, CheckedCollections.of(estimator, X, y, sample_weight, reset=True))
+
+
+def collections_data(estimator: Configuration, collections: CheckedCollections) -> TrainingData:
+    """Return the training data of collections that have been read through once."""
     statistics = collections.statistics
     statistics.check_classes()
     factors = check_class_weights(estimator.class_weight, statistics.labels, statistics.totals)

@@ -15,12 +15,15 @@ from sknatgrad._model.categorical import predict
 from sknatgrad._model.information.dense import DenseInformation
 from sknatgrad._rows.design import Design
 from sknatgrad._rows.matrices import pick_rows
+from sknatgrad._rows.training_sets import indices_of
 from sknatgrad._typing import Result
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sknatgrad._model.categorical import Prediction
     from sknatgrad._rows.source import Kernel, RowBlock
-    from sknatgrad._rows.training_sets import RowGroups, SetWeights
+    from sknatgrad._rows.training_sets import RowGroups, RowNumbers, SetWeights
     from sknatgrad._typing import Array, Codes
 
 
@@ -124,14 +127,9 @@ class GroupKernel(Generic[Result]):
         """Return the results of each group of one block."""
         if self.groups.size == 1:
             return [self.kernel(block)]
-        numbers = self.groups.numbers[block.start : block.start + block.codes.size]
-        return [self._of_rows(block, np.flatnonzero(numbers == group)) for group in range(self.groups.size)]
-
-    def _of_rows(self, block: RowBlock, rows: Codes) -> Result | None:
-        if not rows.size:
-            return None
-        part = block._replace(X=pick_rows(block.X, rows), codes=block.codes[rows], weight=block.weight[rows])
-        return self.kernel(part)
+        numbers = self.groups.numbers.of(indices_of(block))
+        parts = [_part_of(block, np.flatnonzero(numbers == group)) for group in range(self.groups.size)]
+        return [None if part is None else self.kernel(part) for part in parts]
 
     def merge(self, left: list[Result | None], right: list[Result | None]) -> list[Result | None]:
         """Pool two runs of rows."""
@@ -143,12 +141,39 @@ class GroupKernel(Generic[Result]):
         return self.kernel.merge(left, right)
 
 
+def _part_of(block: RowBlock, rows: Codes) -> RowBlock | None:
+    """Return some of the rows of a block; None if there are none."""
+    if not rows.size:
+        return None
+    return block._replace(X=pick_rows(block.X, rows), codes=block.codes[rows], weight=block.weight[rows])
+
+
+@dataclass(frozen=True)
+class SeveralKernels(Generic[Result]):
+    """Other kernels, each applied to every block, in one pass."""
+
+    kernels: Sequence[Kernel[Result]]
+
+    def __call__(self, block: RowBlock) -> list[Result]:
+        """Return the result of each kernel for one block."""
+        return [kernel(block) for kernel in self.kernels]
+
+    def merge(self, left: list[Result], right: list[Result]) -> list[Result]:
+        """Pool two runs of rows."""
+        return [kernel.merge(*pair) for kernel, *pair in zip(self.kernels, left, right, strict=True)]
+
+
 class ScoreSums(NamedTuple):
     """Sums over test rows of what scores of predictions need, for M models."""
 
     loss: Array  # (M,), weighted; the loss of a row lies within given bounds
     correct: Array  # (M,), weight of the rows whose class is the most probable one
     weight: float
+
+    @classmethod
+    def none(cls, n_models: int) -> ScoreSums:
+        """Return the sums over no rows."""
+        return cls(np.zeros(n_models), np.zeros(n_models), 0.0)
 
     def merge(self, other: ScoreSums) -> ScoreSums:
         """Pool two runs of rows."""
@@ -177,3 +202,26 @@ class ScoreKernel:
     def merge(self, left: ScoreSums, right: ScoreSums) -> ScoreSums:
         """Pool two runs of rows."""
         return left.merge(right)
+
+
+@dataclass(frozen=True)
+class FoldScoreKernel:
+    """Log loss and accuracy of the models of each fold on its rows."""
+
+    kernels: Sequence[ScoreKernel]  # of each fold
+    numbers: RowNumbers  # of the fold of each row; rows of other numbers are no test rows
+    weighted: bool  # whether rows count by their weights, or all alike
+
+    def __call__(self, block: RowBlock) -> list[ScoreSums]:
+        """Score the rows of one block."""
+        numbers = self.numbers.of(indices_of(block))
+        block = block if self.weighted else block._replace(weight=np.ones(block.codes.size))
+        parts = [_part_of(block, np.flatnonzero(numbers == fold)) for fold in range(len(self.kernels))]
+        return [
+            ScoreSums.none(kernel.theta.shape[1]) if part is None else kernel(part)
+            for kernel, part in zip(self.kernels, parts, strict=True)
+        ]
+
+    def merge(self, left: list[ScoreSums], right: list[ScoreSums]) -> list[ScoreSums]:
+        """Pool two runs of rows."""
+        return [mine.merge(other) for mine, other in zip(left, right, strict=True)]

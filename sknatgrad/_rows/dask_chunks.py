@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -92,9 +92,11 @@ class ClusterSource:
             for chunk, of_chunk in zip(self.chunks, allocated, strict=True)
             if of_chunk.any()
         ]
-        X, codes, weight = concatenated(computed(tasks, self._blocks()))
+        parts, indices = zip(*computed(tasks, self._blocks()), strict=True)
+        X, codes, weight = concatenated(parts)
         weight = reweighted(codes, weight, self.totals)
-        return MemorySource(X, codes, weight, self.n_logits, limits=self.limits, centres=self.centres)
+        sample = MemorySource(X, codes, weight, self.n_logits, limits=self.limits, centres=self.centres)
+        return replace(sample, indices=np.concatenate(indices))
 
     def _blocks(self) -> list[tuple[int, tuple[Part, ...]]]:
         return [(chunk.number, chunk.parts) for chunk in self.chunks]
@@ -126,10 +128,13 @@ def _merge(kernel: Kernel[Result], handling: Handling, sums: list[Result]) -> Re
 
 
 @dask.delayed(pure=False)
-def _sample(make: Callable[..., LabelledRows], allocated: Codes, first: int, *parts: Part) -> LabelledRows:
+def _sample(
+    make: Callable[..., LabelledRows], allocated: Codes, first: int, *parts: Part
+) -> tuple[LabelledRows, Codes]:
     with underflow_ignored():
         rows = make(*parts)
-        return rows.picked(allocated_indices(rows.codes, rows.weight, allocated, seed=first))
+        indices = allocated_indices(rows.codes, rows.weight, allocated, seed=first)
+        return rows.picked(indices), first + indices
 
 
 @dask.delayed(pure=False)

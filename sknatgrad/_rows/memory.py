@@ -101,6 +101,7 @@ class MemorySource:
     limits: Limits = field(default_factory=Limits)
     centres: Array | None = None  # (p,), subtracted from the rows of each block
     drawn_by_digests: bool = False  # whether these are a sample, in an order, that only the values of rows determine
+    indices: Codes | None = None  # (n,), of these rows in the whole data, if they are a sample of rows out of core
 
     @cached_property
     def _file(self) -> MemmapRows | None:
@@ -216,7 +217,8 @@ class MemorySource:
     def picked(self, rows: Codes) -> MemorySource:
         """Return a source of copies of the rows of these indices; of a memory map, ascending ones."""
         X, codes, weight = self._picked(rows), self.codes[rows], self.weight[rows]
-        return MemorySource(X, codes, weight, self.n_logits, self.workers, limits=self.limits, centres=self.centres)
+        picked = MemorySource(X, codes, weight, self.n_logits, self.workers, limits=self.limits, centres=self.centres)
+        return picked if self.indices is None else replace(picked, indices=self.indices[rows])
 
     def _influence(self) -> Array:
         """Return Σ_j s_i x_ij² / Σ_k s_k x_kj² of each row i, plus its share of the weight of its class.

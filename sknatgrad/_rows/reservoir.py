@@ -20,10 +20,11 @@ class Sample(NamedTuple):
 
     rows: LabelledRows
     draw: Array  # (m,), in [0, 1)
+    indices: Codes  # (m,), of the rows among all that were added
 
     def picked(self, indices: Codes) -> Sample:
         """Return a copy of the rows of these indices."""
-        return Sample(self.rows.picked(indices), self.draw[indices])
+        return Sample(self.rows.picked(indices), self.draw[indices], self.indices[indices])
 
     @property
     def size(self) -> float:
@@ -54,9 +55,10 @@ class StratifiedReservoir:
     def add(self, X: Matrix, codes: Codes, weight: Array) -> None:
         """Add rows; those stored are copied."""
         draw = self._random.random(len(codes))
+        indices = np.arange(self.n_rows, self.n_rows + len(codes))
         self.n_rows += len(codes)
         self._add_classes(int(codes.max()) + 1)
-        sample = Sample(LabelledRows(X, codes, weight), draw)
+        sample = Sample(LabelledRows(X, codes, weight), draw, indices)
         chosen = self._chosen(sample)
         if not chosen.size:
             return
@@ -103,7 +105,7 @@ class StratifiedReservoir:
                 bounds[k] = draw[begin + MIN_ROWS_PER_CLASS]
         return bounds
 
-    def rows(self) -> LabelledRows:
-        """Return the stored rows, in order, and empty the reservoir."""
+    def rows(self) -> tuple[LabelledRows, Codes]:
+        """Return the stored rows, in order, and their indices among all; empty the reservoir."""
         parts, self._parts = self._parts, []
-        return concatenated([part.rows for part in parts])
+        return concatenated([part.rows for part in parts]), np.concatenate([part.indices for part in parts])

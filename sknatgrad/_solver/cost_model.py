@@ -127,10 +127,15 @@ class Shape(NamedTuple):
         """Return the time of loss and gradient at one point, and of the Python around it."""
         return ITERATION + self.product_seconds() + LIKELIHOOD * self.n_rows * self.n_logits
 
-    def steps_per_matrix(self) -> float:
-        """Return how many steps of one of many models, whose gradients are computed together, take as long as F."""
+    def model_step_seconds(self, n_models: int) -> float:
+        """Return the time of a step of one of many models, whose gradients are computed together."""
         gradient = self.n_rows * self.n_logits * (4.0 * self.stored_per_row / FLOPS + LIKELIHOOD)
-        return (CALL + self.dense_seconds()) / (MODEL_CALL + gradient)
+        return MODEL_CALL + gradient + self.fetch_seconds() / n_models
+
+    def steps_per_matrix(self, n_models: int) -> float:
+        """Return how many steps of one of many models take as long as F; a pass is shared by all of them."""
+        matrix = CALL + self.dense_seconds() - self.fetch_seconds() * (1.0 - 1.0 / n_models)
+        return matrix / self.model_step_seconds(n_models)
 
     def together_seconds(self, n_sets: int) -> float:
         """Return the time of one of many models that are fitted together, of `n_sets` training sets at each penalty."""
@@ -138,7 +143,7 @@ class Shape(NamedTuple):
         matrix = (CALL + self.dense_seconds()) * (1.0 if self.n_logits == 1 else 2.0)
         factor = 2.0 * self.size**3 / 3.0 / CHOLESKY_FLOPS
         solve = 16.0 * self.size**2 / BANDWIDTH
-        step = solve + (CALL + self.dense_seconds()) / self.steps_per_matrix()
+        step = solve + self.model_step_seconds(n_sets)
         matrices = PATH_MATRICES / n_sets + TOGETHER_MATRICES
         return matrices * matrix + (1.0 + TOGETHER_MATRICES) * factor + TOGETHER_STEPS * step
 

@@ -109,7 +109,7 @@ class LeaveOneOutFits:
             np.tile(self.prior.precision, (rows.size, 1)),
             self.prior.mean,
         )
-        ending = Ending(FinalTolerance.of(TOL).order_independent, self._plan.shape.steps_per_matrix())
+        ending = Ending(FinalTolerance.of(TOL).order_independent, self._plan.shape.steps_per_matrix(rows.size))
         optimum = np.repeat(self.theta[:, None], rows.size, axis=1)
         ended = descend_together(models, starts_at(optimum, points), [point.factor for point in points], ending)
         return ended.theta, ended.converged

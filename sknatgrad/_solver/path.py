@@ -18,7 +18,7 @@ from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.layout import zero_sum
-from sknatgrad._model.many_models import GroupKernel
+from sknatgrad._model.many_models import GroupKernel, SeveralKernels
 from sknatgrad._solver.many_models import PenalisedPoint
 from sknatgrad._solver.stopping import MAX_REDUCTIONS, SUFFICIENT_SHARE
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 # nat for each parameter away, times the share of the rows that it omits. With 1e-3 and 1e-4 ten values of C take 13 to
 # 27 matrices, with these 10 to 12, and the models as many steps.
 NEAR_OPTIMUM, NEAR_OPTIMUM_SHARE = 0.1, 0.1
+# The same for points of several penalties at a time, a share of the loss. Fifty models of 20,000 to 200,000 rows,
+# normal, lognormal, sparse or nearly separated, take 10 to 16 passes with 1e-1, 10 to 13 with 1e-2, 10 to 14 with 1e-3.
+NEAR_SHARE_AT_ONCE = 1e-2
 # Steps to one optimum: Newton's method takes 2 or 3 from the optimum of a near penalty, and 4 to 8 from zero.
 MAX_STEPS = 30
 
@@ -131,14 +134,56 @@ class Path:
             yield point
             sums = point.sums
 
+    def points_at_once(self, precisions: Sequence[Array], starts: Sequence[Array]) -> list[PathPoint]:
+        """Return a point near the optimum of each prior precision, each from its own start, in passes for all of them.
+
+        Out of core passes cost more than matrices. Newton's method is near an optimum where F changes little.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = self.measure_each(starts)
+            points = [self._penalised(*each) for each in zip(sums, precisions, strict=True)]
+            lengths, n_steps = np.ones(len(sums)), np.zeros(len(sums), dtype=np.intp)
+            for _ in range(MAX_STEPS):
+                going = [
+                    place
+                    for place, point in enumerate(points)
+                    if point.decrement > NEAR_SHARE_AT_ONCE * point.loss and lengths[place] >= 0.25**MAX_REDUCTIONS
+                ]
+                if not going:
+                    break
+                ends = self.measure_each([sums[place].theta + lengths[place] * points[place].move for place in going])
+                for place, end_sums in zip(going, ends, strict=True):
+                    end = self._penalised(end_sums, precisions[place])
+                    if _is_lower(points[place], end, lengths[place]):
+                        sums[place], points[place], lengths[place] = end_sums, end, 1.0
+                        n_steps[place] += 1
+                    else:
+                        lengths[place] *= 0.25
+            near = [point.decrement <= NEAR_SHARE_AT_ONCE * point.loss for point in points]
+        return [PathPoint(*each) for each in zip(sums, n_steps.tolist(), near, strict=True)]
+
     def measure(self, theta: Array) -> GroupSums:
         """Return the sums of each group at θ, by a pass."""
-        measure: Kernel[Sums[DenseInformation]] = MeasureKernel(theta, TrueExpectation(), DenseInformation)
-        of_groups: list[Sums[DenseInformation] | None] = self.source.total(GroupKernel(measure, self.groups))
-        return GroupSums.of(theta, of_groups)
+        return self.measure_each([theta])[0]
+
+    def measure_each(self, thetas: Sequence[Array]) -> list[GroupSums]:
+        """Return the sums of each group at each θ, by a pass."""
+        kernels: list[Kernel[Sums[DenseInformation]]] = [
+            MeasureKernel(theta, TrueExpectation(), DenseInformation) for theta in thetas
+        ]
+        of_groups: list[list[Sums[DenseInformation]] | None] = self.source.total(
+            GroupKernel(SeveralKernels(kernels), self.groups)
+        )
+        return [
+            GroupSums.of(theta, [None if sums is None else sums[place] for sums in of_groups])
+            for place, theta in enumerate(thetas)
+        ]
+
+    def _penalised(self, sums: GroupSums, precision: Array) -> PenalisedPoint:
+        return sums.weighted(self.all_rows).penalised(precision)
 
     def _near_optimum(self, sums: GroupSums, precision: Array) -> PathPoint:
-        point = sums.weighted(self.all_rows).penalised(precision)
+        point = self._penalised(sums, precision)
         for n_steps in range(MAX_STEPS):
             if self._is_near(sums, point):
                 return PathPoint(sums, n_steps, near=True)
@@ -156,9 +201,13 @@ class Path:
         length = 1.0
         for _ in range(MAX_REDUCTIONS):
             end_sums = self.measure(sums.theta + length * point.move)
-            end = end_sums.weighted(self.all_rows).penalised(precision)
-            # not for a loss that is NaN
-            if point.loss - end.loss >= SUFFICIENT_SHARE * length * point.decrement:
+            end = self._penalised(end_sums, precision)
+            if _is_lower(point, end, length):
                 return end_sums, end, True
             length *= 0.25
         return sums, point, False
+
+
+def _is_lower(point: PenalisedPoint, end: PenalisedPoint, length: float) -> bool:
+    """Say whether the end of a step has a loss that is lower by enough; never if it is NaN."""
+    return point.loss - end.loss >= SUFFICIENT_SHARE * length * point.decrement

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from sknatgrad._solver.records import Measured
 
 if TYPE_CHECKING:
     from sknatgrad._model.expectations import Expectation
+    from sknatgrad._model.kernels import Sums
     from sknatgrad._model.prior import Prior
     from sknatgrad._model.protocols import PooledInformation, RowScores, Structure
     from sknatgrad._rows.source import RowSource
@@ -67,10 +68,14 @@ class PenalisedLoss:
         recompute = keep_scores and self.source.out_of_core
         kernel = MeasureKernel(theta, expectation, structure, keep_scores and not recompute, logits, float32)
         sums = self.source.total(kernel)
-        penalty, penalty_gradient = self.prior.value_and_gradient(theta)
         scores = NO_SCORES
         if keep_scores:
             scores = MetricScores.recomputed(theta, expectation) if recompute else MetricScores.stored(sums.scores)
+        return self.measured(theta, sums, scores)
+
+    def measured(self, theta: Array, sums: Sums[Any], scores: MetricScores = NO_SCORES) -> Measured:
+        """Return loss, gradient and metric at θ from the sums over the rows there."""
+        penalty, penalty_gradient = self.prior.value_and_gradient(theta)
         return Measured(
             theta,
             sums.loss + penalty,

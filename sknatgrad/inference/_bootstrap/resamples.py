@@ -13,7 +13,7 @@ from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.recentring import recentred_theta
 from sknatgrad._model.separation_search import SeparationSearch, has_free_features
 from sknatgrad._rows.memory import MemorySource
-from sknatgrad._rows.training_sets import TrainingSets
+from sknatgrad._rows.training_sets import CountedSets
 from sknatgrad._solver.cost_model import Shape
 from sknatgrad._solver.descent import descend
 from sknatgrad._solver.many_models import Ending, ManyModels, Start, descend_together
@@ -149,12 +149,12 @@ class ResampledFits:
         if not n_models:
             return np.zeros((0, *self.theta.shape)), np.zeros(0, dtype=bool)
         small = counts.astype(np.min_scalar_type(int(counts.max())))
-        sets = TrainingSets(small, np.ones((n_models, self.row_sums.contrasts.n_classes)))
+        sets = CountedSets(small, np.ones((n_models, self.row_sums.contrasts.n_classes)))
         source = replace(self.weighted, weight=self.draws.base, n_logits=len(self.theta) * n_models)
         precision = np.tile(self.prior.precision, (n_models, 1))
         models = ManyModels(source, sets, np.arange(n_models), precision, self.prior.mean)
         start = Start(np.repeat(self.theta[:, None], n_models, axis=1))
-        ending = Ending(NEGLIGIBLE_ERROR, self.shape.steps_per_matrix())
+        ending = Ending(NEGLIGIBLE_ERROR, self.shape.steps_per_matrix(n_models))
         ended = descend_together(models, [start], [factor] * n_models, ending)
         return ended.theta.swapaxes(0, 1), ended.converged
 
