@@ -494,3 +494,21 @@ def test_contract(estimator, check):
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", SkipTestWarning)
         check(estimator)
+
+
+@pytest.mark.parametrize("where", STREAMED)
+def test_the_search_for_c(where):
+    X, y = rows()
+    expected = in_memory(X, y, Cs="auto", refit="1se", tol=TIGHT)
+    model = STREAMED[where](X, y, Cs="auto", refit="1se", tol=TIGHT)
+    np.testing.assert_allclose(model.Cs_, expected.Cs_, rtol=1e-4)
+    np.testing.assert_allclose(model.scores_, expected.scores_, rtol=1e-6)
+    np.testing.assert_allclose(model.score_standard_errors_, expected.score_standard_errors_, rtol=1e-6)
+    # each C begins near the optimum of its neighbour, and the weights of the folds are summed once
+    assert model.n_passes_ < 10 * model.Cs_.size
+
+
+@pytest.mark.parametrize("where", STREAMED)
+def test_rows_that_are_read_again_are_not_left_out(where):
+    with pytest.raises(ValueError, match="cv='loo' needs all rows at once; with batches and Dask collections"):
+        STREAMED[where](*rows(), cv="loo")
