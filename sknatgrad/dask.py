@@ -56,6 +56,8 @@ from sknatgrad.inference._covariance.options import CovarianceOptions
 from sknatgrad.inference._fitted_model import LINK_ROWS, FittedModel, logistic_regression
 from sknatgrad.inference._infer import check_aliased, infer_from_sums, limits_of
 from sknatgrad.inference._infer import infer as infer_in_memory
+from sknatgrad.inference._influence.influence import influence as influence_in_memory
+from sknatgrad.inference._influence.influence import influence_from_sums
 from sknatgrad.inference._row_sums.rows import OutOfCoreRows, RowCountsKernel
 from sknatgrad.inference._row_sums.sums import RowSums
 
@@ -69,11 +71,11 @@ if TYPE_CHECKING:
     from sknatgrad._inputs.dask_collections import Collection
     from sknatgrad._rows.dask_chunks import ClusterSource
     from sknatgrad._typing import Array, Matrix
-    from sknatgrad.inference import InferenceResult
+    from sknatgrad.inference import InferenceResult, InfluenceResult
     from sknatgrad.inference._covariance.options import Covariance, Weights
     from sknatgrad.inference._infer import Aliased
 
-__all__ = ["DaskNaturalGradientLogisticRegression", "DaskNaturalGradientLogisticRegressionCV", "infer"]
+__all__ = ["DaskNaturalGradientLogisticRegression", "DaskNaturalGradientLogisticRegressionCV", "infer", "influence"]
 
 
 def _lazy(method: Callable[..., Any], what: str) -> Callable[..., Any]:
@@ -331,6 +333,52 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
             aliased=aliased,
         )
     check_aliased(aliased)
+    fitted, row_sums = _sums_of_collections(estimator, X, y, sample_weight, reference)
+    options = CovarianceOptions.checked(weights, covariance, row_sums.counts)
+    return infer_from_sums(fitted, row_sums, options, features, aliased)
+
+
+@ignoring_underflow
+def influence(
+    estimator: Any, X: Collection, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> InfluenceResult:
+    """Return how much each row influences a fitted model, from the Dask collections of its fit.
+
+    As :func:`sknatgrad.inference.influence`. The rows stay on their workers, which send a few numbers for each row, of
+    order `n_classes`: the result is in memory. Fits without single rows go on together, in passes over the collections.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted logistic regression.
+
+    X, y, sample_weight : dask collections
+        The data of the fit, as for `DaskNaturalGradientLogisticRegression.fit`.
+
+    Returns
+    -------
+    result : InfluenceResult
+        As that of :func:`sknatgrad.inference.influence`; `dfbetas` makes one more pass.
+
+    Raises
+    ------
+    ValueError
+        As :func:`sknatgrad.inference.influence`.
+
+    Warns
+    -----
+    InferenceWarning
+        If the inverse of the information is unreliable.
+    """
+    if not any_collection(X, y, sample_weight):
+        return influence_in_memory(estimator, X, y, sample_weight=sample_weight)
+    return influence_from_sums(*_sums_of_collections(estimator, X, y, sample_weight))
+
+
+def _sums_of_collections(
+    estimator: Any, X: Collection, y: ArrayLike, sample_weight: ArrayLike | None, reference: Hashable = None
+) -> tuple[FittedModel, RowSums]:
+    """Check an estimator and the collections of its fit; return the fitted model, and the sums over the rows."""
     estimator = logistic_regression(estimator)
     fitted = FittedModel.of(estimator, X)
     contrasts = Contrasts.against(fitted.classes, reference)
@@ -346,8 +394,7 @@ def infer(  # noqa: PLR0913 - all but the rows are keywords
     shape = Shape(
         counts.n_rows, n_logits, n_columns, table.statistics.stored / table.statistics.n_rows, out_of_core=True
     )
-    row_sums = RowSums(OutOfCoreRows(source, counts, shape), fitted.theta, contrasts, limits)
-    return infer_from_sums(fitted, row_sums, CovarianceOptions.checked(weights, covariance, counts), features, aliased)
+    return fitted, RowSums(OutOfCoreRows(source, counts, shape), fitted.theta, contrasts, limits)
 
 
 def _mean_of_blocks(

@@ -22,6 +22,7 @@ from sknatgrad._limits import Limits
 from sknatgrad._model.prior import Prior
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._solver import leave_one_out
+from sknatgrad._solver.cost_model import Shape
 from sknatgrad._solver.leave_one_out import LeaveOneOutFits
 from sknatgrad._solver.many_models import Descended
 from sknatgrad.exceptions import InferenceWarning
@@ -165,12 +166,17 @@ def fits_of(n_classes, *, kind="memory", **parameters):
     return source, theta, problem
 
 
+def fits_without(source, prior, theta):
+    shape = Shape.of(source.X, *theta.shape)._replace(centred=source.centres is not None)
+    return LeaveOneOutFits(source, shape, source.limits, prior, theta)
+
+
 @pytest.mark.parametrize("n_classes", [2, 4])
 @pytest.mark.parametrize("kind", ["memory", "sparse", "centred"])
 def test_fits_without_rows_are_those_of_fit(n_classes, kind, monkeypatch):
     source, theta, problem = fits_of(n_classes, kind=kind)
     precision = np.r_[np.ones(theta.shape[1] - 1), 0.0]
-    fits = LeaveOneOutFits(source, Prior(precision), theta)
+    fits = fits_without(source, Prior(precision), theta)
     rows = np.arange(0, 70, 7)
     monkeypatch.setattr(leave_one_out, "AT_ONCE", 4)
     monkeypatch.setattr(LeaveOneOutFits, "_alone", None)  # no fit needs a descent of its own
@@ -187,7 +193,7 @@ def test_fits_that_do_not_converge_together_are_made_alone(monkeypatch):
     source, theta, _ = fits_of(2)
     precision = np.r_[np.ones(theta.shape[1] - 1), 0.0]
     rows = np.array([3, 20, 21])
-    expected = LeaveOneOutFits(source, Prior(precision), theta).logits(rows)
+    expected = fits_without(source, Prior(precision), theta).logits(rows)
     descend = leave_one_out.descend_together
 
     def failing(*arguments):
@@ -195,7 +201,7 @@ def test_fits_that_do_not_converge_together_are_made_alone(monkeypatch):
         return Descended(ended.theta, ended.n_steps, np.array([True, False, False]), ended.pairs)
 
     monkeypatch.setattr(leave_one_out, "descend_together", failing)
-    np.testing.assert_allclose(LeaveOneOutFits(source, Prior(precision), theta).logits(rows), expected, rtol=1e-4)
+    np.testing.assert_allclose(fits_without(source, Prior(precision), theta).logits(rows), expected, rtol=1e-4)
 
 
 def test_a_prior_that_is_a_matrix():
@@ -204,7 +210,7 @@ def test_a_prior_that_is_a_matrix():
     model.fit(problem.X, problem.codes, problem.weight)
     prior = configured_prior(model, np.arange(2))
     assert prior.quadratic is not None
-    found = LeaveOneOutFits(source, prior, theta).logits(np.array([5]))
+    found = fits_without(source, prior, theta).logits(np.array([5]))
     weight = problem.weight.copy()
     weight[5] = 0.0
     expected = model.fit(problem.X, problem.codes, weight).decision_function(problem.X[[5]])

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from problems import make_problem
+from problems import in_chunks, make_problem, needed
 from scipy import sparse
 from scipy.special import log_softmax
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
@@ -13,6 +13,8 @@ from sklearn.linear_model import LogisticRegression
 
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._limits import Limits
+from sknatgrad._solver import leave_one_out
+from sknatgrad._solver.many_models import Descended
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference import infer, influence
 
@@ -291,7 +293,7 @@ def test_other_data_and_other_estimators_are_refused():
     with pytest.raises(ValueError, match=r"X has 3 features"):
         influence(model, X[:, :3], y)
     dask_array = pytest.importorskip("dask.array")
-    with pytest.raises(ValueError, match="X is a Dask collection, whose single rows influence does not have"):
+    with pytest.raises(ValueError, match=r"X is a Dask collection; pass it to sknatgrad\.dask\.influence"):
         influence(model, dask_array.from_array(X), y)
 
 
@@ -310,3 +312,47 @@ def test_columns_that_nearly_depend_on_each_other():
     # the coefficient of the second column is that of the difference
     dfbetas, expected = of_near.dfbetas()[:, 0], plain.dfbetas()[:, 0]
     np.testing.assert_allclose(dfbetas[:, 1:], expected[:, 1:], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("kind", ["far", "collinear", "plain"])
+def test_dask_collections_have_the_influence_of_rows_in_memory(n_classes, kind, monkeypatch):
+    of_chunks = needed("sknatgrad.dask", "Dask is not installed").influence
+    problem = make_problem(n_classes, n_rows=150)
+    X = problem.X + np.array([1e4, 0.0, 0.0]) if kind == "far" else problem.X
+    if kind == "collinear":
+        X = np.column_stack([X, X[:, 0] + 1e-5 * np.random.default_rng(0).normal(size=150)])
+    model = NaturalGradientLogisticRegression(C=np.inf if kind == "collinear" else 10.0, tol=1e-12)
+    model.fit(X, problem.codes, problem.weight)
+    expected = influence_of(model, X, problem.codes, problem.weight)
+    chunks = in_chunks(X, problem.codes, problem.weight, rows=40)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InferenceWarning)
+        result = of_chunks(model, *chunks[:2], sample_weight=chunks[2])
+    assert result.n_refits == expected.n_refits > 0
+    atol = 1e-5 if kind == "collinear" else 1e-9
+    for name in ("leverage", "cooks_distance", "loo_losses", "standardised_pearson_residuals"):
+        np.testing.assert_allclose(getattr(result, name), getattr(expected, name), rtol=1e-6, atol=atol)
+    np.testing.assert_allclose(result.dfbetas(), expected.dfbetas(), rtol=1e-4, atol=1e-4)
+    # fits that do not go on together are descents of their own
+    monkeypatch.setattr(leave_one_out, "descend_together", _unfinished)
+    alone = of_chunks(model, *chunks[:2], sample_weight=chunks[2]) if kind == "plain" else result
+    np.testing.assert_allclose(alone.loo_losses, expected.loo_losses, atol=1e-3 if kind == "plain" else atol)
+
+
+def _unfinished(_models, starts, factors, _ending):
+    """Return the ends of descents that do not converge."""
+    theta, n_models = starts[0].theta, len(factors)
+    return Descended(theta, np.zeros(n_models, dtype=int), np.zeros(n_models, dtype=bool), ())
+
+
+def test_influence_of_dask_takes_what_the_function_in_memory_takes():
+    of_chunks = needed("sknatgrad.dask", "Dask is not installed").influence
+    X, y = load_iris(return_X_y=True)
+    model = NaturalGradientLogisticRegression().fit(X, y)
+    expected = influence(model, X, y)
+    np.testing.assert_array_equal(of_chunks(model, X, y).loo_losses, expected.loo_losses)
+    frame = of_chunks(model, *in_chunks(X, y, rows=40)).to_frame()
+    np.testing.assert_allclose(frame.loo_loss, expected.loo_losses, rtol=1e-6)
+    with pytest.raises(ValueError, match="are not those of the fit"):
+        of_chunks(model, *in_chunks(X[:100], y[:100], rows=40))

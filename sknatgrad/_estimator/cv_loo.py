@@ -11,6 +11,7 @@ from sknatgrad._estimator.path_end import PathEnd
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.contrasts import Contrasts
 from sknatgrad._model.influence import concatenated, omitted_from_mean
+from sknatgrad._solver.cost_model import Shape
 from sknatgrad._solver.leave_one_out import LeaveOneOutFits
 
 if TYPE_CHECKING:
@@ -54,12 +55,20 @@ class LeaveOneOut(NamedTuple):
         without = contrasts.theta(rows.without.T).T
         errors = rows.loss_errors(predict(without).loss_and_residual(source.codes)[0])
         doubtful = omitted_from_mean(errors, np.where(source.weight > 0.0, self.weight, 0.0))
-        without[doubtful] = LeaveOneOutFits(source, end.prior, theta).logits(np.flatnonzero(doubtful))
+        fits = LeaveOneOutFits(source, self._shape, source.limits, end.prior, theta)
+        without[doubtful] = fits.logits(np.flatnonzero(doubtful))
         prediction = predict(without)
         if self.scoring == DEFAULT_SCORING:
             losses, _ = prediction.loss_and_residual(source.codes)
             return -np.clip(losses, *LOSS_BOUNDS)
         return np.asarray(prediction.log_proba().argmax(axis=1) == source.codes, dtype=np.float64)
+
+    @property
+    def _shape(self) -> Shape:
+        """The sizes of the rows of all columns."""
+        layout = self.task.data.layout._replace(groups=None)
+        shape = Shape.of(self.task.rows.X, *layout.shape)
+        return shape._replace(out_of_core=self.task.data.source.out_of_core, centred=layout.centres is not None)
 
     def _mean(self, scores: Array) -> tuple[float, float]:
         """Return the mean over rows, and its standard error (Cochran 1977, section 6.3)."""

@@ -201,7 +201,7 @@ class TrainingSetKernel(Generic[Result]):
     """Another kernel, of rows whose weights are those in one training set."""
 
     kernel: Kernel[Result]
-    sets: TrainingSets  # one
+    sets: SetWeights  # one
 
     def __call__(self, block: RowBlock) -> Result:
         """Apply the kernel to one block."""

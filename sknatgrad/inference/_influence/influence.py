@@ -12,7 +12,6 @@ from sknatgrad._inputs.notices import stacklevel_of_user
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.influence import MAX_ROW_ERROR, InfluenceKernel, concatenated, omitted_from_mean
 from sknatgrad._rows.floating_point import ignoring_underflow
-from sknatgrad._rows.threads import Workers
 from sknatgrad._solver.leave_one_out import LeaveOneOutFits
 from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference._covariance.dense import DenseCovariance
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sknatgrad._typing import Matrix
+    from sknatgrad.inference._fitted_model import FittedModel
+    from sknatgrad.inference._row_sums.sums import RowSums
 
 
 @ignoring_underflow
@@ -83,9 +84,13 @@ def influence(estimator: Any, X: Matrix, y: ArrayLike, *, sample_weight: ArrayLi
     (9.9, 18)
     """
     if hasattr(X, "__dask_graph__"):
-        message = "X is a Dask collection, whose single rows influence does not have; pass rows in memory."
+        message = "X is a Dask collection; pass it to sknatgrad.dask.influence, or rows in memory to this function."
         raise ValueError(message)
-    fitted, row_sums = sums_in_memory(estimator, X, y, sample_weight)
+    return influence_from_sums(*sums_in_memory(estimator, X, y, sample_weight))
+
+
+def influence_from_sums(fitted: FittedModel, row_sums: RowSums) -> InfluenceResult:
+    """Return the result from the rows of a fit, in memory or not."""
     remedy = "select fewer columns before the fit"
     check_covariance_size(row_sums.n_params, remedy, row_sums.limits)
     covariance = DenseCovariance.of(row_sums, fitted)
@@ -98,12 +103,14 @@ def influence(estimator: Any, X: Matrix, y: ArrayLike, *, sample_weight: ArrayLi
     contrasts = row_sums.contrasts
     kernel = InfluenceKernel(contrasts.params(in_coordinates.theta), inverse, contrasts, row_sums.limits.row_bytes)
     rows = concatenated(in_coordinates.total(kernel))
-    codes, weight, loo_logits = row_sums.in_memory.codes, row_sums.in_memory.weight, rows.without.copy()
+    (codes, weight), loo_logits = row_sums.rows.labels(), rows.without.copy()
     errors = rows.loss_errors(predict(contrasts.theta(loo_logits.T).T).loss_and_residual(codes)[0])
     doubtful = omitted_from_mean(errors, weight) | ((errors > MAX_ROW_ERROR) & (weight > 0.0))
-    with Workers() as workers:
-        source = row_sums.in_memory.source(len(covariance.fitted.theta), workers, row_sums.limits)
-        fits = LeaveOneOutFits(source, covariance.fitted.prior, covariance.fitted.theta)
+    theta = covariance.fitted.theta
+    with row_sums.opened() as source:
+        fits = LeaveOneOutFits(
+            source, row_sums.rows.shape(*theta.shape), row_sums.limits, covariance.fitted.prior, theta
+        )
         loo_logits[doubtful] = contrasts.params(fits.logits(np.flatnonzero(doubtful)).T).T
     return InfluenceResult(
         rows=rows,

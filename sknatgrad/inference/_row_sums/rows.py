@@ -60,6 +60,19 @@ class RowCountsKernel:
         )
 
 
+@dataclass(frozen=True)
+class LabelsKernel:
+    """The classes and the weights of rows, in parts."""
+
+    def __call__(self, block: RowBlock) -> list[tuple[Codes, Array]]:
+        """Return those of one block."""
+        return [(block.codes, block.weight)]
+
+    def merge(self, left: list[tuple[Codes, Array]], right: list[tuple[Codes, Array]]) -> list[tuple[Codes, Array]]:
+        """Append those of later rows."""
+        return left + right
+
+
 class InMemoryRows(NamedTuple):
     """The rows of a fit, in memory."""
 
@@ -71,6 +84,10 @@ class InMemoryRows(NamedTuple):
     def counts(self, n_classes: int) -> RowCounts:
         """Return the number of rows and the sums of their weights."""
         return RowCounts.of(self.codes, self.weight, n_classes)
+
+    def labels(self) -> tuple[Codes, Array]:
+        """Return the class and the weight of each row."""
+        return self.codes, self.weight
 
     def source(self, n_logits: int, workers: Workers, limits: Limits) -> MemorySource:
         """Return the rows as a source."""
@@ -104,6 +121,11 @@ class OutOfCoreRows:
     def counts(self, n_classes: int) -> RowCounts:  # noqa: ARG002 - the signature of rows in memory
         """Return the number of rows and the sums of their weights."""
         return self.row_counts
+
+    def labels(self) -> tuple[Codes, Array]:
+        """Return the class and the weight of each row, by a pass."""
+        codes, weights = zip(*self.row_source.total(LabelsKernel()), strict=True)
+        return np.concatenate(codes), np.concatenate(weights)
 
     def source(self, n_logits: int, workers: Workers, limits: Limits) -> RowSource:  # noqa: ARG002 - the signature of rows in memory
         """Return the rows as a source."""
