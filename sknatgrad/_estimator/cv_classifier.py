@@ -72,7 +72,7 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
 
     cv : int, splitter, iterable or None, default=None
         The splits: a number of stratified folds, 5 for None; a splitter of :mod:`sklearn.model_selection`; or an
-        iterable of pairs of training and test rows.
+        iterable of pairs of training and test rows. :meth:`fit_batches` takes fewer kinds.
 
     scoring : str, callable or None, default=None
         The score that is maximised: a name or a function as for :func:`sklearn.metrics.get_scorer`. None means
@@ -167,6 +167,9 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
 
     covariance_ : ndarray of shape (n_logits * d, n_logits * d)
         Covariance of the coefficients of the fit to all rows, with ``store_covariance=True``.
+
+    n_passes_ : int
+        Number of passes over the rows, after `fit_batches`.
 
     n_features_in_ : int
         Number of features.
@@ -312,9 +315,8 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
 
         The fold of a row is a hash of its number, so it does not depend on the sizes of batches or on memory. Folds are
         not stratified: the share of a class in a fold of m rows has a standard deviation of at most ``0.5 / sqrt(m)``.
-        All models are fitted in the same passes over the batches, usually 10 to 20 in all. With ``'balanced'`` class
-        weights, other metrics, a prior, hardly any penalty or very many columns there are more passes: see Notes of the
-        class.
+        All models are fitted in the same passes over the batches, usually 10 to 15. Models that cannot be fitted
+        together, as the class says, make passes of their own.
 
         Parameters
         ----------
