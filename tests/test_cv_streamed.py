@@ -190,7 +190,7 @@ def test_the_sample_of_a_training_set_has_rows_of_it_alone():
 
 
 @pytest.mark.parametrize("where", STREAMED)
-def test_folds_may_be_given(where):
+def test_folds_may_be_given(where, monkeypatch):
     X, y = rows(3)
     groups = np.random.default_rng(0).integers(20, size=len(y))
     # by group; the rows of the last groups are never tested, and the numbers have gaps
@@ -199,6 +199,9 @@ def test_folds_may_be_given(where):
         settings = {"Cs": CS, "cv": PredefinedSplit(given), "tol": TIGHT, "class_weight": weighting}
         expected = NaturalGradientLogisticRegressionCV(**settings).fit(X, y, WEIGHT)
         assert_same_search(STREAMED[where](X, y, WEIGHT, **settings), expected)
+    enough = NaturalGradientLogisticRegressionCV._limits._replace(sample_bytes=2**28)
+    monkeypatch.setattr(NaturalGradientLogisticRegressionCV, "_limits", enough)
+    assert_same_search(STREAMED[where](X, y, WEIGHT, **settings), expected)
 
 
 @pytest.mark.parametrize("where", STREAMED)
