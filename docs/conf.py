@@ -80,7 +80,7 @@ numpydoc_validation_exclude = {
     # the methods of scikit-learn's callback protocol, which only scikit-learn calls
     r"^sknatgrad\.callbacks\.\w+\.(setup|teardown|on_fit_task_begin|on_fit_task_end)$",
     # the docstrings refer to those of the base class
-    r"^sknatgrad\.dask\.DaskNaturalGradientLogisticRegression($|\.)",
+    r"^sknatgrad\.dask\.DaskNaturalGradientLogisticRegression(CV)?($|\.)",
 }
 
 

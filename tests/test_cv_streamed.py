@@ -190,7 +190,7 @@ def test_the_sample_of_a_training_set_has_rows_of_it_alone():
 
 
 @pytest.mark.parametrize("where", STREAMED)
-def test_folds_may_be_given(where):
+def test_folds_may_be_given(where, monkeypatch):
     X, y = rows(3)
     groups = np.random.default_rng(0).integers(20, size=len(y))
     # by group; the rows of the last groups are never tested, and the numbers have gaps
@@ -199,6 +199,9 @@ def test_folds_may_be_given(where):
         settings = {"Cs": CS, "cv": PredefinedSplit(given), "tol": TIGHT, "class_weight": weighting}
         expected = NaturalGradientLogisticRegressionCV(**settings).fit(X, y, WEIGHT)
         assert_same_search(STREAMED[where](X, y, WEIGHT, **settings), expected)
+    enough = NaturalGradientLogisticRegressionCV._limits._replace(sample_bytes=2**28)
+    monkeypatch.setattr(NaturalGradientLogisticRegressionCV, "_limits", enough)
+    assert_same_search(STREAMED[where](X, y, WEIGHT, **settings), expected)
 
 
 @pytest.mark.parametrize("where", STREAMED)
@@ -237,17 +240,14 @@ def test_models_that_cannot_be_fitted_together_are_fitted_in_turn(settings, wher
 def test_points_of_all_rows_that_fail_leave_their_models_to_single_fits(monkeypatch, in_turn):
     X, y = rows()
     expected = in_memory(X, y, Cs=CS, tol=TIGHT)
-    for name, value in (("MAX_REDUCTIONS", -1), ("MAX_STEPS", 1)):
-        in_turn.clear()
-        with monkeypatch.context() as patch:
-            patch.setattr(path, "NEAR_SHARE_AT_ONCE", 0.0)
-            patch.setattr(path, name, value)
-            model = of_batches(X, y, Cs=CS, tol=TIGHT)
-        assert len(in_turn) == 15
-        assert_same_search(model, expected)
+    monkeypatch.setattr(path, "NEAR_SHARE_AT_ONCE", 0.0)
+    monkeypatch.setattr(path, "MAX_STEPS", 0)
+    model = of_batches(X, y, Cs=CS, tol=TIGHT)
+    assert len(in_turn) == 15
+    assert_same_search(model, expected)
 
 
-def test_steps_that_raise_the_loss_are_shortened(monkeypatch):
+def test_a_start_where_no_step_lowers_the_loss_is_replaced_by_zero(monkeypatch):
     X, y = rows()
     expected = in_memory(X, y, Cs=CS, tol=TIGHT)
     monkeypatch.setattr(path, "NEAR_SHARE_AT_ONCE", 1e-12)
@@ -260,6 +260,16 @@ def test_steps_that_raise_the_loss_are_shortened(monkeypatch):
     monkeypatch.setattr(path, "_is_lower", half_of_them)
     assert_same_search(of_batches(X, y, Cs=CS, tol=TIGHT), expected)
     assert any(refused)
+
+
+@pytest.mark.parametrize("where", STREAMED)
+def test_without_a_sample_the_path_begins_at_zero(where, monkeypatch, in_turn):
+    X, y = rows()
+    expected = in_memory(X, y, Cs=CS, tol=TIGHT)
+    limits = NaturalGradientLogisticRegressionCV._limits._replace(sample_bytes=2**11, sent_sample_bytes=2**11)
+    monkeypatch.setattr(NaturalGradientLogisticRegressionCV, "_limits", limits)
+    assert_same_search(STREAMED[where](X, y, Cs=CS, tol=TIGHT), expected)
+    assert not in_turn
 
 
 def test_points_of_all_rows_take_newton_steps_together(monkeypatch):

@@ -12,7 +12,7 @@ from distributed import Client, Future, LocalCluster
 from problems import FISHER_METRICS, TIGHT, assert_close, in_chunks, raw_rows
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad.dask import DaskNaturalGradientLogisticRegression
+from sknatgrad.dask import DaskNaturalGradientLogisticRegression, DaskNaturalGradientLogisticRegressionCV
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,9 @@ def test_clusters_of_one_and_two_processes_give_the_same_bits(client):
     X, y, weight = raw_rows(3, n_rows=60_000)
     data = in_chunks(X, y, weight)
     fits = [DaskNaturalGradientLogisticRegression().fit(*data)]
+    # nine chunks, whose sums are merged by a tree of depth 2
+    few = in_chunks(X[:4_500], y[:4_500], weight[:4_500], rows=500)
+    searches = [DaskNaturalGradientLogisticRegressionCV(Cs=3, cv=3).fit(*few)]
     assert len(client.scheduler_info()["workers"]) == 2
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0") as one,
@@ -67,6 +70,10 @@ def test_clusters_of_one_and_two_processes_give_the_same_bits(client):
     ):
         assert len(alone.scheduler_info()["workers"]) == 1
         fits.append(DaskNaturalGradientLogisticRegression().fit(*data))
+        searches.append(DaskNaturalGradientLogisticRegressionCV(Cs=3, cv=3).fit(*few))
+    assert (searches[0].coefs_paths_ == searches[1].coefs_paths_).all()
+    assert (searches[0].scores_ == searches[1].scores_).all()
+    assert (searches[0].coef_ == searches[1].coef_).all()
     for model in fits[1:]:
         assert (model.coef_ == fits[0].coef_).all()
         assert (model.intercept_ == fits[0].intercept_).all()

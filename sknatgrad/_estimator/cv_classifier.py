@@ -66,16 +66,16 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
     ----------
     Cs : int, array-like of shape (n_cs,) or 'auto', default=10
         Values of C, each in (0, inf]; an integer is a number of values between 1e-4 and 1e4, evenly spaced on a
-        logarithmic scale. ``C`` is the inverse strength of the L2 penalty. ``'auto'`` searches for
-        the C of the highest mean score, to 1 % of C, below 1e5: decades first, down to where coefficients are near
-        zero, then by Brent's method between the neighbours of the best. It suits scores that are smooth in C, such as
-        log losses.
+        logarithmic scale. ``C`` is the inverse strength of the L2 penalty. ``'auto'`` searches for the C of the highest
+        mean score, to 1 % of C, below 1e5: decades first, down to where coefficients are near zero, then by Brent's
+        method between the neighbours of the best. It suits scores that are smooth in C, such as log losses.
 
     cv : int, splitter, iterable, 'loo' or None, default=None
         The splits: a number of stratified folds, 5 for None; a splitter of :mod:`sklearn.model_selection`; or an
         iterable of pairs of training and test rows. ``'loo'`` leaves out each row in turn, approximately: all rows are
         fitted, and the fit without a row follows by one step of Newton's method, or by a fit where that is not
         accurate, as :func:`sknatgrad.inference.influence` has it. Scores are means over rows, and n_folds below is 1.
+        :meth:`fit_batches` takes fewer kinds.
 
     scoring : str, callable or None, default=None
         The score that is maximised: a name or a function as for :func:`sklearn.metrics.get_scorer`. None means
@@ -174,6 +174,9 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
 
     covariance_ : ndarray of shape (n_logits * d, n_logits * d)
         Covariance of the coefficients of the fit to all rows, with ``store_covariance=True``.
+
+    n_passes_ : int
+        Number of passes over the rows, after `fit_batches`.
 
     n_features_in_ : int
         Number of features.
@@ -315,9 +318,8 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
 
         The fold of a row is a hash of its number, so it does not depend on the sizes of batches or on memory. Folds are
         not stratified: the share of a class in a fold of m rows has a standard deviation of at most ``0.5 / sqrt(m)``.
-        All models are fitted in the same passes over the batches, usually 10 to 20 in all. With ``'balanced'`` class
-        weights, other metrics, a prior, hardly any penalty or very many columns there are more passes: see Notes of the
-        class.
+        All models are fitted in the same passes over the batches, usually 10 to 15. Models that cannot be fitted
+        together, as the class says, make passes of their own.
 
         Parameters
         ----------
