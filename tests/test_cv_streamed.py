@@ -490,6 +490,16 @@ def test_batches_that_change_leave_the_estimator_unchanged():
         )
 
 
+@pytest.mark.parametrize("fit", [*STREAMED.values(), in_memory])
+def test_values_that_overflow_are_named_for_any_penalty(fit):
+    X = X_SMALL.copy()
+    X[100, 1] = 1e200
+    with pytest.raises(ValueError, match=r"X holds values so large, up to 1\.0e\+200, that sums of their squares"):
+        fit(X, Y_SMALL, Cs=[1e-4, 1e4], cv=3)
+    with pytest.raises(ValueError, match=r"X holds values so large, up to 1\.0e\+200"):
+        NaturalGradientLogisticRegression(C=10.0).fit(X, Y_SMALL)
+
+
 def test_in_memory_it_is_the_plain_class():
     X, y = rows(3)
     model = DaskNaturalGradientLogisticRegressionCV(Cs=CS, cv=3).fit(X, y, WEIGHT)

@@ -157,7 +157,7 @@ def _positions_of_infinite(X: Matrix) -> tuple[Codes, Codes]:
 
 def overflow_advice(max_abs: float, max_weight: float, C: float) -> str:
     """Say which input is so large that the first sums overflow: the inverse of C, values of X, or row weights."""
-    if C * np.finfo(np.float64).max < 1.0:
+    if 1.0 / float(np.finfo(np.float64).max) > C:
         return f"C={C} is so small that its inverse overflows float64; pass a larger C."
     max_abs = max(max_abs, 1.0)
     if max_abs**0.5 >= max_weight:
