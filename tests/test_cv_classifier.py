@@ -514,6 +514,13 @@ def test_each_warning_is_given_once():
     with pytest.warns(SeparationWarning) as record:
         NaturalGradientLogisticRegressionCV(Cs=[np.inf], cv=[(rows, rows)] * 3, refit=False).fit(X, y)
     assert len(record) == 1
+    assert str(record[0].message).endswith("2 other fits gave such a warning.")
+    X, y = standardised(load_breast_cancer)
+    with pytest.warns(ConvergenceWarning) as record:
+        NaturalGradientLogisticRegressionCV(Cs=CS, cv=3, max_iter=1).fit(X, y)
+    # of the fits to training sets, and of the fit to all rows
+    assert len(record) == 2
+    assert str(record[0].message).endswith("8 other fits gave such a warning.")
 
 
 def test_test_rows_without_weight_have_no_score():

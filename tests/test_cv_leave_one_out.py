@@ -14,11 +14,13 @@ from sklearn.model_selection import LeaveOneOut as LeaveOneOutSplits
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
-from sknatgrad import NaturalGradientLogisticRegression, NaturalGradientLogisticRegressionCV
+from sknatgrad import NaturalGradientLogisticRegression, NaturalGradientLogisticRegressionCV, SeparationWarning
 from sknatgrad._estimator import cv_search
 from sknatgrad._estimator.cv_loo import LeaveOneOut
 from sknatgrad._inputs.prior import configured_prior
 from sknatgrad._limits import Limits
+from sknatgrad._model import influence as influence_module
+from sknatgrad._model.influence import RowInfluence
 from sknatgrad._model.prior import Prior
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._solver import leave_one_out
@@ -86,6 +88,79 @@ def test_scores_are_those_of_leave_one_out_splits(load):
     np.testing.assert_allclose(model.scores_[0, 0], splits.scores_.mean(axis=(0, 1)), rtol=0, atol=5e-4)
     np.testing.assert_allclose(model.score_standard_errors_, splits.score_standard_errors_, rtol=0.01)
     assert model.C_ == splits.C_
+
+
+FEW_ROWS = np.array([[40, -1600, -2], [-20, 700, -7], [70, -900, -7], [-110, 1800, -25], [70, -1700, 0.0]])
+FEW_ROWS = np.vstack([FEW_ROWS, [[20, 1100, 7], [-110, 400, 10], [160, -500, -5]]])
+# normal but for one value
+ONE_LARGE = [
+    81.8,
+    2.4,
+    -0.3,
+    1,
+    4.2,
+    -0.3,
+    -0.3,
+    0.1,
+    1.1,
+    -0.2,
+    3,
+    -0.3,
+    1.9,
+    0.4,
+    -0.3,
+    2.4,
+    -1.3,
+    2.6,
+    1.6,
+    0.8,
+    0.3,
+]
+ONE_LARGE = np.array([*ONE_LARGE, -5, -1.7, -0.6, -1.4, 1, 2.4, -2.1, 1.3, 0.8, -1.4, 1.7, -2.6, 0.9, -0.6])[:, None]
+OF_LARGE = np.array([1] * 4 + [0] * 7 + [1, 1, 1, 0, 1, 1, 1, 1, 1, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 1])
+
+
+def heavy_tails(seed):
+    """Rows of Student's t with two degrees of freedom, and their labels."""
+    rng = np.random.default_rng(seed)
+    n_rows, n_columns = rng.integers([12, 1], [40, 7])
+    return rng.standard_t(2, size=(n_rows, n_columns)), np.resize(np.arange(rng.integers(2, 4)), n_rows)
+
+
+@pytest.mark.parametrize(
+    ("X", "y"),
+    [(FEW_ROWS, np.array([0, 1] * 4)), (ONE_LARGE, OF_LARGE), *(heavy_tails(seed) for seed in range(12))],
+    ids=["separated without a row", "one large value", *map(str, range(12))],
+)
+def test_rows_of_any_influence(X, y):
+    Cs = [1e-2, 1.0, 1e4]
+    found = NaturalGradientLogisticRegressionCV(Cs=Cs, cv="loo").fit(X, y).scores_[0, 0]
+    exact = NaturalGradientLogisticRegressionCV(Cs=Cs, cv=LeaveOneOutSplits(), tol=1e-12).fit(X, y).scores_
+    np.testing.assert_allclose(found, exact.mean(axis=(0, 1)), rtol=0, atol=5e-4)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_the_largest_response_of_any_row(n_classes, monkeypatch):
+    """Bounds by the spread of the rows that are not computed hold, whichever are."""
+    problem = make_problem(n_classes, n_rows=60)
+    model = NaturalGradientLogisticRegression(C=10.0, tol=1e-12).fit(problem.X, problem.codes, problem.weight)
+    found, bounds = [], RowInfluence.loss_errors
+
+    def recorded(rows, losses, responses):
+        found.append(responses)
+        return bounds(rows, losses, responses)
+
+    monkeypatch.setattr(RowInfluence, "loss_errors", recorded)
+    for n_outlying in (3, 60):
+        monkeypatch.setattr(influence_module, "N_OUTLYING", n_outlying)
+        result = influence(model, problem.X, problem.codes, sample_weight=problem.weight)
+    of_rows = result.covariance.uncentred(result.covariance.covariance(result.options))
+    changes = -result.dfbetas() * np.sqrt(of_rows.diagonal()).reshape(1, n_classes - 1, -1)
+    logits = np.einsum("ikd,jd->ijk", changes, np.column_stack([problem.X, np.ones(60)]))
+    exact = (np.maximum(logits.max(axis=2), 0.0) - np.minimum(logits.min(axis=2), 0.0))[:, problem.weight > 0]
+    np.testing.assert_allclose(found[1], exact.max(axis=1), rtol=1e-8, atol=1e-12)
+    assert (found[0] >= found[1] * (1 - 1e-9)).all()
+    assert (found[0] > found[1]).any()
 
 
 def test_scores_are_those_of_influence():
@@ -180,7 +255,7 @@ def test_fits_without_rows_are_those_of_fit(n_classes, kind, monkeypatch):
     rows = np.arange(0, 70, 7)
     monkeypatch.setattr(leave_one_out, "AT_ONCE", 4)
     monkeypatch.setattr(LeaveOneOutFits, "_alone", None)  # no fit needs a descent of its own
-    logits = fits.logits(rows)
+    logits = fits.logits(rows, np.full(rows.size, 0.1))
     for row, found in zip(rows, logits, strict=True):
         weight = problem.weight.copy()
         weight[row] = 0.0
@@ -193,7 +268,7 @@ def test_fits_that_do_not_converge_together_are_made_alone(monkeypatch):
     source, theta, _ = fits_of(2)
     precision = np.r_[np.ones(theta.shape[1] - 1), 0.0]
     rows = np.array([3, 20, 21])
-    expected = fits_without(source, Prior(precision), theta).logits(rows)
+    expected = fits_without(source, Prior(precision), theta).logits(rows, np.full(rows.size, 0.1))
     descend = leave_one_out.descend_together
 
     def failing(*arguments):
@@ -201,7 +276,9 @@ def test_fits_that_do_not_converge_together_are_made_alone(monkeypatch):
         return Descended(ended.theta, ended.n_steps, np.array([True, False, False]), ended.pairs)
 
     monkeypatch.setattr(leave_one_out, "descend_together", failing)
-    np.testing.assert_allclose(fits_without(source, Prior(precision), theta).logits(rows), expected, rtol=1e-4)
+    np.testing.assert_allclose(
+        fits_without(source, Prior(precision), theta).logits(rows, np.full(rows.size, 0.1)), expected, rtol=1e-4
+    )
 
 
 def test_a_prior_that_is_a_matrix():
@@ -210,7 +287,7 @@ def test_a_prior_that_is_a_matrix():
     model.fit(problem.X, problem.codes, problem.weight)
     prior = configured_prior(model, np.arange(2))
     assert prior.quadratic is not None
-    found = fits_without(source, prior, theta).logits(np.array([5]))
+    found = fits_without(source, prior, theta).logits(np.array([5]), np.array([0.1]))
     weight = problem.weight.copy()
     weight[5] = 0.0
     expected = model.fit(problem.X, problem.codes, weight).decision_function(problem.X[[5]])
@@ -264,7 +341,7 @@ def test_the_search_for_one_standard_error():
     assert means[place - 1] < means[best] - errors[best] <= means[place]
     assert np.log(model.Cs_[place] / model.Cs_[place - 1]) < 0.02
     # the first value of all is within it
-    noise = np.random.default_rng(1).integers(0, 2, y.size)
+    noise = np.random.default_rng(0).integers(0, 2, y.size)
     model = NaturalGradientLogisticRegressionCV(Cs="auto", cv="loo", refit="1se").fit(X, noise)
     assert model.Cs_[0] == model.C_
 
@@ -290,9 +367,83 @@ def test_columns_without_information():
     assert not model.coef_.any()
 
 
+def test_maxima_between_the_scales_of_collinear_columns():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 80))
+    y = (b + 0.5 * rng.normal(size=80) > 0).astype(int)
+    model = NaturalGradientLogisticRegressionCV(Cs="auto", cv="loo").fit(np.column_stack([1e5 * a, 1e5 * a + b]), y)
+    assert 1.0 < model.C_ < 20.0
+    assert model.scores_.max() > -0.4
+
+
+def test_the_better_of_two_maxima():
+    """Between decades the lower of two neighbours may be the higher one."""
+    X, y = standardised(load_breast_cancer)
+    peaks = np.log([3.0, 3e-3])
+
+    def score(model, *_):
+        distance = (np.log(model.C) - peaks) ** 2
+        return float(np.max(-0.1 * distance + [0.0, 0.01]))
+
+    model = NaturalGradientLogisticRegressionCV(Cs="auto", cv=2, scoring=score).fit(X[::4], y[::4])
+    np.testing.assert_allclose(model.C_, 3e-3, rtol=0.01)
+
+
+@pytest.mark.parametrize("factor", [10.0, 0.1])
+def test_the_search_goes_beyond_its_first_values(factor):
+    X, y = standardised(load_breast_cancer)
+    target = 3e4 if factor > 1.0 else 1e-9
+
+    def score(model, *_):
+        return -(np.log(model.C / target) ** 2)
+
+    model = NaturalGradientLogisticRegressionCV(Cs="auto", cv=2, scoring=score).fit(X[::4], y[::4])
+    np.testing.assert_allclose(model.C_, target, rtol=0.01)
+
+
+def test_scores_that_are_infinite_undefined_or_constant():
+    X, y = standardised(load_iris)
+    for value in (np.inf, -np.inf, 1.0):
+        model = NaturalGradientLogisticRegressionCV(Cs="auto", cv=2, scoring=lambda *_, value=value: value)
+        assert model.fit(X, y).Cs_.size < 12
+    model = NaturalGradientLogisticRegressionCV(
+        Cs="auto", cv=2, scoring=lambda model, *_: np.nan if model.C > 3.0 else model.C
+    )
+    assert 2.7 < model.fit(X, y).C_ <= 3.0
+
+
+def test_tiny_columns_and_large_weights():
+    X, y = standardised(load_iris)
+    model = NaturalGradientLogisticRegressionCV(Cs="auto", cv="loo").fit(X * 1e-160, y)
+    assert np.isfinite(model.scores_).all()
+    expected = NaturalGradientLogisticRegressionCV(Cs=[1.0], cv="loo").fit(X, y)
+    for weight in (1e-100, 1e155):
+        model = NaturalGradientLogisticRegressionCV(Cs=[1.0 / weight], cv="loo")
+        model.fit(X, y, sample_weight=np.full(y.size, weight))
+        np.testing.assert_allclose(model.scores_, expected.scores_, atol=1e-3)
+        np.testing.assert_allclose(model.score_standard_errors_, expected.score_standard_errors_, rtol=0.05)
+
+
+def test_no_value_is_tried_twice():
+    X, y = standardised(load_breast_cancer)
+    model = NaturalGradientLogisticRegressionCV(Cs="auto", cv=3, refit="1se").fit(X, y)
+    assert (np.diff(np.log(model.Cs_)) > 1e-6).all()
+
+
+def test_separated_rows_without_a_penalty_have_no_score():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 2))
+    y = (X[:, 0] > 0).astype(int)
+    with pytest.warns(SeparationWarning):
+        model = NaturalGradientLogisticRegressionCV(Cs=[1.0, 1e4, np.inf], cv="loo").fit(X, y)
+    assert np.isnan(model.scores_[0, 0]).tolist() == [False, False, True]
+    assert model.C_ == 1e4
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"Cs": "auto", "cv": 3, "refit": False}, "refit=False averages the best C of each split, and Cs='auto'"),
         ({"scoring": "roc_auc"}, "scoring='roc_auc' is not a mean over single rows, as cv='loo' needs it"),
         ({"scoring": make_scorer(max)}, "is not a mean over single rows"),
         ({"scoring": "evidence"}, "cv='loo' has no use with scoring='evidence'"),
@@ -317,9 +468,16 @@ def test_rows_that_have_a_class_alone():
         NaturalGradientLogisticRegressionCV(cv="loo").fit(X, y)
     # of three classes two remain
     y[10:20] = 2
-    model = NaturalGradientLogisticRegressionCV(Cs=[1.0], cv="loo").fit(X, y)
-    assert np.isfinite(model.scores_).all()
-    assert model.scores_[0, 0, 0] < -10.0 / 30
+    others = np.delete(np.arange(30), 4)
+    expected = NaturalGradientLogisticRegressionCV(Cs=CS, cv=[(np.delete(np.arange(30), row), [row]) for row in others])
+    expected = expected.fit(X, y).scores_.sum(axis=(0, 1)) + np.log(np.finfo(float).eps)
+    model = NaturalGradientLogisticRegressionCV(Cs=CS, cv="loo").fit(X, y)
+    np.testing.assert_allclose(30 * model.scores_[0, 0], expected, atol=30 * 5e-4)
+    hits = NaturalGradientLogisticRegressionCV(Cs=[1.0], cv="loo", scoring="accuracy").fit(X, y)
+    assert hits.scores_[0, 0, 0] <= 29 / 30
+    # without an intercept the fit has an optimum
+    model = NaturalGradientLogisticRegressionCV(Cs=[1.0], cv="loo", fit_intercept=False).fit(X, y)
+    assert model.scores_[0, 0, 0] > -2.0
 
 
 def test_a_covariance_that_is_too_large_is_refused(monkeypatch):

@@ -70,9 +70,7 @@ def test_each_fit_of_a_path_begins_where_the_last_ended():
 def test_axes_that_do_not_suffice_are_refused_after_the_fit_that_tells_the_classes():
     _, ax = plt.subplots()
     Watched.started.clear()
-    message = (
-        r"^ax holds 1 Axes, but 3 classes are drawn, one in each; pass 3 Axes, or one class as class_of_interest\.$"
-    )
+    message = r"^ax holds 1 Axes, but 3 panels are drawn, one for each class; pass 3 Axes, or one class"
     refuses(message, RegularizationPathDisplay.from_estimator, Watched(), *named_table(3), ax=ax)
     assert len(Watched.started) == 1
 

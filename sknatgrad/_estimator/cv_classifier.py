@@ -28,7 +28,7 @@ from sknatgrad._estimator.cv_streamed import evaluation_of_batches
 from sknatgrad._estimator.cv_task import CheckedRows, hardly_penalises
 from sknatgrad._estimator.fit import FitResult, build_objective, plan_fit, run_descent
 from sknatgrad._estimator.parameters import CONSTRAINTS
-from sknatgrad._estimator.publish import publish, tell, unchanged_on_error
+from sknatgrad._estimator.publish import publish, summarised, tell, unchanged_on_error
 from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._inputs.configuration import layout_of
 from sknatgrad._inputs.prior import configured_prior
@@ -68,13 +68,14 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
         Values of C, each in (0, inf]; an integer is a number of values between 1e-4 and 1e4, evenly spaced on a
         logarithmic scale. ``C`` is the inverse strength of the L2 penalty. ``'auto'`` searches for the C of the highest
         mean score, to 1 % of C, below 1e5: decades first, down to where coefficients are near zero, then by Brent's
-        method between the neighbours of the best. It suits scores that are smooth in C, such as log losses.
+        method between the neighbours of the best. It suits scores that are smooth in C, such as log losses, and needs
+        ``refit=True`` or ``'1se'`` unless there is one split.
 
     cv : int, splitter, iterable, 'loo' or None, default=None
         The splits: a number of stratified folds, 5 for None; a splitter of :mod:`sklearn.model_selection`; or an
         iterable of pairs of training and test rows. ``'loo'`` leaves out each row in turn, approximately: all rows are
         fitted, and the fit without a row follows by one step of Newton's method, or by a fit where that is not
-        accurate, as :func:`sknatgrad.inference.influence` has it. Scores are means over rows, and n_folds below is 1.
+        accurate: mean losses are within 5e-4 nats. Scores are means over rows, and n_folds below is 1.
         :meth:`fit_batches` takes fewer kinds.
 
     scoring : str, callable or None, default=None
@@ -298,7 +299,8 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
         Warns
         -----
         ConvergenceWarning, SeparationWarning
-            As :meth:`NaturalGradientLogisticRegression.fit` does, each text once.
+            As :meth:`NaturalGradientLogisticRegression.fit` does; of the fits to training sets the first of each kind,
+            with the number of others.
         """
         monitor = FitMonitor(self, X, y, sample_weight)
         with unchanged_on_error(self), Workers(limits_blas=False) as workers, monitor:
@@ -367,14 +369,21 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
     def _search(self, evaluate: Evaluate, monitor: FitMonitor) -> None:
         """Choose C, fit all rows with it, and set the attributes."""
         task = evaluate.task
+        if isinstance(self.Cs, str) and self.refit is False and len(task.totals) > 1:
+            message = (
+                "refit=False averages the best C of each split, and Cs='auto' searches for the best of their mean "
+                "score; pass refit=True, or values of C."
+            )
+            raise ValueError(message)
         found = search(evaluate, auto=isinstance(self.Cs, str), one_standard_error=self.refit == "1se")
         chosen = self._refitted(task, found, monitor) if self.refit else _averaged(task, found)
         attributes = {**chosen.attributes, **_search_attributes(task, found)}
         if not self.refit and task.data.n_passes is not None:
             attributes["n_passes_"] = task.data.n_passes()
         publish(self, attributes)
-        notices = {(type(notice), str(notice)): notice for notice in (*found.fits.notices, *chosen.notices)}
-        tell(notices.values())
+        told = summarised(found.fits.notices)
+        texts = {str(notice) for notice in told}
+        tell([*told, *(notice for notice in chosen.notices if str(notice) not in texts)])
 
     def _task(
         self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None, workers: Workers, split_params: dict[str, Any]

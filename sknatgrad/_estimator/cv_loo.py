@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from sknatgrad._estimator.cv_scores import DEFAULT_SCORING, FROM_SUMS, LOSS_BOUNDS, Scores, known_scoring
+from sknatgrad._estimator.cv_task import hardly_penalises
 from sknatgrad._estimator.path_end import PathEnd
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.contrasts import Contrasts
-from sknatgrad._model.influence import concatenated, omitted_from_mean
+from sknatgrad._model.influence import concatenated, largest_responses, omitted_from_mean
 from sknatgrad._solver.cost_model import Shape
 from sknatgrad._solver.leave_one_out import LeaveOneOutFits
 
 if TYPE_CHECKING:
     from sknatgrad._estimator.cv_task import CrossValidation, FoldFits
     from sknatgrad._rows.memory import MemorySource
-    from sknatgrad._typing import Array
+    from sknatgrad._typing import Array, Mask
 
 # the value of `cv`
 LEAVE_ONE_OUT = "loo"
@@ -51,17 +52,35 @@ class LeaveOneOut(NamedTuple):
         source = cast("MemorySource", self.task.data.all_columns)
         contrasts = Contrasts(len(self.task.data.layout.classes), 0)
         end = PathEnd.of(self.task, theta, C)
-        rows = concatenated(source.total(end.influence_kernel(source.limits.row_bytes)))
+        if hardly_penalises(C) and end.separates:
+            # as coefficients grow, the loss without a row tends to 0 or to infinity
+            return np.full(source.codes.size, np.nan)
+        row_bytes = source.limits.row_bytes
+        kernel = end.influence_kernel(row_bytes)
+        rows = concatenated(source.total(kernel))
         without = contrasts.theta(rows.without.T).T
-        errors = rows.loss_errors(predict(without).loss_and_residual(source.codes)[0])
-        doubtful = omitted_from_mean(errors, np.where(source.weight > 0.0, self.weight, 0.0))
+        losses, _ = predict(without).loss_and_residual(source.codes)
+        responses = largest_responses(source.total, rows, source.weight, kernel.inverse, row_bytes)
+        fitted = np.where(source.weight > 0.0, self.weight, 0.0)
+        doubtful = omitted_from_mean(rows.loss_errors(losses, responses), fitted) & ~self._alone
         fits = LeaveOneOutFits(source, self._shape, source.limits, end.prior, theta)
-        without[doubtful] = fits.logits(np.flatnonzero(doubtful))
+        without[doubtful] = fits.logits(np.flatnonzero(doubtful), rows.leverage[doubtful])
         prediction = predict(without)
         if self.scoring == DEFAULT_SCORING:
             losses, _ = prediction.loss_and_residual(source.codes)
-            return -np.clip(losses, *LOSS_BOUNDS)
-        return np.asarray(prediction.log_proba().argmax(axis=1) == source.codes, dtype=np.float64)
+            losses[self._alone] = np.inf
+            return np.asarray(-np.clip(losses, *LOSS_BOUNDS))
+        correct = (prediction.log_proba().argmax(axis=1) == source.codes) & ~self._alone
+        return np.asarray(correct, dtype=np.float64)
+
+    @property
+    def _alone(self) -> Mask:
+        """Which rows have a class alone, ``(n,)``: without them its intercept tends to -∞, and their loss to ∞."""
+        data = self.task.data
+        source = cast("MemorySource", data.all_columns)
+        counts = np.bincount(source.codes[source.weight > 0.0], minlength=len(data.layout.classes))
+        alone: Mask = (counts == 1)[source.codes] & (source.weight > 0.0)
+        return alone if data.layout.intercept else np.zeros_like(alone)
 
     @property
     def _shape(self) -> Shape:
@@ -72,10 +91,10 @@ class LeaveOneOut(NamedTuple):
 
     def _mean(self, scores: Array) -> tuple[float, float]:
         """Return the mean over rows, and its standard error (Cochran 1977, section 6.3)."""
-        weighted, total = self.weight > 0.0, float(self.weight.sum())
-        n_rows, weight, of_rows = int(weighted.sum()), self.weight[weighted], scores[weighted]
+        shares = self.weight / max(float(self.weight.sum()), np.finfo(np.float64).tiny)
+        n_rows = int(np.count_nonzero(self.weight))
         if n_rows < 2:  # noqa: PLR2004 - a variance needs two rows
             return float("nan"), 0.0
-        mean = float(weight @ of_rows) / total
-        variance = float(((weight * (of_rows - mean)) ** 2).sum()) * n_rows / (n_rows - 1)
-        return mean, float(np.sqrt(variance)) / total
+        mean = float(shares @ scores)
+        variance = float(((shares * (scores - mean)) ** 2).sum()) * n_rows / (n_rows - 1)
+        return mean, float(np.sqrt(variance))

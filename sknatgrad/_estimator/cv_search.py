@@ -13,7 +13,8 @@ from sknatgrad._estimator.cv_fits import fit_folds
 from sknatgrad._estimator.cv_loo import LeaveOneOut
 from sknatgrad._estimator.cv_scores import FoldScores, Scores
 from sknatgrad._model.expectations import TrueExpectation
-from sknatgrad._model.information import DiagonalInformation
+from sknatgrad._model.information import DenseInformation, DiagonalInformation
+from sknatgrad._model.information.symmetric import noise_floor
 from sknatgrad._model.prior import Prior
 from sknatgrad._model.separation import MAX_WEAK_PRECISION
 from sknatgrad._solver.penalised_loss import PenalisedLoss
@@ -26,16 +27,23 @@ if TYPE_CHECKING:
 
 # the value of `Cs` with which C is searched for
 AUTO = "auto"
-# The values of C that are tried first are decades, as a score may have several maxima: from 1e-4 to 1e4, extended to
-# where the penalty is ten times the information of any column, so that coefficients are near zero, and cut to where it
-# is 1e-7 of that of any. Beyond that larger values are tried while the score rises.
-DECADES, MUCH_PENALTY, LITTLE_PENALTY = (-4, 4), 10.0, 1e-7
+# The values of C that are tried first are decades, as a score may have several maxima. They are from 1e-4 to 1e4,
+# extended to where the penalty is a hundred times the information along any direction, so that coefficients are near
+# zero, and cut to where it is 1e-7 of that along any.
+DECADES, MUCH_PENALTY, LITTLE_PENALTY = (-4, 4), 100.0, 1e-7
+# Parameters up to which F is a matrix whose eigenvalues are computed: 0.1 s.
+MAX_EIGENVALUES = 500
 # End of the search. With a larger C there is hardly a penalty.
 MAX_C = 0.99 / MAX_WEAK_PRECISION
 # Distance of ln C from the maximum up to which the search goes on: 1 % of C.
 TOLERANCE = 0.01
-# Rise of the mean score up to the largest C, relative to it, from which a larger one is tried.
-MIN_RISE = 1e-6
+# Rise of the mean score up to the last C, relative to it, from which another one is tried beyond it; and at most so
+# many times.
+MIN_RISE, MAX_EXTENSIONS = 1e-6, 4
+# maxima of the values tried first between whose neighbours is searched, of those within one standard error of the best
+MAX_MAXIMA = 2
+# Difference of ln C up to which two values are one: that of rounding.
+SAME = 1e-9
 
 
 class Evaluated(NamedTuple):
@@ -58,17 +66,31 @@ class Evaluated(NamedTuple):
 
 def first_decades(task: FoldTask) -> Array:
     """Return the values of C that are tried first."""
-    layout = task.data.layout._replace(groups=None)
-    with np.errstate(over="ignore", invalid="ignore"):
-        loss = PenalisedLoss(task.data.all_columns, Prior(np.zeros(layout.n_columns)))
-        point = loss.measure(np.zeros(layout.shape), DiagonalInformation, TrueExpectation(), keep_scores=False)
-        of_columns = point.information.diagonal()[:, : layout.n_features]
     smallest, largest = DECADES
-    informative = of_columns[of_columns > 0.0]
-    if informative.size and np.isfinite(informative).all():
-        smallest = min(smallest, math.floor(-math.log10(MUCH_PENALTY * informative.max())))
-        largest = min(largest, math.ceil(-math.log10(LITTLE_PENALTY * informative.min())))
+    of_directions = _information_along_directions(task)
+    if of_directions.size and np.isfinite(of_directions).all():
+        # no logarithm of a product, which may underflow
+        smallest = min(smallest, math.floor(-math.log10(MUCH_PENALTY) - math.log10(of_directions.max())))
+        largest = min(largest, math.ceil(-math.log10(LITTLE_PENALTY) - math.log10(of_directions.min())))
     return np.asarray(10.0 ** np.arange(smallest, max(largest, smallest + 1) + 1))
+
+
+def _information_along_directions(task: FoldTask) -> Array:
+    """Return the positive eigenvalues of F at zero without the intercept; of many parameters, its diagonal."""
+    layout = task.data.layout._replace(groups=None)
+    small = layout.n_logits * layout.n_features <= MAX_EIGENVALUES
+    loss = PenalisedLoss(task.data.all_columns, Prior(np.zeros(layout.n_columns)))
+    structure = DenseInformation if small else DiagonalInformation
+    with np.errstate(over="ignore", invalid="ignore"):
+        point = loss.measure(np.zeros(layout.shape), structure, TrueExpectation(), keep_scores=False)
+    information = point.information
+    found: Array = information.diagonal()[:, : layout.n_features]
+    if isinstance(information, DenseInformation) and np.isfinite(found).all():
+        found = np.asarray(np.linalg.eigvalsh(information.blocks[0, : layout.n_features, 0, : layout.n_features]))
+        # those of collinear columns are rounding
+        found = found[found > noise_floor(found.size) * found.max(initial=0.0)]
+    positive: Array = found[found > 0.0]
+    return positive
 
 
 class Evaluate(Protocol):
@@ -120,50 +142,71 @@ class Search:
     def run(self, *, one_standard_error: bool) -> Evaluated:
         """Return all that was tried: the best C, and if it is asked for the smallest within one standard error."""
         self._try(first_decades(self.evaluate.task))
-        self._extend()
+        for factor in (10.0, 0.1):
+            self._extend(factor)
         self._refine()
         if one_standard_error:
             self._find_one_standard_error()
+        return self._known
+
+    @property
+    def _known(self) -> Evaluated:
+        """All that was tried, in the order of C."""
         return Evaluated.joined(self.tried)
 
-    def _try(self, Cs: Array) -> Evaluated:
-        known = Evaluated.joined(self.tried) if self.tried else None
-        near = None
-        if known is not None:
-            place = abs(np.log(known.Cs / Cs[0])).argmin()
-            near = known.fits.ordered(np.array([place]))
-        self.tried.append(self.evaluate(Cs, near))
-        return self.tried[-1]
+    @property
+    def _means(self) -> Array:
+        """The mean scores of all that was tried; NaN is the lowest."""
+        means: Array = self._known.scores.means
+        return np.where(np.isnan(means), -np.inf, means)
 
-    def _extend(self) -> None:
-        """Try values above the last one as long as the score rises there."""
-        while True:
-            known = Evaluated.joined(self.tried)
-            last, means = known.Cs[-1], known.scores.means
-            rises = means[-1] - means[-2] > MIN_RISE * abs(means[-1])
-            if last == MAX_C or not rises or known.scores.best < known.Cs.size - 1:
-                return
-            self._try(np.array([min(10.0 * last, MAX_C)]))
+    def _try(self, Cs: Array) -> None:
+        near = None
+        if self.tried:
+            known = self._known
+            near = known.fits.ordered(np.array([abs(np.log(known.Cs / Cs[0])).argmin()]))
+        self.tried.append(self.evaluate(Cs, near))
 
     def _score(self, log_C: float) -> float:
-        """Return the mean score at a value of ln C."""
-        return float(self._try(np.exp([log_C])).scores.means[0])
+        """Return the mean score at a value of ln C; NaN is the lowest."""
+        distances = abs(np.log(self._known.Cs) - log_C)
+        if distances.min() > SAME:
+            self._try(np.exp([log_C]))
+            distances = abs(np.log(self._known.Cs) - log_C)
+        return float(self._means[distances.argmin()])
+
+    def _extend(self, factor: float) -> None:
+        """Try values beyond the last one as long as the score rises there."""
+        last, before = (-1, -2) if factor > 1.0 else (0, 1)
+        for _ in range(MAX_EXTENSIONS):
+            Cs, means = self._known.Cs, self._means
+            rises = np.isfinite(means[last]) and _is_higher(means[last], means[before])
+            if Cs[last] == MAX_C or not rises or self._known.scores.best != last % Cs.size:
+                return
+            self._try(np.minimum([factor * Cs[last]], MAX_C))
 
     def _refine(self) -> None:
-        """Search between the neighbours of the best value (Brent 1973, chapter 5)."""
-        known = Evaluated.joined(self.tried)
-        best = known.scores.best
-        ends = np.log(known.Cs[[max(best - 1, 0), min(best + 1, known.Cs.size - 1)]])
-        minimize_scalar(
-            lambda log_C: -np.nan_to_num(self._score(log_C), nan=-np.inf),
-            bounds=tuple(ends),
-            method="bounded",
-            options={"xatol": 0.5 * TOLERANCE},
-        )
+        """Search between the neighbours of each maximum that may be the best (Brent 1973, chapter 5)."""
+        known, means = self._known, self._means
+        least = means.max() - float(np.nan_to_num(known.scores.standard_error[known.scores.best]))
+        maxima = [
+            place
+            for place in range(1, known.Cs.size - 1)
+            if np.isfinite(means[place])
+            and means[place] == means[place - 1 : place + 2].max() >= least
+            and _is_higher(means[place], means[place - 1 : place + 2].min())
+        ]
+        for place in sorted(maxima, key=lambda place: -means[place])[:MAX_MAXIMA]:
+            minimize_scalar(
+                lambda log_C: -self._score(log_C),
+                bounds=tuple(np.log(known.Cs[[place - 1, place + 1]])),
+                method="bounded",
+                options={"xatol": 0.5 * TOLERANCE},
+            )
 
     def _find_one_standard_error(self) -> None:
         """Search for the C at which the mean score is one standard error below the best (Brent 1973, chapter 4)."""
-        known = Evaluated.joined(self.tried)
+        known = self._known
         scores, place = known.scores, known.scores.one_standard_error(known.Cs)
         bound = scores.means[scores.best] - scores.standard_error[scores.best]
         if place == 0 or not np.isfinite([bound, *scores.means[place - 1 : place + 1]]).all():
@@ -171,3 +214,8 @@ class Search:
         if scores.means[place] > bound:
             log_ends = np.log(known.Cs[place - 1 : place + 1])
             brentq(lambda log_C: self._score(log_C) - bound, *log_ends, xtol=TOLERANCE)
+
+
+def _is_higher(mean: float, other: float) -> bool:
+    """Say whether a finite mean score is higher than another one by more than rounding."""
+    return bool(other < mean - MIN_RISE * abs(mean))

@@ -11,7 +11,7 @@ from sknatgrad._estimator.cv_fits import fit_folds
 from sknatgrad._estimator.cv_splits import Split, check_Cs
 from sknatgrad._estimator.cv_task import CheckedRows
 from sknatgrad._estimator.path_end import PathEnd
-from sknatgrad._estimator.publish import tell
+from sknatgrad._estimator.publish import summarised, tell
 from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._model.layout import raw_intercept
 from sknatgrad._rows.floating_point import ignoring_underflow
@@ -171,7 +171,7 @@ def logistic_path(  # noqa: PLR0913 - all arguments but the data are keyword-onl
             remedy = "pass standard_errors=False, or fewer columns"
             check_covariance_size(layout.n_params, remedy, model._limits)  # noqa: SLF001 - a parameter
         fits = fit_folds(task)
-        tell(fits.notices)
+        tell(summarised(fits.notices))
         ends = [PathEnd.of(task, theta, float(C)) for theta, C in zip(fits.theta[0], strengths, strict=True)]
     coefs, biases = fits.theta[0, ..., : layout.n_features], np.zeros((strengths.size, layout.n_logits))
     if layout.intercept:

@@ -19,6 +19,7 @@ from sknatgrad._model.many_models import SeveralKernels
 from sknatgrad._model.posterior import Posterior
 from sknatgrad._model.recentring import recentred_covariance
 from sknatgrad._solver.penalised_loss import PenalisedLoss
+from sknatgrad._solver.stopping import is_separated
 
 if TYPE_CHECKING:
     from sknatgrad._estimator.cv_task import CrossValidation, FoldTask
@@ -67,6 +68,11 @@ class PathEnd:
     def prior(self) -> Prior:
         """The prior that C stands for."""
         return self._prior
+
+    @property
+    def separates(self) -> bool:
+        """Whether each row's own class has more than half of the probability."""
+        return is_separated(self._point)
 
     def influence_kernel(self, row_bytes: int) -> InfluenceKernel:
         """Return the kernel of the influence of each row; F has to be small enough for a matrix."""

@@ -61,6 +61,19 @@ def tell(notices: Iterable[Warning]) -> None:
         warnings.warn(notice, stacklevel=stacklevel_of_user())
 
 
+def summarised(notices: Iterable[Warning]) -> list[Warning]:
+    """Return one warning of each kind: the first text, and how many other fits gave such a warning."""
+    by_kind: dict[type[Warning], list[Warning]] = {}
+    for notice in notices:
+        by_kind.setdefault(type(notice), []).append(notice)
+    summary = []
+    for kind, of_kind in by_kind.items():
+        others = len(of_kind) - 1
+        count = f" {others:,} other {'fit' if others == 1 else 'fits'} gave such a warning." if others else ""
+        summary.append(kind(f"{of_kind[0]}{count}") if others else of_kind[0])
+    return summary
+
+
 def posterior_attributes(
     theta: Array, information: PooledInformation, precision: Array, centres: Array | None
 ) -> dict[str, object]:

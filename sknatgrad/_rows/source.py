@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -76,3 +77,22 @@ class RowSource(Protocol):
     def sample(self, n_rows: int) -> RowSource:
         """Return a `MemorySource` of about `n_rows` rows, in which each class has the total weight that it has here."""
         ...
+
+
+@dataclass(frozen=True)
+class RowsKernel:
+    """Some of the rows, in order, as their blocks have them."""
+
+    rows: Codes  # ascending
+
+    def __call__(self, block: RowBlock) -> list[LabelledRows]:
+        """Return those of one block."""
+        places = self.rows - block.start
+        inside = places[(places >= 0) & (places < block.codes.size)]
+        if not inside.size:
+            return []
+        return [LabelledRows(pick_rows(block.X, inside), block.codes[inside], block.weight[inside])]
+
+    def merge(self, left: list[LabelledRows], right: list[LabelledRows]) -> list[LabelledRows]:
+        """Append those of later rows."""
+        return left + right

@@ -77,11 +77,6 @@ class RowGroups(NamedTuple):
         """Return one group of all rows, and one set that has them once."""
         return cls(HashedNumbers(1), np.ones((1, 1)))
 
-    @classmethod
-    def of_each_row(cls, n_rows: int) -> RowGroups:
-        """Return a group of each row, and no training set."""
-        return cls(StoredNumbers(np.arange(n_rows)), np.empty((0, n_rows)))
-
     @property
     def size(self) -> int:
         """Number of groups G."""

@@ -125,6 +125,17 @@ class PenalisedPoint(NamedTuple):
     move: Array  # (q, d)
     decrement: float  # predicted along the move, nats; NaN where F overflows
 
+    @classmethod
+    def of(  # noqa: PLR0913, PLR0917 - a point, its sums and its prior
+        cls, theta: Array, loss: float, gradient: Array, factor: DensePrecision, precision: Array, mean: Array | None
+    ) -> PenalisedPoint:
+        """Return θ with the sums of the rows there, and a prior of precision λ ``(d,)`` and mean ``(q, d)``."""
+        deviation = theta if mean is None else theta - mean
+        gradient = gradient + precision * deviation
+        loss += 0.5 * float((precision * deviation**2).sum())
+        move = -zero_sum(factor.solve(gradient))
+        return cls(loss, gradient, factor, move, -0.5 * float(np.vdot(gradient, move)))
+
 
 class Start(NamedTuple):
     """Where descents may start."""

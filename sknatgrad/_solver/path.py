@@ -17,7 +17,6 @@ import numpy as np
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
-from sknatgrad._model.layout import zero_sum
 from sknatgrad._model.many_models import GroupKernel, SeveralKernels
 from sknatgrad._solver.many_models import PenalisedPoint
 from sknatgrad._solver.stopping import MAX_REDUCTIONS, SUFFICIENT_SHARE
@@ -76,17 +75,6 @@ class GroupSums(NamedTuple):
         gradient = np.tensordot(counts, self.gradient, axes=1)
         return SetSums(self.theta, float(counts @ self.loss), gradient, information)
 
-    def without(self, others: GroupSums, group: int) -> SetSums:
-        """Return the sums of all groups less those of one of `others`."""
-        information = self.information.sum(axis=0) - others.information[group]
-        # rounding must not make a variance negative
-        size = self.theta.size
-        diagonal = information.reshape(-1)[:: size + 1]
-        np.maximum(diagonal, 0.0, out=diagonal)
-        gradient = self.gradient.sum(axis=0) - others.gradient[group]
-        loss = float(self.loss.sum() - others.loss[group])
-        return SetSums(self.theta, loss, gradient, DenseInformation(information))
-
 
 class SetSums(NamedTuple):
     """Loss, gradient and true Fisher information of a training set at a point, without prior."""
@@ -96,16 +84,12 @@ class SetSums(NamedTuple):
     gradient: Array  # (q, d)
     information: DenseInformation
 
-    def penalised(self, precision: Array, mean: Array | None = None) -> PenalisedPoint:
-        """Return the point with a prior of precision λ, ``(d,)``, and mean ``(q, d)``, and the Newton step from it."""
-        deviation = self.theta if mean is None else self.theta - mean
-        gradient = self.gradient + precision * deviation
-        loss = self.loss + 0.5 * float((precision * deviation**2).sum())
+    def penalised(self, precision: Array) -> PenalisedPoint:
+        """Return the point with the prior precision λ, ``(d,)``, and the Newton step from it."""
         factor = self.information.precision(precision)
-        move = -zero_sum(factor.solve(gradient))
+        point = PenalisedPoint.of(self.theta, self.loss, self.gradient, factor, precision, None)
         finite = bool(np.isfinite(self.information.diagonal()).all())
-        decrement = -0.5 * float(np.vdot(gradient, move)) if finite else np.nan
-        return PenalisedPoint(loss, gradient, factor, move, decrement)
+        return point if finite else point._replace(decrement=np.nan)
 
 
 class PathPoint(NamedTuple):

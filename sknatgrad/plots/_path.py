@@ -304,8 +304,15 @@ class RegularizationPathDisplay:
                 "NaturalGradientLogisticRegressionCV."
             )
             raise ValueError(message)
-        order = np.argsort(estimator.Cs_)
+        # values that were given twice are drawn once
+        _, order = np.unique(estimator.Cs_, return_index=True)
         order = order[np.isfinite(estimator.Cs_[order])]
+        if order.size < 2:  # noqa: PLR2004 - a line has two ends
+            message = (
+                f"estimator has {order.size} different finite values of C, of which a path needs two; fit it with more "
+                "values of Cs."
+            )
+            raise ValueError(message)
         paths = estimator.coefs_paths_[:, 0].mean(axis=0)[order, :, : estimator.n_features_in_]
         rows, classes = _drawn(class_of_interest, estimator.classes_, paths.shape[1])
         display = cls(
@@ -352,7 +359,7 @@ class RegularizationPathDisplay:
             )
             raise ValueError(message)
         n_panels = len(self.classes) + (self.scores is not None)
-        panels = _given_panels(ax, n_panels)
+        panels = _given_panels(ax, n_panels, scores=self.scores is not None)
         if panels is None:
             panels = _new_panels(n_panels, shared=len(self.classes))
         of_scores, panels = panels[len(self.classes) :], panels[: len(self.classes)]
@@ -431,7 +438,7 @@ def _drawn(label: Hashable, classes: Labels, n_logits: int) -> tuple[list[int], 
     return logit_rows(label, classes, n_logits), [classes[k] for k in class_indices(label, classes)]
 
 
-def _given_panels(ax: Axes | Sequence[Axes] | None, n_panels: int) -> Any:
+def _given_panels(ax: Axes | Sequence[Axes] | None, n_panels: int, *, scores: bool = False) -> Any:
     """Return the given axes as an array with one per panel, or None for None."""
     if ax is None:
         return None
@@ -440,8 +447,8 @@ def _given_panels(ax: Axes | Sequence[Axes] | None, n_panels: int) -> Any:
         check_axes(panel)
     if given.size != n_panels:
         message = (
-            f"ax holds {given.size} Axes, but {n_panels} classes are drawn, one in each; pass {n_panels} Axes, or one "
-            "class as class_of_interest."
+            f"ax holds {given.size} Axes, but {n_panels} panels are drawn, one for each class"
+            f"{' and one for the scores' if scores else ''}; pass {n_panels} Axes, or one class as class_of_interest."
         )
         raise ValueError(message)
     return given
