@@ -81,6 +81,18 @@ class Information(Protocol):
         ...
 
 
+class PreconditioningInformation(Protocol):
+    """Fisher information in a structure that can precondition conjugate gradients."""
+
+    def diagonal(self) -> Array:
+        """Return the diagonal, ``(q, d)``."""
+        ...
+
+    def precision(self, shift: Array) -> FactorisedPrecision:
+        """Factorise F + I ⊗ diag(shift), `shift` of shape ``(d,)``: prior and damping."""
+        ...
+
+
 class PooledInformation(Information, Protocol):
     """Fisher information summed over rows in one structure: merges and multiplies, and is factorised as a new value."""
 
