@@ -64,6 +64,13 @@ class LowRankInformation:
         diagonal += self.rest / len(diagonal)
         return diagonal
 
+    def matvec(self, move: Array) -> Array:
+        """Return the product with v, ``(q, d)``."""
+        along = ((self.rows @ move.T) * self.roots).sum(axis=1)
+        product: Array = (along[:, None] * self.roots).T @ self.rows
+        product += move * (self.rest / len(move))
+        return product
+
     def is_near(self, shift: Array, other: Array) -> bool:
         """Say whether a factor of the sum with one shift preconditions that with the other."""
         diagonal = self.rest / self.roots.shape[1] + shift
@@ -101,7 +108,7 @@ class LowRankPrecision(NamedTuple):
             # for one right side several times as fast as `dpotrs`
             along = blas.dtrsv(self.lower, along, lower=True, overwrite_x=True)
             along = blas.dtrsv(self.lower, along, lower=True, trans=True, overwrite_x=True)
-            solution -= (along[:, None] * self.roots).T @ self.rows
+            solution -= (self.rows.T @ (along[:, None] * self.roots)).T
         solution *= self.scale
         return solution
 
