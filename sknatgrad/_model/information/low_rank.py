@@ -77,8 +77,13 @@ class LowRankInformation:
         return bool((abs(other - shift) <= NEAR * diagonal).all())
 
     def precision(self, shift: Array) -> LowRankPrecision:
-        """Factorise the sum with I ⊗ diag(shift), by the identity of Woodbury: Golub and Van Loan (2013), (2.1.4)."""
+        """Factorise the sum with I ⊗ diag(shift), by the identity of Woodbury: Golub and Van Loan (2013), (2.1.4).
+
+        Equal moves of all classes, along which F is 0, get the mean of its diagonal beside the shift.
+        """
         diagonal = self.rest / self.roots.shape[1] + shift
+        mean = self.diagonal().mean(axis=0)
+        gauge = np.divide(mean, diagonal + mean, out=np.zeros_like(mean), where=mean > 0.0)
         scale = np.divide(1.0, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0.0)
         rows = self.rows * scale
         gram = rows @ rows.T
@@ -89,20 +94,22 @@ class LowRankInformation:
         if gram.size:
             # LAPACK refuses an empty matrix
             gram, _ = lapack.dpotrf(gram.T, lower=True, overwrite_a=True)
-        return LowRankPrecision(scale, rows, self.roots, gram)
+        return LowRankPrecision(scale, gauge, rows, self.roots, gram)
 
 
 class LowRankPrecision(NamedTuple):
     """The inverse of I ⊗ D + U Uᵀ: E (I − V (I + Vᵀ V)⁻¹ Vᵀ) E with E = I ⊗ D^-½ and V = E U."""
 
     scale: Array  # (d,), D^-½
+    gauge: Array  # (d,), G / (D + G), with the curvature G that is added along equal moves of all classes
     rows: Array  # (r, d), D^-½ x of each stored pair
     roots: Array  # (r, q)
     lower: Array  # (r, r), L with L Lᵀ = I + Vᵀ V
 
     def solve(self, gradient: Array) -> Array:
         """Return M⁻¹ g, ``(q, d)``."""
-        solution: Array = gradient * self.scale
+        # U is 0 along equal moves, so their part is solved for alone
+        solution: Array = (gradient - self.gauge * gradient.mean(axis=0)) * self.scale
         if self.lower.size:
             along = ((self.rows @ solution.T) * self.roots).sum(axis=1)
             # for one right side several times as fast as `dpotrs`
