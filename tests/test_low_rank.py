@@ -199,6 +199,10 @@ def keys(shape, limits=None):
 
 def test_plans_offer_it_where_no_matrix_of_each_class_fits():
     assert keys(MNIST) == ["kronecker", "low_rank"]
+    # after the Kronecker product, which suits F of high rank better, even if that costs more
+    wide = choose_plan("true", Shape(5_000, 10, 5_001, 5_001)).preconditioners
+    assert [option.key for option in wide] == ["kronecker", "low_rank"]
+    assert wide[1].cost < wide[0].cost
     # F as a matrix fits, or one matrix a class
     assert "low_rank" not in keys(Shape(1_797, 10, 65, 65))
     assert "low_rank" not in keys(Shape(50_000, 1_000, 65, 65))

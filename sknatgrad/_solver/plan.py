@@ -217,10 +217,10 @@ def _preconditioners(shape: Shape, limits: Limits, *, float32: bool) -> tuple[Pr
         # a worse preconditioner that costs more would never be used
         options = [option for option in options if option.cost < best.cost] + [best]
     elif options and options[-1].key == "kronecker":
-        # where no matrix fits into memory that is exact for each class
+        # Where no matrix is exact for each class. It comes last: it preconditions worse where F is not of low rank.
         rank = shape.low_rank(limits)
         cost = shape.low_rank_seconds(rank) / product
-        options.append(PreconditionerOption("low_rank", "the most informative rows", cost, rank))
+        return (*options, PreconditionerOption("low_rank", "the most informative rows", cost, rank))
     return tuple(sorted(options, key=lambda option: option.cost))
 
 
