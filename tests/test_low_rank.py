@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from problems import fisher_by_outer_products, make_problem, probabilities
+from problems import fisher_by_outer_products, in_batches, in_chunks, make_problem, needed, probabilities
 from scipy import sparse
 
 from sknatgrad import NaturalGradientLogisticRegression
@@ -170,6 +170,9 @@ def test_its_cost_is_to_be_spent_in_one_solve():
     assert policy.is_stale(0.9, 1.0)
     policy.previous_products = 19
     assert not policy.is_stale(0.9, 1.0)
+    # however cheap, it is not used from the start, as a Kronecker product is
+    cheap = [PreconditionerOption("kronecker", "a Kronecker product", 1.0), option_of(5)._replace(cost=1.0)]
+    assert PreconditionerPolicy(options=cheap).current.key == "kronecker"
 
 
 def test_a_factor_serves_shifts_that_change_little():
@@ -284,8 +287,16 @@ def at_once(policy, products, _first, remaining, goal):
     return bool(policy.options) and products > 0 and remaining > goal
 
 
+@pytest.fixture
+def _forced(limits, monkeypatch):
+    """Let fits use it from the first product on."""
+    limits(**LIMITS)
+    monkeypatch.setattr(PreconditionerPolicy, "upgrade_pays", at_once)
+    monkeypatch.setattr(RowsOperator, "is_low_rank", lambda _operator, _rank: True)
+
+
 @pytest.mark.parametrize("kind", ["weights", "sparse", "float32", "far from zero", "prior", "no intercept"])
-def test_either_side_ends_at_the_same_coefficients(kind, limits, monkeypatch):
+def test_either_side_ends_at_the_same_coefficients(kind, request, monkeypatch):
     X, y = separated_rows(n_rows=200, n_columns=80)
     settings, weight, within = {"tol": 1e-15}, None, 1e-8
     if kind == "weights":
@@ -302,14 +313,32 @@ def test_either_side_ends_at_the_same_coefficients(kind, limits, monkeypatch):
     else:
         settings["fit_intercept"] = False
     reference = NaturalGradientLogisticRegression(**settings).fit(X, y, sample_weight=weight)
-    limits(**LIMITS)
-    monkeypatch.setattr(PreconditionerPolicy, "upgrade_pays", at_once)
-    monkeypatch.setattr(RowsOperator, "is_low_rank", lambda _operator, _rank: True)
+    request.getfixturevalue("_forced")
     counts = counted(monkeypatch)
     model = NaturalGradientLogisticRegression(**settings).fit(X, y, sample_weight=weight)
     assert counts["factors"] > 0
     assert model.converged_
     np.testing.assert_allclose(model.coef_, reference.coef_, rtol=0, atol=within * abs(reference.coef_).max())
+
+
+@pytest.mark.parametrize("kind", ["memory map", "batches", "Dask"])
+def test_rows_out_of_core_end_at_the_same_coefficients(kind, request, monkeypatch, tmp_path):
+    X, y = separated_rows(n_rows=200, n_columns=80)
+    reference = NaturalGradientLogisticRegression(tol=1e-15).fit(X, y)
+    request.getfixturevalue("_forced")
+    counts = counted(monkeypatch)
+    model = NaturalGradientLogisticRegression(tol=1e-15)
+    if kind == "memory map":
+        X.tofile(tmp_path / "X")
+        model.fit(np.memmap(tmp_path / "X", dtype=X.dtype, mode="r", shape=X.shape), y)
+    elif kind == "batches":
+        model.fit_batches(in_batches(X, y, size=50))
+    else:
+        needed("dask", "needs the extra dask")
+        dask = needed("sknatgrad.dask", "needs the extra dask")
+        model = dask.DaskNaturalGradientLogisticRegression(tol=1e-15).fit(*in_chunks(X, y, rows=50))
+    assert counts["factors"] > 0
+    np.testing.assert_allclose(model.coef_, reference.coef_, rtol=0, atol=1e-8 * abs(reference.coef_).max())
 
 
 def test_two_runs_and_other_orders_of_the_rows_agree(limits, monkeypatch):

@@ -112,15 +112,17 @@ class MatrixFreePrecision:
         """
         solver, loss = self.information.solver, self.information.loss
         rule = InexactNewtonRule(loss, self.information.tolerance, solver.policy, solver.previous_decrease, final)
-        solution = self._attempt(gradient, start, rule)
+        solution, before = self._attempt(gradient, start, rule), 0
         while solution.status in {Status.too_slow, Status.unverified}:
             if solution.status is Status.too_slow:
                 solver.upgrade(self.information.operator)
+                before = solution.products
             else:
                 solver.float32_suffices = False
             # go on from what has been reached
             solution = self._attempt(gradient, solution, rule)
-        solver.policy.previous_products, solver.previous_decrease = solution.products, solution.decrease
+        solver.policy.previous_products = solution.products - before
+        solver.previous_decrease = solution.decrease
         return solution
 
     def _attempt(self, gradient: Array, start: Solution | None, rule: InexactNewtonRule) -> Solution:

@@ -71,8 +71,8 @@ class PreconditionerPolicy:
     previous_products: int = 0  # of the previous solve with it
 
     def __post_init__(self) -> None:
-        """Begin with the most expensive of those that cost at most `CHEAP` products."""
-        while self.options and self.options[0].cost <= CHEAP:
+        """Begin with the most expensive of those that cost at most `CHEAP` products, and suit any data."""
+        while self.options and not self.options[0].rank and self.options[0].cost <= CHEAP:
             self.upgrade()
 
     @property
