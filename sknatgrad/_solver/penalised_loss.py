@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 # Sums of squares in float32 below this have lost digits: terms of 1e-8 of a sum still count, and terms below 1e-38, the
 # smallest normal number of float32, have fewer digits.
 FLOAT32_FLOOR = 1e-30
-# Share of tr(Λ⁻¹F) that the stored pairs have at least where F counts as one of low rank.
+# Share of tr(Λ⁻¹F) that the stored pairs have at least where F counts as one of low rank. With 0.5 no count changes;
+# with 0.99 raw MNIST takes as many products at C = 1, and pixels between 0 and 1 at C = 10⁴ take 1,008 for 724.
 MIN_SHARE = 0.9
 NO_SCORES = MetricScores.stored(())
 
