@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
 
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information.dense import DenseInformation
+from sknatgrad._model.information.low_rank import LowRankInformation
 from sknatgrad._model.protocols import PooledInformation
 from sknatgrad._rows.design import Design
 from sknatgrad._rows.matrices import as_float32
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sknatgrad._model.categorical import Prediction
     from sknatgrad._model.expectations import Expectation
     from sknatgrad._model.protocols import RowScores, Scores
+    from sknatgrad._model.score_covariance import ModelScores
     from sknatgrad._rows.source import RowBlock
     from sknatgrad._typing import Array
 
@@ -159,6 +161,65 @@ class InformationKernel(Generic[Pooled]):
         return self.structure.of_block(Design.of_block(block, self.n_columns), scores, weight)
 
     def merge(self, left: Pooled, right: Pooled) -> Pooled:
+        """Pool two runs of rows."""
+        return left.merge(right)
+
+
+class LargestPairs(NamedTuple):
+    """The largest contributions of pairs of a row and a class to tr(Λ⁻¹F), and the sum of all."""
+
+    largest: Array  # (count,) at most, in descending order
+    total: float
+
+
+@dataclass(frozen=True)
+class LargestPairsKernel:
+    """The contributions s_i p_ik ‖e_k − p_i‖² x_iᵀΛ⁻¹x_i to the trace of Λ⁻¹F, of more than two classes."""
+
+    scores: RowScores
+    inverse_prior: Array  # (d,), the diagonal of Λ⁻¹; 0 for a column without prior
+    count: int
+
+    def __call__(self, block: RowBlock) -> LargestPairs:
+        """Return the largest of one block."""
+        contributions = self.contributions(block).ravel()
+        return LargestPairs(self._largest(contributions), float(contributions.sum()))
+
+    def contributions(self, block: RowBlock) -> Array:
+        """Return the contribution of each row and class, ``(m, q)``."""
+        n_columns = self.inverse_prior.size
+        squares = Design.of_block(block, n_columns).squared().logits(self.inverse_prior[None])
+        contributions: Array = self.scores_of(block).traces() * (block.weight[:, None] * squares)
+        return contributions
+
+    def scores_of(self, block: RowBlock) -> ModelScores:
+        """Return the scores of a block."""
+        return cast("ModelScores", self.scores.of_block(block, self.inverse_prior.size))
+
+    def _largest(self, values: Array) -> Array:
+        first = max(values.size - self.count, 0)
+        largest: Array = np.sort(np.partition(values, first)[first:] if first else values)[::-1]
+        return largest
+
+    def merge(self, left: LargestPairs, right: LargestPairs) -> LargestPairs:
+        """Pool two runs of rows."""
+        return LargestPairs(self._largest(np.concatenate([left.largest, right.largest])), left.total + right.total)
+
+
+@dataclass(frozen=True)
+class LowRankKernel:
+    """The information with those pairs stored whose contribution exceeds a threshold."""
+
+    pairs: LargestPairsKernel
+    threshold: float
+
+    def __call__(self, block: RowBlock) -> LowRankInformation:
+        """Return the information of one block."""
+        design = Design.of_block(block, self.pairs.inverse_prior.size)
+        stored = self.pairs.contributions(block) > self.threshold
+        return LowRankInformation.of_block(design, self.pairs.scores_of(block), block.weight, stored)
+
+    def merge(self, left: LowRankInformation, right: LowRankInformation) -> LowRankInformation:
         """Pool two runs of rows."""
         return left.merge(right)
 

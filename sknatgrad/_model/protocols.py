@@ -81,7 +81,15 @@ class Information(Protocol):
         ...
 
 
-class PooledInformation(Information, Protocol):
+class PreconditioningInformation(Information, Protocol):
+    """Fisher information in a structure that can precondition conjugate gradients."""
+
+    def precision(self, shift: Array) -> FactorisedPrecision:
+        """Factorise F + I ⊗ diag(shift), `shift` of shape ``(d,)``: prior and damping."""
+        ...
+
+
+class PooledInformation(PreconditioningInformation, Protocol):
     """Fisher information summed over rows in one structure: merges and multiplies, and is factorised as a new value."""
 
     @classmethod
@@ -103,10 +111,6 @@ class PooledInformation(Information, Protocol):
 
     def dense(self) -> Array:
         """Return F, or the matrix that the structure stands for, ``(qd, qd)``."""
-        ...
-
-    def precision(self, shift: Array) -> FactorisedPrecision:
-        """Factorise F + I ⊗ diag(shift), `shift` of shape ``(d,)``: prior and damping."""
         ...
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from sknatgrad._rows.matrices import as_float32
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array
+    from sknatgrad._typing import Array, Codes
 
 # 1 - p is computed as it stands where it is at least this: the subtraction then loses 3 bits at most
 MIN_COMPLEMENT = 0.125
@@ -78,6 +78,31 @@ class ModelScores(NamedTuple):
     def outer(self) -> tuple[float, Array]:
         """Return (sign, u), u ``(m, K)``: off the diagonal, each row's matrix is sign u uᵀ."""
         return -1.0, self.proba
+
+    def traces(self) -> Array:
+        """Return p_k ‖e_k − p‖² of each row and class, ``(m, K)``: the sum over k is the trace of the row's matrix."""
+        squares = self.proba**2
+        large = self.proba > HALF
+        # Σ p_j² over the other classes, without subtracting from a large one
+        others = np.where(large, 0.0, squares)
+        others = others.sum(axis=1)[:, None] - others
+        others += np.where(large, 0.0, np.where(large, squares, 0.0).sum(axis=1)[:, None])
+        traces: Array = complement(self.proba, self.others)
+        traces *= traces
+        traces += others
+        traces *= self.proba
+        return traces
+
+    def roots(self, rows: Codes, classes: Codes) -> Array:
+        """Return √p_k (e_k − p) of some rows and a class k of each, ``(r, K)``.
+
+        Over all classes the outer products of a row sum to its matrix.
+        """
+        roots = -self.proba[rows]
+        pairs = np.arange(rows.size)
+        roots[pairs, classes] = complement(self.proba, self.others)[rows, classes]
+        roots *= np.sqrt(self.proba[rows, classes])[:, None]
+        return roots
 
     def total(self, weight: Array) -> Array:
         """Return the weighted sum over rows, ``(K, K)``."""

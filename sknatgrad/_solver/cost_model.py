@@ -199,6 +199,17 @@ class Shape(NamedTuple):
         grams = CLASSES_PER_ROW * self.n_rows * self.n_columns * self.stored_per_row / THIN_FLOPS
         return self.fetch_seconds() + calls + (grams + inverses) / speed
 
+    def low_rank(self, limits: Limits | None = None) -> int:
+        """Return the number of pairs of a row and a class of a preconditioner of low rank: all, if they fit."""
+        values = (limits or Limits()).preconditioner_bytes // 8
+        return min(math.isqrt(values), values // max(self.n_columns, self.n_logits), self.n_rows * self.n_logits)
+
+    def low_rank_seconds(self, rank: int) -> float:
+        """Return the time to choose so many pairs, in two passes, of their Gram matrix, and of its factorisation."""
+        per_row = self.stored_per_row * WEIGHTING + self.n_logits * LIKELIHOOD
+        gram = rank**2 * (self.n_columns + self.n_logits + rank / 3.0) / THIN_FLOPS
+        return 2.0 * (self.fetch_seconds() + self.n_rows * per_row) + gram
+
     def gains_by_float32(self) -> bool:
         """Say whether products in float32 are faster, and the copy of X that they need is small enough."""
         if self.out_of_core:

@@ -23,10 +23,10 @@ from sknatgrad._solver.preconditioning import FactorCache
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation
+    from sknatgrad._model.protocols import FactorisedPrecision, PreconditioningInformation
     from sknatgrad._solver.conjugate_gradients import Solution
     from sknatgrad._solver.krylov import RecycledDirections
-    from sknatgrad._solver.preconditioning import PreconditionerPolicy
+    from sknatgrad._solver.preconditioning import PreconditionerOption, PreconditionerPolicy
     from sknatgrad._solver.stopping import FinalTolerance
     from sknatgrad._typing import Array
 
@@ -59,8 +59,12 @@ class FisherOperator(Protocol):
         """Return F v, computed in float32."""
         ...
 
-    def build(self, key: str) -> PooledInformation:
-        """Return F in a structure that preconditions, a key of `metrics.PRECONDITIONERS`."""
+    def build(self, option: PreconditionerOption) -> PreconditioningInformation:
+        """Return F in the structure of an option."""
+        ...
+
+    def is_low_rank(self, rank: int) -> bool:
+        """Say whether so many pairs of a row and a class have almost all of the information."""
         ...
 
 
@@ -108,15 +112,17 @@ class MatrixFreePrecision:
         """
         solver, loss = self.information.solver, self.information.loss
         rule = InexactNewtonRule(loss, self.information.tolerance, solver.policy, solver.previous_decrease, final)
-        solution = self._attempt(gradient, start, rule)
+        solution, before = self._attempt(gradient, start, rule), 0
         while solution.status in {Status.too_slow, Status.unverified}:
             if solution.status is Status.too_slow:
-                solver.upgrade()
+                solver.upgrade(self.information.operator)
+                before = solution.products
             else:
                 solver.float32_suffices = False
             # go on from what has been reached
             solution = self._attempt(gradient, solution, rule)
-        solver.policy.previous_products, solver.previous_decrease = solution.products, solution.decrease
+        solver.policy.previous_products = solution.products - before
+        solver.previous_decrease = solution.decrease
         return solution
 
     def _attempt(self, gradient: Array, start: Solution | None, rule: InexactNewtonRule) -> Solution:
@@ -217,7 +223,7 @@ class NewtonCG:
     float32_suffices: bool = True  # whether every verified solution by products in float32 was accurate enough
     previous_decrease: float = math.inf  # `Solution.decrease` of the previous solve, whichever it was, nats
 
-    def information(self, operator: FisherOperator, loss: float) -> PooledInformation:
+    def information(self, operator: FisherOperator, loss: float) -> PreconditioningInformation:
         """Return the preconditioner before it is factorised; computed at this point if the cached one is stale."""
         cached = self.cache.information
         if cached is not None and not self.policy.is_stale(loss, self.cache.loss):
@@ -225,13 +231,17 @@ class NewtonCG:
         # both references to the old one are dropped, as its memory is needed for the new one
         cached = None
         self.cache.release()
-        computed = operator.build(self.policy.current.key)
+        computed = operator.build(self.policy.current)
         self.cache.install(computed, loss)
         self.policy.restart_counts()
         return computed
 
-    def upgrade(self) -> None:
+    def upgrade(self, operator: FisherOperator) -> None:
         """Go on with the next preconditioner, and free the memory of the old one for it."""
+        rank = self.policy.options[0].rank
+        if rank and not operator.is_low_rank(rank):
+            self.policy.postpone()
+            return
         self.policy.upgrade()
         self.cache.release()
 

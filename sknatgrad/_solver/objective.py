@@ -165,7 +165,7 @@ class MatrixFreeObjective(ObjectiveOfRows):
 
         It has a solver of its own, so that a descent with callbacks takes the same path as one without.
         """
-        own = measured._replace(information=self._information(measured, _solver(self.plan, self.prior_precision)))
+        own = measured._replace(information=self._information(measured, _solver(self.plan, self.penalised_loss.prior)))
         return self.newton_decrement(own).decrement
 
     def matrix(self, measured: Measured) -> Array:
@@ -224,7 +224,7 @@ class OtherMetricObjective(ObjectiveOfRows):
             stored = self.penalised_loss.dense(measured)
             return _direct_decrement(measured, stored, stored.precision(self.prior_precision))
         operator = RowsOperator(self.penalised_loss, measured.scores.true, uses_float32=False)
-        information = self._information(operator, measured.loss, _solver(self.plan, self.prior_precision))
+        information = self._information(operator, measured.loss, _solver(self.plan, self.penalised_loss.prior))
         return _iterated_decrement(measured, information, self.prior_precision, near)
 
     def decrement(self, measured: Measured) -> float:
@@ -266,7 +266,7 @@ def make_objective(
     penalised_loss, final_tolerance = PenalisedLoss(source, prior), final_tolerance or FinalTolerance()
     if plan.fisher != "true":
         return OtherMetricObjective(
-            penalised_loss, plan, final_tolerance, LabelDraws(seed), _solver(plan, penalised_loss.prior.precision)
+            penalised_loss, plan, final_tolerance, LabelDraws(seed), _solver(plan, penalised_loss.prior)
         )
     exact = _without_search(penalised_loss, plan, final_tolerance)
     if not plan.plane_search or prior.quadratic is not None:
@@ -291,16 +291,19 @@ def _newton(
 ) -> DirectObjective | MatrixFreeObjective:
     """Return the objective whose metric is the true Fisher information."""
     if plan.matrix_free:
-        return MatrixFreeObjective(penalised_loss, plan, final_tolerance, _solver(plan, penalised_loss.prior.precision))
+        return MatrixFreeObjective(penalised_loss, plan, final_tolerance, _solver(plan, penalised_loss.prior))
     return DirectObjective(penalised_loss, plan, final_tolerance, LatestFactor())
 
 
-def _solver(plan: Plan, prior_precision: Array) -> NewtonCG:
+def _solver(plan: Plan, prior: Prior) -> NewtonCG:
     """Return a solver that has not solved anything yet."""
     shape = plan.shape
-    cache = FactorCache(prior=PriorShare.of(shape.n_rows * shape.n_logits, prior_precision))
-    policy = PreconditionerPolicy(list(plan.preconditioners), centred=shape.centred)
-    return NewtonCG(policy, RecycledDirections(shape.n_directions()), cache)
+    share = PriorShare.of(shape.n_rows * shape.n_logits, prior.precision)
+    # the information of a row is measured against that of the prior
+    compares = share.proper and prior.quadratic is None
+    options = [option for option in plan.preconditioners if compares or not option.rank]
+    policy = PreconditionerPolicy(options, centred=shape.centred)
+    return NewtonCG(policy, RecycledDirections(shape.n_directions()), FactorCache(prior=share))
 
 
 def _stored(measured: Measured) -> PooledInformation:

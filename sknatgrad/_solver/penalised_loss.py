@@ -12,6 +12,8 @@ from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import (
     FisherProductKernel,
     InformationKernel,
+    LargestPairsKernel,
+    LowRankKernel,
     MeasureKernel,
     MetricScores,
     ShiftKernel,
@@ -22,15 +24,20 @@ from sknatgrad._solver.records import Measured
 
 if TYPE_CHECKING:
     from sknatgrad._model.expectations import Expectation
+    from sknatgrad._model.information import LowRankInformation
     from sknatgrad._model.kernels import Sums
     from sknatgrad._model.prior import Prior
-    from sknatgrad._model.protocols import PooledInformation, RowScores, Structure
+    from sknatgrad._model.protocols import PooledInformation, PreconditioningInformation, RowScores, Structure
     from sknatgrad._rows.source import RowSource
+    from sknatgrad._solver.preconditioning import PreconditionerOption
     from sknatgrad._typing import Array
 
 # Sums of squares in float32 below this have lost digits: terms of 1e-8 of a sum still count, and terms below 1e-38, the
 # smallest normal number of float32, have fewer digits.
 FLOAT32_FLOOR = 1e-30
+# Share of tr(Λ⁻¹F) that the stored pairs have at least where F counts as one of low rank. With 0.5 no count changes;
+# with 0.99 raw MNIST takes as many products at C = 1, and pixels between 0 and 1 at C = 10⁴ take 1,008 for 724.
+MIN_SHARE = 0.9
 NO_SCORES = MetricScores.stored(())
 
 
@@ -158,15 +165,37 @@ class RowsOperator:
         product: Array = self.penalised_loss.in_float32.products(self._float32_scores, move[None])[0]
         return product
 
-    def build(self, key: str) -> PooledInformation:
-        """Return F in the structure `key` of `PRECONDITIONERS`; in float32 if that is allowed and has the range."""
-        structure = PRECONDITIONERS[key]
-        if key not in FLOAT64_KEYS:
+    def build(self, option: PreconditionerOption) -> PreconditioningInformation:
+        """Return F in the structure of an option; in float32 if that is allowed and has the range."""
+        if option.rank:
+            return self._of_low_rank(option.rank)
+        structure = PRECONDITIONERS[option.key]
+        if option.key not in FLOAT64_KEYS:
             penalised_loss = self.penalised_loss.in_float32 if self.uses_float32 else self.penalised_loss
             information = penalised_loss.information(self._float32_scores, structure, float32=True)
             if self._is_representable(information.diagonal()):
                 return information
         return self.penalised_loss.information(self.scores, structure)
+
+    def is_low_rank(self, rank: int) -> bool:
+        """Say whether so many pairs of a row and a class have almost all of the trace of Λ⁻¹F."""
+        pairs = self.penalised_loss.source.total(self._largest_pairs(rank))
+        return bool(pairs.largest.sum() >= MIN_SHARE * pairs.total)
+
+    def _of_low_rank(self, rank: int) -> LowRankInformation:
+        """Return F with so many pairs stored, fewer if others have the same contribution."""
+        source, kernel = self.penalised_loss.source, self._largest_pairs(rank + 1)
+        largest = source.total(kernel).largest
+        information: LowRankInformation = source.total(
+            LowRankKernel(kernel, largest[rank] if largest.size > rank else 0.0)
+        )
+        return information
+
+    def _largest_pairs(self, count: int) -> LargestPairsKernel:
+        prior = self.penalised_loss.prior.precision
+        return LargestPairsKernel(
+            self.scores, np.divide(1.0, prior, out=np.zeros_like(prior), where=prior > 0.0), count
+        )
 
     def _is_representable(self, diagonal: Array) -> bool:
         """Say whether no sum of squares overflows float32, nor underflows in a column without a prior."""

@@ -216,6 +216,11 @@ def _preconditioners(shape: Shape, limits: Limits, *, float32: bool) -> tuple[Pr
         best = PreconditionerOption("true", "a matrix", shape.dense_seconds(FLOAT32_SPEED) / product)
         # a worse preconditioner that costs more would never be used
         options = [option for option in options if option.cost < best.cost] + [best]
+    elif options and options[-1].key == "kronecker":
+        # Where no matrix is exact for each class. It comes last: it preconditions worse where F is not of low rank.
+        rank = shape.low_rank(limits)
+        cost = shape.low_rank_seconds(rank) / product
+        return (*options, PreconditionerOption("low_rank", "the most informative rows", cost, rank))
     return tuple(sorted(options, key=lambda option: option.cost))
 
 

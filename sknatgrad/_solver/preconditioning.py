@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sknatgrad._model.information import CentredDiagonalInformation, DiagonalInformation, preconditioner_of
+from sknatgrad._model.information import (
+    CentredDiagonalInformation,
+    DiagonalInformation,
+    LowRankInformation,
+    preconditioner_of,
+)
 
 if TYPE_CHECKING:
-    from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation
+    from sknatgrad._model.protocols import FactorisedPrecision, PreconditioningInformation
     from sknatgrad._typing import Array, Mask
 
 # Products from which the observed rate of convergence is used. At 1 and 6, 12 correlated classes take 52 and 21
@@ -26,6 +31,9 @@ CHEAP = 2.0
 # Products, as a share of the cost of an option, that must have been used before it is considered. Halved and doubled:
 # digits takes 71 and 81 products for 78, at C = 100 158 and 212 for 204; no other change.
 MIN_SPENT = 0.25
+# The same of one of low rank, which this solve alone must have used. Halved and doubled: raw MNIST takes 502 and 690
+# products for 621, but with one half it is factorised 6 times instead of 2, each as long as 50 products.
+MIN_SPENT_IN_SOLVE = 1.0
 # Products still needed without an option, as a multiple of its cost, above which it pays. Halved and doubled: no
 # change.
 MIN_SAVING = 1.0
@@ -36,15 +44,16 @@ STALE = 0.5
 WEAK = 1e-3
 # Keys of the preconditioners that are summed in float64. Rounding in float32 depends on the order of the rows, and the
 # path of the solver would too; that of products in float32 changes it by little.
-FLOAT64_KEYS = {"centred_diagonal", "kronecker"}
+FLOAT64_KEYS = {"centred_diagonal", "kronecker", "low_rank"}
 
 
 class PreconditionerOption(NamedTuple):
     """A structure of the Fisher information that can precondition, and its cost."""
 
-    key: str  # of the structure, a key of `metrics.PRECONDITIONERS`
+    key: str  # of the structure, a key of `metrics.PRECONDITIONERS`, or `"low_rank"`
     name: str  # for `verbose`
     cost: float  # of computing and factorising it, in products
+    rank: int = 0  # pairs of a row and a class that are stored, if it is of low rank
 
 
 CENTRED_DIAGONAL = PreconditionerOption("centred_diagonal", "single columns", 1.5)
@@ -65,8 +74,8 @@ class PreconditionerPolicy:
     previous_products: int = 0  # of the previous solve with it
 
     def __post_init__(self) -> None:
-        """Begin with the most expensive of those that cost at most `CHEAP` products."""
-        while self.options and self.options[0].cost <= CHEAP:
+        """Begin with the most expensive of those that cost at most `CHEAP` products, and suit any data."""
+        while self.options and not self.options[0].rank and self.options[0].cost <= CHEAP:
             self.upgrade()
 
     @property
@@ -78,7 +87,11 @@ class PreconditionerPolicy:
     def is_stale(self, loss: float, computed_loss: float) -> bool:
         """Say whether the preconditioner, computed where the loss was `computed_loss`, is to be computed anew."""
         # F costs less than the next solve with the old one, if that takes as many products as the previous solve
-        pays = self.current.key == "true" and self.previous_products > self.current.cost and loss < computed_loss
+        pays = (
+            self.current.key in {"true", "low_rank"}
+            and self.previous_products > self.current.cost
+            and loss < computed_loss
+        )
         return loss < STALE * computed_loss or pays
 
     def upgrade_pays(self, products: int, first: float, remaining: float, goal: float) -> bool:
@@ -90,7 +103,11 @@ class PreconditionerPolicy:
         if not self.options or products < MIN_OBSERVED or remaining <= goal:
             return False
         cost = self.options[0].cost
-        if self.products_used + products < MIN_SPENT * cost:
+        # one of low rank is factorised anew where the damping changes, so it has to pay in a single solve
+        spent, share = (
+            (products, MIN_SPENT_IN_SOLVE) if self.options[0].rank else (self.products_used + products, MIN_SPENT)
+        )
+        if spent < share * cost:
             return False
         rate = math.log(first / remaining) / products if remaining < first else 0.0
         expected = math.log(remaining / goal) / rate if rate > 0.0 else math.inf
@@ -99,6 +116,10 @@ class PreconditionerPolicy:
     def upgrade(self) -> None:
         """Choose the next option."""
         self.current = self.options.pop(0)
+
+    def postpone(self) -> None:
+        """Consider the next option again after twice as many products: it would not precondition well here."""
+        self.options[0] = self.options[0]._replace(cost=2.0 * self.options[0].cost)
 
     def restart_counts(self) -> None:
         """Count products from here: the current preconditioner has been computed."""
@@ -122,12 +143,12 @@ class PriorShare(NamedTuple):
 class FactorCache:
     """The preconditioner in use before it is factorised, and its factor for the most recent shift."""
 
-    information: PooledInformation | None = None
+    information: PreconditioningInformation | None = None
     loss: float = math.inf  # J at the point where it was computed
     prior: PriorShare | None = None
     _factor: tuple[Array, FactorisedPrecision] | None = None  # (shift, factor)
 
-    def install(self, information: PooledInformation, loss: float) -> None:
+    def install(self, information: PreconditioningInformation, loss: float) -> None:
         """Hold `information`, computed where the loss was `loss`."""
         self.information, self.loss, self._factor = information, loss, None
 
@@ -135,15 +156,15 @@ class FactorCache:
         """Free the memory of information and factor."""
         self.information, self._factor = None, None
 
-    def precision(self, information: PooledInformation, shift: Array) -> FactorisedPrecision:
+    def precision(self, information: PreconditioningInformation, shift: Array) -> FactorisedPrecision:
         """Return the factor of the cached information with a shift."""
-        if self._factor is None or not np.array_equal(self._factor[0], shift):
+        if self._factor is None or not _is_usable(self._factor[0], information, shift):
             # the memory of the old factor is freed before the new one is computed
             self._factor = None
             self._factor = shift, self._factorised(information, shift)
         return self._factor[1]
 
-    def _factorised(self, information: PooledInformation, shift: Array) -> FactorisedPrecision:
+    def _factorised(self, information: PreconditioningInformation, shift: Array) -> FactorisedPrecision:
         prior = self.prior
         if prior is None or not isinstance(information, CentredDiagonalInformation):
             return preconditioner_of(information, shift)
@@ -155,3 +176,10 @@ class FactorCache:
             # what is known of the eigenvalues holds where one prior is that of all features
             return information.precision(shift)
         return information.preconditioner(shift, prior.rank, prior.penalised)
+
+
+def _is_usable(factorised: Array, information: PreconditioningInformation, shift: Array) -> bool:
+    """Say whether the factor of the information with the shift `factorised` is to be used with another shift."""
+    if isinstance(information, LowRankInformation):
+        return information.is_near(factorised, shift)
+    return np.array_equal(factorised, shift)

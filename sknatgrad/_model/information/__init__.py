@@ -1,9 +1,9 @@
 """Structures that store pooled Fisher information: dense, diagonal, Kronecker, one block per class, identity.
 
-One more, the centred diagonal, only preconditions.
+Two more, the centred diagonal and that of low rank, only precondition.
 
-Each is a `PooledInformation`. Row and column order of every dense form is that of θ flattened in C order: class by
-class, and within a class the features in order with the intercept last.
+Each but the last is a `PooledInformation`. Row and column order of every dense form is that of θ flattened in C order:
+class by class, and within a class the features in order with the intercept last.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from sknatgrad._model.information.dense import DenseInformation
 from sknatgrad._model.information.diagonal import DiagonalInformation
 from sknatgrad._model.information.identity import IdentityInformation
 from sknatgrad._model.information.kronecker import KroneckerInformation
+from sknatgrad._model.information.low_rank import LowRankInformation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation, Structure
+    from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation, PreconditioningInformation, Structure
     from sknatgrad._typing import Array
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "DiagonalInformation",
     "IdentityInformation",
     "KroneckerInformation",
+    "LowRankInformation",
     "preconditioner_of",
     "restructured",
 ]
@@ -45,7 +47,7 @@ OF_DIAGONAL: dict[Structure, Callable[[Array], PooledInformation]] = {
 }
 
 
-def preconditioner_of(information: PooledInformation, shift: Array) -> FactorisedPrecision:
+def preconditioner_of(information: PreconditioningInformation, shift: Array) -> FactorisedPrecision:
     """Factorise F + I ⊗ diag(shift), or for Kronecker factors a product near it that costs less."""
     if isinstance(information, KroneckerInformation):
         return information.product_precision(shift)
