@@ -180,8 +180,8 @@ def test_a_factor_serves_shifts_that_change_little():
     cache = FactorCache()
     cache.install(information, 1.0)
     factor = cache.precision(information, np.array([1.0, 0.0]))
-    assert cache.precision(information, np.array([1.19, 0.19])) is factor
-    assert cache.precision(information, np.array([1.0, 0.21])) is not factor
+    assert cache.precision(information, np.array([1.9, 0.9])) is factor
+    assert cache.precision(information, np.array([1.0, 1.1])) is not factor
 
 
 @pytest.mark.parametrize(("share", "chosen"), [(0.5, True), (1.0, False)])
