@@ -28,6 +28,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sknatgrad import NaturalGradientLogisticRegression, NaturalGradientLogisticRegressionCV, SeparationWarning
 from sknatgrad._estimator import cv_fits
+from sknatgrad._estimator.cv_scores import Scores
 from sknatgrad._limits import Limits
 from sknatgrad._solver import path
 from sknatgrad.inference import infer, influence
@@ -183,6 +184,29 @@ def test_points_of_all_rows_that_fail_leave_their_models_to_single_fits(monkeypa
     model = NaturalGradientLogisticRegressionCV(Cs=CS, cv=3, tol=TIGHT).fit(X, y)
     assert len(fits) == 9
     np.testing.assert_allclose(model.coefs_paths_, expected.coefs_paths_, atol=1e-7)
+
+
+def test_float32_rows_have_models_in_float64():
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(300, 3)) + np.array([1e6, 1e6, 0.0])).astype(np.float32)
+    y = (X - X.mean(axis=0)) @ [2, -2, 1] + rng.logistic(size=300) > 0
+    # with few iterations models are fitted in turn
+    in_turn, together = (
+        NaturalGradientLogisticRegressionCV(Cs=[1.0, 1e4], cv=2, max_iter=max_iter, fit_intercept=False).fit(X, y)
+        for max_iter in (49, 100)
+    )
+    np.testing.assert_allclose(in_turn.scores_, together.scores_, rtol=1e-4)
+    assert in_turn.coef_.dtype == np.float32
+
+
+def test_scores_that_differ_by_rounding_are_equal():
+    scores = np.array([[0.1, 0.3, 0.3 + 1e-16, 0.2], [0.2, 0.1, 0.2 - 1e-16, np.nan]])
+    assert Scores(scores).best_of_each.tolist() == [1, 0]
+    assert Scores(scores).best == 2
+    assert Scores(np.array([[1.0, 1.0 + 4e-16]])).best == 0
+    assert Scores(np.array([[1.0, 1.0 + 1e-9]])).best == 1
+    assert Scores(np.array([[0.0, np.inf, np.inf]])).best == 1
+    assert Scores(np.array([[-np.inf, -np.inf]])).best == 0
 
 
 def test_few_models_are_fitted_in_turn(monkeypatch):

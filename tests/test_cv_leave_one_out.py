@@ -46,7 +46,7 @@ def brute_force(X, y, C, weight=None, **settings):
         weights = None if weight is None else weight[rest]
         model = NaturalGradientLogisticRegression(C=C, tol=1e-12, **settings).fit(X[rest], y[rest], weights)
         proba = dict(zip(model.classes_, model.predict_proba(X[[row]])[0], strict=True))
-        losses[row], correct[row] = -np.log(proba[y[row]]), max(proba, key=proba.get) == y[row]
+        losses[row], correct[row] = -np.log(max(proba[y[row]], 1e-300)), max(proba, key=proba.get) == y[row]
     return losses, correct
 
 
@@ -137,6 +137,17 @@ def test_rows_of_any_influence(X, y):
     found = NaturalGradientLogisticRegressionCV(Cs=Cs, cv="loo").fit(X, y).scores_[0, 0]
     exact = NaturalGradientLogisticRegressionCV(Cs=Cs, cv=LeaveOneOutSplits(), tol=1e-12).fit(X, y).scores_
     np.testing.assert_allclose(found, exact.mean(axis=(0, 1)), rtol=0, atol=5e-4)
+
+
+def test_rows_that_others_outweigh():
+    rng = np.random.default_rng(169)
+    X = rng.standard_t(1.2, size=(40, 4))
+    y = (X @ rng.normal(size=(4, 3)) + rng.gumbel(size=(40, 3))).argmax(axis=1)
+    weight = 10.0 ** rng.uniform(-6, 6, size=40)
+    model = NaturalGradientLogisticRegressionCV(Cs=[1e3], cv="loo", tol=1e-12).fit(X, y, weight)
+    losses, _ = brute_force(X, y, 1e3, weight)
+    losses = np.minimum(losses, -np.log(np.finfo(float).eps))
+    assert model.scores_[0, 0, 0] == pytest.approx(-np.average(losses, weights=weight), abs=5e-4)
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
@@ -389,6 +400,21 @@ def test_the_better_of_two_maxima():
     np.testing.assert_allclose(model.C_, 3e-3, rtol=0.01)
 
 
+def test_a_maximum_between_the_last_two_values():
+    X, y = standardised(load_iris)
+    model = NaturalGradientLogisticRegressionCV(Cs="auto", cv="loo").fit(0.03 * X, y)
+    expected = NaturalGradientLogisticRegressionCV(Cs="auto", cv="loo").fit(X, y)
+    assert pytest.approx(expected.C_ / 0.03**2, rel=0.02) == model.C_
+
+
+def test_the_search_goes_on_as_long_as_the_score_rises():
+    X, y = standardised(load_breast_cancer)
+    model = NaturalGradientLogisticRegressionCV(
+        Cs="auto", cv=2, scoring=lambda model, *_: -(np.log(model.C / 7.0) ** 2)
+    )
+    np.testing.assert_allclose(model.fit(1e8 * X[::4], y[::4]).C_, 7.0, rtol=0.01)
+
+
 @pytest.mark.parametrize("factor", [10.0, 0.1])
 def test_the_search_goes_beyond_its_first_values(factor):
     X, y = standardised(load_breast_cancer)
@@ -475,6 +501,10 @@ def test_rows_that_have_a_class_alone():
     np.testing.assert_allclose(30 * model.scores_[0, 0], expected, atol=30 * 5e-4)
     hits = NaturalGradientLogisticRegressionCV(Cs=[1.0], cv="loo", scoring="accuracy").fit(X, y)
     assert hits.scores_[0, 0, 0] <= 29 / 30
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InferenceWarning)
+        result = influence(NaturalGradientLogisticRegression().fit(X, y), X, y)
+    assert np.flatnonzero(np.isinf(result.loo_losses)).tolist() == [4]
     # without an intercept the fit has an optimum
     model = NaturalGradientLogisticRegressionCV(Cs=[1.0], cv="loo", fit_intercept=False).fit(X, y)
     assert model.scores_[0, 0, 0] > -2.0

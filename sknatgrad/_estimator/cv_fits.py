@@ -6,6 +6,7 @@ nearest coefficients that are known.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -84,7 +85,8 @@ def _start(task: FoldTask, split: int, place: int, before: list[int], fits: Fold
 
 
 def _fit_one(model: Any, data: TrainingData, start: WarmStart | None) -> tuple[dict[str, Any], list[Warning]]:
-    """Return the attributes and the warnings of one fit."""
+    """Return the attributes, in float64 whatever X is, and the warnings of one fit."""
+    data = replace(data, dtype=np.dtype(np.float64))
     plan = plan_fit(model, data)._replace(start=None if start is None else start.transfer(data.layout))
     result = run_descent(model, data, plan, build_objective(data, plan), FitMonitor(model))
     return cast("dict[str, Any]", result.attributes), result.notices

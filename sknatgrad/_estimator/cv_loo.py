@@ -11,14 +11,14 @@ from sknatgrad._estimator.cv_task import hardly_penalises
 from sknatgrad._estimator.path_end import PathEnd
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.contrasts import Contrasts
-from sknatgrad._model.influence import concatenated, largest_responses, omitted_from_mean
+from sknatgrad._model.influence import concatenated, largest_responses, omitted_from_mean, rows_without_others
 from sknatgrad._solver.cost_model import Shape
 from sknatgrad._solver.leave_one_out import LeaveOneOutFits
 
 if TYPE_CHECKING:
     from sknatgrad._estimator.cv_task import CrossValidation, FoldFits
     from sknatgrad._rows.memory import MemorySource
-    from sknatgrad._typing import Array, Mask
+    from sknatgrad._typing import Array
 
 # the value of `cv`
 LEAVE_ONE_OUT = "loo"
@@ -62,25 +62,18 @@ class LeaveOneOut(NamedTuple):
         losses, _ = predict(without).loss_and_residual(source.codes)
         responses = largest_responses(source.total, rows, source.weight, kernel.inverse, row_bytes)
         fitted = np.where(source.weight > 0.0, self.weight, 0.0)
-        doubtful = omitted_from_mean(rows.loss_errors(losses, responses), fitted) & ~self._alone
+        alone = rows_without_others(source.codes, source.weight, contrasts.n_classes)
+        alone &= self.task.data.layout.intercept and end.prior.precision[-1] == 0.0
+        doubtful = omitted_from_mean(rows.loss_errors(losses, responses), fitted) & ~alone
         fits = LeaveOneOutFits(source, self._shape, source.limits, end.prior, theta)
         without[doubtful] = fits.logits(np.flatnonzero(doubtful), rows.leverage[doubtful])
         prediction = predict(without)
         if self.scoring == DEFAULT_SCORING:
             losses, _ = prediction.loss_and_residual(source.codes)
-            losses[self._alone] = np.inf
+            losses[alone] = np.inf
             return np.asarray(-np.clip(losses, *LOSS_BOUNDS))
-        correct = (prediction.log_proba().argmax(axis=1) == source.codes) & ~self._alone
+        correct = (prediction.log_proba().argmax(axis=1) == source.codes) & ~alone
         return np.asarray(correct, dtype=np.float64)
-
-    @property
-    def _alone(self) -> Mask:
-        """Which rows have a class alone, ``(n,)``: without them its intercept tends to -∞, and their loss to ∞."""
-        data = self.task.data
-        source = cast("MemorySource", data.all_columns)
-        counts = np.bincount(source.codes[source.weight > 0.0], minlength=len(data.layout.classes))
-        alone: Mask = (counts == 1)[source.codes] & (source.weight > 0.0)
-        return alone if data.layout.intercept else np.zeros_like(alone)
 
     @property
     def _shape(self) -> Shape:

@@ -28,6 +28,8 @@ EVIDENCE = "evidence"
 # Probabilities are taken to lie between ε and 1 - ε of float64, as `sklearn.metrics.log_loss` takes them.
 EPSILON = float(np.finfo(np.float64).eps)
 LOSS_BOUNDS = -float(np.log1p(-EPSILON)), -float(np.log(EPSILON))
+# Difference of two scores, relative to them, up to which they are equal: blocks of other sizes round otherwise.
+TIE = 1e-12
 # scores that follow from sums over rows, without calls for each model
 FROM_SUMS: dict[str, Callable[[ScoreSums], Array]] = {
     "neg_log_loss": lambda sums: -_mean(sums.loss, sums.weight),
@@ -106,6 +108,16 @@ def _of_rows(value: Any, rows: Codes, n_rows: int) -> Any:
     return np.asarray(value)[rows]
 
 
+def _first_highest(scores: Array) -> Any:
+    """Return the index of the first score, along the last axis, that is the highest but for rounding."""
+    known = np.where(np.isnan(scores), -np.inf, scores)
+    highest = known.max(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        # infinite scores have no difference
+        tied = (known == highest) | (known >= highest - TIE * abs(highest))
+    return tied.argmax(axis=-1)
+
+
 class Scores(NamedTuple):
     """The scores of each split and value of C; NaN where a score is undefined."""
 
@@ -136,14 +148,12 @@ class Scores(NamedTuple):
     @property
     def best(self) -> int:
         """The index of the C of the highest mean score; of several, the first. NaN is the lowest."""
-        means = self.means
-        return int(np.where(np.isnan(means), -np.inf, means).argmax())
+        return int(_first_highest(self.means))
 
     @property
     def best_of_each(self) -> Codes:
         """The index of the C of the highest score of each split that has one."""
-        of_splits = self.of_splits[self.has_score]
-        best: Codes = np.where(np.isnan(of_splits), -np.inf, of_splits).argmax(axis=1)
+        best: Codes = _first_highest(self.of_splits[self.has_score])
         return best
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -37,8 +38,8 @@ MAX_EIGENVALUES = 500
 MAX_C = 0.99 / MAX_WEAK_PRECISION
 # Distance of ln C from the maximum up to which the search goes on: 1 % of C.
 TOLERANCE = 0.01
-# Rise of the mean score up to the last C, relative to it, from which another one is tried beyond it; and at most so
-# many times.
+# Rise of the mean score up to the last C, relative to it, from which another one is tried beyond it; and how often at
+# most towards zero, where coefficients are near zero already.
 MIN_RISE, MAX_EXTENSIONS = 1e-6, 4
 # maxima of the values tried first between whose neighbours is searched, of those within one standard error of the best
 MAX_MAXIMA = 2
@@ -144,6 +145,7 @@ class Search:
         self._try(first_decades(self.evaluate.task))
         for factor in (10.0, 0.1):
             self._extend(factor)
+        self._try_beside_end()
         self._refine()
         if one_standard_error:
             self._find_one_standard_error()
@@ -178,12 +180,19 @@ class Search:
     def _extend(self, factor: float) -> None:
         """Try values beyond the last one as long as the score rises there."""
         last, before = (-1, -2) if factor > 1.0 else (0, 1)
-        for _ in range(MAX_EXTENSIONS):
+        for number in count():
             Cs, means = self._known.Cs, self._means
             rises = np.isfinite(means[last]) and _is_higher(means[last], means[before])
-            if Cs[last] == MAX_C or not rises or self._known.scores.best != last % Cs.size:
+            is_end = Cs[last] == MAX_C if factor > 1.0 else number == MAX_EXTENSIONS
+            if is_end or not rises or self._known.scores.best != last % Cs.size:
                 return
             self._try(np.minimum([factor * Cs[last]], MAX_C))
+
+    def _try_beside_end(self) -> None:
+        """Try a value between the last two if the last one is the best: a maximum may lie there."""
+        Cs, best = self._known.Cs, self._known.scores.best
+        if best in {0, Cs.size - 1}:
+            self._try(np.sqrt(Cs[[best]] * Cs[[1 if best == 0 else -2]]))
 
     def _refine(self) -> None:
         """Search between the neighbours of each maximum that may be the best (Brent 1973, chapter 5)."""

@@ -94,6 +94,13 @@ def omitted_from_mean(errors: Array, weight: Array) -> Mask:
     return omitted
 
 
+def rows_without_others(codes: Codes, weight: Array, n_classes: int) -> Mask:
+    """Say which rows have a class alone, ``(n,)``: without one its free intercept tends to -∞, and its loss to ∞."""
+    counts = np.bincount(codes[weight > 0.0], minlength=n_classes)
+    alone: Mask = (counts == 1)[codes] & (weight > 0.0)
+    return alone
+
+
 def concatenated(parts: tuple[RowInfluence, ...]) -> RowInfluence:
     """Return the rows of all parts."""
     return RowInfluence(*(np.concatenate(each) for each in zip(*parts, strict=True)))

@@ -16,6 +16,7 @@ from sknatgrad._model.influence import (
     concatenated,
     largest_responses,
     omitted_from_mean,
+    rows_without_others,
 )
 from sknatgrad._rows.floating_point import ignoring_underflow
 from sknatgrad._solver.leave_one_out import LeaveOneOutFits
@@ -113,7 +114,10 @@ def influence_from_sums(fitted: FittedModel, row_sums: RowSums) -> InfluenceResu
     losses, _ = predict(contrasts.theta(loo_logits.T).T).loss_and_residual(codes)
     changes = largest_responses(in_coordinates.total, rows, weight, inverse, row_sums.limits.row_bytes)
     errors = rows.loss_errors(losses, changes)
+    alone = rows_without_others(codes, weight, contrasts.n_classes)
+    alone &= fitted.intercept and fitted.prior.quadratic is None and fitted.prior.precision[-1] == 0.0
     doubtful = omitted_from_mean(errors, weight) | (~(errors <= MAX_ROW_ERROR) & (weight > 0.0))
+    doubtful &= ~alone
     theta = covariance.fitted.theta
     with row_sums.opened() as source:
         fits = LeaveOneOutFits(
@@ -126,6 +130,7 @@ def influence_from_sums(fitted: FittedModel, row_sums: RowSums) -> InfluenceResu
         n_refits=int(doubtful.sum()),
         codes=codes,
         weight=weight,
+        alone=alone,
         covariance=covariance,
         options=options,
     )

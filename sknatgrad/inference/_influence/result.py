@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from sknatgrad._model.influence import RowInfluence
-    from sknatgrad._typing import Array, Codes
+    from sknatgrad._typing import Array, Codes, Mask
     from sknatgrad.inference._covariance.dense import DenseCovariance
     from sknatgrad.inference._covariance.options import CovarianceOptions
 
@@ -51,7 +51,7 @@ class InfluenceResult:
     n_refits : int
         The number of rows without which the model was fitted again, because one step is not accurate enough.
 
-    rows, codes, weight, covariance, options : object
+    rows, codes, weight, alone, covariance, options : object
         What the other figures are computed from, by reference.
     """
 
@@ -60,6 +60,7 @@ class InfluenceResult:
     n_refits: int
     codes: Codes
     weight: Array
+    alone: Mask
     covariance: DenseCovariance
     options: CovarianceOptions
 
@@ -110,8 +111,8 @@ class InfluenceResult:
 
     @property
     def loo_losses(self) -> Array:
-        """Loss of each row by the model without it, ``(n,)``, nats."""
-        return self._losses(self.loo_logits)
+        """Loss of each row by the model without it, ``(n,)``, nats; infinite of a row that has its class alone."""
+        return np.where(self.alone, np.inf, self._losses(self.loo_logits))
 
     @property
     def loo_loss(self) -> float:
