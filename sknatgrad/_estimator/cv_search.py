@@ -145,7 +145,6 @@ class Search:
         self._try(first_decades(self.evaluate.task))
         for factor in (10.0, 0.1):
             self._extend(factor)
-        self._try_beside_end()
         self._refine()
         if one_standard_error:
             self._find_one_standard_error()
@@ -188,27 +187,21 @@ class Search:
                 return
             self._try(np.minimum([factor * Cs[last]], MAX_C))
 
-    def _try_beside_end(self) -> None:
-        """Try a value between the last two if the last one is the best: a maximum may lie there."""
-        Cs, best = self._known.Cs, self._known.scores.best
-        if best in {0, Cs.size - 1}:
-            self._try(np.sqrt(Cs[[best]] * Cs[[1 if best == 0 else -2]]))
-
     def _refine(self) -> None:
         """Search between the neighbours of each maximum that may be the best (Brent 1973, chapter 5)."""
         known, means = self._known, self._means
         least = means.max() - float(np.nan_to_num(known.scores.standard_error[known.scores.best]))
         maxima = [
             place
-            for place in range(1, known.Cs.size - 1)
+            for place in range(known.Cs.size)
             if np.isfinite(means[place])
-            and means[place] == means[place - 1 : place + 2].max() >= least
-            and _is_higher(means[place], means[place - 1 : place + 2].min())
+            and means[place] == means[max(place - 1, 0) : place + 2].max() >= least
+            and _is_higher(means[place], means[max(place - 1, 0) : place + 2].min())
         ]
         for place in sorted(maxima, key=lambda place: -means[place])[:MAX_MAXIMA]:
             minimize_scalar(
                 lambda log_C: -self._score(log_C),
-                bounds=tuple(np.log(known.Cs[[place - 1, place + 1]])),
+                bounds=tuple(np.log(known.Cs[[max(place - 1, 0), min(place + 1, known.Cs.size - 1)]])),
                 method="bounded",
                 options={"xatol": 0.5 * TOLERANCE},
             )
