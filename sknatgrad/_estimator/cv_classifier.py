@@ -327,7 +327,7 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
         ----------
         batches : iterable or callable
             Batches ``(X, y)`` or ``(X, y, sample_weight)``, as for
-            :meth:`NaturalGradientLogisticRegression.fit_batches`. Weights count in fits and scores.
+            :meth:`sknatgrad.NaturalGradientLogisticRegression.fit_batches`. Weights count in fits and scores.
 
         classes : array-like of shape (n_classes,) or None, default=None
             The class labels that are allowed; None allows all labels in the batches.
