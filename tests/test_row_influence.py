@@ -318,14 +318,14 @@ def test_columns_that_nearly_depend_on_each_other():
 @pytest.mark.parametrize("kind", ["far", "collinear", "plain"])
 def test_dask_collections_have_the_influence_of_rows_in_memory(n_classes, kind, monkeypatch):
     of_chunks = needed("sknatgrad.dask", "Dask is not installed").influence
-    problem = make_problem(n_classes, n_rows=150)
+    problem = make_problem(n_classes, n_rows=90)
     X = problem.X + np.array([1e4, 0.0, 0.0]) if kind == "far" else problem.X
     if kind == "collinear":
-        X = np.column_stack([X, X[:, 0] + 1e-5 * np.random.default_rng(0).normal(size=150)])
+        X = np.column_stack([X, X[:, 0] + 1e-5 * np.random.default_rng(0).normal(size=90)])
     model = NaturalGradientLogisticRegression(C=np.inf if kind == "collinear" else 10.0, tol=1e-12)
     model.fit(X, problem.codes, problem.weight)
     expected = influence_of(model, X, problem.codes, problem.weight)
-    chunks = in_chunks(X, problem.codes, problem.weight, rows=40)
+    chunks = in_chunks(X, problem.codes, problem.weight, rows=30)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InferenceWarning)
         result = of_chunks(model, *chunks[:2], sample_weight=chunks[2])
