@@ -15,12 +15,11 @@ from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 from sknatgrad._estimator.cv_loo import LEAVE_ONE_OUT, check_row_scoring
 from sknatgrad._estimator.cv_scores import DEFAULT_SCORING, EVIDENCE, known_scoring
-from sknatgrad._estimator.cv_search import AUTO, MAX_C, Evaluation, search
+from sknatgrad._estimator.cv_search import AUTO, Evaluation, checked_or_largest, search
 from sknatgrad._estimator.cv_splits import (
     Split,
     check_classes,
     check_classes_without,
-    check_Cs,
     make_splits,
     refuse_splits,
 )
@@ -389,7 +388,7 @@ class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
         self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None, workers: Workers, split_params: dict[str, Any]
     ) -> tuple[CrossValidation, Labels]:
         """Return what is to be fitted, checked before any fit, and the labels."""
-        Cs = np.array([MAX_C]) if isinstance(self.Cs, str) else check_Cs(self.Cs)
+        Cs = checked_or_largest(self.Cs)
         checked = CheckedRows.of(self, X, y, sample_weight)
         classes, codes = checked.classes, checked.rows.codes
         labels = classes[codes]

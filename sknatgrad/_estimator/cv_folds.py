@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from sklearn.model_selection import PredefinedSplit
 
-from sknatgrad._estimator.cv_splits import Split
-from sknatgrad._inputs.labels import MIN_CLASSES
-from sknatgrad._model.class_labels import label_name
+from sknatgrad._estimator.cv_splits import Split, check_present
 from sknatgrad._rows.training_sets import GroupTotalsKernel, HashedNumbers, RowGroups, StoredNumbers
 
 if TYPE_CHECKING:
@@ -101,12 +99,6 @@ class Folds(NamedTuple):
         # not a difference from all rows, whose rounding would leave weight to a class without rows
         of_sets: Array = self.groups.counts @ totals.weight
         for fold, weight in enumerate(of_sets * factors):
-            present = np.flatnonzero(weight > 0.0)
-            if present.size < MIN_CLASSES:
-                found = f"only one class: {label_name(classes[present[0]])}" if present.size else "no row with a weight"
-                message = (
-                    "This solver needs samples of at least 2 classes in the data, but the training rows of fold "
-                    f"{fold} contain {found}; pass fewer folds, or PredefinedSplit(test_fold)."
-                )
-                raise ValueError(message)
+            remedy = "pass fewer folds, or PredefinedSplit(test_fold)"
+            check_present(np.flatnonzero(weight > 0.0), classes, f"fold {fold}", remedy)
         return of_sets

@@ -13,6 +13,7 @@ from scipy.optimize import brentq, minimize_scalar
 from sknatgrad._estimator.cv_fits import fit_folds
 from sknatgrad._estimator.cv_loo import LeaveOneOut
 from sknatgrad._estimator.cv_scores import FoldScores, Scores
+from sknatgrad._estimator.cv_splits import check_Cs
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DenseInformation, DiagonalInformation
 from sknatgrad._model.information.symmetric import noise_floor
@@ -63,6 +64,11 @@ class Evaluated(NamedTuple):
         of_splits = np.concatenate([part.scores.of_splits for part in parts], axis=1)[:, order]
         given = [part.scores.error for part in parts if part.scores.error is not None]
         return cls(Cs[order], fits, Scores(of_splits, np.concatenate(given)[order] if given else None))
+
+
+def checked_or_largest(Cs: Any) -> Array:
+    """Return given values of C, checked; of a search, the largest that it may try."""
+    return np.array([MAX_C]) if isinstance(Cs, str) else check_Cs(Cs)
 
 
 def first_decades(task: FoldTask) -> Array:
@@ -138,58 +144,50 @@ class Search:
     """Searches for the best C, and remembers what it has tried."""
 
     evaluate: Evaluate
-    tried: list[Evaluated] = field(default_factory=list)
+    known: Evaluated = field(init=False)  # all that was tried, in the order of C
 
     def run(self, *, one_standard_error: bool) -> Evaluated:
         """Return all that was tried: the best C, and if it is asked for the smallest within one standard error."""
-        self._try(first_decades(self.evaluate.task))
+        self.known = self.evaluate(first_decades(self.evaluate.task))
         for factor in (10.0, 0.1):
             self._extend(factor)
         self._refine()
         if one_standard_error:
             self._find_one_standard_error()
-        return self._known
-
-    @property
-    def _known(self) -> Evaluated:
-        """All that was tried, in the order of C."""
-        return Evaluated.joined(self.tried)
+        return self.known
 
     @property
     def _means(self) -> Array:
         """The mean scores of all that was tried; NaN is the lowest."""
-        means: Array = self._known.scores.means
+        means: Array = self.known.scores.means
         return np.where(np.isnan(means), -np.inf, means)
 
     def _try(self, Cs: Array) -> None:
-        near = None
-        if self.tried:
-            known = self._known
-            near = known.fits.ordered(np.array([abs(np.log(known.Cs / Cs[0])).argmin()]))
-        self.tried.append(self.evaluate(Cs, near))
+        near = self.known.fits.ordered(np.array([abs(np.log(self.known.Cs / Cs[0])).argmin()]))
+        self.known = Evaluated.joined([self.known, self.evaluate(Cs, near)])
 
     def _score(self, log_C: float) -> float:
         """Return the mean score at a value of ln C; NaN is the lowest."""
-        distances = abs(np.log(self._known.Cs) - log_C)
+        distances = abs(np.log(self.known.Cs) - log_C)
         if distances.min() > SAME:
             self._try(np.exp([log_C]))
-            distances = abs(np.log(self._known.Cs) - log_C)
+            distances = abs(np.log(self.known.Cs) - log_C)
         return float(self._means[distances.argmin()])
 
     def _extend(self, factor: float) -> None:
         """Try values beyond the last one as long as the score rises there."""
         last, before = (-1, -2) if factor > 1.0 else (0, 1)
         for number in count():
-            Cs, means = self._known.Cs, self._means
+            Cs, means = self.known.Cs, self._means
             rises = np.isfinite(means[last]) and _is_higher(means[last], means[before])
             is_end = Cs[last] == MAX_C if factor > 1.0 else number == MAX_EXTENSIONS
-            if is_end or not rises or self._known.scores.best != last % Cs.size:
+            if is_end or not rises or self.known.scores.best != last % Cs.size:
                 return
             self._try(np.minimum([factor * Cs[last]], MAX_C))
 
     def _refine(self) -> None:
         """Search between the neighbours of each maximum that may be the best (Brent 1973, chapter 5)."""
-        known, means = self._known, self._means
+        known, means = self.known, self._means
         least = means.max() - float(np.nan_to_num(known.scores.standard_error[known.scores.best]))
         maxima = [
             place
@@ -208,7 +206,7 @@ class Search:
 
     def _find_one_standard_error(self) -> None:
         """Search for the C at which the mean score is one standard error below the best (Brent 1973, chapter 4)."""
-        known = self._known
+        known = self.known
         scores, place = known.scores, known.scores.one_standard_error(known.Cs)
         bound = scores.means[scores.best] - scores.standard_error[scores.best]
         if place == 0 or not np.isfinite([bound, *scores.means[place - 1 : place + 1]]).all():

@@ -108,13 +108,18 @@ def check_classes(splits: Sequence[Split], classes: Labels, codes: Codes, weight
     """Refuse a split whose training rows have one class only, by weight."""
     for number, split in enumerate(splits):
         present = np.unique(codes[split.train[weight[split.train] > 0.0]])
-        if present.size < MIN_CLASSES:
-            found = f"only one class: {label_name(classes[present[0]])}" if present.size else "no row with a weight"
-            message = (
-                "This solver needs samples of at least 2 classes in the data, but the training rows of split "
-                f"{number} contain {found}; use a stratified cv with fewer splits, or shuffle the rows."
-            )
-            raise ValueError(message)
+        check_present(present, classes, f"split {number}", "use a stratified cv with fewer splits, or shuffle the rows")
+
+
+def check_present(present: Codes, classes: Labels, where: str, remedy: str) -> None:
+    """Refuse training rows, of the split or fold named by `where`, with less than two classes that have weight."""
+    if present.size < MIN_CLASSES:
+        found = f"only one class: {label_name(classes[present[0]])}" if present.size else "no row with a weight"
+        message = (
+            f"This solver needs samples of at least 2 classes in the data, but the training rows of {where} contain "
+            f"{found}; {remedy}."
+        )
+        raise ValueError(message)
 
 
 def check_classes_without(classes: Labels, codes: Codes, weight: Array) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 from sknatgrad._estimator.cv_fits import fit_folds
 from sknatgrad._estimator.cv_folds import Folds
 from sknatgrad._estimator.cv_scores import EVIDENCE, FROM_SUMS, LOSS_BOUNDS, Scores, known_scoring
-from sknatgrad._estimator.cv_search import MAX_C, Evaluated, Evaluation
-from sknatgrad._estimator.cv_splits import Split, check_Cs, refuse_splits
+from sknatgrad._estimator.cv_search import Evaluated, Evaluation, checked_or_largest
+from sknatgrad._estimator.cv_splits import Split, refuse_splits
 from sknatgrad._estimator.cv_task import CheckedRows, factors_of_sets, relative_factors
 from sknatgrad._estimator.fit_batches import BatchReader, batch_data, first_pass
 from sknatgrad._estimator.path_end import PathEnd
@@ -62,7 +62,7 @@ class Settings(NamedTuple):
     def of(cls, estimator: Any) -> Settings:
         """Check the parameters of an estimator."""
         scoring = check_scoring(estimator.scoring)
-        Cs = np.array([MAX_C]) if isinstance(estimator.Cs, str) else check_Cs(estimator.Cs)
+        Cs = checked_or_largest(estimator.Cs)
         if scoring == EVIDENCE:
             refuse_splits(estimator.cv)
             return cls(Cs, None, scoring)

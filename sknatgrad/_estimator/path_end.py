@@ -38,13 +38,7 @@ class PathEnd:
     @classmethod
     def of(cls, task: CrossValidation, theta: Array, C: float) -> PathEnd:
         """Measure θ ``(q, d)`` of all columns, by a pass."""
-        task.model.C = C
-        prior = configured_prior(task.model, task.data.layout.classes, task.data.layout.centres)
-        is_small = 8 * task.data.layout.n_params**2 <= task.model._limits.matrix_bytes  # noqa: SLF001 - a parameter
-        structure = DenseInformation if is_small else IdentityInformation
-        loss = PenalisedLoss(task.data.all_columns, prior)
-        point = loss.measure(theta, structure, TrueExpectation(), keep_scores=False)
-        return cls(point, prior, task.data.layout)
+        return cls.of_each(task.with_Cs(np.array([C])), theta[None])[0]
 
     @classmethod
     def of_each(cls, task: FoldTask, thetas: Array) -> list[PathEnd]:
