@@ -53,6 +53,16 @@ def assert_same(model, reference, X, X0, within=1e-8):
     np.testing.assert_allclose(model.predict_proba(X), reference.predict_proba(X0), atol=within)
 
 
+def spy(function, calls):
+    """The function, whose arguments are recorded."""
+
+    def recorded(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    return recorded
+
+
 class TestCentres:
     COLUMNS: ClassVar = {
         "normal": (lambda rng: rng.normal(size=500), 0.0),
@@ -96,6 +106,26 @@ class TestCentres:
         centres = centring.centres_of_sample(sample, 100.0)
         found = np.zeros(60) if centres is None else centres
         np.testing.assert_array_equal(found, np.where(far, middle, 0.0))
+
+    @pytest.mark.parametrize("n_others", [0, 1, 3, 40, 900])
+    @pytest.mark.parametrize("away", [1.0, 1e6, np.nan])
+    def test_rare_values_decide_about_a_column_that_is_constant_otherwise(self, n_others, away, monkeypatch):
+        """Those of some rows, where these have enough of them; else those of all rows."""
+        n_rows, value = 50_000, 1e3
+        others = np.random.default_rng(n_others).permutation(n_rows)
+        others = others[others % centring.sample_step(n_rows) != 0][:n_others]
+        column = np.full(n_rows, value)
+        column[others] += away * np.random.default_rng(0).choice([-1.0, 1.0], size=n_others)
+        X = np.column_stack([column, np.arange(float(n_rows))])
+        far_from_zero = n_others == 0 or away == 1.0
+        looked_at = []
+        monkeypatch.setattr(centring, "_are_far", spy(centring._are_far, looked_at))
+        centres = centres_of(X, 100.0)
+        assert (centres is not None and centres[0] == value) == far_from_zero
+        if 0 < n_others <= 3:
+            assert looked_at[-1][1].shape == (n_others, 1)
+        if n_others == 900:
+            assert centring.MIN_OTHERS <= len(looked_at[-1][1]) < 300
 
     def test_sparse_columns_have_none(self):
         assert centres_of(sparse.csr_array(np.full((9, 2), 1e9)), 100.0) is None

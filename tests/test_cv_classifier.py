@@ -155,7 +155,7 @@ def test_weights_of_zero_and_rows_that_count_twice(monkeypatch):
 def test_other_metrics_priors_and_step_lengths_are_fitted_in_turn(monkeypatch):
     X, y = standardised(load_iris)
     for settings in (
-        {"fisher": "diagonal"},
+        {"fisher": "diagonal", "max_iter": 200},
         {"prior": (0.1, np.full(4, 2.0))},
         {"learning_rate": 1.0},
         {"max_kl": 0.5},

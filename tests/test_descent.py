@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._solver.damping import diagonal_scale
+from sknatgrad._solver.damping import RAISE, REDUCE, REDUCE_AFTER_REJECTION, Damping, diagonal_scale
 from sknatgrad._solver.problem import DescentOptions
 from sknatgrad._solver.records import NewtonDecrement, Outcome
 from sknatgrad._solver.step import next_extrapolation
@@ -378,3 +378,16 @@ def test_damping_is_relative_to_the_largest_diagonal_seen():
     np.testing.assert_allclose(scale, middle.information.diagonal()[0] + objective.prior_precision)
     assert (diagonal_scale(out_of_core, objective.prior_precision) < scale).all()
     np.testing.assert_array_equal(diagonal_scale(out_of_core, objective.prior_precision, scale), scale)
+
+
+def test_a_good_step_reduces_the_damping_by_less_where_a_longer_one_was_rejected():
+    """Without it the next step is as long as the rejected one, and mostly rejected too."""
+    raised = Damping(1e-2).after_rejected(critical=0.0)
+    assert raised.factor == RAISE * 1e-2
+    after = raised.after_accepted(gain=1.0, metric_length=1.0, critical=0.0)
+    assert after.factor == REDUCE_AFTER_REJECTION * raised.factor
+    assert after.after_accepted(gain=1.0, metric_length=1.0, critical=0.0).factor == REDUCE * after.factor
+    for gain, factor in ((0.5, 1.0), (0.1, RAISE)):
+        kept = raised.after_accepted(gain=gain, metric_length=1.0, critical=0.0)
+        assert kept.factor == factor * raised.factor
+        assert not kept.raised

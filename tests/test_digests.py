@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse
 
 from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._rows import memory, sampling
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.sampling import are_representative, digest_factors, row_digests, some_columns, uniform_probability
 from sknatgrad._rows.source import LabelledRows
@@ -85,6 +86,34 @@ def test_digests_of_sparse_rows_depend_on_their_values_and_columns():
     stored = np.bincount(np.repeat(np.arange(5000), np.diff(X.indptr)), minlength=5000) > 0
     assert (digests_of(X[:, ::-1].tocsr()) != expected)[stored].mean() > 0.99
     assert np.unique(expected).size > 4980
+
+
+@pytest.mark.parametrize("at_a_time", [1, 40, 2**15])
+def test_digests_do_not_depend_on_how_many_are_computed_at_a_time(at_a_time, monkeypatch):
+    X = table(n_rows=3000)
+    factors = digest_factors(X.shape[1])
+    monkeypatch.setattr(sampling, "BITS_AT_A_TIME", at_a_time)
+    bits = X.view(np.uint64)
+    expected = ((bits ^ (bits >> np.uint64(32))) * factors[4:]).sum(axis=1)
+    np.testing.assert_array_equal(sampling._sums_of_bits(X, factors[4:]), expected)
+    assert sampling._sums_of_bits(X[:0], factors[4:]).size == 0
+    assert digests_of(X[:, :0]).size == 3000
+
+
+def test_a_second_sample_of_the_same_rows_knows_their_digests(monkeypatch):
+    """Also the order of its rows, if all of their values tell them apart."""
+    X = table(n_columns=16)
+    few = some_columns(16, 4)
+    X[:, few] = X[:, few] > 0
+    computed = []
+    original = memory.row_digests
+    monkeypatch.setattr(memory, "row_digests", lambda rows, *more: computed.append(1) or original(rows, *more))
+    source = MemorySource(X, np.arange(20_000) % 2, np.ones(20_000))
+    assert source.sample(2000).drawn_by_digests
+    assert computed
+    computed.clear()
+    assert source.sample(2000, by_influence=True).drawn_by_digests
+    assert not computed
 
 
 def few_distinct(n_distinct, n_rows=30_000):

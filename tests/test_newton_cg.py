@@ -1,6 +1,7 @@
 """Newton-CG: when a preconditioner is built, and which directions are recycled."""
 
 import numpy as np
+import pytest
 
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._model.information import DiagonalInformation
@@ -25,6 +26,19 @@ def test_a_preconditioner_is_upgraded_only_when_the_rate_shows_the_need():
     policy.upgrade()
     assert policy.current.key == "true"
     assert not policy.upgrade_pays(products=10, first=1.0, remaining=1.0, goal=goal)
+
+
+@pytest.mark.parametrize(("key", "follows"), [("true", True), ("blocks", True), ("kronecker", False)])
+def test_one_that_is_as_good_as_the_matrix_is_computed_again_where_solves_are_long(key, follows):
+    policy = PreconditionerPolicy(options=[PreconditionerOption(key, "one", 20.0)])
+    policy.upgrade()
+    policy.previous_products = 21
+    assert policy.is_stale(0.9, 1.0) == follows
+    # where the loss is the same, so is the matrix
+    assert not policy.is_stale(1.0, 1.0)
+    policy.previous_products = 19
+    assert not policy.is_stale(0.9, 1.0)
+    assert policy.is_stale(0.4, 1.0)
 
 
 def test_correlated_classes_need_a_kronecker_factor(monkeypatch):

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # Rows from which centres are taken: any value within the bulk of a column is as good as another. Sorting the columns of
 # 128 x 100 takes 18 us.
 SAMPLE_ROWS = 128
+# Where all of these have the same value, so many times as many are looked at, and all rows if fewer than `MIN_OTHERS`
+# have another one. Standardised adult, 46 of whose columns are rare indicators, takes 2.9 ms; by all rows at once 9.1.
+DENSER, MIN_OTHERS = 64, 3
 # integers up to this size are exact in float64
 MAX_EXACT = 2**53
 
@@ -45,8 +48,20 @@ def centres_of(X: Matrix, far_ratio: float) -> Array | None:
     for j in np.flatnonzero(centres):
         if (sample[:, j] == centres[j]).all():
             # such as an indicator of nearly all rows: its other value may be far from the centre
-            centres[j : j + 1] *= _are_far(centres[j : j + 1], np.asarray(X[:, j : j + 1], dtype=np.float64), far_ratio)
+            others = _other_values(X[:, j], centres[j])
+            if others.size:
+                centres[j : j + 1] *= _are_far(centres[j : j + 1], others[:, None], far_ratio)
     return centres if centres.any() else None
+
+
+def _other_values(column: Array, value: float) -> Array:
+    """Return the values of a column that differ from a frequent one, in float64: of some rows, or all if these have few."""
+    for step in (max(sample_step(column.size) // DENSER, 1), 1):
+        rows = np.asarray(column[::step], dtype=np.float64)
+        others: Array = rows[rows != value]
+        if others.size >= MIN_OTHERS:
+            break
+    return others
 
 
 def sample_of(X: Matrix) -> Array | None:

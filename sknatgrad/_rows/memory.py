@@ -191,7 +191,8 @@ class MemorySource:
             rows = np.flatnonzero(digests < probability)
             if self._has_all_classes(rows) and are_representative(digests[rows], probability):
                 # rows that agree in some columns are ordered by all of their values
-                ordered: Codes = rows[np.argsort(self.picked(rows)._digests())]  # noqa: SLF001 - of its own class
+                by_all = digests[rows] if n_columns is None else self.picked(rows)._digests()  # noqa: SLF001 - its own
+                ordered: Codes = rows[np.argsort(by_all)]
                 return ordered
         return None
 
@@ -199,8 +200,18 @@ class MemorySource:
         in_sample = class_totals(self.codes[rows], self.weight[rows]) if rows.size else np.zeros(1)
         return bool(np.count_nonzero(in_sample) == np.count_nonzero(self._class_totals))
 
+    @cached_property
+    def _known_digests(self) -> dict[int | None, Array]:
+        """Digests by so many columns: a sample is drawn a second time if it lacks rows of some column."""
+        return {}
+
     def _digests(self, n_columns: int | None = None) -> Array:
         """Return the digests of all rows, ``(n,)``, by `n_columns` of a dense X, or all and the weight."""
+        if n_columns not in self._known_digests:
+            self._known_digests[n_columns] = self._computed_digests(n_columns)
+        return self._known_digests[n_columns]
+
+    def _computed_digests(self, n_columns: int | None) -> Array:
         factors, columns = digest_factors(self.X.shape[1]), some_columns(self.X.shape[1], n_columns)
 
         def of_block(bounds: tuple[int, int]) -> list[Array]:

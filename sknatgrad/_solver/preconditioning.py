@@ -45,6 +45,9 @@ WEAK = 1e-3
 # Keys of the preconditioners that are summed in float64. Rounding in float32 depends on the order of the rows, and the
 # path of the solver would too; that of products in float32 changes it by little.
 FLOAT64_KEYS = {"centred_diagonal", "kronecker", "low_rank"}
+# Keys of those that are as good as F where they were computed, and so are worth computing again. 50,000 x 64, 1,000
+# classes, takes 23.6 s with `"blocks"` among them, 30.3 without.
+FOLLOWING_KEYS = {"true", "blocks", "low_rank"}
 
 
 class PreconditionerOption(NamedTuple):
@@ -88,9 +91,7 @@ class PreconditionerPolicy:
         """Say whether the preconditioner, computed where the loss was `computed_loss`, is to be computed anew."""
         # F costs less than the next solve with the old one, if that takes as many products as the previous solve
         pays = (
-            self.current.key in {"true", "low_rank"}
-            and self.previous_products > self.current.cost
-            and loss < computed_loss
+            self.current.key in FOLLOWING_KEYS and self.previous_products > self.current.cost and loss < computed_loss
         )
         return loss < STALE * computed_loss or pays
 
