@@ -188,7 +188,7 @@ class LargestPairsKernel:
     def contributions(self, block: RowBlock) -> Array:
         """Return the contribution of each row and class, ``(m, q)``."""
         n_columns = self.inverse_prior.size
-        squares = Design.of_block(block, n_columns).squared().logits(self.inverse_prior[None])
+        squares = Design.of_block(block, n_columns).squared_logits(self.inverse_prior[None])
         contributions: Array = self.scores_of(block).traces() * (block.weight[:, None] * squares)
         return contributions
 

@@ -55,7 +55,7 @@ def centres_of(X: Matrix, far_ratio: float) -> Array | None:
 
 
 def _other_values(column: Array, value: float) -> Array:
-    """Return the values of a column that differ from a frequent one, in float64: of some rows, or all if these have few."""
+    """Return the values of a column that differ from one of them, in float64: of some rows, if these have enough."""
     for step in (max(sample_step(column.size) // DENSER, 1), 1):
         rows = np.asarray(column[::step], dtype=np.float64)
         others: Array = rows[rows != value]

@@ -93,9 +93,23 @@ class Design(NamedTuple):
         squares = csr(X.data**2, X.indices, X.indptr, X.shape[1]) if is_sparse(X) else X**2
         return Design(squares, self.intercept)
 
+    def _squared_for_now(self) -> Design:
+        """Return the same, in memory that the next call in the same thread overwrites if X is dense."""
+        X = self.X
+        if is_sparse(X):
+            return self.squared()
+        # in the order of X
+        in_rows = X.flags.c_contiguous or not X.flags.f_contiguous
+        squares = _scratch(X.shape, X.dtype) if in_rows else _scratch(X.shape[::-1], X.dtype).T
+        return Design(np.multiply(X, X, out=squares), self.intercept)
+
     def squared_transposed_product(self, rows: Array) -> Array:
         """Return rowsᵀ times the squared entries of the design, ``(q, d)``, for rows of shape ``(m, q)``."""
-        return self.squared().transposed_product(rows)
+        return self._squared_for_now().transposed_product(rows)
+
+    def squared_logits(self, theta: Array) -> Array:
+        """Return the squared entries of the design times θᵀ, ``(m, q)``."""
+        return self._squared_for_now().logits(theta)
 
     def gram(self, weight: Array) -> Array:
         """Return Σ weight_i x_i x_iᵀ, ``(d, d)``, symmetric to the last bit, for weights of 0 or more."""

@@ -239,17 +239,17 @@ class MemorySource:
         column has a relative variance of at most 2(d + K)/m.
         """
 
-        def squares(block: RowBlock) -> Design:
-            return Design(self._converted(block).X, intercept=False).squared()
+        def design(block: RowBlock) -> Design:
+            return Design(self._converted(block).X, intercept=False)
 
         def column_sums(block: RowBlock) -> Array:
-            return squares(block).transposed_product(block.weight[:, None])
+            return design(block).squared_transposed_product(block.weight[:, None])
 
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             sums = self.workers.map_reduce(column_sums, operator.add, self._blocks)
             inverse = np.divide(1.0, sums, out=np.zeros_like(sums), where=sums > 0.0)
             parts = self.workers.map_reduce(
-                lambda block: [squares(block).logits(inverse)[:, 0]], operator.add, self._blocks
+                lambda block: [design(block).squared_logits(inverse)[:, 0]], operator.add, self._blocks
             )
             of_class = 1.0 / self._class_totals
             influence = self.weight * (np.concatenate(parts) + of_class[self.codes])
