@@ -1,5 +1,7 @@
 """The loss minimised over planes: the same optimum in fewer readings for any order of the rows, or handed over."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from problems import needs_callbacks
@@ -9,9 +11,9 @@ from test_plan import shape
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._limits import Limits
 from sknatgrad._model.expectations import TrueExpectation
-from sknatgrad._model.information import IdentityInformation
+from sknatgrad._model.information import DiagonalInformation, IdentityInformation
 from sknatgrad._model.kernels import FisherProductKernel, MeasureKernel
-from sknatgrad._model.plane_kernels import LogitsKernel, StepLogitsKernel
+from sknatgrad._model.plane_kernels import CurvatureKernel, LikelihoodKernel, LogitsKernel, TransposedProductKernel
 from sknatgrad._model.prior import Prior
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._solver import plan as plan_module
@@ -19,7 +21,7 @@ from sknatgrad._solver import plane_search
 from sknatgrad._solver.objective import make_objective
 from sknatgrad._solver.penalised_loss import PenalisedLoss
 from sknatgrad._solver.plan import choose_plan
-from sknatgrad._solver.plane_search import Plane, PlaneSearchMemory, rows_by_logit
+from sknatgrad._solver.plane_search import KnownPoint, Plane, PlaneSearchMemory, rows_by_logit
 from sknatgrad.callbacks import FisherMonitor
 
 DIRECT = {"direct_products": np.inf, "min_sampled_values": np.inf}
@@ -80,7 +82,7 @@ def test_the_coefficients_are_those_of_a_direct_fit(kind, C, limits, monkeypatch
     seen = kernels(monkeypatch)
     model = NaturalGradientLogisticRegression(C=C, tol=1e-15).fit(kind(X), y)
     assert model.converged_
-    assert any(isinstance(kernel, StepLogitsKernel) for kernel in seen)
+    assert any(isinstance(kernel, LogitsKernel) for kernel in seen)
     assert_same_coefficients(model, direct, X, 1e-6 if kind is np.float32 else 1e-8)
 
 
@@ -109,12 +111,10 @@ def test_a_step_reads_the_rows_twice(limits, monkeypatch):
     seen = kernels(monkeypatch)
     model = NaturalGradientLogisticRegression().fit(X, y)
     assert not any(isinstance(kernel, FisherProductKernel) for kernel in seen)
-    measured = [kernel for kernel in seen if isinstance(kernel, MeasureKernel)]
-    # every gradient is computed from known logits; a step adds its own
-    assert all(kernel.logits for kernel in measured)
-    assert len(measured) == model.n_iter_[0] + 1
-    assert sum(isinstance(kernel, StepLogitsKernel) for kernel in seen) == model.n_iter_[0]
-    assert sum(isinstance(kernel, LogitsKernel) for kernel in seen) == 1
+    # the gradient at zero; then each step adds its own logits, and a gradient from known ones
+    assert sum(isinstance(kernel, MeasureKernel) for kernel in seen) == 1
+    assert sum(isinstance(kernel, TransposedProductKernel) for kernel in seen) == model.n_iter_[0]
+    assert sum(isinstance(kernel, LogitsKernel) for kernel in seen) == model.n_iter_[0]
     # with the diagonal at zero
     assert 2 * model.n_iter_[0] + 2 <= 12
     assert model.loss_curve_ == sorted(model.loss_curve_, reverse=True)
@@ -136,7 +136,7 @@ def test_columns_near_the_bound_are_refused_by_rows_that_the_order_does_not_chan
     monkeypatch.setattr(plane_search, "MIN_EIGENVALUE", 0.3)
     seen = kernels(monkeypatch)
     assert NaturalGradientLogisticRegression().fit(X, y).converged_
-    assert sum(isinstance(kernel, StepLogitsKernel) for kernel in seen) == 1
+    assert sum(isinstance(kernel, LogitsKernel) for kernel in seen) == 1
     assert any(isinstance(kernel, FisherProductKernel) for kernel in seen)
 
 
@@ -216,35 +216,62 @@ def test_the_minimum_over_the_plane_is_that_of_the_loss(n_steps, size, monkeypat
     """Far out too, where Newton's steps are much too long: halving finds the way back."""
     X, y = table(n_rows=300, n_columns=4)
     X = (X - X.mean(axis=0)) / X.std(axis=0)
-    source = MemorySource(X, y, np.ones(len(y)))
-    loss = PenalisedLoss(source, Prior(np.full(4, 0.5)))
-    theta = np.full((1, 4), size)
-    logits = source.total(LogitsKernel(theta))
+    source, prior = MemorySource(X, y, np.ones(len(y))), Prior(np.full(4, 0.5))
+    loss, theta = PenalisedLoss(source, prior), np.full((1, 4), size)
 
-    def at(point, *, keep=False):
-        return loss.measure(point, IdentityInformation, TrueExpectation(), keep_scores=keep)
+    def at(point):
+        return loss.measure(point, IdentityInformation, TrueExpectation(), keep_scores=False)
 
-    measured = at(theta, keep=True)
+    measured, logits = at(theta), X @ theta[0]
+    variance = source.without_columns().total(LikelihoodKernel(logits)).variances[0]
     moves = np.random.default_rng(1).normal(size=(n_steps, 1, 4))
-    steps = [source.total(LogitsKernel(move)) for move in moves]
-    found = source.total(StepLogitsKernel(moves[0], measured.scores.true, tuple(steps[1:])))
-    plane = Plane(loss, measured, logits, moves, tuple(steps))
-    best = plane.minimum(found.curvature)
+    steps = tuple(X @ move[0] for move in moves)
+    plane = Plane(prior, source.without_columns(), measured, KnownPoint(theta, logits, variance), moves, steps)
+    best = plane.minimum()
     end = at(theta + np.tensordot(best, moves, axes=1)).loss
     least = optimize.minimize(lambda c: at(theta + np.tensordot(c, moves, axes=1)).loss, np.zeros(n_steps), tol=1e-12)
     # a thousandth of the decrease may remain
     assert end - least.fun <= 2e-3 * (measured.loss - least.fun)
     monkeypatch.setattr(plane_search, "MAX_POINTS", 1)
-    assert at(theta + np.tensordot(plane.minimum(found.curvature), moves, axes=1)).loss <= measured.loss
+    assert at(theta + np.tensordot(plane.minimum(), moves, axes=1)).loss <= measured.loss
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sums_of_known_logits_are_those_of_a_measurement(weighted):
+    """In blocks of other sizes, of rows less their centres, and of a part of the data."""
+    X, y = table(n_rows=3000, n_columns=4)
+    X[:, 1] += 1e6
+    rng = np.random.default_rng(0)
+    weight = rng.integers(0, 3, size=len(y)).astype(float) if weighted else np.broadcast_to(2.0, len(y))
+    small = Limits(block_bytes=2**12, min_block_rows=16)
+    source = MemorySource(X, y, weight, limits=small, first=100).centred()
+    theta = rng.normal(size=(1, 5)) / 10
+    labels = source.without_columns()
+    assert len(labels._blocks) < len(source._blocks)
+    logits = np.concatenate(source.total(LogitsKernel(theta)))
+    np.testing.assert_allclose(logits, (X - source.centres) @ theta[0, :4] + theta[0, 4], rtol=1e-12)
+    sums = labels.total(LikelihoodKernel(logits))
+    whole = MemorySource(X, y, weight).centred()
+    measured = whole.total(MeasureKernel(theta, TrueExpectation(), DiagonalInformation))
+    np.testing.assert_allclose(
+        [sums.loss, sums.weight, sums.max_loss], [measured.loss, measured.weight, measured.max_loss]
+    )
+    residual, variance = np.concatenate(sums.residuals), np.concatenate(sums.variances)
+    whole_product = replace(source, first=0).total(TransposedProductKernel(residual, 5))
+    np.testing.assert_allclose(whole_product, measured.gradient, rtol=1e-9, atol=1e-9 * abs(measured.gradient).max())
+    other = rng.normal(size=len(y))
+    curvature = labels.total(CurvatureKernel((logits, other), variance))
+    steps = np.array([logits, other])
+    np.testing.assert_allclose(curvature, (variance * steps) @ steps.T, rtol=1e-12)
 
 
 def test_logits_are_known_at_points_and_at_the_end_of_the_last_step():
     base, move = np.zeros((1, 2)), np.ones((1, 2))
-    memory = PlaneSearchMemory(points=[(base, (np.zeros((3, 1)),))])
-    assert memory.logits_at(base) is memory.points[0][1]
+    memory = PlaneSearchMemory(points=[KnownPoint(base, np.zeros(3), np.ones(3))])
+    assert memory.logits_at(base) is memory.points[0].logits
     assert memory.logits_at(move) is None
-    memory.previous = move, (np.ones((3, 1)),)
-    np.testing.assert_array_equal(memory.logits_at(move * (1 + 1e-15))[0], np.ones((3, 1)))
+    memory.previous = move, np.ones(3)
+    np.testing.assert_array_equal(memory.logits_at(move * (1 + 1e-15)), np.ones(3))
     assert memory.logits_at(2 * move) is None
 
 

@@ -104,13 +104,12 @@ class MeasureKernel(Generic[Pooled]):
     expectation: Expectation
     structure: type[Pooled]
     store_scores: bool = False
-    logits: tuple[Array, ...] = ()  # at θ, of each block, if they are known
     float32: bool = False  # whether the information is summed in float32
 
     def __call__(self, block: RowBlock) -> Sums[Pooled]:
         """Measure one block."""
         design = Design.of_block(block, self.theta.shape[-1])
-        prediction = predict(self.logits[block.number] if self.logits else design.logits(self.theta))
+        prediction = predict(design.logits(self.theta))
         row_loss, residual = prediction.loss_and_residual(block.codes)
         scores = self.expectation.scores(prediction, block.codes, block.start)
         weight = block.weight

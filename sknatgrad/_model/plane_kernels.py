@@ -1,4 +1,7 @@
-"""Kernels of a search in the plane of two steps: with the logits of all rows along both, no rows are read."""
+"""Kernels of a search in planes, for one logit: products of X, and sums over rows whose logits are known.
+
+The latter read no values of X, so they take rows without columns, in blocks of many rows.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +12,51 @@ import numpy as np
 
 from sknatgrad._model.categorical import predict
 from sknatgrad._rows.design import Design
+from sknatgrad._rows.sampling import is_constant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sknatgrad._model.protocols import RowScores, Scores
     from sknatgrad._rows.source import RowBlock
     from sknatgrad._typing import Array
 
-# the logits of all rows, (m, 1) of each block
-Logits = tuple["Array", ...]
+# numbers of all rows: an array of each block
+Parts = tuple["Array", ...]
+
+
+def _rows(block: RowBlock) -> slice:
+    """Return the place of a block in numbers of all rows."""
+    return slice(block.start, block.start + block.codes.size)
 
 
 @dataclass(frozen=True)
 class LogitsKernel:
-    """The logits of all rows at θ."""
+    """The logits of all rows at θ; reads X once."""
 
-    theta: Array  # (q, d)
+    theta: Array  # (1, d)
 
-    def __call__(self, block: RowBlock) -> Logits:
+    def __call__(self, block: RowBlock) -> Parts:
         """Return those of one block."""
-        return (Design.of_block(block, self.theta.shape[1]).logits(self.theta),)
+        return (Design.of_block(block, self.theta.shape[1]).logits(self.theta)[:, 0],)
 
-    def merge(self, left: Logits, right: Logits) -> Logits:
+    def merge(self, left: Parts, right: Parts) -> Parts:
         """Append those of later rows."""
+        return left + right
+
+
+@dataclass(frozen=True)
+class TransposedProductKernel:
+    """Σ r_i x_i of numbers r of all rows, ``(1, d)``: of residuals, the gradient; reads X once."""
+
+    numbers: Array  # (n,)
+    n_columns: int
+
+    def __call__(self, block: RowBlock) -> Array:
+        """Return the sum over one block."""
+        return Design.of_block(block, self.n_columns).transposed_product(self.numbers[_rows(block), None])
+
+    def merge(self, left: Array, right: Array) -> Array:
+        """Pool two runs of rows."""
         return left + right
 
 
@@ -51,30 +75,62 @@ class MomentsKernel:
         return left + right
 
 
-class StepLogits(NamedTuple):
-    """The logits of all rows along a step, and the products of it and other steps with F."""
+class LikelihoodSums(NamedTuple):
+    """The loss of all rows, and its derivatives by the logit of each."""
 
-    logits: Logits
-    curvature: Array  # (j, j), vᵀF v of every two steps, the new one first
+    loss: float
+    weight: float
+    max_loss: float  # the largest of a row with positive weight
+    residuals: Parts  # s (p − y) of each row
+    variances: Parts  # s p (1 − p)
 
 
 @dataclass(frozen=True)
-class StepLogitsKernel:
-    """The `StepLogits` of a step of one logit, beside others whose logits are known; reads the rows once."""
+class LikelihoodKernel:
+    """The `LikelihoodSums` at known logits."""
 
-    move: Array  # (1, d)
-    scores: RowScores  # at the point where the step begins
-    others: tuple[Logits, ...] = ()
+    logits: Array  # (n,)
 
-    def __call__(self, block: RowBlock) -> StepLogits:
+    def __call__(self, block: RowBlock) -> LikelihoodSums:
         """Return those of one block."""
-        logits = Design.of_block(block, self.move.shape[1]).logits(self.move)
-        along = [logits, *(other[block.number] for other in self.others)]
-        return StepLogits((logits,), _curvature(along, self.scores.of_block(block, self.move.shape[1]), block))
+        weight = block.weight
+        prediction = predict(self.logits[_rows(block), None])
+        row_loss, residual = prediction.loss_and_residual(block.codes)
+        constant = is_constant(weight)
+        return LikelihoodSums(
+            loss=float(np.add.reduce(weight * row_loss)),
+            weight=weight.size * float(weight[0]) if constant else float(weight.sum()),
+            max_loss=float(np.maximum.reduce(row_loss) if constant else row_loss.max(initial=0.0, where=weight > 0)),
+            residuals=(weight * residual[:, 0],),
+            variances=(weight * prediction.scores().diagonal()[:, 0],),
+        )
 
-    def merge(self, left: StepLogits, right: StepLogits) -> StepLogits:
+    def merge(self, left: LikelihoodSums, right: LikelihoodSums) -> LikelihoodSums:
         """Pool two runs of rows."""
-        return StepLogits(left.logits + right.logits, left.curvature + right.curvature)
+        return LikelihoodSums(
+            loss=left.loss + right.loss,
+            weight=left.weight + right.weight,
+            max_loss=max(left.max_loss, right.max_loss),
+            residuals=left.residuals + right.residuals,
+            variances=left.variances + right.variances,
+        )
+
+
+@dataclass(frozen=True)
+class CurvatureKernel:
+    """vᵀF v of every two steps v, ``(j, j)``, from the logits of all rows along them."""
+
+    steps: tuple[Array, ...]  # (n,) each
+    variance: Array  # (n,), s p (1 − p) where F is that of
+
+    def __call__(self, block: RowBlock) -> Array:
+        """Return the sums over one block."""
+        rows = _rows(block)
+        return _curvature([step[rows] for step in self.steps], self.variance[rows])
+
+    def merge(self, left: Array, right: Array) -> Array:
+        """Pool two runs of rows."""
+        return left + right
 
 
 class PlaneSums(NamedTuple):
@@ -89,38 +145,39 @@ class PlaneSums(NamedTuple):
 class PlaneKernel:
     """The `PlaneSums` at base + Σ c v, from logits alone."""
 
-    base: Logits
-    steps: tuple[Logits, ...]
+    base: Array  # (n,)
+    steps: tuple[Array, ...]  # (n,) each
     coefficients: Array  # (j,), c
 
     def __call__(self, block: RowBlock) -> PlaneSums:
         """Return the sums of one block."""
-        along = [step[block.number] for step in self.steps]
-        prediction = predict(_combined([self.base[block.number], *along], [1.0, *self.coefficients.tolist()]))
+        rows = _rows(block)
+        along = [step[rows] for step in self.steps]
+        logits = combined([self.base[rows], *along], [1.0, *self.coefficients.tolist()])
+        prediction = predict(logits[:, None])
         row_loss, residual = prediction.loss_and_residual(block.codes)
         weighted = residual[:, 0] * block.weight
         loss = float(np.add.reduce(block.weight * row_loss))
-        slope = np.array([weighted @ step[:, 0] for step in along])
-        return PlaneSums(loss, slope, _curvature(along, prediction.scores(), block))
+        slope = np.array([weighted @ step for step in along])
+        return PlaneSums(loss, slope, _curvature(along, block.weight * prediction.scores().diagonal()[:, 0]))
 
     def merge(self, left: PlaneSums, right: PlaneSums) -> PlaneSums:
         """Pool two runs of rows."""
         return PlaneSums(left.loss + right.loss, left.slope + right.slope, left.curvature + right.curvature)
 
 
-def _curvature(along: list[Array], scores: Scores, block: RowBlock) -> Array:
-    """Return vᵀF v of every two steps, from their logits; rows of many numbers are faster than columns of few."""
-    steps = [step[:, 0] for step in along]
-    weighted = [block.weight * scores.diagonal()[:, 0] * step for step in steps]
-    return np.array([[float(left @ right) for right in steps] for left in weighted])
+def _curvature(steps: list[Array], variance: Array) -> Array:
+    """Return Σ variance u v of every two steps u and v."""
+    curvature = np.empty((len(steps), len(steps)))
+    for j, left in enumerate(steps):
+        weighted = variance * left
+        for k, right in enumerate(steps[: j + 1]):
+            curvature[j, k] = curvature[k, j] = weighted @ right
+    return curvature
 
 
-def combined(logits: tuple[Logits, ...], coefficients: Array) -> Logits:
-    """Return the logits of a combination of steps."""
-    return tuple(_combined(parts, coefficients.tolist()) for parts in zip(*logits, strict=True))
-
-
-def _combined(parts: Sequence[Array], coefficients: list[float]) -> Array:
+def combined(parts: Sequence[Array], coefficients: Sequence[float]) -> Array:
+    """Return a combination of numbers of the same rows."""
     total = coefficients[0] * parts[0]
     for part, coefficient in zip(parts[1:], coefficients[1:], strict=True):
         total += coefficient * part

@@ -29,7 +29,7 @@ from sknatgrad._solver.conjugate_gradients import Solution, Status
 from sknatgrad._solver.krylov import RecycledDirections
 from sknatgrad._solver.newton_cg import MatrixFreeInformation, NewtonCG
 from sknatgrad._solver.penalised_loss import ObjectiveOfRows, PenalisedLoss, RowsOperator
-from sknatgrad._solver.plane_search import SEARCH_BLOCKS, PlaneSearchObjective
+from sknatgrad._solver.plane_search import PlaneSearchObjective
 from sknatgrad._solver.preconditioning import FactorCache, PreconditionerPolicy, PriorShare
 from sknatgrad._solver.quasi_newton import QuasiNewtonMemory, QuasiNewtonObjective
 from sknatgrad._solver.records import Direction, NewtonDecrement
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
     from sknatgrad._model.prior import Prior
     from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation
-    from sknatgrad._rows.memory import MemorySource
     from sknatgrad._rows.source import RowSource
     from sknatgrad._solver.plan import Plan
     from sknatgrad._solver.records import Measured
@@ -271,8 +270,7 @@ def make_objective(
     exact = _without_search(penalised_loss, plan, final_tolerance)
     if not plan.plane_search or prior.quadratic is not None:
         return exact
-    in_larger_blocks = PenalisedLoss(cast("MemorySource", source).in_larger_blocks(SEARCH_BLOCKS), prior)
-    return PlaneSearchObjective(in_larger_blocks, plan, final_tolerance, exact)
+    return PlaneSearchObjective(penalised_loss, plan, final_tolerance, exact)
 
 
 def _without_search(

@@ -57,23 +57,22 @@ class PenalisedLoss:
         """The same loss of a copy of the rows in float32, which is made once."""
         return replace(self, source=self.source.as_float32())
 
-    def measure(  # noqa: PLR0913 - the point, the metric and how it is computed
+    def measure(
         self,
         theta: Array,
         structure: Structure,
         expectation: Expectation,
         *,
         keep_scores: bool,
-        logits: tuple[Array, ...] = (),
         float32: bool = False,
     ) -> Measured:
-        """Return loss, gradient and metric at θ, in one pass; from the `logits` of each block, if they are known.
+        """Return loss, gradient and metric at θ, in one pass.
 
         With `keep_scores`, the scores of rows in memory, q numbers a row, are stored for later products. The scores of
         rows out of core are computed again from θ in each pass. With `float32`, the metric is summed in that precision.
         """
         recompute = keep_scores and self.source.out_of_core
-        kernel = MeasureKernel(theta, expectation, structure, keep_scores and not recompute, logits, float32)
+        kernel = MeasureKernel(theta, expectation, structure, keep_scores and not recompute, float32)
         sums = self.source.total(kernel)
         scores = NO_SCORES
         if keep_scores:

@@ -16,15 +16,25 @@ gives the same choice, and the same path.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from scipy.linalg import lapack
 
 from sknatgrad._model.expectations import TrueExpectation
-from sknatgrad._model.information import DiagonalInformation, IdentityInformation
+from sknatgrad._model.information import DiagonalInformation
+from sknatgrad._model.kernels import Sums
 from sknatgrad._model.layout import zero_sum
-from sknatgrad._model.plane_kernels import LogitsKernel, MomentsKernel, PlaneKernel, StepLogitsKernel, combined
+from sknatgrad._model.plane_kernels import (
+    CurvatureKernel,
+    LikelihoodKernel,
+    LogitsKernel,
+    MomentsKernel,
+    PlaneKernel,
+    TransposedProductKernel,
+    combined,
+)
 from sknatgrad._solver.cost_model import MAX_SEARCHED_SHARE, SEARCHED_ROWS_PER_COLUMN
 from sknatgrad._solver.penalised_loss import ObjectiveOfRows
 from sknatgrad._solver.quasi_newton import QuasiNewtonMemory
@@ -33,10 +43,9 @@ from sknatgrad._solver.step import PARALLEL
 from sknatgrad._solver.stopping import LOSS_ROUNDING
 
 if TYPE_CHECKING:
-    from sknatgrad._model.plane_kernels import Logits, StepLogits
+    from sknatgrad._model.prior import Prior
     from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation
     from sknatgrad._rows.memory import MemorySource
-    from sknatgrad._solver.penalised_loss import PenalisedLoss
     from sknatgrad._solver.plan import Plan
     from sknatgrad._solver.quasi_newton import ObservedProblem, QuasiNewtonObjective
     from sknatgrad._solver.records import Measured
@@ -44,8 +53,8 @@ if TYPE_CHECKING:
     from sknatgrad._solver.stopping import FinalTolerance
     from sknatgrad._typing import Array, Codes
 
-# Bytes of a block in units of others: a pass reads its values once, so they need not stay in a cache. With one thread
-# 20,000 x 1,000 takes 192 ms with 1, 171 with 2 and 170 with 4; 10⁵ x 100 47, 43 and 44.
+# Bytes of a block in units of others, where a pass reads its values once: they need not stay in a cache. With one
+# thread 20,000 x 1,000 takes 154 ms with 1, 147 with 2, 4 and 8; with two threads 110, 100, 108 and 118.
 SEARCH_BLOCKS = 2
 # Share of the previous decrement above which the error falls too slowly.
 SLOW = 0.4
@@ -66,6 +75,14 @@ SPREAD = 1e4
 ROUNDING = 1e-12
 
 
+class KnownPoint(NamedTuple):
+    """A point, and numbers of all rows there."""
+
+    theta: Array  # (1, d)
+    logits: Array  # (n,)
+    variance: Array  # (n,), s p (1 - p)
+
+
 @dataclass
 class PlaneSearchMemory(QuasiNewtonMemory):
     """What the steps so far have shown, and the logits of all rows at the points and along the steps."""
@@ -73,21 +90,25 @@ class PlaneSearchMemory(QuasiNewtonMemory):
     slow: float = SLOW
     usable: bool = False  # True from the moment that the columns are trusted, until the fallback takes over
     start: Measured | None = None  # zero, measured before the descent
-    first_logits: StepLogits | None = None  # along the direction at zero
-    points: list[tuple[Array, Logits]] = field(default_factory=list)  # θ and its logits: where a step begins and ends
-    previous: tuple[Array, Logits] | None = None  # the last step, and its logits
+    first_logits: Array | None = None  # (n,), along the direction at zero
+    points: list[KnownPoint] = field(default_factory=list)  # where a step begins and ends
+    previous: tuple[Array, Array] | None = None  # the last step, (1, d), and its logits, (n,)
 
-    def logits_at(self, theta: Array) -> Logits | None:
-        """Return the logits at θ, if it is a known point, or but for rounding the end of the last step."""
-        for known, logits in self.points:
-            if known is theta:
-                return logits
+    def known(self, theta: Array) -> KnownPoint | None:
+        """Return θ with its logits, if it was measured."""
+        return next((point for point in self.points if point.theta is theta), None)
+
+    def logits_at(self, theta: Array) -> Array | None:
+        """Return the logits at θ, if it was measured, or is but for rounding the end of the last step."""
+        known = self.known(theta)
+        if known is not None:
+            return known.logits
         if self.previous is None:
             return None
-        (base, at_base), (move, along) = self.points[0], self.previous
-        if abs(theta - base - move).max() > ROUNDING * (abs(base).max() + abs(move).max()):
+        base, (move, along) = self.points[0], self.previous
+        if abs(theta - base.theta - move).max() > ROUNDING * (abs(base.theta).max() + abs(move).max()):
             return None
-        return combined((at_base, along), np.ones(2))
+        return base.logits + along
 
 
 @dataclass(frozen=True)
@@ -127,16 +148,22 @@ class PlaneSearchObjective(ObjectiveOfRows):
         memory.usable = True
         # values that are not finite give no rows, and are reported by the descent
         with np.errstate(over="ignore", invalid="ignore"):
-            memory.start = self.measure(np.zeros((1, size)))
-            memory.first_logits = self._step_logits(memory.start, self._newton(memory.start.gradient))
-            along = np.concatenate(memory.first_logits.logits)[:, 0]
-            rows = rows_by_logit(along, SEARCHED_ROWS_PER_COLUMN * size)
-        memory.usable = bool(size < rows.size <= MAX_SEARCHED_SHARE * along.size) and self._is_definite(rows)
+            memory.start = self._measured_zero()
+            memory.first_logits = self._logits(self._newton(memory.start.gradient))
+            rows = rows_by_logit(memory.first_logits, SEARCHED_ROWS_PER_COLUMN * size)
+        n_rows = memory.first_logits.size
+        memory.usable = bool(size < rows.size <= MAX_SEARCHED_SHARE * n_rows) and self._is_definite(rows)
         return memory.usable
 
-    @property
+    @cached_property
     def _source(self) -> MemorySource:
-        return cast("MemorySource", self.penalised_loss.source)
+        """The rows, for passes that read their values once."""
+        return cast("MemorySource", self.penalised_loss.source).in_larger_blocks(SEARCH_BLOCKS)
+
+    @cached_property
+    def _labels(self) -> MemorySource:
+        """The rows without their values."""
+        return self._source.without_columns()
 
     def _is_definite(self, rows: Codes, share_of_bound: float = 1.0) -> bool:
         """Say whether F + Λ of some rows has no small eigenvalue, each column in units of its own diagonal."""
@@ -159,25 +186,35 @@ class PlaneSearchObjective(ObjectiveOfRows):
 
     def measure(self, theta: Array, *, final: bool = False) -> Measured:
         """Return loss and gradient at θ; at the end of the last step, from its logits."""
-        memory, cache = self.memory, self.memory.cache
+        memory = self.memory
         if not memory.usable:
             return self.fallback.measure(theta, final=final)
         if memory.start is not None and not theta.any():
             return memory.start
-        logits = memory.logits_at(theta) or self._logits(theta)
-        structure = DiagonalInformation if cache.information is None else IdentityInformation
-        measured = self.penalised_loss.measure(
-            theta, structure, TrueExpectation(), keep_scores=not final, logits=logits
-        )
-        if cache.information is None:
-            cache.install(cast("PooledInformation", measured.information), measured.loss)
-        memory.points = [*memory.points[:1], (measured.theta, logits)]
+        logits = memory.logits_at(theta)
+        if logits is None:
+            logits = self._logits(theta)
+        likelihood = self._labels.total(LikelihoodKernel(logits))
+        gradient = self._source.total(TransposedProductKernel(np.concatenate(likelihood.residuals), theta.size))
+        memory.points = [*memory.points[:1], KnownPoint(theta, logits, np.concatenate(likelihood.variances))]
+        metric = cast("PooledInformation", memory.cache.information)
+        sums = Sums(likelihood.loss, gradient, metric, likelihood.weight, likelihood.max_loss)
+        measured = self.penalised_loss.measured(theta, sums)
         memory.observe(measured)
-        return measured._replace(information=cast("PooledInformation", cache.information))
+        return measured
 
-    def _logits(self, theta: Array) -> Logits:
-        logits: Logits = self.penalised_loss.source.total(LogitsKernel(theta))
-        return logits
+    def _measured_zero(self) -> Measured:
+        """Return loss, gradient and the diagonal of F at zero, which becomes the metric."""
+        memory, weight = self.memory, self._source.weight
+        zero = np.zeros((1, self.prior_precision.size))
+        measured = self.penalised_loss.measure(zero, DiagonalInformation, TrueExpectation(), keep_scores=False)
+        memory.cache.install(cast("PooledInformation", measured.information), measured.loss)
+        memory.points = [KnownPoint(measured.theta, np.zeros(weight.size), MAX_VARIANCE * weight)]
+        return measured
+
+    def _logits(self, theta: Array) -> Array:
+        """Return the logits of all rows at θ, or along a step, by a pass."""
+        return np.concatenate(self._source.total(LogitsKernel(theta)))
 
     def direction(self, measured: Measured, shift: Array) -> Direction:
         """Return the step to the minimum over the plane, with the image by which a quadratic model has it there too."""
@@ -187,18 +224,17 @@ class PlaneSearchObjective(ObjectiveOfRows):
             memory.begin(measured, -0.5 * float(np.vdot(gradient, direction)), damped=False)
         if not memory.usable:
             return self.fallback.direction(self._remeasured(measured), shift)
-        if memory.first_logits is not None and measured is memory.start:
-            found = memory.first_logits
-        else:
-            found = self._step_logits(measured, direction)
-        memory.points = [(measured.theta, cast("Logits", memory.logits_at(measured.theta)))]
-        moves, steps = [direction], [found.logits]
+        is_first = memory.first_logits is not None and measured is memory.start
+        along = cast("Array", memory.first_logits) if is_first else self._logits(direction)
+        base = cast("KnownPoint", memory.known(measured.theta))
+        memory.points = [base]
+        moves, steps = [direction], [along]
         if memory.previous is not None:
-            moves, steps = [direction, memory.previous[0]], [found.logits, memory.previous[1]]
-        plane = Plane(self.penalised_loss, measured, memory.points[0][1], np.array(moves), tuple(steps))
-        coefficients = plane.minimum(found.curvature)
+            moves, steps = [direction, memory.previous[0]], [along, memory.previous[1]]
+        plane = Plane(self.penalised_loss.prior, self._labels, measured, base, np.array(moves), tuple(steps))
+        coefficients = plane.minimum()
         move = np.tensordot(coefficients, plane.moves, axes=1)
-        memory.previous = move, combined(plane.steps, coefficients)
+        memory.previous = move, combined(steps, coefficients.tolist())
         summary = f"{len(memory.pairs)} updates of the diagonal"
         # the loop scales the move that it is given in place
         return Direction(move.copy(), -gradient - shift * move, summary, exact=False)
@@ -222,12 +258,6 @@ class PlaneSearchObjective(ObjectiveOfRows):
     def _precision(self) -> FactorisedPrecision:
         cache = self.memory.cache
         return cache.precision(cast("PooledInformation", cache.information), self.prior_precision)
-
-    def _step_logits(self, measured: Measured, direction: Array) -> StepLogits:
-        previous = () if self.memory.previous is None else (self.memory.previous[1],)
-        kernel = StepLogitsKernel(direction, measured.scores.true, previous)
-        found: StepLogits = self.penalised_loss.source.total(kernel)
-        return found
 
     def _remeasured(self, measured: Measured) -> Measured:
         """Return a point as the fallback measures it."""
@@ -261,16 +291,18 @@ class PlaneSearchObjective(ObjectiveOfRows):
 class Plane(NamedTuple):
     """The loss at θ + Σ c v, for two steps v or one."""
 
-    penalised_loss: PenalisedLoss
+    prior: Prior
+    labels: MemorySource  # the rows, whose values are not needed
     measured: Measured  # at θ
-    base: Logits  # of all rows at θ
+    base: KnownPoint  # θ
     moves: Array  # (j, 1, d), the steps v
-    steps: tuple[Logits, ...]  # of all rows along them
+    steps: tuple[Array, ...]  # (n,) each, the logits of all rows along them
 
-    def minimum(self, curvature: Array) -> Array:
-        """Return c of the least loss, from vᵀF v of every two steps at θ; a damped Newton's method in the plane."""
+    def minimum(self) -> Array:
+        """Return c of the least loss; a damped Newton's method in the plane."""
         loss, slope = self.measured.loss, self._products(self.measured.gradient)
-        best, step = np.zeros(len(self.moves)), _newton_step(slope, self._penalised(curvature))
+        curvature = self._penalised(self.labels.total(CurvatureKernel(self.steps, self.base.variance)))
+        best, step = np.zeros(len(self.moves)), _newton_step(slope, curvature)
         if -0.5 * slope @ step <= QUADRATIC * loss:
             return step
         for _ in range(MAX_POINTS):
@@ -286,18 +318,17 @@ class Plane(NamedTuple):
 
     def _derivatives(self, coefficients: Array) -> tuple[float, Array, Array]:
         """Return loss, slope and curvature at a point of the plane, with the prior."""
-        prior = self.penalised_loss.prior
         theta = self.measured.theta + np.tensordot(coefficients, self.moves, axes=1)
-        sums = self.penalised_loss.source.total(PlaneKernel(self.base, self.steps, coefficients))
-        slope = sums.slope + self._products(prior.gradient(theta))
-        return sums.loss + prior.value(theta), slope, self._penalised(sums.curvature)
+        sums = self.labels.total(PlaneKernel(self.base.logits, self.steps, coefficients))
+        slope = sums.slope + self._products(self.prior.gradient(theta))
+        return sums.loss + self.prior.value(theta), slope, self._penalised(sums.curvature)
 
     def _products(self, gradient: Array) -> Array:
         return self.moves.reshape(len(self.moves), -1) @ gradient.ravel()
 
     def _penalised(self, curvature: Array) -> Array:
         flat = self.moves[:, 0]
-        penalised: Array = curvature + (flat * self.penalised_loss.prior.precision) @ flat.T
+        penalised: Array = curvature + (flat * self.prior.precision) @ flat.T
         return penalised
 
 
