@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import get_scorer
 
-from sknatgrad._estimator.path_end import PathEnd
+from sknatgrad._estimator.path_end import log_evidences
 from sknatgrad._model.many_models import ScoreKernel
 from sknatgrad._rows.matrices import pick_rows
 from sknatgrad._sklearn import name_of_scorer, scorer_of_classes
@@ -53,10 +53,7 @@ class FoldScores(NamedTuple):
         """Return the scores of each model on its test rows."""
         n_splits = len(self.task.splits)
         if scoring == EVIDENCE:
-            ends = [
-                PathEnd.of(self.task, theta, float(C)) for theta, C in zip(fits.theta[0], self.task.Cs, strict=True)
-            ]
-            return Scores(np.array([[end.log_evidence for end in ends]]))
+            return Scores(log_evidences(self.task, fits))
         if isinstance(scoring, str) and scoring in FROM_SUMS and set(self.params) <= {"sample_weight"}:
             return Scores(np.array([FROM_SUMS[scoring](self._sums(fits, split)) for split in range(n_splits)]))
         scorer = scorer_of_classes(get_scorer(scoring), self.task.data.layout.classes)

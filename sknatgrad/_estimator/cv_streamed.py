@@ -15,7 +15,7 @@ from sknatgrad._estimator.cv_search import Evaluated, Evaluation, checked_or_lar
 from sknatgrad._estimator.cv_splits import Split, refuse_splits
 from sknatgrad._estimator.cv_task import CheckedRows, factors_of_sets, relative_factors
 from sknatgrad._estimator.fit_batches import BatchReader, batch_data, first_pass
-from sknatgrad._estimator.path_end import PathEnd
+from sknatgrad._estimator.path_end import log_evidences
 from sknatgrad._inputs.weights import check_class_weights, check_row_weights
 from sknatgrad._model.many_models import FoldScoreKernel, ScoreKernel
 from sknatgrad._rows.training_sets import GroupedSets, RowGroups, TrainingSetSource
@@ -143,7 +143,7 @@ class StreamedEvaluation(NamedTuple):
     def _scores(self, task: StreamedCrossValidation, fits: FoldFits) -> Array:
         """Return the score of each model on the rows of its fold, ``(T, C)``, by a pass."""
         if task.folds is None:
-            return np.array([[end.log_evidence for end in PathEnd.of_each(task, fits.theta[0])]])
+            return log_evidences(task, fits)
         kernels = [ScoreKernel(theta.transpose(1, 0, 2), LOSS_BOUNDS) for theta in fits.theta]
         n_logits = fits.theta.shape[2] * task.Cs.size
         source = replace(cast("MemorySource", task.without_class_weights), n_logits=n_logits)

@@ -172,7 +172,7 @@ def logistic_path(  # noqa: PLR0913 - all arguments but the data are keyword-onl
             check_covariance_size(layout.n_params, remedy, model._limits)  # noqa: SLF001 - a parameter
         fits = fit_folds(task)
         tell(summarised(fits.notices))
-        ends = [PathEnd.of(task, theta, float(C)) for theta, C in zip(fits.theta[0], strengths, strict=True)]
+        ends = PathEnd.of_each(task, fits.theta[0])
     coefs, biases = fits.theta[0, ..., : layout.n_features], np.zeros((strengths.size, layout.n_logits))
     if layout.intercept:
         biases = np.array([raw_intercept(each[:, :-1], each[:, -1], layout.centres) for each in fits.theta[0]])

@@ -22,7 +22,7 @@ from sknatgrad._solver.penalised_loss import PenalisedLoss
 from sknatgrad._solver.stopping import is_separated
 
 if TYPE_CHECKING:
-    from sknatgrad._estimator.cv_task import CrossValidation, FoldTask
+    from sknatgrad._estimator.cv_task import CrossValidation, FoldFits, FoldTask
     from sknatgrad._model.layout import Layout
     from sknatgrad._model.prior import Prior
     from sknatgrad._solver.records import Measured
@@ -121,3 +121,8 @@ class PathEnd:
         covariance = recentred_covariance(posterior.covariance, self._layout.centres, None)
         errors: Array = np.sqrt(np.einsum("kjkj->kj", covariance))
         return errors
+
+
+def log_evidences(task: FoldTask, fits: FoldFits) -> Array:
+    """Return the log-evidence of the fit to all rows with each value of C, ``(1, C)``, nats."""
+    return np.array([[end.log_evidence for end in PathEnd.of_each(task, fits.theta[0])]])
