@@ -11,9 +11,13 @@ from benchmarks.results import GAPS, HEADLINE, relative_gap
 
 # smaller relative gaps are rounding errors
 GAP_FLOOR = 1e-12
-# the colour-blind safe palette of Okabe and Ito, with grey and olive added; markers also distinguish the contestants
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#56B4E9", "#999999", "#CC79A7", "#E69F00", "#000000", "#B8A800")
-MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">")
+# the colour-blind safe palette of Okabe and Ito, with grey, olive, violet and brown added; markers also distinguish the
+# contestants
+COLOURS = (
+    *("#D55E00", "#0072B2", "#009E73", "#56B4E9", "#999999", "#CC79A7", "#E69F00", "#000000", "#B8A800", "#5B2A86"),
+    "#7A4A21",
+)
+MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "d", "p")
 COLUMNS = 3
 # width of one legend entry in inches; figure sizes below are in inches, lines and markers in points
 LEGEND_INCHES = 1.9

@@ -309,3 +309,10 @@ def test_intervals_of_probabilities_cover_as_often_as_they_say(n_classes):
     shares = covered_probabilities(n_classes, 300)
     assert abs(shares.mean() - 0.95) < 0.015
     assert shares.min() > 0.9
+
+
+def test_contestants_have_colours_and_markers_of_their_own():
+    pictures = pytest.importorskip("benchmarks.pictures", reason="matplotlib is not installed")
+    styles = [pictures._style(name) for name in PEERS]
+    for key in ("color", "marker"):
+        assert len({style[key] for style in styles}) == len(PEERS)

@@ -29,8 +29,8 @@ GOLDEN_RATIO = 0.6180339887498949
 # Columns of a dense row on which the digest depends by which it is drawn, at most; if they do not tell the rows apart,
 # all count. The digests of 10⁵ x 20 take 0.9 ms with 4, 2.0 with all, of 48,842 x 108 10 ms with all.
 DIGEST_COLUMNS = (4, None)
-# Values whose bits exist at a time: 1 MiB, which a cache holds. 4,096 x 108 take 0.3 ms with 2¹⁴ to 2¹⁷ values, 3 ms with
-# all at once; four columns of 10⁶ rows 9.0 ms with 2¹⁵, 7.2 with 2¹⁷, as threads wait for each other between calls.
+# Values whose bits exist at a time: 1 MiB, which a cache holds. 4,096 x 108 take 0.3 ms with 2¹⁴ to 2¹⁷ values, 3 ms in
+# one part; four columns of 10⁶ rows 9.0 ms with 2¹⁵, 7.2 with 2¹⁷, as threads wait for each other between calls.
 BITS_AT_A_TIME = 2**17
 # Share of the rows of a sample whose digests must be distinct, and standard deviations by which their number may differ
 # from its expectation. Rows with equal values are drawn together, so a sample of many such rows says less than its size
