@@ -2,11 +2,12 @@
 
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
-from problems import probabilities
+from problems import needed, probabilities
 from sklearn.linear_model._linear_loss import LinearModelLoss
 
 import sknatgrad
@@ -312,7 +313,8 @@ def test_intervals_of_probabilities_cover_as_often_as_they_say(n_classes):
 
 
 def test_contestants_have_colours_and_markers_of_their_own():
-    pictures = pytest.importorskip("benchmarks.pictures", reason="matplotlib is not installed")
+    needed("matplotlib", "matplotlib is not installed")
+    pictures = import_module("benchmarks.pictures")
     styles = [pictures._style(name) for name in PEERS]
     for key in ("color", "marker"):
         assert len({style[key] for style in styles}) == len(PEERS)
