@@ -313,7 +313,8 @@ def test_a_rare_class_is_found_and_fitted(place, set_capacity):
     rows = {"first": np.arange(40), "last": np.arange(-40, 0), "anywhere": random.choice(50_000, 40, replace=False)}
     y[rows[place]] = 2
     X[rows[place]] += [1.0, 0.0, 2.0, 0.0]
-    model = assert_batches_like_fit(X, y, size=5000)
+    # both leave up to 1e-17 of the loss: 8e-7 standard errors, which are 0.2 for the intercept of the rare class
+    model = assert_batches_like_fit(X, y, size=5000, agreement=4e-8)
     assert model.classes_.tolist() == [0, 1, 2]
 
 

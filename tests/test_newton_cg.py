@@ -1,7 +1,11 @@
 """Newton-CG: when a preconditioner is built, and which directions are recycled."""
 
+import warnings
+
 import numpy as np
 import pytest
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._model.information import DiagonalInformation
@@ -84,3 +88,23 @@ def test_the_order_of_centred_rows_changes_nothing():
         order = np.random.default_rng(seed).permutation(266)
         model = NaturalGradientLogisticRegression(C=0.9).fit(X[order], y[order])
         np.testing.assert_allclose(model.coef_, base.coef_, rtol=0, atol=1e-8 * abs(base.coef_).max())
+
+
+@pytest.mark.parametrize("seed", [7, 14, 40])
+def test_columns_that_are_nearly_constant_end_no_fit_early(seed, limits):
+    """Their directions are those that matrices of classes in single precision cannot show."""
+    rng = np.random.default_rng(seed)
+    n_classes, n_rows, n_columns = 3 + seed % 3, int(rng.integers(800, 3000)), int(rng.integers(10, 40))
+    X = rng.normal(size=(n_rows, n_columns))
+    logits = X @ rng.normal(size=(n_columns, n_classes)) / np.sqrt(n_columns)
+    y = (logits + rng.gumbel(size=(n_rows, n_classes))).argmax(axis=1)
+    varies = rng.random((n_rows, n_columns)) < rng.uniform(2e-4, 0.02, size=n_columns)
+    value = rng.choice([1, 5, 1e4], size=n_columns)
+    X = np.where(varies, np.where(rng.random((n_rows, n_columns)) < 0.5, 0, value + X), value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = NaturalGradientLogisticRegression().fit(sparse.csr_array(X), y)
+    if model.converged_:
+        limits(direct_products=np.inf, min_sampled_values=np.inf)
+        least = NaturalGradientLogisticRegression(tol=1e-12).fit(X, y).loss_curve_[-1]
+        assert model.loss_curve_[-1] <= least * (1 + 1e-7)

@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 from sknatgrad._limits import Limits
+from sknatgrad._rows import design as design_module
 from sknatgrad._rows import sparse_products
 from sknatgrad._rows.design import Design
 from sknatgrad._rows.memory import MemorySource
@@ -60,3 +61,26 @@ def test_gram_of_few_values_by_a_dense_product(shape, density, small, intercept)
     assert design._is_small(weight) == small
     expected = Design(X.toarray(), intercept).gram(weight)
     np.testing.assert_allclose(design.gram(weight), expected, rtol=1e-12, atol=1e-14)
+
+
+STORED = {
+    "by rows": np.ascontiguousarray,
+    "by columns": np.asfortranarray,
+    "every other row": lambda X: np.repeat(X, 2, axis=0)[::2],
+    "sparse": sparse.csr_array,
+}
+
+
+@pytest.mark.parametrize("kind", STORED)
+@pytest.mark.parametrize("kept", [True, False])
+def test_products_of_squares_do_not_depend_on_how_the_values_are_stored(kind, kept, monkeypatch):
+    """Nor on whether the memory of the squares is used again."""
+    if not kept:
+        monkeypatch.setattr(design_module, "MAX_KEPT_BYTES", 0)
+    rng = np.random.default_rng(0)
+    X, rows, theta = rng.normal(size=(50, 7)), rng.normal(size=(50, 2)), rng.normal(size=(3, 8))
+    both, block = np.column_stack([X**2, np.ones(50)]), Design(STORED[kind](X), intercept=True)
+    for _ in range(2):
+        np.testing.assert_allclose(block.squared_transposed_product(rows), rows.T @ both, rtol=1e-12)
+        np.testing.assert_allclose(block.squared_logits(theta), both @ theta.T, rtol=1e-12)
+    np.testing.assert_array_equal(block.X.toarray() if sparse.issparse(block.X) else block.X, X)

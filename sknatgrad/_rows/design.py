@@ -32,6 +32,10 @@ SPARSE_CALLS = 2**21
 MAX_DENSE_VALUES = 2**19
 
 
+# Bytes of squares of a block that are kept for the next, after a fit too: four blocks of the usual size.
+MAX_KEPT_BYTES = 2**24
+
+
 class Design(NamedTuple):
     """The design matrix of a block, ``(m, d)``: X, followed by a column of ones if the model has an intercept."""
 
@@ -96,7 +100,7 @@ class Design(NamedTuple):
     def _squared_for_now(self) -> Design:
         """Return the same, in memory that the next call in the same thread overwrites if X is dense."""
         X = self.X
-        if is_sparse(X):
+        if is_sparse(X) or X.nbytes > MAX_KEPT_BYTES:
             return self.squared()
         # in the order of X
         in_rows = X.flags.c_contiguous or not X.flags.f_contiguous

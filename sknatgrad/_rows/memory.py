@@ -148,11 +148,11 @@ class MemorySource:
         return self if centres is None else replace(self, centres=centres)
 
     def in_larger_blocks(self, factor: int) -> MemorySource:
-        """Return the same rows in blocks of so many times as many bytes."""
-        return replace(self, limits=self.limits._replace(block_bytes=factor * self.limits.block_bytes))
+        """Return the same rows, numbered from 0, in blocks of so many times as many bytes."""
+        return replace(self, first=0, limits=self.limits._replace(block_bytes=factor * self.limits.block_bytes))
 
     def without_columns(self) -> MemorySource:
-        """Return the same rows without their values, for sums of numbers that are known: in blocks of more rows."""
+        """Return the rows without their values, numbered from 0, in blocks of more rows: for sums of known numbers."""
         return replace(self, X=np.empty((len(self.codes), 0)), centres=None, first=0)
 
     def total(self, kernel: Kernel[Result]) -> Result:

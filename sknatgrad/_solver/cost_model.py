@@ -185,19 +185,19 @@ class Shape(NamedTuple):
         grams = self.n_rows * (self.n_columns * self.stored_per_row + self.n_logits**2) / THIN_FLOPS
         return self.fetch_seconds() + grams + factorise
 
-    def blocks_seconds(self, speed: float = 1.0, limits: Limits | None = None) -> float:
+    def blocks_seconds(self, limits: Limits | None = None) -> float:
         """Return the time of one matrix for each class, summed as `BlockInformation` does, and of their inverses."""
         limits = limits or Limits()
         inverses = 2.0 * self.n_logits * self.n_columns**3 / FLOPS
         if self.n_logits > self.n_columns:
-            return self.fetch_seconds() + (self.n_rows * self.size * self.stored_per_row / FLOPS + inverses) / speed
+            return self.fetch_seconds() + self.n_rows * self.size * self.stored_per_row / FLOPS + inverses
         rows = max(
             limits.block_bytes / (8.0 * (self.stored_per_row + TEMPORARIES * self.n_logits)), limits.min_block_rows
         )
         # one matrix product for each class and block of rows, each with a fifth of the Python in a product F v
         calls = 0.2 * CALL * self.n_logits * max(self.n_rows / rows, 1.0)
         grams = CLASSES_PER_ROW * self.n_rows * self.n_columns * self.stored_per_row / THIN_FLOPS
-        return self.fetch_seconds() + calls + (grams + inverses) / speed
+        return self.fetch_seconds() + calls + grams + inverses
 
     def low_rank(self, limits: Limits | None = None) -> int:
         """Return the number of pairs of a row and a class of a preconditioner of low rank: all, if they fit."""

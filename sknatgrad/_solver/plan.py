@@ -200,7 +200,7 @@ def _check_kronecker(shape: Shape, limits: Limits) -> None:
 
 
 def _preconditioners(shape: Shape, limits: Limits, *, float32: bool) -> tuple[PreconditionerOption, ...]:
-    """Return the preconditioners that fit in memory, cheapest first; only Kronecker factors are summed in float64."""
+    """Return the preconditioners that fit in memory, cheapest first; only F as a matrix is summed in float32."""
     product = shape.product_seconds() / (FLOAT32_SPEED if float32 else 1.0)
     several_logits, class_bytes = shape.n_logits > 1, 8 * shape.n_columns**2
     options = []
@@ -210,7 +210,7 @@ def _preconditioners(shape: Shape, limits: Limits, *, float32: bool) -> tuple[Pr
     # d² ≤ 2n: the q matrices take no more memory than two numbers for each logit of a row
     fits = shape.n_columns**2 <= 2 * shape.n_rows and shape.n_logits * class_bytes <= limits.matrix_bytes
     if several_logits and fits:
-        cost = shape.blocks_seconds(FLOAT32_SPEED, limits) / product
+        cost = shape.blocks_seconds(limits) / product
         options.append(PreconditionerOption("blocks", "a matrix a class", cost))
     if 8 * shape.size**2 <= limits.preconditioner_bytes:
         best = PreconditionerOption("true", "a matrix", shape.dense_seconds(FLOAT32_SPEED) / product)
