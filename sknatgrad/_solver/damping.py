@@ -54,7 +54,8 @@ class Damping(NamedTuple):
     def at(self, point: Measured, prior: Array, *, keep_largest: bool) -> Damping:
         """Return the damping with the scale of a point: the largest so far, or that of the point alone."""
         scale = diagonal_scale(point, prior, self.scale if keep_largest else 0.0)
-        return self._replace(scale=scale)
+        # `_replace` makes three more calls, in each iteration
+        return Damping(self.factor, scale, self.drop_below, self.raised)
 
     def shift(self, prior: Array) -> Array:
         """Return the diagonal that is added to the metric, ``(d,)``: prior precision and damping."""
@@ -74,7 +75,7 @@ class Damping(NamedTuple):
             return self._replace(factor=max(self.factor, MIN_RAISED) * RAISE, raised=False)
         if gain > GOOD_GAIN:
             reduced = self.factor * (REDUCE_AFTER_REJECTION if self.raised else REDUCE)
-            return self._replace(factor=reduced if reduced > self.drop_below else 0.0, raised=False)
+            return Damping(reduced if reduced > self.drop_below else 0.0, self.scale, self.drop_below)
         if gain < POOR_GAIN:
             return self._replace(factor=max(self.factor * RAISE, POOR_STEP_SHARE * critical), raised=False)
         return self._replace(raised=False)
