@@ -94,15 +94,14 @@ class LikelihoodKernel:
     def __call__(self, block: RowBlock) -> LikelihoodSums:
         """Return those of one block."""
         weight = block.weight
-        prediction = predict(self.logits[_rows(block), None])
-        row_loss, residual = prediction.loss_and_residual(block.codes)
+        row_loss, residual, variance = _weighted_derivatives(self.logits[_rows(block)], block)
         constant = is_constant(weight)
         return LikelihoodSums(
             loss=float(np.add.reduce(weight * row_loss)),
             weight=weight.size * float(weight[0]) if constant else float(weight.sum()),
             max_loss=float(np.maximum.reduce(row_loss) if constant else row_loss.max(initial=0.0, where=weight > 0)),
-            residuals=(weight * residual[:, 0],),
-            variances=(weight * prediction.scores().diagonal()[:, 0],),
+            residuals=(residual,),
+            variances=(variance,),
         )
 
     def merge(self, left: LikelihoodSums, right: LikelihoodSums) -> LikelihoodSums:
@@ -154,16 +153,21 @@ class PlaneKernel:
         rows = _rows(block)
         along = [step[rows] for step in self.steps]
         logits = combined([self.base[rows], *along], [1.0, *self.coefficients.tolist()])
-        prediction = predict(logits[:, None])
-        row_loss, residual = prediction.loss_and_residual(block.codes)
-        weighted = residual[:, 0] * block.weight
+        row_loss, residual, variance = _weighted_derivatives(logits, block)
         loss = float(np.add.reduce(block.weight * row_loss))
-        slope = np.array([weighted @ step for step in along])
-        return PlaneSums(loss, slope, _curvature(along, block.weight * prediction.scores().diagonal()[:, 0]))
+        slope = np.array([residual @ step for step in along])
+        return PlaneSums(loss, slope, _curvature(along, variance))
 
     def merge(self, left: PlaneSums, right: PlaneSums) -> PlaneSums:
         """Pool two runs of rows."""
         return PlaneSums(left.loss + right.loss, left.slope + right.slope, left.curvature + right.curvature)
+
+
+def _weighted_derivatives(logits: Array, block: RowBlock) -> tuple[Array, Array, Array]:
+    """Return the loss of each row, and its derivatives by the logit, s (p − y) and s p (1 − p), ``(m,)`` each."""
+    prediction = predict(logits[:, None])
+    row_loss, residual = prediction.loss_and_residual(block.codes)
+    return row_loss, block.weight * residual[:, 0], block.weight * prediction.scores().diagonal()[:, 0]
 
 
 def _curvature(steps: list[Array], variance: Array) -> Array:

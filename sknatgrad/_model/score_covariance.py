@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # 1 - p is computed as it stands where it is at least this: the subtraction then loses 3 bits at most
 MIN_COMPLEMENT = 0.125
 HALF = 0.5
+# largest variance p (1 − p) of the score of one logit: that at zero
+MAX_VARIANCE = 0.25
 # Smaller scores become 0 in float32: the product of two of them, 1e-40, would be subnormal, and so slow to compute.
 MIN_FLOAT32_SCORE = 1e-20
 

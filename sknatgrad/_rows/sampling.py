@@ -90,7 +90,7 @@ def row_digests(rows: LabelledRows, factors: Bits, columns: Codes | None = None)
     if columns is None:
         sums += _bits(rows.weight) * factors[1]
     for factor in factors[2:4]:
-        sums ^= sums >> np.uint64(32)
+        sums = _mixed(sums)
         sums *= factor
     sums >>= np.uint64(11)
     digests: Array = sums.astype(np.float64)
@@ -112,7 +112,11 @@ def _bits(values: Array) -> Bits:
 
     A whole number has bits in the upper half only, of which a product modulo 2⁶⁴ would keep no others.
     """
-    bits: Bits = np.add(values, 0.0, dtype=np.float64).view(np.uint64)
+    return _mixed(np.add(values, 0.0, dtype=np.float64).view(np.uint64))
+
+
+def _mixed(bits: Bits) -> Bits:
+    """Return integers whose lower halves depend on the upper ones too, one for one, in the same memory."""
     bits ^= bits >> np.uint64(32)
     return bits
 

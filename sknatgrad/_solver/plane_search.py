@@ -35,6 +35,7 @@ from sknatgrad._model.plane_kernels import (
     TransposedProductKernel,
     combined,
 )
+from sknatgrad._model.score_covariance import MAX_VARIANCE
 from sknatgrad._solver.cost_model import MAX_SEARCHED_SHARE, SEARCHED_ROWS_PER_COLUMN
 from sknatgrad._solver.penalised_loss import ObjectiveOfRows
 from sknatgrad._solver.quasi_newton import QuasiNewtonMemory
@@ -67,8 +68,6 @@ MIN_EIGENVALUE = 0.02
 # Columns up to which rows at hand are asked first, and the share of that eigenvalue below which they refuse: another
 # order of the rows changes the eigenvalue by much less.
 MAX_REFUSED, CLEARLY = 512, 0.25
-# variance p (1 − p) of the score of a row at zero
-MAX_VARIANCE = 0.25
 # Multiple of a logit, in units of their root mean square, whose fraction says whether a row is in the sample.
 SPREAD = 1e4
 # Difference of θ, relative to its size, up to which its logits are those of a known point.

@@ -8,6 +8,7 @@ import numpy as np
 
 from sknatgrad._model.kernels import SquaresKernel
 from sknatgrad._model.layout import classes_for
+from sknatgrad._model.score_covariance import MAX_VARIANCE
 from sknatgrad._solver.descent import descend
 from sknatgrad._solver.objective import make_objective
 from sknatgrad._solver.plane_search import PlaneSearchObjective
@@ -31,8 +32,6 @@ SHARE_OF_ERROR = 1.0
 # Iterations for a subsample. Newton's method takes about 6; if it takes more than this, the subsample is of no help.
 # Halved and doubled: no change of 20,000 x 50, normal, nor of 20,000 x 20, lognormal.
 MAX_SAMPLE_ITERATIONS = 15
-# largest variance p (1 − p) of the score of one logit
-MAX_VARIANCE = 0.25
 
 
 def warm_up(objective: Objective, options: DescentOptions) -> tuple[Array, DescentOptions]:
