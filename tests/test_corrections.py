@@ -105,6 +105,23 @@ def test_a_correction_that_raises_the_loss_is_not_measured_further(final_step, l
     assert corrected.point is end
 
 
+@pytest.mark.parametrize("well_conditioned", [False, True])
+def test_a_correction_that_is_rounding_of_a_nearly_singular_matrix_is_not_taken(final_step, well_conditioned):
+    """Where F has vanished along a direction, a gradient of rounding may be followed by a step of 1e8."""
+    objective, newton, end = final_step
+    vanished = np.zeros_like(newton.move)
+    vanished[0, 0] = 1e8
+
+    def resolve(gradient):
+        # orthogonal to the gradient, so that the decrement is that of the correction without it
+        return newton.resolve(gradient) + vanished
+
+    end = end._replace(gradient=np.where(vanished > 0.0, 0.0, end.gradient))
+    flawed = newton._replace(resolve=resolve, well_conditioned=well_conditioned, squared_error=0.0)
+    # a factor that is accurate in every direction is believed without a pass
+    assert (correct(objective, end, flawed).theta is None) is not well_conditioned
+
+
 def test_a_step_on_one_block_makes_few_calls(monkeypatch):
     """At most 100 functions of Python besides those of numpy, which take longer than the arithmetic of small tables."""
     X, y = load_breast_cancer(return_X_y=True)

@@ -60,10 +60,13 @@ def take_rows(X: Matrix, start: int, stop: int, dtype: type = np.float64) -> Mat
     """Return rows ``start:stop`` in a floating type, dense or CSR; a view if the type is that of X.
 
     Only these rows are converted, so an integer or float32 X is never converted as a whole. Rows of a matrix in Fortran
-    order keep it: BLAS accepts both orders.
+    order keep it: BLAS accepts both orders. Rows at an address that is not aligned, as in a part of a message of Dask,
+    are copied: numpy would copy them in each product, in an order that depends on the address.
     """
     if not is_sparse(X):
         rows: Matrix = np.asarray(X[start:stop], dtype=dtype)
+        if not rows.flags.aligned:
+            rows = rows.copy(order="K")
         return rows if rows.itemsize in rows.strides or rows.flags.c_contiguous else np.ascontiguousarray(rows)
     first, last = X.indptr[start], X.indptr[stop]
     data = X.data[first:last].astype(dtype, copy=False)

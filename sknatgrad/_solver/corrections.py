@@ -79,6 +79,10 @@ def correct(
         ratio = decrement / before if before > 0.0 else 0.0
         if not 0.0 <= ratio < 1.0:
             break
+        # A factor of a nearly singular matrix turns rounding into a move along directions in which F has vanished.
+        inexact = newton.squared_error == 0.0 and not newton.well_conditioned
+        if contraction is None and inexact and not problem.shift(move) <= MAX_SHIFT:
+            break
         remaining = decrement * (CHORD_SHARE * ratio if contraction is None else contraction)
         image = -point.gradient - problem.prior_precision * move
         last = newton._replace(move=move, image=image, decrement=decrement, squared_error=2.0 * remaining)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # Inflation of a variance by collinearity from which it is computed in a basis of the columns. Against R, tables with an
 # inflation of 7e6, 4e9 and 3e13 had relative errors of 2e-9, 3e-6 and 2e-2 without it, and 2e-13, 4e-12 and 5e-10 with.
 MAX_INFLATION = 1e6
+# Inflation from which standard errors are rounding of H, of which they lose all digits but four: by the same tables.
+MAX_RESOLVED_INFLATION = 1e11
 # Standard errors by which a fit may be away from the optimum along differences of columns that rounding of H hides, so
 # that standard errors there are those of its coefficients: a 95 % interval then has a coverage of 94.9 %.
 MAX_HIDDEN_DISTANCE = 0.1
@@ -81,9 +83,11 @@ class DenseCovariance:
 
     def _better(self, in_basis: DenseCovariance) -> DenseCovariance:
         """Return the one of the same model, in its columns or `in_basis`, that rounding affects less."""
-        if self.inflation < np.inf:
+        if in_basis.inflation < self.inflation < np.inf:
+            return in_basis
+        if self.inflation <= MAX_RESOLVED_INFLATION:
             # along a separated direction the information may be hidden by rounding in the basis, and not in the columns
-            return in_basis if in_basis.inflation < self.inflation else self
+            return self
         hidden = step_length(in_basis.distance**2 - self.distance**2)
         return in_basis if hidden <= MAX_HIDDEN_DISTANCE else replace(self, hidden_distance=hidden)
 
