@@ -166,3 +166,30 @@ def test_float32_scores_are_the_same_in_single_precision(n_logits, expectation):
     # no subnormal numbers, which slow arithmetic down
     stored = rounded.outer()[1]
     assert not ((stored != 0) & (abs(stored) < np.finfo(np.float32).tiny)).any()
+
+
+@pytest.mark.parametrize("logit", [708.0, 709.0, 710.0, 740.0, 800.0, 1e300])
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_two_classes_where_the_odds_overflow(logit, sign):
+    logits, codes = np.array([[sign * logit], [0.3]]), np.array([0, 1])
+    prediction = predict(logits)
+    losses, residual = prediction.loss_and_residual(codes)
+    rare = exp(-logit)
+    # of class 0: probable where the sign is negative
+    assert losses[0] == pytest.approx(rare if sign < 0 else logit, rel=1e-13, abs=1e-307)
+    assert residual[0, 0] == pytest.approx(rare if sign < 0 else 1.0, rel=1e-13, abs=1e-307)
+    for scores in (prediction.scores(), predict(logits).scores()):
+        np.testing.assert_allclose(scores.diagonal()[0], rare, rtol=1e-12, atol=1e-307)
+    assert prediction.proba[0, 0] == pytest.approx(1.0 if sign > 0 else rare, rel=1e-13, abs=1e-307)
+    # a row beside it is not touched
+    assert losses[1] == pytest.approx(log1p(exp(-0.3)), rel=1e-14)
+    assert prediction.scores().diagonal()[1, 0] == pytest.approx(exp(-0.3) / (1 + exp(-0.3)) ** 2, rel=1e-14)
+
+
+def test_scores_are_the_same_before_and_after_the_loss():
+    logits, codes = random_logits(1, n_rows=500)
+    first, second = predict(logits), predict(logits)
+    before, _ = first.scores().diagonal(), first.loss_and_residual(codes)
+    second.loss_and_residual(codes)
+    np.testing.assert_allclose(second.scores().diagonal(), before, rtol=4 * np.finfo(float).eps)
+    np.testing.assert_array_equal(first.logits, logits)

@@ -44,11 +44,13 @@ class Prediction(Protocol):
 
 
 LOWEST = np.finfo(np.float64).min
+# The largest integer whose exponential is finite.
+LARGEST_LOGIT = 709.0
 
 
 def predict(logits: Array) -> Prediction:
     """Return the distributions that logits ``(m, q)`` stand for."""
-    return Sigmoid.of(logits) if logits.shape[1] == 1 else Softmax.of(logits)
+    return Sigmoid(logits) if logits.shape[1] == 1 else Softmax.of(logits)
 
 
 def probabilities(logits: Array) -> Array:
@@ -74,48 +76,63 @@ def probabilities(logits: Array) -> Array:
     return proba
 
 
-class Sigmoid(NamedTuple):
-    """Two classes: the smaller of the two probabilities is odds / (1 + odds)."""
+class Sigmoid:
+    """Two classes: both probabilities of a row are computed from the odds of one class, exp(logit)."""
 
-    logits: Array  # (m, 1)
-    odds: Array  # (m, 1), of the less probable class, at most 1
-    larger: Array  # (m, 1), the larger probability
-    smaller: Array  # (m, 1), the smaller one
-
-    @classmethod
-    def of(cls, logits: Array) -> Sigmoid:
-        """Return the distributions that `logits` stand for."""
-        odds = abs(logits)
-        np.exp(np.negative(odds, out=odds), out=odds)
-        larger = 1.0 + odds
-        np.divide(1.0, larger, out=larger)
-        return cls(logits, odds, larger, odds * larger)
+    def __init__(self, logits: Array) -> None:
+        """Stand for logits, ``(m, 1)``."""
+        self.logits = logits
+        self._variance: Array | None = None  # (m, 1), once it is known
 
     @property
     def proba(self) -> Array:
         """The probability of class 1, ``(m, 1)``."""
-        return np.where(self.logits >= 0, self.larger, self.smaller)
+        return _odds_and_probabilities(np.negative(self.logits))[2]
 
     def scores(self) -> BinaryScores:
         """Return p (1 - p)."""
-        return BinaryScores(self.smaller * self.larger)
+        if self._variance is None:
+            _, proba, other, _ = _odds_and_probabilities(self.logits.copy())
+            self._variance = np.multiply(proba, other, out=proba)
+        return BinaryScores(self._variance)
 
     def log_proba(self) -> Array:
         """Return the log-probabilities, ``(m, 2)``."""
-        both: Array = np.minimum(np.hstack([-self.logits, self.logits]), 0.0) - np.log1p(self.odds)
+        both: Array = np.minimum(np.hstack([-self.logits, self.logits]), 0.0) - np.log1p(np.exp(-abs(self.logits)))
         return both
 
     def loss_and_residual(self, codes: Codes) -> tuple[Array, Array]:
         """Return the negative log-likelihood of each row, ``(m,)`` nats, and p - code, ``(m, 1)``."""
-        # 1 for class 1 and -1 for class 0
-        sign = 2.0 * codes[:, None] - 1.0
-        margin = sign * self.logits
-        # 1 - p of the row's class
-        residual = np.where(margin >= 0.0, self.smaller, self.larger)
-        residual *= np.negative(sign, out=sign)
-        loss = np.log1p(self.odds)
-        loss -= np.minimum(margin, 0.0, out=margin)
+        # 1 for class 0 and -1 for class 1: the sign of the residual, whose size is p of the other class
+        sign = np.multiply(-2.0, codes)[:, None]
+        sign += 1.0
+        odds, residual, own, excess = _odds_and_probabilities(self.logits * sign)
+        loss = np.log1p(odds, out=odds)
+        if excess is not None:
+            loss += excess
+        self._variance = np.multiply(own, residual, out=own)
+        residual *= sign
         return loss[:, 0], residual
+
+
+def _odds_and_probabilities(logits: Array) -> tuple[Array, Array, Array, Array | None]:
+    """Return the odds exp(logit), their probability, that of the other class, and by how much logits were clipped.
+
+    No probability is a difference, so all keep their relative accuracy down to the smallest normal number. Overwrites
+    the logits. Those whose odds would overflow are clipped; None if there are none.
+    """
+    excess = None
+    if np.maximum.reduce(logits, axis=None, initial=0.0) > LARGEST_LOGIT:
+        excess = np.maximum(logits, LARGEST_LOGIT)
+        excess -= LARGEST_LOGIT
+        np.minimum(logits, LARGEST_LOGIT, out=logits)
+    odds = np.exp(logits, out=logits)
+    other = odds + 1.0
+    np.divide(1.0, other, out=other)
+    proba = odds * other
+    if excess is not None:
+        other *= np.exp(-excess)
+    return odds, proba, other, excess
 
 
 class Softmax(NamedTuple):

@@ -113,10 +113,10 @@ class MeasureKernel(Generic[Pooled]):
         row_loss, residual = prediction.loss_and_residual(block.codes)
         scores = self.expectation.scores(prediction, block.codes, block.start)
         weight = block.weight
-        residual *= weight[:, None]
         constant = is_constant(weight)
+        residual *= weight[0] if constant else weight[:, None]
         return Sums(
-            loss=float(np.add.reduce(weight * row_loss)),
+            loss=float(weight[0] * np.add.reduce(row_loss) if constant else np.add.reduce(weight * row_loss)),
             gradient=design.transposed_product(residual),
             information=self._information(design, scores, weight),
             weight=weight.size * float(weight[0]) if constant else float(weight.sum()),

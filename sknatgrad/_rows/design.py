@@ -68,7 +68,10 @@ class Design(NamedTuple):
             # the usual start of a descent
             product = np.zeros((self.X.shape[0], theta.shape[0]), dtype=theta.dtype, order="F")
         elif isinstance(self.X, np.ndarray):
-            product = gil_free_matmul(theta[:, :n_features], self.X.T).T
+            if theta.dtype == np.float32 and len(theta) > 1 and self.X.flags.c_contiguous:
+                product = np.asfortranarray(gil_free_matmul(self.X, theta[:, :n_features].T))
+            else:
+                product = gil_free_matmul(theta[:, :n_features], self.X.T).T
         else:
             product = np.zeros((self.X.shape[0], theta.shape[0]), dtype=np.result_type(self.X.dtype, theta))
             add_product(self.X, theta[:, :n_features].T, product)
@@ -79,14 +82,15 @@ class Design(NamedTuple):
     def transposed_product(self, rows: Array) -> Array:
         """Return rowsᵀ times the design, ``(q, d)``, for rows of shape ``(m, q)``."""
         n_features = self.X.shape[1]
-        if isinstance(self.X, np.ndarray):
-            # Xᵀ rows takes BLAS a third less time than rowsᵀ X
-            sums = gil_free_matmul(self.X.T, rows)
-        else:
+        if not isinstance(self.X, np.ndarray):
             sums = np.zeros((n_features, rows.shape[1]), dtype=np.result_type(self.X.dtype, rows))
             add_transposed_product(self.X, rows, sums)
+            sums = sums.T
+        else:
+            # the order that takes BLAS less time
+            sums = gil_free_matmul(self.X.T, rows).T if rows.shape[1] == 1 else gil_free_matmul(rows.T, self.X)
         product = np.empty((rows.shape[1], n_features + self.intercept))
-        product[:, :n_features] = sums.T
+        product[:, :n_features] = sums
         if self.intercept:
             product[:, n_features] = np.add.reduce(rows, axis=0)
         return product
