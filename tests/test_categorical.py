@@ -193,3 +193,14 @@ def test_scores_are_the_same_before_and_after_the_loss():
     second.loss_and_residual(codes)
     np.testing.assert_allclose(second.scores().diagonal(), before, rtol=4 * np.finfo(float).eps)
     np.testing.assert_array_equal(first.logits, logits)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_logit_that_is_not_a_number_does_not_reach_other_rows():
+    logits, codes = np.array([[np.nan], [800.0], [-800.0], [0.3]]), np.array([0, 0, 1, 1])
+    for prediction in (predict(logits), predict(logits[1:])):
+        rows = slice(-3, None)
+        losses, residual = prediction.loss_and_residual(codes[-len(prediction.logits) :])
+        np.testing.assert_allclose(losses[rows], [800.0, 800.0, log1p(exp(-0.3))], rtol=1e-14)
+        np.testing.assert_allclose(residual[rows, 0], [1.0, -1.0, -1 / (1 + exp(0.3))], rtol=1e-14)
+        assert np.isfinite(prediction.scores().diagonal()[rows]).all()

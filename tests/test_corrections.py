@@ -8,7 +8,7 @@ from problems import coefficients, make_problem
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 
 from sknatgrad import NaturalGradientLogisticRegression
-from sknatgrad._model.kernels import MeasureKernel
+from sknatgrad._model.kernels import MeasureKernel, ShiftKernel
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._solver import corrections, descent
 from sknatgrad._solver.corrections import contraction_of, correct
@@ -120,6 +120,32 @@ def test_a_correction_that_is_rounding_of_a_nearly_singular_matrix_is_not_taken(
     flawed = newton._replace(resolve=resolve, well_conditioned=well_conditioned, squared_error=0.0)
     # a factor that is accurate in every direction is believed without a pass
     assert (correct(objective, end, flawed).theta is None) is not well_conditioned
+
+
+def test_a_correction_that_moves_logits_less_than_its_step_is_taken(final_step):
+    """As a chord step along a direction that is nearly separated, whose matrix is ill-conditioned too."""
+    objective, newton, end = final_step
+    correction = np.zeros_like(newton.move)
+    # the same shift of the intercept, and a coefficient that the step leaves alone
+    correction[0, -1], correction[0, 0] = 0.3, 1e-3
+    step = np.zeros_like(newton.move)
+    step[0, -1] = 2.0
+
+    def resolve(gradient):
+        return correction - gradient * (np.vdot(gradient, correction) + 1e-12) / np.vdot(gradient, gradient)
+
+    flawed = newton._replace(move=step, resolve=resolve, well_conditioned=False, squared_error=0.0)
+    assert correct(objective, end, flawed).theta is not None
+    # no longer once it moves them further
+    assert correct(objective, end, flawed._replace(move=0.01 * step)).theta is None
+
+
+def test_rows_without_weight_do_not_count_in_a_shift():
+    X, weight = np.array([[1.0], [1e9], [-2.0]]), np.array([1.0, 0.0, 0.5])
+    for n_logits, shift in ((1, 2.0), (3, 4.0)):
+        move = np.array([[1.0], [-1.0], [0.0]])[:n_logits]
+        source = MemorySource(X, np.arange(3) % 2, weight, n_logits)
+        assert source.total(ShiftKernel(move)) == shift
 
 
 def test_a_step_on_one_block_makes_few_calls(monkeypatch):

@@ -122,7 +122,8 @@ def _odds_and_probabilities(logits: Array) -> tuple[Array, Array, Array, Array |
     the logits. Those whose odds would overflow are clipped; None if there are none.
     """
     excess = None
-    if np.maximum.reduce(logits, axis=None, initial=0.0) > LARGEST_LOGIT:
+    # NaN too is above: it must not hide others
+    if not np.maximum.reduce(logits, axis=None, initial=0.0) <= LARGEST_LOGIT:
         excess = np.maximum(logits, LARGEST_LOGIT)
         excess -= LARGEST_LOGIT
         np.minimum(logits, LARGEST_LOGIT, out=logits)

@@ -66,11 +66,12 @@ class SampledExpectation:
 
     def labels(self, prediction: Prediction, start: int) -> Codes:
         """Return the drawn code of each row, ``(m,)``."""
-        draw = self._uniform(start, prediction.proba.shape[0])
-        if prediction.proba.shape[1] == 1:
-            return (draw < prediction.proba[:, 0]).astype(np.intp)
-        below = draw[:, None] > prediction.proba.cumsum(axis=1)
-        drawn: Codes = np.minimum(below.sum(axis=1), prediction.proba.shape[1] - 1)
+        proba = prediction.proba
+        draw = self._uniform(start, proba.shape[0])
+        if proba.shape[1] == 1:
+            return (draw < proba[:, 0]).astype(np.intp)
+        below = draw[:, None] > proba.cumsum(axis=1)
+        drawn: Codes = np.minimum(below.sum(axis=1), proba.shape[1] - 1)
         return drawn
 
     def _uniform(self, start: int, size: int) -> Array:

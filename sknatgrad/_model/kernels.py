@@ -248,7 +248,7 @@ class HalvesKernel:
 
 @dataclass(frozen=True)
 class ShiftKernel:
-    """The largest change, nats, of the difference of two logits of a row along a step.
+    """The largest change, nats, of the difference of two logits of a row of positive weight along a step.
 
     The Fisher information at both ends then differs by a factor of at most its exponential along any direction: its
     derivative along the step is a third cumulant of the logits of a row, at most their range times the variance.
@@ -259,9 +259,10 @@ class ShiftKernel:
     def __call__(self, block: RowBlock) -> float:
         """Return that of one block."""
         logits = Design.of_block(block, self.move.shape[1]).logits(self.move)
-        if logits.shape[1] == 1:
-            return float(np.maximum.reduce(abs(logits), axis=None))
-        return float((logits.max(axis=1) - logits.min(axis=1)).max())
+        changes = abs(logits[:, 0]) if logits.shape[1] == 1 else logits.max(axis=1) - logits.min(axis=1)
+        if is_constant(block.weight):
+            return float(np.maximum.reduce(changes))
+        return float(changes.max(initial=0.0, where=block.weight > 0.0))
 
     def merge(self, left: float, right: float) -> float:
         """Pool two runs of rows."""

@@ -79,9 +79,7 @@ def correct(
         ratio = decrement / before if before > 0.0 else 0.0
         if not 0.0 <= ratio < 1.0:
             break
-        # A factor of a nearly singular matrix turns rounding into a move along directions in which F has vanished.
-        inexact = newton.squared_error == 0.0 and not newton.well_conditioned
-        if contraction is None and inexact and not problem.shift(move) <= MAX_SHIFT:
+        if contraction is None and _is_rounding_of_the_factor(problem, newton, move):
             break
         remaining = decrement * (CHORD_SHARE * ratio if contraction is None else contraction)
         image = -point.gradient - problem.prior_precision * move
@@ -97,3 +95,14 @@ def correct(
         end = end._replace(loss=min(end.loss, point.loss))
         corrected = Corrected(end, corrected.move + move, corrected.image + image, None, last)
     return corrected
+
+
+def _is_rounding_of_the_factor(problem: DescentProblem, newton: NewtonDecrement, move: Array) -> bool:
+    """Say whether a correction moves logits by more than the step that it corrects.
+
+    A factor of a nearly singular matrix turns rounding into moves along directions in which F has vanished. A pass is
+    needed only where some coefficient moves further than in the step.
+    """
+    if newton.well_conditioned or newton.squared_error > 0.0 or (abs(move) <= abs(newton.move)).all():
+        return False
+    return not problem.shift(move) <= max(MAX_SHIFT, problem.shift(newton.move))
