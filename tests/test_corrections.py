@@ -99,7 +99,7 @@ def test_a_correction_that_raises_the_loss_is_not_measured_further(final_step, l
     monkeypatch.setattr(
         type(objective),
         "measure",
-        lambda _self, theta, *, final: end._replace(theta=theta, loss=loss),  # noqa: ARG005
+        lambda _self, theta, *, final: end._replace(theta=theta, loss=loss),  # noqa: ARG005 - the signature of `measure`
     )
     corrected = correct(objective, end, newton, 0.01)
     assert corrected.point is end

@@ -87,7 +87,7 @@ class Sigmoid:
     @property
     def proba(self) -> Array:
         """The probability of class 1, ``(m, 1)``."""
-        return _odds_and_probabilities(np.negative(self.logits))[2]
+        return probabilities(self.logits)[:, 1:]
 
     def scores(self) -> BinaryScores:
         """Return p (1 - p)."""

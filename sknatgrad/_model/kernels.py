@@ -14,7 +14,7 @@ from sknatgrad._model.information.low_rank import LowRankInformation
 from sknatgrad._model.protocols import PooledInformation
 from sknatgrad._rows.design import Design
 from sknatgrad._rows.matrices import as_float32
-from sknatgrad._rows.sampling import is_constant
+from sknatgrad._rows.sampling import is_constant, largest_with_weight
 
 if TYPE_CHECKING:
     from sknatgrad._model.categorical import Prediction
@@ -113,14 +113,14 @@ class MeasureKernel(Generic[Pooled]):
         row_loss, residual = prediction.loss_and_residual(block.codes)
         scores = self.expectation.scores(prediction, block.codes, block.start)
         weight = block.weight
+        residual *= weight[:, None]
         constant = is_constant(weight)
-        residual *= weight[0] if constant else weight[:, None]
         return Sums(
             loss=float(weight[0] * np.add.reduce(row_loss) if constant else np.add.reduce(weight * row_loss)),
             gradient=design.transposed_product(residual),
             information=self._information(design, scores, weight),
             weight=weight.size * float(weight[0]) if constant else float(weight.sum()),
-            max_loss=float(np.maximum.reduce(row_loss) if constant else row_loss.max(initial=0.0, where=weight > 0)),
+            max_loss=largest_with_weight(row_loss, weight),
             scores=(self._both(scores, prediction),) if self.store_scores else (),
         )
 
@@ -260,9 +260,7 @@ class ShiftKernel:
         """Return that of one block."""
         logits = Design.of_block(block, self.move.shape[1]).logits(self.move)
         changes = abs(logits[:, 0]) if logits.shape[1] == 1 else logits.max(axis=1) - logits.min(axis=1)
-        if is_constant(block.weight):
-            return float(np.maximum.reduce(changes))
-        return float(changes.max(initial=0.0, where=block.weight > 0.0))
+        return largest_with_weight(changes, block.weight)
 
     def merge(self, left: float, right: float) -> float:
         """Pool two runs of rows."""

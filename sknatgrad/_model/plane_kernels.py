@@ -12,7 +12,7 @@ import numpy as np
 
 from sknatgrad._model.categorical import predict
 from sknatgrad._rows.design import Design
-from sknatgrad._rows.sampling import is_constant
+from sknatgrad._rows.sampling import is_constant, largest_with_weight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,7 @@ class LikelihoodKernel:
         return LikelihoodSums(
             loss=float(np.add.reduce(weight * row_loss)),
             weight=weight.size * float(weight[0]) if constant else float(weight.sum()),
-            max_loss=float(np.maximum.reduce(row_loss) if constant else row_loss.max(initial=0.0, where=weight > 0)),
+            max_loss=largest_with_weight(row_loss, weight),
             residuals=(residual,),
             variances=(variance,),
         )

@@ -67,14 +67,14 @@ class Design(NamedTuple):
         if not theta.any():
             # the usual start of a descent
             product = np.zeros((self.X.shape[0], theta.shape[0]), dtype=theta.dtype, order="F")
-        elif isinstance(self.X, np.ndarray):
-            if theta.dtype == np.float32 and len(theta) > 1 and self.X.flags.c_contiguous:
-                product = np.asfortranarray(gil_free_matmul(self.X, theta[:, :n_features].T))
-            else:
-                product = gil_free_matmul(theta[:, :n_features], self.X.T).T
-        else:
+        elif not isinstance(self.X, np.ndarray):
             product = np.zeros((self.X.shape[0], theta.shape[0]), dtype=np.result_type(self.X.dtype, theta))
             add_product(self.X, theta[:, :n_features].T, product)
+        elif theta.dtype == np.float32 and len(theta) > 1 and self.X.flags.c_contiguous:
+            # in float32 the order of this product takes BLAS less time, with the copy to the order of classes
+            product = np.asfortranarray(gil_free_matmul(self.X, theta[:, :n_features].T))
+        else:
+            product = gil_free_matmul(theta[:, :n_features], self.X.T).T
         if self.intercept:
             product += theta[:, n_features]
         return product

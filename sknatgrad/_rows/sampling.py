@@ -200,6 +200,11 @@ def is_constant(weight: Array) -> bool:
     return weight.strides == (0,)
 
 
+def largest_with_weight(values: Array, weight: Array) -> float:
+    """Return the largest value, 0 or more, of the rows of positive weight."""
+    return float(np.maximum.reduce(values) if is_constant(weight) else values.max(initial=0.0, where=weight > 0.0))
+
+
 def class_totals(codes: Codes, weight: Array) -> Array:
     """Return the sum of the weights of each class, ``(K,)``."""
     if is_constant(weight):

@@ -40,12 +40,15 @@ class DescentProblem(Protocol):
         """How many times the final step may be corrected by the same factor of F + Λ; 0 if there is none.
 
         The last correction is not measured. Two or more say that a measurement without the metric costs less than one
-        with it, and that `shift` is known.
+        with it.
         """
         ...
 
     def shift(self, move: Array) -> float:
-        """Return the largest change of the difference of two logits of a row along a step, nats."""
+        """Return the largest change of the difference of two logits of a row along a step, nats; rows that have weight.
+
+        It takes a pass. Corrections ask for it if they are measured, or if the factor is ill-conditioned.
+        """
         ...
 
     @property
