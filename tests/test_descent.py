@@ -6,6 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from problems import DATASETS, FISHERS, make_problem, probabilities, walk
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
@@ -13,7 +15,7 @@ from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._solver.damping import RAISE, REDUCE, REDUCE_AFTER_REJECTION, Damping, diagonal_scale
 from sknatgrad._solver.problem import DescentOptions
 from sknatgrad._solver.records import NewtonDecrement, Outcome
-from sknatgrad._solver.step import next_extrapolation
+from sknatgrad._solver.step import MAX_EXTRAPOLATION, first_extrapolation, next_extrapolation
 from sknatgrad._solver.stopping import is_accepted
 
 
@@ -368,6 +370,47 @@ def test_extrapolated_steps_save_iterations():
     """Breast cancer takes nine full Newton steps."""
     X, y = DATASETS["breast_cancer"](return_X_y=True)
     assert fit(X, y).n_iter_ <= 7
+
+
+@pytest.mark.parametrize("deviation", [1e-6, 0.5, 0.9, 1.3, 1.5])
+def test_first_steps_end_where_the_slope_along_normal_logits_vanishes(deviation):
+    """At t times logits q of deviation σ, labels of which Newton's step is q: t E[q² p(1−p)(t q)] = E[q²] / 4."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(101)
+    logits = deviation * nodes
+
+    def slope(length):
+        return weights @ (logits * (expit(length * logits) - 0.5)) - weights @ (logits**2) / 4.0
+
+    best = brentq(slope, 0.9, 10.0)
+    assert first_extrapolation(deviation**2 / 8.0) == pytest.approx(min(best, MAX_EXTRAPOLATION), rel=0.025)
+
+
+@pytest.mark.parametrize("kl", [0.2181, 0.3, 1.0, 1e308, np.inf, np.nan])
+def test_first_steps_are_at_most_twice_as_long(kl):
+    assert first_extrapolation(kl) == MAX_EXTRAPOLATION
+
+
+def test_a_first_step_from_zero_ends_near_the_minimum_along_it():
+    """It keeps 99 % of the decrease there; the step of length 1 keeps 92 %."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((1000, 4))
+    y = rng.random(1000) < expit(2.0 * X[:, 0])
+    design = np.column_stack([X, np.ones(1000)])
+    penalty = np.array([1.0, 1.0, 1.0, 1.0, 0.0])
+    step = np.linalg.solve(0.25 * design.T @ design + np.diag(penalty), design.T @ (y - 0.5))
+
+    def decrease(length):
+        logits = length * design @ step
+        likelihood = np.log(2.0) - np.logaddexp(0.0, np.where(y, -logits, logits)).mean()
+        return likelihood - 0.5 * length**2 * (penalty * step**2).sum() / 1000
+
+    most = -minimize_scalar(lambda length: -decrease(length)).fun
+    assert decrease(1.0) < 0.93 * most
+    losses = fit(X, y, max_iter=1, damping=0.0).loss_curve_
+    assert losses[0] - losses[1] >= 0.99 * most
+    # with a bound on its divergence it is as long as that allows, and no longer
+    losses = fit(X, y, max_iter=1, damping=0.0, max_kl=1e9).loss_curve_
+    assert losses[0] - losses[1] == pytest.approx(decrease(1.0), rel=1e-9)
 
 
 def test_damping_is_relative_to_the_largest_diagonal_seen():

@@ -32,9 +32,10 @@ In the order in which things happen:
       alone, a final step in memory may begin where the decrement is larger, if it moves no row far and the decrement is
       within `tol` after the step.
    c. else tries the step, and measures its end. A step of M = F is first lengthened by a factor that extrapolates from
-      the step before (`step`). It is accepted if the loss falls by a small share of the prediction (`stopping`); then
-      damping is reduced if the actual decrease is near the predicted one, and raised if it is much smaller. If it is
-      rejected, damping is raised until it about halves the step, and the next iteration starts from the same point.
+      the step before, or for two classes from zero by one that follows from the step itself (`step`). It is accepted if
+      the loss falls by a small share of the prediction (`stopping`); then damping is reduced if the actual decrease is
+      near the predicted one, and raised if it is much smaller. If it is rejected, damping is raised until it about
+      halves the step, and the next iteration starts from the same point.
 
    A fixed learning rate multiplies the direction by that number, accepts every finite step, takes an ordinary step as
    the final one, and does not change the damping.

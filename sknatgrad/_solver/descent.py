@@ -30,6 +30,7 @@ from sknatgrad._solver.step import (
     critical_damping,
     exact_proposal,
     extrapolated,
+    first_extrapolation,
     make_proposal,
     next_extrapolation,
     zero_step,
@@ -158,7 +159,7 @@ def _ordinary_step(
 ) -> tuple[State, Step]:
     """Try a step, and accept or reject it; a fixed learning rate accepts every step that is finite."""
     if options.max_kl is None:
-        proposal = extrapolated(proposal, state.previous.extrapolation)
+        proposal = extrapolated(proposal, _extrapolation(state, options, proposal))
     trial = _try(state, problem, proposal, judged=options.learning_rate is None)
     step = _step(state, trial, Outcome.running)
     # the damping after a good step does not depend on the critical damping
@@ -167,6 +168,15 @@ def _ordinary_step(
     if not trial.accepted:
         return _reject(state, step, options, critical)
     return _accept(state, trial, options, critical), with_separation(step, trial.end, options)
+
+
+def _extrapolation(state: State, options: DescentOptions, proposal: Proposal) -> float:
+    """Return the factor by which to lengthen a step: learnt from the one before, or that of a first step from zero."""
+    is_first = state.previous.move is None and state.rejections == 0
+    # with several logits, p (1 − p) rises from its value at zero up to 1/4 before it falls
+    if is_first and options.adaptive and proposal.is_newton and len(proposal.move) == 1 and not state.point.theta.any():
+        return first_extrapolation(proposal.kl / state.point.weight)
+    return state.previous.extrapolation
 
 
 def _final_step(
@@ -261,7 +271,7 @@ def _accept(state: State, trial: Trial, options: DescentOptions, critical: float
     if options.learning_rate is None:
         damping = damping.after_accepted(trial.gain, proposal.metric_length, critical)
         if proposal.is_newton:
-            extrapolation = next_extrapolation(state.point, trial.end, proposal.move, state.previous.extrapolation)
+            extrapolation = next_extrapolation(state.point, trial.end, proposal.move, proposal.extrapolation)
     previous = PreviousStep(proposal.move, share_of_loss(proposal.best_decrease, state.point), extrapolation)
     return state._replace(point=trial.end, damping=damping, previous=previous, rejections=0)
 

@@ -21,6 +21,9 @@ LONG_ENOUGH = 0.1
 # Largest factor by which the next step is lengthened. At 1, without extrapolation, breast cancer takes 9
 # iterations for 7, wine 8 for 6, digits 12 for 11; at 4 as many as now.
 MAX_EXTRAPOLATION = 2.0
+# c of `first_extrapolation`. Up to t of 1.9, at σ of 1.3, t is within 2 % of that by quadrature with the logistic
+# function; with π/8, from the slopes of both functions at zero, it is up to 8 % too small.
+SATURATION = 0.43
 
 
 class Proposal(NamedTuple):
@@ -34,6 +37,7 @@ class Proposal(NamedTuple):
     metric_length: float = 1.0  # length that minimises the damped model along −M⁻¹g alone; 1 if M = F
     is_newton: bool = False  # whether the metric is the true Fisher information
     solve_summary: str = ""  # how the linear system was solved, for `verbose`
+    extrapolation: float = 1.0  # factor by which it was lengthened
 
 
 def zero_step(point: Measured) -> Proposal:
@@ -114,9 +118,20 @@ def next_extrapolation(before: Measured, after: Measured, move: Array, extrapola
     return min(max(extrapolation / (1.0 - ratio), 1.0), MAX_EXTRAPOLATION) if LONG_ENOUGH < ratio < 1.0 else 1.0
 
 
+def first_extrapolation(kl: float) -> float:
+    """Return the factor by which to lengthen a Newton step of one logit from zero, of `kl` nats per unit of weight.
+
+    At zero p (1 − p) is largest, so the step is too short. If the logits along it are normal with variance σ², which is
+    8 `kl`, the mean of p (1 − p) at t times the step is that at zero over √(1 + c t²σ²), as it would be exactly if p
+    were a normal distribution function. So the slope vanishes at t = √(1 + c t²σ²).
+    """
+    excess = 1.0 - 8.0 * SATURATION * kl
+    return min(excess**-0.5, MAX_EXTRAPOLATION) if excess > 0.0 else MAX_EXTRAPOLATION
+
+
 def extrapolated(proposal: Proposal, factor: float) -> Proposal:
     """Return a step `factor` times as long, whose predicted decrease remains that of the original length."""
     if factor == 1.0:
         return proposal
     move, image = factor * proposal.move, factor * proposal.image
-    return proposal._replace(move=move, image=image, kl=factor**2 * proposal.kl)
+    return proposal._replace(move=move, image=image, kl=factor**2 * proposal.kl, extrapolation=factor)
