@@ -44,6 +44,19 @@ def test_the_final_step_is_corrected_without_another_matrix(load, structures):
     np.testing.assert_allclose(coefficients(model) / size, coefficients(exact) / size, rtol=0, atol=1e-10)
 
 
+def test_the_last_correction_is_not_measured_where_the_fall_of_decrements_says_what_it_leaves(structures):
+    """Its bound alone asks for one more, as it counts with rows that the whole step moves."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((1000, 10))
+    y = X @ rng.standard_normal(10) + rng.logistic(size=1000) > 0
+    model = NaturalGradientLogisticRegression().fit(X, y)
+    # the end of the final step, and not that of its first correction
+    assert structures[model.n_iter_[0] :] == ["IdentityInformation"]
+    exact = NaturalGradientLogisticRegression(tol=1e-14).fit(X, y)
+    size = abs(coefficients(exact)).max()
+    np.testing.assert_allclose(coefficients(model) / size, coefficients(exact) / size, rtol=0, atol=1e-10)
+
+
 def test_corrections_that_do_not_reach_tol_are_taken_back(monkeypatch):
     X, y = load_iris(return_X_y=True)
     usual = NaturalGradientLogisticRegression().fit(X, y)

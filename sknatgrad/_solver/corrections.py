@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 MAX_SHIFT = 0.1
 # Corrections after which the error is left as it is: a few are expected.
 MAX_CORRECTIONS = 8
-# Error that a measured correction may leave, as a share of that which is negligible after a Newton step, which mostly
-# leaves less than is expected. With 1 coefficients of wine differ by more than 1e-10 of their size.
+# Error that a measured correction is expected to leave, as a share of that which is negligible after a Newton step,
+# which mostly leaves less than is expected. With 1 coefficients of wine differ by more than 1e-10 of their size. The
+# largest that it may leave is negligible too.
 NEGLIGIBLE_SHARE = 1e-3
 # Share of the gap that a correction leaves, as a multiple of that which the final step left, if nothing else is known.
 # A Newton step from a distance e of the optimum leaves c e², as F is that of its start; a chord step from there has F
@@ -81,12 +82,15 @@ def correct(
             break
         if contraction is None and _is_rounding_of_the_factor(problem, newton, move):
             break
-        remaining = decrement * (CHORD_SHARE * ratio if contraction is None else contraction)
+        expected = CHORD_SHARE * ratio * decrement
+        remaining = expected if contraction is None else contraction * decrement
         image = -point.gradient - problem.prior_precision * move
         last = newton._replace(move=move, image=image, decrement=decrement, squared_error=2.0 * remaining)
         corrected = corrected._replace(theta=point.theta + move, last=last)
+        negligible = problem.negligible_error * point.loss
+        is_negligible = remaining <= negligible and min(expected, remaining) <= NEGLIGIBLE_SHARE * negligible
         # the change of the loss along a correction that is not measured is below rounding
-        if contraction is None or remaining <= NEGLIGIBLE_SHARE * problem.negligible_error * point.loss:
+        if contraction is None or is_negligible:
             break
         end = problem.measure(point.theta + move, final=True)
         if not is_finite(end) or not (end.loss < point.loss or is_rounding(point, end)):
