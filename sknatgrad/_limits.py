@@ -27,9 +27,9 @@ class Limits(NamedTuple):
     decrement_bytes: int = 2**23
     # Products F v that F as a matrix may cost for it to be computed at every point: reached at d of about 60.
     direct_products: float = 4.5
-    # Values of X, times q, from which a fit starts at the optimum of a subsample. With 2^16 a fit takes longer (8,000 x
-    # 15: 1.9 ms, 1.6 without), and with 2^18 too (10,000 x 20: 2.6 ms, 3.1 without).
-    min_sampled_values: int = 2**17
+    # Values of X, times q, from which a fit starts at the optimum of a subsample. 10,000 x 20 takes 4.7 ms with one and
+    # 3.7 without, 20,000 x 10 4.9 and 3.8; 20,000 x 20 6.9 and 6.2 of normal columns, 7.5 and 9.8 with strong effects.
+    min_sampled_values: int = 2**18
     # Rows for each parameter that a subsample has at least; 16 and 64 take as long as 32 at 25,000 x 10.
     min_rows_per_parameter: int = 32
     # Bytes of a subsample of rows that are read in batches or from a memory map: 256 MiB.
