@@ -6,6 +6,7 @@ from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
 from sknatgrad import NaturalGradientLogisticRegression
+from sknatgrad._rows import memory
 from sknatgrad._solver.plan import choose_plan
 
 # failed assertions in helpers then show the values that they compared
@@ -16,6 +17,14 @@ pytest.register_assert_rewrite("problems")
 def _no_choices_of_other_tests():
     """Forget the choices of method, some of which tests force."""
     choose_plan.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def dense_values(monkeypatch):
+    """Keep small sparse rows sparse, as nearly all of the tests would else be of dense products; return the default."""
+    default = memory.MAX_DENSE_VALUES
+    monkeypatch.setattr(memory, "MAX_DENSE_VALUES", 0)
+    return default
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._limits import Limits
 from sknatgrad._rows import design as design_module
-from sknatgrad._rows import sparse_products
+from sknatgrad._rows import memory, sparse_products
 from sknatgrad._rows.design import Design
 from sknatgrad._rows.memory import MemorySource
 
@@ -48,6 +49,33 @@ def test_blocks_are_views_of_x():
     for block in source._blocks:
         assert np.shares_memory(block.X.data, X.data)
         assert np.shares_memory(block.X.indices, X.indices)
+
+
+@pytest.mark.parametrize(
+    ("shape", "density", "dense"),
+    [((1000, 5), 0.3, True), ((300, 100), 0.05, True), ((300, 100), 0.01, False), ((3000, 50), 0.3, False)],
+)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_blocks_of_few_values_are_dense(shape, density, dense, dtype, dense_values, monkeypatch):
+    monkeypatch.setattr(memory, "MAX_DENSE_VALUES", dense_values)
+    X = sparse.random(*shape, density=density, format="csr", random_state=0, dtype=dtype)
+    limits = Limits(block_bytes=2**13)
+    source = MemorySource(X, np.zeros(shape[0], dtype=np.intp), np.ones(shape[0]), limits=limits)
+    for each in (source, source.as_float32(), source.picked(np.arange(shape[0]))):
+        parts = [each._converted(block).X for block in each._blocks]
+        assert {isinstance(part, np.ndarray) for part in parts} == {dense}
+        values = np.vstack([part if dense else part.toarray() for part in parts])
+        np.testing.assert_array_equal(values, X.toarray().astype(each.dtype))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_small_sparse_rows_are_fitted_as_dense_ones(n_classes, dense_values, monkeypatch):
+    monkeypatch.setattr(memory, "MAX_DENSE_VALUES", dense_values)
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 6)) * (rng.random((200, 6)) < 0.3)
+    y = (X @ rng.standard_normal((6, n_classes)) + rng.gumbel(size=(200, n_classes))).argmax(axis=1)
+    dense, of_sparse = (NaturalGradientLogisticRegression().fit(rows, y) for rows in (X, sparse.csr_array(X)))
+    np.testing.assert_array_equal(of_sparse.coef_, dense.coef_)
 
 
 @pytest.mark.parametrize(("shape", "density", "small"), [((300, 5), 0.3, True), ((400, 300), 0.02, False)])
