@@ -413,6 +413,14 @@ def test_a_first_step_from_zero_ends_near_the_minimum_along_it():
     assert losses[0] - losses[1] == pytest.approx(decrease(1.0), rel=1e-9)
 
 
+def test_a_first_step_to_the_mean_of_a_strong_prior_is_not_lengthened():
+    """The prior is quadratic, so the step is right as it is."""
+    X = np.random.default_rng(0).standard_normal((100, 1))
+    y = np.arange(100) % 2
+    model = fit(X, y, prior=(np.array([2.0]), np.array([1e8])), fit_intercept=False, damping=0.0, max_iter=1)
+    np.testing.assert_allclose(model.coef_, 2.0, rtol=1e-5)
+
+
 def test_damping_is_relative_to_the_largest_diagonal_seen():
     problem = make_problem(2)
     objective = problem.objective("true")

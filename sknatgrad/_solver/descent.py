@@ -175,7 +175,8 @@ def _extrapolation(state: State, options: DescentOptions, proposal: Proposal) ->
     is_first = state.previous.move is None and state.rejections == 0
     # with several logits, p (1 − p) rises from its value at zero up to 1/4 before it falls
     if is_first and options.adaptive and proposal.is_newton and len(proposal.move) == 1 and not state.point.theta.any():
-        return first_extrapolation(proposal.kl / state.point.weight)
+        share = min(proposal.kl / proposal.predicted, 1.0) if proposal.predicted > 0.0 else 1.0
+        return first_extrapolation(proposal.kl / state.point.weight, share)
     return state.previous.extrapolation
 
 

@@ -118,15 +118,17 @@ def next_extrapolation(before: Measured, after: Measured, move: Array, extrapola
     return min(max(extrapolation / (1.0 - ratio), 1.0), MAX_EXTRAPOLATION) if LONG_ENOUGH < ratio < 1.0 else 1.0
 
 
-def first_extrapolation(kl: float) -> float:
+def first_extrapolation(kl: float, share: float = 1.0) -> float:
     """Return the factor by which to lengthen a Newton step of one logit from zero, of `kl` nats per unit of weight.
 
     At zero p (1 − p) is largest, so the step is too short. If the logits along it are normal with variance σ², which is
     8 `kl`, the mean of p (1 − p) at t times the step is that at zero over √(1 + c t²σ²), as it would be exactly if p
-    were a normal distribution function. So the slope vanishes at t = √(1 + c t²σ²).
+    were a normal distribution function. So the slope vanishes at t = √(1 + c t²σ²). A prior does not saturate: the
+    excess over 1 is multiplied by the `share` of F in the curvature along the step.
     """
     excess = 1.0 - 8.0 * SATURATION * kl
-    return min(excess**-0.5, MAX_EXTRAPOLATION) if excess > 0.0 else MAX_EXTRAPOLATION
+    factor = min(excess**-0.5, MAX_EXTRAPOLATION) if excess > 0.0 else MAX_EXTRAPOLATION
+    return 1.0 + share * (factor - 1.0)
 
 
 def extrapolated(proposal: Proposal, factor: float) -> Proposal:
