@@ -45,6 +45,12 @@ class Corrected(NamedTuple):
     theta: Array | None  # (q, d), after the last correction, which is not measured; None if a chord step is none
     last: NewtonDecrement  # the last correction as a Newton step at the point
 
+    def whole_step(self) -> tuple[Array, Array]:
+        """Return the step from the start of the final one to θ after the last correction, and its image."""
+        if self.theta is None:
+            return self.move, self.image
+        return self.move + self.last.move, self.image + self.last.image
+
 
 def contraction_of(shift: float) -> float:
     """Return the largest share of the decrement that a chord step leaves, after a shift of the logits in nats.

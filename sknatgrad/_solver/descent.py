@@ -235,8 +235,8 @@ def _step_and_correct(
     if not within:
         last = corrected.last
         state = state._replace(decrement=last.decrement / point.weight, to_optimum=last)
-    if corrected.point is not trial.end:
-        proposal = make_proposal(point, corrected.move, corrected.image, problem.prior_precision)
+    if corrected.theta is not None or corrected.point is not trial.end:
+        proposal = make_proposal(point, *corrected.whole_step(), problem.prior_precision)
         trial = Trial(proposal, corrected.point, accepted=True, gain=_gain(point, corrected.point, proposal))
     return state._replace(corrected=corrected.theta), trial
 
