@@ -92,10 +92,11 @@ def advance(state: State, problem: DescentProblem, options: DescentOptions) -> t
 
     The final step is the Newton step of the convergence test; with a fixed learning rate, the proposed step.
     """
-    damping = state.damping.at(state.point, problem.prior_precision, keep_largest=options.adaptive)
+    # a property or a function that decides nothing is a call in each iteration
+    damping = state.damping.at(state.point, problem.prior_precision, keep_largest=options.learning_rate is None)
     state = state._replace(damping=damping)
     proposal = _propose(state, problem, options)
-    if is_unbounded(state, proposal, problem, options):
+    if options.rows_are_separated is not None and is_unbounded(state, proposal, problem, options):
         return state, _step(state, Trial(proposal, state.point, accepted=False, gain=1.0), Outcome.unbounded)
     # the Newton step is None unless the test is passed
     state, newton = check_convergence(state, problem, options, proposal)
@@ -158,8 +159,10 @@ def _ordinary_step(
     state: State, problem: DescentProblem, options: DescentOptions, proposal: Proposal
 ) -> tuple[State, Step]:
     """Try a step, and accept or reject it; a fixed learning rate accepts every step that is finite."""
-    if options.max_kl is None:
-        proposal = extrapolated(proposal, _extrapolation(state, options, proposal))
+    is_first = state.previous.move is None and state.rejections == 0
+    factor = _first_extrapolation(state, options, proposal) if is_first else state.previous.extrapolation
+    if options.max_kl is None and factor != 1.0:
+        proposal = extrapolated(proposal, factor)
     trial = _try(state, problem, proposal, judged=options.learning_rate is None)
     step = _step(state, trial, Outcome.running)
     # the damping after a good step does not depend on the critical damping
@@ -167,17 +170,19 @@ def _ordinary_step(
     critical = 0.0 if is_good else critical_damping(proposal, state.damping.scale, problem.prior_precision)
     if not trial.accepted:
         return _reject(state, step, options, critical)
-    return _accept(state, trial, options, critical), with_separation(step, trial.end, options)
+    step = step if options.penalised else with_separation(step, trial.end, options)
+    return _accept(state, trial, options, critical), step
 
 
-def _extrapolation(state: State, options: DescentOptions, proposal: Proposal) -> float:
-    """Return the factor by which to lengthen a step: learnt from the one before, or that of a first step from zero."""
-    is_first = state.previous.move is None and state.rejections == 0
+def _first_extrapolation(state: State, options: DescentOptions, proposal: Proposal) -> float:
+    """Return the factor by which to lengthen the first step: 1 but for a Newton step of one logit from zero."""
+    theta = state.point.theta
     # with several logits, p (1 − p) rises from its value at zero up to 1/4 before it falls
-    if is_first and options.adaptive and proposal.is_newton and len(proposal.move) == 1 and not state.point.theta.any():
-        share = min(proposal.kl / proposal.predicted, 1.0) if proposal.predicted > 0.0 else 1.0
-        return first_extrapolation(proposal.kl / state.point.weight, share)
-    return state.previous.extrapolation
+    if options.learning_rate is not None or not proposal.is_newton or len(theta) > 1 or np.vdot(theta, theta) > 0.0:
+        return 1.0
+    # an exact step has no larger share; that of an inexact one may be
+    share = min(proposal.kl / proposal.predicted, 1.0) if proposal.predicted > 0.0 else 1.0
+    return first_extrapolation(proposal.kl / state.point.weight, share)
 
 
 def _final_step(
