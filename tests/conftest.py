@@ -22,8 +22,8 @@ def _no_choices_of_other_tests():
 @pytest.fixture(autouse=True)
 def dense_values(monkeypatch):
     """Keep small sparse rows sparse, as nearly all of the tests would else be of dense products; return the default."""
-    default = memory.MAX_DENSE_VALUES
-    monkeypatch.setattr(memory, "MAX_DENSE_VALUES", 0)
+    default = memory.MAX_SMALL_VALUES
+    monkeypatch.setattr(memory, "MAX_SMALL_VALUES", 0)
     return default
 
 

@@ -57,7 +57,7 @@ def test_blocks_are_views_of_x():
 )
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_blocks_of_few_values_are_dense(shape, density, dense, dtype, dense_values, monkeypatch):
-    monkeypatch.setattr(memory, "MAX_DENSE_VALUES", dense_values)
+    monkeypatch.setattr(memory, "MAX_SMALL_VALUES", dense_values)
     X = sparse.random(*shape, density=density, format="csr", random_state=0, dtype=dtype)
     limits = Limits(block_bytes=2**13)
     source = MemorySource(X, np.zeros(shape[0], dtype=np.intp), np.ones(shape[0]), limits=limits)
@@ -70,7 +70,7 @@ def test_blocks_of_few_values_are_dense(shape, density, dense, dtype, dense_valu
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_small_sparse_rows_are_fitted_as_dense_ones(n_classes, dense_values, monkeypatch):
-    monkeypatch.setattr(memory, "MAX_DENSE_VALUES", dense_values)
+    monkeypatch.setattr(memory, "MAX_SMALL_VALUES", dense_values)
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 6)) * (rng.random((200, 6)) < 0.3)
     y = (X @ rng.standard_normal((6, n_classes)) + rng.gumbel(size=(200, n_classes))).argmax(axis=1)

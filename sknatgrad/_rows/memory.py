@@ -46,7 +46,7 @@ STORED_PER_COLUMN = 8
 # Values of a sparse matrix up to which its blocks are made dense, 1 MiB, and values for each stored one at most. Dense
 # products take fewer calls: fits to 1,000 x 5, three values in ten stored, and to 300 x 100, one in twenty, take 0.8 of
 # the time, to one-hot columns of 500 to 5,000 rows 0.90 to 0.96.
-MAX_DENSE_VALUES, MAX_VALUES_PER_STORED = 2**17, 32
+MAX_SMALL_VALUES, MAX_VALUES_PER_STORED = 2**17, 32
 
 
 def block_bounds(
@@ -121,7 +121,7 @@ class MemorySource:
     def _is_better_dense(self) -> bool:
         """Whether X is sparse and so small that its blocks are made dense."""
         X = self.X
-        return is_sparse(X) and math.prod(X.shape) <= min(MAX_DENSE_VALUES, MAX_VALUES_PER_STORED * X.nnz)
+        return is_sparse(X) and math.prod(X.shape) <= min(MAX_SMALL_VALUES, MAX_VALUES_PER_STORED * X.nnz)
 
     @cached_property
     def _bounds(self) -> list[tuple[int, int]]:

@@ -112,6 +112,6 @@ class State(NamedTuple):
 
     def without_rows(self) -> State:
         """Return the state without scores of the rows, metric, factorised metric and previous step, to be kept."""
-        point = self.point._replace(information=None, scores=None)  # type: ignore[arg-type]
+        point = self.point._replace(information=None, scores=None)  # type: ignore[arg-type]  # no one measures from it again
         newton = None if self.to_optimum is None else self.to_optimum._replace(resolve=None)
         return self._replace(point=point, previous=PreviousStep(), to_optimum=newton)
