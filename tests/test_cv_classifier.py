@@ -27,10 +27,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sknatgrad import NaturalGradientLogisticRegression, NaturalGradientLogisticRegressionCV, SeparationWarning
-from sknatgrad._estimator import cv_fits
+from sknatgrad._estimator import cv_fits, cv_together
 from sknatgrad._estimator.cv_scores import Scores
 from sknatgrad._limits import Limits
 from sknatgrad._solver import path
+from sknatgrad._solver.many_models import descend_together
 from sknatgrad.inference import infer, influence
 
 CS = [1e-2, 1.0, 100.0]
@@ -164,6 +165,27 @@ def test_other_metrics_priors_and_step_lengths_are_fitted_in_turn(monkeypatch):
         fits = counted(monkeypatch)
         check_equal_to_single_fits(X, y, cv=StratifiedKFold(3), Cs=[0.1, 10.0], **settings)
         assert len(fits) == 6
+
+
+@pytest.mark.parametrize(
+    ("small", "n_splits", "together"),
+    [(True, 3, [36]), (False, 3, [27, 9]), (False, 6, [30, 30, 12]), (False, 2, [24])],
+)
+def test_how_many_models_are_fitted_together(small, n_splits, together, monkeypatch):
+    """All in small tables; else of five values of C, or 25 models."""
+    limits, descents = Limits()._replace(min_sampled_values=1200 if small else 800), []
+
+    def recorded(models, *arguments):
+        descents.append(len(models.numbers))
+        return descend_together(models, *arguments)
+
+    monkeypatch.setattr(NaturalGradientLogisticRegressionCV, "_limits", limits)
+    monkeypatch.setattr(cv_together, "descend_together", recorded)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 4))
+    y = (X[:, 0] + rng.logistic(size=200) > 0).astype(int)
+    check_equal_to_single_fits(X, y, cv=StratifiedKFold(n_splits), Cs=np.logspace(-3, 2, 12))
+    assert descents == together
 
 
 def test_tables_too_wide_for_matrices_are_fitted_in_turn(monkeypatch):

@@ -1,11 +1,14 @@
 """Several models in one reading of the rows: their sums, and their descents together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import sparse
 
 from sknatgrad import NaturalGradientLogisticRegression
 from sknatgrad._limits import Limits
+from sknatgrad._model import many_models
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
@@ -58,6 +61,54 @@ def test_sums_of_each_model_are_those_of_its_own_rows(n_classes, stored_sparse):
         assert sums.loss[number] == pytest.approx(expected.loss, rel=1e-13)
         np.testing.assert_allclose(sums.gradient[:, number], expected.gradient, rtol=1e-11, atol=1e-12)
         np.testing.assert_allclose(matrices[number].dense(), expected.information.dense(), rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("stored_sparse", [False, True])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_block_is_measured_for_models_whose_sets_have_rows_in_it(n_classes, stored_sparse, weighted, monkeypatch):
+    source, _ = problem(n_classes, n_rows=210, stored_sparse=stored_sparse)
+    source = replace(source, limits=Limits()._replace(block_bytes=1, min_block_rows=7))
+    if not weighted:
+        source = replace(source, weight=np.ones(210))
+    fold = np.arange(210) // 70
+    counts = np.stack([fold != number for number in range(3)]).astype(np.uint8)
+    sets, numbers, theta = CountedSets(counts, np.ones((3, n_classes))), np.array([2, 0, 1, 0, 2]), thetas(n_classes)
+    measured, predictions = [], many_models.predictions
+
+    def counted(block, theta):
+        measured.append(block.codes.size * theta.shape[1])
+        return predictions(block, theta)
+
+    monkeypatch.setattr(many_models, "predictions", counted)
+    sums = source.total(ManyMeasureKernel(theta, sets, numbers))
+    # one block lies in two folds
+    assert 140 * 5 <= sum(measured) <= 140 * 5 + 2 * max(stop - start for start, stop in source._bounds) * 2
+    matrices = source.total(ManyInformationKernel(theta, sets, numbers))
+    for place, number in enumerate(numbers):
+        kernel = MeasureKernel(theta[:, place], TrueExpectation(), DenseInformation)
+        expected = of_set(source, sets, number).total(kernel)
+        assert sums.loss[place] == pytest.approx(expected.loss, rel=1e-13)
+        np.testing.assert_allclose(sums.gradient[:, place], expected.gradient, rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(matrices[place].dense(), expected.information.dense(), rtol=1e-11, atol=1e-12)
+
+
+def test_a_block_of_one_group_is_not_copied():
+    source, _ = problem(n_rows=28)
+    source = replace(source, limits=Limits()._replace(block_bytes=1, min_block_rows=7))
+    seen = []
+
+    class Blocks:
+        def __call__(self, block):
+            seen.append(block.X)
+            return 0
+
+        def merge(self, left, right):
+            return 0
+
+    source.total(GroupKernel(Blocks(), RowGroups(StoredNumbers(np.arange(28) // 14), np.eye(2))))
+    assert len(seen) == 4
+    assert all(np.shares_memory(X, source.X) for X in seen)
 
 
 @pytest.mark.parametrize("stored_sparse", [False, True])

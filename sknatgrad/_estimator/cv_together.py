@@ -33,9 +33,12 @@ if TYPE_CHECKING:
 # Steps that `max_iter` allows at least where models are fitted together: it does not bound these steps, which are 2 to
 # 20 for each model.
 MIN_MAX_ITER = 50
-# Models that are fitted together: with fewer, products of matrices are thin; with more, models of C far apart begin at
-# the same distances. Ten values of C on standardised adult: 0.9 s with 10 and 25, 1.1 with 15, 1.4 with 50.
-AT_ONCE = 25
+# Values of C whose models are fitted together, and models at least and at most: with fewer, products of matrices are
+# thin; with more, models of C far apart begin at the same distances from the optima of all rows. Ten values of C on
+# standardised adult, five folds: 0.9 s with 10 and 25 models, 1.0 with 50; sparse and raw 0.57 with 25, 0.64 with 50;
+# ten folds 1.02 s with 25, 0.88 with 50, 1.06 with 100. Where calls of Python take most of the time, in small tables,
+# many are best: breast cancer 28.8 ms with 25 and 25.0 with 50, ten folds 45.5 with 25 and 35.6 with 100.
+CS_AT_ONCE, MIN_AT_ONCE, MAX_AT_ONCE = 5, 25, 100
 # Rows for each parameter that a sample has at least, whose optima are where Newton's method starts out of core. Fifty
 # models of 20,000 x 100 and 20 rows a parameter take 12 to 22 passes with it, 20 to 34 without; of 20,000 x 200 and 10
 # rows a parameter 13 to 41 and 18 to 33.
@@ -94,13 +97,20 @@ class TogetherFits(NamedTuple):
         of_all = [prior_precision(C, layout.n_features, intercept=layout.intercept) for C in self.task.Cs[self.chosen]]
         return [layout.restrict_precision(precision) for precision in of_all]
 
+    @property
+    def _at_once(self) -> int:
+        """Number of models that are fitted together."""
+        shape, limits = self.task.data.cost_shape, self.task.model._limits  # noqa: SLF001 - a parameter
+        is_small = shape.n_rows * shape.stored_per_row * shape.n_logits < limits.min_sampled_values
+        return MAX_AT_ONCE if is_small else int(np.clip(CS_AT_ONCE * len(self.splits), MIN_AT_ONCE, MAX_AT_ONCE))
+
     def _prepared(self, path: Path, fits: FoldFits, start: Array | None) -> Iterator[list[Prepared]]:
         """Yield the models of a few values of C after the other, those whose point near the optimum was found."""
         waiting: list[Prepared] = []
         points = path.points(self._precisions, np.zeros(self.task.data.layout.shape) if start is None else start)
         for place, precision, point in zip(self.chosen, self._precisions, points, strict=True):
             waiting += self._at_point(int(place), precision, point, fits)
-            if len(waiting) * len(self.splits) >= AT_ONCE:
+            if len(waiting) * len(self.splits) >= self._at_once:
                 yield waiting
                 waiting = []
         yield waiting

@@ -48,19 +48,34 @@ class ManyMeasureKernel:
 
     def __call__(self, block: RowBlock) -> ManySums:
         """Measure one block."""
-        n_logits, n_models, n_columns = self.theta.shape
-        design, prediction = predictions(block, self.theta)
-        row_loss, residual = prediction.loss_and_residual(np.tile(block.codes, n_models))
-        weights = self.sets.weights(block)[self.numbers]
-        by_model = residual.T.reshape(n_logits, n_models, -1)
-        by_model *= weights
-        gradient = design.transposed_product(by_model.reshape(n_logits * n_models, -1).T)
-        loss = np.einsum("ij,ij->i", weights, row_loss.reshape(n_models, -1))
-        return ManySums(loss, gradient.reshape(n_logits, n_models, n_columns))
+        weights = self.sets.weights(block)
+        counted = weights.any(axis=1)
+        # a block may consist of rows that some training sets omit: one fold is a run of rows unless they are shuffled
+        models = np.flatnonzero(counted[self.numbers])
+        by_model = None if (weights[counted] == 1.0).all() else weights[self.numbers[models]]
+        if models.size == self.numbers.size:
+            return _measured(block, self.theta, by_model)
+        sums = ManySums(np.zeros(self.numbers.size), np.zeros_like(self.theta))
+        if models.size:
+            sums.loss[models], sums.gradient[:, models] = _measured(block, self.theta[:, models], by_model)
+        return sums
 
     def merge(self, left: ManySums, right: ManySums) -> ManySums:
         """Pool two runs of rows."""
         return left.merge(right)
+
+
+def _measured(block: RowBlock, theta: Array, weights: Array | None) -> ManySums:
+    """Return loss and gradient of M models for a block, whose rows have weights ``(M, m)``; None for 1."""
+    n_logits, n_models, n_columns = theta.shape
+    design, prediction = predictions(block, theta)
+    row_loss, residual = prediction.loss_and_residual(np.tile(block.codes, n_models))
+    loss, by_model = row_loss.reshape(n_models, -1), residual.T.reshape(n_logits, n_models, -1)
+    if weights is not None:
+        by_model *= weights
+    gradient = design.transposed_product(by_model.reshape(n_logits * n_models, -1).T)
+    sums = np.add.reduce(loss, axis=1) if weights is None else np.einsum("ij,ij->i", weights, loss)
+    return ManySums(sums, gradient.reshape(n_logits, n_models, n_columns))
 
 
 @dataclass(frozen=True)
@@ -74,14 +89,19 @@ class ManyInformationKernel:
     def __call__(self, block: RowBlock) -> list[DenseInformation]:
         """Return those of one block."""
         design, weights = Design.of_block(block, self.theta.shape[2]), self.sets.weights(block)
-        return [
-            DenseInformation.of_block(design, predict(design.logits(theta)).scores(), weights[number])
-            for theta, number in zip(self.theta.transpose(1, 0, 2), self.numbers, strict=True)
-        ]
+        models = zip(self.theta.transpose(1, 0, 2), self.numbers, strict=True)
+        return [_information(design, theta, weights[number]) for theta, number in models]
 
     def merge(self, left: list[DenseInformation], right: list[DenseInformation]) -> list[DenseInformation]:
         """Pool two runs of rows."""
         return [mine.merge(other) for mine, other in zip(left, right, strict=True)]
+
+
+def _information(design: Design, theta: Array, weight: Array) -> DenseInformation:
+    """Return F of one model ``(q, d)`` for a block, whose rows its training set may omit."""
+    if not weight.any():
+        return DenseInformation(np.zeros((*theta.shape, *theta.shape)))
+    return DenseInformation.of_block(design, predict(design.logits(theta)).scores(), weight)
 
 
 @dataclass(frozen=True)
@@ -145,6 +165,8 @@ def _part_of(block: RowBlock, rows: Codes) -> RowBlock | None:
     """Return some of the rows of a block; None if there are none."""
     if not rows.size:
         return None
+    if rows.size == block.codes.size:
+        return block
     return block._replace(X=pick_rows(block.X, rows), codes=block.codes[rows], weight=block.weight[rows])
 
 
