@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DiagonalInformation
 from sknatgrad._model.kernels import MeasureKernel
+from sknatgrad._rows import design as design_module
 from sknatgrad._rows.design import Design
 from sknatgrad._rows.matrices import take_rows
 from sknatgrad._rows.memory import MemorySource
@@ -32,6 +34,21 @@ def test_products_with_dense_rows(order, dtype, n_logits, intercept):
         for of_rows in (rows[part], np.asfortranarray(rows[part])):
             product = Design(X[part], intercept).transposed_product(of_rows)
             np.testing.assert_allclose(product, rows[part].T @ whole[part], **close)
+
+
+@pytest.mark.parametrize("stored_sparse", [False, True])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("intercept", [False, True])
+def test_gram_matrices_of_several_weights(stored_sparse, dtype, intercept, monkeypatch):
+    monkeypatch.setattr(design_module, "ROWS_PER_PRODUCT", 16)
+    rng = np.random.default_rng(0)
+    X, weights = rng.normal(size=(40, 5)).astype(dtype), rng.exponential(size=(40, 3)).astype(dtype)
+    whole = np.hstack([X, np.ones((40, 1), dtype)])[:, : 5 + intercept]
+    lower = Design(sparse.csr_array(X) if stored_sparse else X, intercept).grams(weights)
+    assert lower.dtype == dtype
+    for of_weight, weight in zip(lower, weights.T, strict=True):
+        expected = ((whole.T * weight) @ whole)[np.tril_indices(5 + intercept)]
+        np.testing.assert_allclose(of_weight, expected, rtol=0, atol=1e-4 if dtype == np.float32 else 1e-12)
 
 
 @pytest.mark.parametrize("n_logits", [1, 3, 27])

@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from test_cv_classifier import TIGHT, counted, standardised
 
 from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning, logistic_path
+from sknatgrad._rows.design import Design
 from sknatgrad.inference import infer
 
 CS = [0.01, 1.0, 100.0]
@@ -49,6 +50,22 @@ def test_a_hundred_values_take_few_matrices(monkeypatch):
     assert (np.diff(path.effective_dof) > 0).all()
     assert (np.diff(path.losses) < 0).all()
     assert (np.diff(np.linalg.norm(path.coefs, axis=(1, 2))) > 0).all()
+
+
+@pytest.mark.parametrize(("n_values", "n_products"), [(15, 1), (14, 0)])
+def test_what_follows_from_many_optima_is_what_follows_from_each(n_values, n_products, monkeypatch):
+    """From half as many values as columns the matrices of all are one product."""
+    X, y = standardised(load_breast_cancer)
+    X, products, grams = X[:, :29], [], Design.grams
+    monkeypatch.setattr(Design, "grams", lambda design, weights: products.append(1) or grams(design, weights))
+    path = logistic_path(X, y, Cs=np.logspace(-2, 2, n_values), standard_errors=True, tol=TIGHT)
+    assert len(products) == n_products
+    for place in (0, 7, -1):
+        alone = logistic_path(X, y, Cs=[path.Cs[place]], standard_errors=True, tol=TIGHT)
+        assert path.effective_dof[place] == pytest.approx(alone.effective_dof[0], rel=1e-8)
+        assert path.log_evidences[place] == pytest.approx(alone.log_evidences[0], rel=1e-8)
+        assert path.losses[place] == pytest.approx(alone.losses[0], rel=1e-12)
+        np.testing.assert_allclose(path.standard_errors[place], alone.standard_errors[0], rtol=1e-7)
 
 
 def test_names_labels_far_columns_and_storage():

@@ -13,7 +13,13 @@ from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
 from sknatgrad._model.layout import fitted_theta, prior_precision
-from sknatgrad._model.many_models import GroupKernel, ManyInformationKernel, ManyMeasureKernel, ScoreKernel
+from sknatgrad._model.many_models import (
+    GroupKernel,
+    ManyInformationKernel,
+    ManyMeasureKernel,
+    PointsKernel,
+    ScoreKernel,
+)
 from sknatgrad._rows.memory import MemorySource
 from sknatgrad._rows.training_sets import CountedSets, RowGroups, StoredNumbers
 from sknatgrad._solver.many_models import Ending, ManyModels, Start, descend_together
@@ -61,6 +67,23 @@ def test_sums_of_each_model_are_those_of_its_own_rows(n_classes, stored_sparse):
         assert sums.loss[number] == pytest.approx(expected.loss, rel=1e-13)
         np.testing.assert_allclose(sums.gradient[:, number], expected.gradient, rtol=1e-11, atol=1e-12)
         np.testing.assert_allclose(matrices[number].dense(), expected.information.dense(), rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sums_at_several_points_are_those_at_each(weighted, intercept):
+    source, _ = problem()
+    weight = source.weight * (np.arange(200) % 3 > 0) if weighted else np.ones(200)
+    source = replace(source, weight=weight)
+    theta = 3.0 * thetas(2)[:, :, : 4 + intercept]
+    points = source.total(PointsKernel(theta)).of_each()
+    for place, sums in enumerate(points):
+        expected = source.total(MeasureKernel(theta[:, place], TrueExpectation(), DenseInformation))
+        assert sums.loss == pytest.approx(expected.loss, rel=1e-13)
+        assert sums.weight == pytest.approx(expected.weight, rel=1e-14)
+        assert sums.max_loss == pytest.approx(expected.max_loss, rel=1e-13)
+        np.testing.assert_allclose(sums.gradient, expected.gradient, rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(sums.information.dense(), expected.information.dense(), rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

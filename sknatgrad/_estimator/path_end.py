@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -15,18 +16,26 @@ from sknatgrad._model.influence import InfluenceKernel
 from sknatgrad._model.information import DenseInformation, IdentityInformation
 from sknatgrad._model.information.symmetric import factorise
 from sknatgrad._model.kernels import MeasureKernel
-from sknatgrad._model.many_models import SeveralKernels
+from sknatgrad._model.many_models import PointsKernel, SeveralKernels
 from sknatgrad._model.posterior import Posterior
 from sknatgrad._model.recentring import recentred_covariance
+from sknatgrad._rows.memory import MemorySource
 from sknatgrad._solver.penalised_loss import PenalisedLoss
 from sknatgrad._solver.stopping import is_separated
 
 if TYPE_CHECKING:
     from sknatgrad._estimator.cv_task import CrossValidation, FoldFits, FoldTask
+    from sknatgrad._model.kernels import Sums
     from sknatgrad._model.layout import Layout
     from sknatgrad._model.prior import Prior
+    from sknatgrad._model.protocols import Structure
+    from sknatgrad._rows.source import RowSource
     from sknatgrad._solver.records import Measured
     from sknatgrad._typing import Array
+
+
+# Points, for each column of dense X, from which F of all of them is one product.
+MIN_POINTS_PER_COLUMN = 0.5
 
 
 class PathEnd:
@@ -49,8 +58,7 @@ class PathEnd:
         ends: list[PathEnd] = []
         for first in range(0, len(thetas), at_once):
             part = slice(first, first + at_once)
-            kernels = [MeasureKernel(theta, TrueExpectation(), structure) for theta in thetas[part]]
-            sums = task.data.all_columns.total(SeveralKernels(kernels))
+            sums = _sums(task.data.all_columns, thetas[part], structure)
             for theta, of_theta, C in zip(thetas[part], sums, task.Cs[part], strict=True):
                 task.model.C = float(C)
                 prior = configured_prior(task.model, task.data.layout.classes, task.data.layout.centres)
@@ -121,6 +129,17 @@ class PathEnd:
         covariance = recentred_covariance(posterior.covariance, self._layout.centres, None)
         errors: Array = np.sqrt(np.einsum("kjkj->kj", covariance))
         return errors
+
+
+def _sums(source: RowSource, thetas: Array, structure: Structure) -> list[Sums[Any]]:
+    """Return the sums over rows at each θ, ``(C, q, d)``, by a pass."""
+    n_points, n_logits, n_columns = thetas.shape
+    many = structure is DenseInformation and n_logits == 1 and n_points >= MIN_POINTS_PER_COLUMN * n_columns
+    if many and isinstance(source, MemorySource) and isinstance(source.X, np.ndarray):
+        # blocks with the temporaries of all points
+        return replace(source, n_logits=n_points).total(PointsKernel(thetas.swapaxes(0, 1))).of_each()
+    kernels = [MeasureKernel(theta, TrueExpectation(), structure) for theta in thetas]
+    return source.total(SeveralKernels(kernels))
 
 
 def log_evidences(task: FoldTask, fits: FoldFits) -> Array:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Generic, NamedTuple
 import numpy as np
 
 from sknatgrad._model.categorical import predict
+from sknatgrad._model.information.blocks import BlockInformation
 from sknatgrad._model.information.dense import DenseInformation
+from sknatgrad._model.kernels import Sums
 from sknatgrad._rows.design import Design
 from sknatgrad._rows.matrices import pick_rows
 from sknatgrad._rows.training_sets import indices_of
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from sknatgrad._model.categorical import Prediction
     from sknatgrad._rows.source import Kernel, RowBlock
     from sknatgrad._rows.training_sets import RowGroups, RowNumbers, SetWeights
-    from sknatgrad._typing import Array, Codes
+    from sknatgrad._typing import Array, Codes, Mask
 
 
 class ManySums(NamedTuple):
@@ -49,7 +51,7 @@ class ManyMeasureKernel:
     def __call__(self, block: RowBlock) -> ManySums:
         """Measure one block."""
         weights = self.sets.weights(block)
-        counted = weights.any(axis=1)
+        counted = np.logical_or.reduce(weights, axis=1)
         # a block may consist of rows that some training sets omit: one fold is a run of rows unless they are shuffled
         models = np.flatnonzero(counted[self.numbers])
         by_model = None if (weights[counted] == 1.0).all() else weights[self.numbers[models]]
@@ -183,6 +185,63 @@ class SeveralKernels(Generic[Result]):
     def merge(self, left: list[Result], right: list[Result]) -> list[Result]:
         """Pool two runs of rows."""
         return [kernel.merge(*pair) for kernel, *pair in zip(self.kernels, left, right, strict=True)]
+
+
+class PointSums(NamedTuple):
+    """Sums over rows of two classes at each of M points, without prior."""
+
+    loss: Array  # (M,)
+    gradient: Array  # (1, M, d)
+    information: BlockInformation  # F at each point
+    weight: float
+    max_loss: Array  # (M,), a maximum, not a sum
+
+    def merge(self, other: PointSums) -> PointSums:
+        """Pool two runs of rows."""
+        return PointSums(
+            self.loss + other.loss,
+            self.gradient + other.gradient,
+            self.information.merge(other.information),
+            self.weight + other.weight,
+            np.maximum(self.max_loss, other.max_loss),
+        )
+
+    def of_each(self) -> list[Sums[DenseInformation]]:
+        """Return the sums at each point, as `MeasureKernel` has them."""
+        matrices = self.information.blocks()
+        return [
+            Sums(float(loss), gradient, DenseInformation(matrix[None, :, None]), self.weight, float(max_loss))
+            for loss, gradient, matrix, max_loss in zip(
+                self.loss, self.gradient.swapaxes(0, 1), matrices, self.max_loss, strict=True
+            )
+        ]
+
+
+@dataclass(frozen=True)
+class PointsKernel:
+    """Loss, gradient and true Fisher information of two classes at each of M points, by products of matrices."""
+
+    thetas: Array  # (1, M, d)
+
+    def __call__(self, block: RowBlock) -> PointSums:
+        """Measure one block."""
+        n_points, weight = self.thetas.shape[1], block.weight
+        design, prediction = predictions(block, self.thetas)
+        row_loss, residual = prediction.loss_and_residual(np.tile(block.codes, n_points))
+        losses, residuals = row_loss.reshape(n_points, -1), residual.reshape(n_points, -1)
+        variances = prediction.scores().diagonal().reshape(n_points, -1) * weight
+        residuals *= weight
+        return PointSums(
+            losses @ weight,
+            design.transposed_product(residuals.T)[None],
+            BlockInformation(design.grams(variances.T), design.n_columns),
+            float(weight.sum()),
+            losses.max(axis=1, initial=0.0, where=weight > 0.0),
+        )
+
+    def merge(self, left: PointSums, right: PointSums) -> PointSums:
+        """Pool two runs of rows."""
+        return left.merge(right)
 
 
 class ScoreSums(NamedTuple):

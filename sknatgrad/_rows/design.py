@@ -30,7 +30,9 @@ DENSE_PER_SPARSE_FLOP = 200
 # copy is made at most, 4 MiB.
 SPARSE_CALLS = 2**21
 MAX_DENSE_VALUES = 2**19
-
+# Rows whose pairs of columns are expanded at a time: d (d + 1) / 2 numbers each. 20,000 x 10, 40 weights: 5 ms with 256
+# to 4,096, 8 with 64.
+ROWS_PER_PRODUCT = 256
 
 # Bytes of squares of a block that are kept for the next, after a fit too: four blocks of the usual size.
 MAX_KEPT_BYTES = 2**24
@@ -129,6 +131,23 @@ class Design(NamedTuple):
         # numpy recognises the product with the transpose and computes half of it
         gram: Array = gil_free_matmul(rooted.T, rooted)
         return gram
+
+    def grams(self, weights: Array) -> Array:
+        """Return Σ w_ik x_i x_iᵀ of K weights of each row, ``(m, K)``: the lower triangles, ``(K, d (d + 1) / 2)``.
+
+        They are stored row by row. The pairs of columns are computed once, and one product of matrices gives all sums.
+        """
+        n_columns = self.n_columns
+        lower = np.zeros((weights.shape[1], n_columns * (n_columns + 1) // 2), dtype=weights.dtype)
+        pairs = np.empty((min(ROWS_PER_PRODUCT, len(weights)), lower.shape[1]), dtype=weights.dtype)
+        for start in range(0, len(weights), ROWS_PER_PRODUCT):
+            part = slice(start, start + ROWS_PER_PRODUCT)
+            values, of_part, first = self.rows(part).dense(weights.dtype), weights[part], 0
+            for j in range(n_columns):
+                np.multiply(values[:, : j + 1], values[:, j : j + 1], out=pairs[: len(values), first : first + j + 1])
+                first += j + 1
+            lower += gil_free_matmul(of_part.T, pairs[: len(values)])
+        return lower
 
     def scaled_rows(self, factors: Array, empty: Callable[[tuple[int, ...], DTypeLike], Array] = np.empty) -> Array:
         """Return each row of the design times each of its factors, ``(m, q d)``, for factors of shape ``(m, q)``."""

@@ -9,7 +9,6 @@ import numpy as np
 
 from sknatgrad._model.information.symmetric import ridge_of
 from sknatgrad._model.recentring import recentred_gradient
-from sknatgrad._rows.design import gil_free_matmul
 
 if TYPE_CHECKING:
     from sknatgrad._model.protocols import Scores
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 # classes, and a preconditioner need not be exact. Fits of 6,000 x 60, 30 classes, take 9 or 10 steps and 220 to 260 ms
 # with 0 to 0.1.
 NEGLIGIBLE_SHARE = 1e-3
-# Rows whose pairs of columns are expanded at a time: d (d + 1) / 2 numbers each. 20,000 x 10, 40 classes: 5 ms with 256
-# to 4,096, 8 with 64.
-ROWS_PER_PRODUCT = 256
 # Added to a unit diagonal, so that blocks without full rank can be inverted: their condition number is then about 1e10,
 # and the relative error of the inverse, in float64, about 2e-6.
 RIDGE = 1e-10
@@ -42,15 +38,11 @@ class BlockInformation:
         """Return the information of one block of rows."""
         variance = weight[:, None] * scores.diagonal()
         n_logits, n_columns = variance.shape[1], design.n_columns
-        rows, columns = np.tril_indices(n_columns)
-        lower = np.zeros((n_logits, rows.size), dtype=variance.dtype)
         if n_logits > n_columns:
             # one large product, although most of it is nearly zero, is faster than q small ones
-            for start in range(0, len(weight), ROWS_PER_PRODUCT):
-                part = slice(start, start + ROWS_PER_PRODUCT)
-                values = design.rows(part).dense(variance.dtype)
-                lower += gil_free_matmul(variance[part].T, values[:, rows] * values[:, columns])
-            return cls(lower, n_columns)
+            return cls(design.grams(variance), n_columns)
+        rows, columns = np.tril_indices(n_columns)
+        lower = np.zeros((n_logits, rows.size), dtype=variance.dtype)
         floor = negligible_share * variance.max(axis=0)
         for k, of_class in enumerate(variance.T):
             chosen = np.flatnonzero(of_class > floor[k])
@@ -67,10 +59,10 @@ class BlockInformation:
 
     def recentred(self, shift: Array) -> BlockInformation:
         """Return the information of the same rows less `shift`, ``(p,)``."""
-        blocks = recentred_gradient(recentred_gradient(self._blocks(), shift).transpose(0, 2, 1), shift)
+        blocks = recentred_gradient(recentred_gradient(self.blocks(), shift).transpose(0, 2, 1), shift)
         return BlockInformation(blocks[(slice(None), *np.tril_indices(self.n_columns))], self.n_columns)
 
-    def _blocks(self) -> Array:
+    def blocks(self) -> Array:
         """Return the blocks, ``(q, d, d)``."""
         blocks = np.empty((len(self.lower), self.n_columns, self.n_columns), dtype=self.lower.dtype)
         rows, columns = np.tril_indices(self.n_columns)
@@ -82,7 +74,7 @@ class BlockInformation:
         """Return the matrix this stands for, ``(qd, qd)``."""
         n_logits = len(self.lower)
         dense = np.zeros((n_logits, self.n_columns, n_logits, self.n_columns))
-        for k, block in enumerate(self._blocks()):
+        for k, block in enumerate(self.blocks()):
             dense[k, :, k, :] = block
         return dense.reshape(n_logits * self.n_columns, -1)
 
@@ -93,13 +85,13 @@ class BlockInformation:
 
     def matvec(self, move: Array) -> Array:
         """Return the blocks times v, ``(q, d)``."""
-        product: Array = np.matmul(self._blocks(), move[:, :, None])[:, :, 0]
+        product: Array = np.matmul(self.blocks(), move[:, :, None])[:, :, 0]
         return product
 
     def precision(self, shift: Array) -> BlockPrecision:
         """Invert every block plus diag(shift), each in units of its own diagonal."""
         columns = np.arange(shift.size)
-        shifted = self._blocks()
+        shifted = self.blocks()
         shifted[:, columns, columns] += shift
         diagonal = shifted[:, columns, columns]
         scale = np.divide(1.0, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0)
