@@ -10,7 +10,13 @@ from scipy import sparse
 from sknatgrad import NaturalGradientLogisticRegression, fisher_information, kl_divergence
 from sknatgrad._limits import Limits
 from sknatgrad._model.categorical import predict
-from sknatgrad._model.information import BlockInformation, IdentityInformation, preconditioner_of, restructured
+from sknatgrad._model.information import (
+    BlockInformation,
+    IdentityInformation,
+    preconditioner_of,
+    restructured,
+    symmetric,
+)
 from sknatgrad._model.kernels import FisherProductKernel, InformationKernel, MeasureKernel, MetricScores
 from sknatgrad._model.layout import prior_precision, split, zero_sum
 from sknatgrad._model.metrics import STRUCTURES, expectation_of
@@ -406,3 +412,25 @@ def test_information_scales_with_the_weights(fisher, n_classes):
         np.testing.assert_allclose(each.scaled(0.3).dense(), 0.3 * each.dense())
         merged = each.merge(each.scaled(0.5))
         np.testing.assert_allclose(merged.dense(), 1.5 * each.dense())
+
+
+@pytest.mark.parametrize("n_vectors", [None, 3])
+@pytest.mark.parametrize("size", [1, 99, 100, 230])
+def test_a_factor_solves_for_vectors_and_matrices(size, n_vectors, monkeypatch):
+    """One vector of many unknowns is solved for by triangular solves of vectors, other right-hand sides by dpotrs."""
+    calls, dpotrs = [], symmetric.lapack.dpotrs
+    monkeypatch.setattr(
+        symmetric.lapack, "dpotrs", lambda *args, **options: calls.append(1) or dpotrs(*args, **options)
+    )
+    rng = np.random.default_rng(0)
+    scale = np.geomspace(1e-8, 1e8, size)
+    rows = rng.normal(size=(2 * size + 1, size))
+    matrix = (scale * rows).T @ (scale * rows)
+    solution = rng.normal(size=size if n_vectors is None else (size, n_vectors))
+    right = (rows.T @ rows) @ solution
+    by_row = scale if n_vectors is None else scale[:, None]
+    before = right.copy()
+    solved = by_row * symmetric.factorise(matrix).solve(by_row * right)
+    np.testing.assert_allclose(solved, solution, rtol=0, atol=1e-9 * abs(solution).max())
+    np.testing.assert_array_equal(right, before)
+    assert len(calls) == (0 if size >= 100 and n_vectors is None else 1)

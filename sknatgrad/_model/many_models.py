@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sknatgrad._model.categorical import Prediction
     from sknatgrad._rows.source import Kernel, RowBlock
     from sknatgrad._rows.training_sets import RowGroups, RowNumbers, SetWeights
-    from sknatgrad._typing import Array, Codes, Mask
+    from sknatgrad._typing import Array, Codes
 
 
 class ManySums(NamedTuple):
