@@ -40,7 +40,7 @@ def test_products_with_dense_rows(order, dtype, n_logits, intercept):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("intercept", [False, True])
 def test_gram_matrices_of_several_weights(stored_sparse, dtype, intercept, monkeypatch):
-    monkeypatch.setattr(design_module, "ROWS_PER_PRODUCT", 16)
+    monkeypatch.setattr(design_module, "ROWS_PER_PRODUCT", (16, 16))
     rng = np.random.default_rng(0)
     X, weights = rng.normal(size=(40, 5)).astype(dtype), rng.exponential(size=(40, 3)).astype(dtype)
     whole = np.hstack([X, np.ones((40, 1), dtype)])[:, : 5 + intercept]

@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from test_cv_classifier import TIGHT, counted, standardised
 
 from sknatgrad import NaturalGradientLogisticRegression, SeparationWarning, logistic_path
+from sknatgrad._estimator import path_end
 from sknatgrad._rows.design import Design
 from sknatgrad.inference import infer
 
@@ -52,9 +53,10 @@ def test_a_hundred_values_take_few_matrices(monkeypatch):
     assert (np.diff(np.linalg.norm(path.coefs, axis=(1, 2))) > 0).all()
 
 
-@pytest.mark.parametrize(("n_values", "n_products"), [(15, 1), (14, 0)])
-def test_what_follows_from_many_optima_is_what_follows_from_each(n_values, n_products, monkeypatch):
-    """From half as many values as columns the matrices of all are one product."""
+@pytest.mark.parametrize(("n_values", "max_columns", "n_products"), [(15, 30, 1), (14, 30, 0), (15, 29, 0)])
+def test_what_follows_from_many_optima_is_what_follows_from_each(n_values, max_columns, n_products, monkeypatch):
+    """From half as many values as columns the matrices of all are one product, unless there are many columns."""
+    monkeypatch.setattr(path_end, "MAX_PRODUCT_COLUMNS", max_columns)
     X, y = standardised(load_breast_cancer)
     X, products, grams = X[:, :29], [], Design.grams
     monkeypatch.setattr(Design, "grams", lambda design, weights: products.append(1) or grams(design, weights))

@@ -30,9 +30,11 @@ DENSE_PER_SPARSE_FLOP = 200
 # copy is made at most, 4 MiB.
 SPARSE_CALLS = 2**21
 MAX_DENSE_VALUES = 2**19
-# Rows whose pairs of columns are expanded at a time: d (d + 1) / 2 numbers each. 20,000 x 10, 40 weights: 5 ms with 256
-# to 4,096, 8 with 64.
-ROWS_PER_PRODUCT = 256
+# Bytes of the pairs of columns that are expanded at a time, d (d + 1) / 2 numbers a row, and rows at least and at most.
+# F of 100 points of 10⁵ x 50: 850 to 1,000 ms with 128 rows, 640 to 840 with 256, 640 with 512; of 50 points of
+# 48,842 x 108: 930, 900 and 740. 20,000 x 10, 40 classes: 5 ms with 256 to 4,096, 8 with 64.
+PAIR_BYTES = 2**24
+ROWS_PER_PRODUCT = 64, 1024
 
 # Bytes of squares of a block that are kept for the next, after a fit too: four blocks of the usual size.
 MAX_KEPT_BYTES = 2**24
@@ -139,9 +141,10 @@ class Design(NamedTuple):
         """
         n_columns = self.n_columns
         lower = np.zeros((weights.shape[1], n_columns * (n_columns + 1) // 2), dtype=weights.dtype)
-        pairs = np.empty((min(ROWS_PER_PRODUCT, len(weights)), lower.shape[1]), dtype=weights.dtype)
-        for start in range(0, len(weights), ROWS_PER_PRODUCT):
-            part = slice(start, start + ROWS_PER_PRODUCT)
+        at_once = int(np.clip(PAIR_BYTES // (8 * lower.shape[1]), *ROWS_PER_PRODUCT))
+        pairs = np.empty((min(at_once, len(weights)), lower.shape[1]), dtype=weights.dtype)
+        for start in range(0, len(weights), at_once):
+            part = slice(start, start + at_once)
             values, of_part, first = self.rows(part).dense(weights.dtype), weights[part], 0
             for j in range(n_columns):
                 np.multiply(values[:, : j + 1], values[:, j : j + 1], out=pairs[: len(values), first : first + j + 1])
