@@ -168,12 +168,21 @@ def test_other_metrics_priors_and_step_lengths_are_fitted_in_turn(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("small", "n_splits", "together"),
-    [(True, 3, [36]), (False, 3, [27, 9]), (False, 6, [30, 30, 12]), (False, 2, [24])],
+    ("small", "n_splits", "matrices", "together"),
+    [
+        (True, 3, 100, [36]),
+        (True, 3, 30, [30, 6]),
+        (True, 3, 20, [27, 9]),
+        (False, 3, 100, [27, 9]),
+        (False, 6, 100, [30, 30, 12]),
+        (False, 6, 25, [30, 30, 12]),
+        (False, 2, 100, [24]),
+    ],
 )
-def test_how_many_models_are_fitted_together(small, n_splits, together, monkeypatch):
-    """All in small tables; else of five values of C, or 25 models."""
-    limits, descents = Limits()._replace(min_sampled_values=1200 if small else 800), []
+def test_how_many_models_are_fitted_together(small, n_splits, matrices, together, monkeypatch):
+    """All in small tables, else those of five values of C; as many as have room for their factors, or 25."""
+    limits = Limits()._replace(min_sampled_values=1200 if small else 800, matrix_bytes=8 * 5**2 * matrices)
+    descents = []
 
     def recorded(models, *arguments):
         descents.append(len(models.numbers))
