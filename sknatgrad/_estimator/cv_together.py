@@ -101,18 +101,18 @@ class TogetherFits(NamedTuple):
     def _at_once(self) -> int:
         """Number of models that are fitted together; the factors of more than 25 take what one matrix may at most."""
         shape, limits = self.task.data.cost_shape, self.task.model._limits  # noqa: SLF001 - a parameter
-        is_small = shape.n_rows * shape.stored_per_row * shape.n_logits < limits.min_sampled_values
-        wanted = MAX_AT_ONCE if is_small else CS_AT_ONCE * len(self.splits)
+        wanted = MAX_AT_ONCE if shape.n_values < limits.min_sampled_values else CS_AT_ONCE * len(self.splits)
         fit_into_memory = limits.matrix_bytes // (8 * shape.size**2)
         return int(np.clip(min(wanted, fit_into_memory), MIN_AT_ONCE, MAX_AT_ONCE))
 
     def _prepared(self, path: Path, fits: FoldFits, start: Array | None) -> Iterator[list[Prepared]]:
         """Yield the models of a few values of C after the other, those whose point near the optimum was found."""
         waiting: list[Prepared] = []
+        at_once = self._at_once
         points = path.points(self._precisions, np.zeros(self.task.data.layout.shape) if start is None else start)
         for place, precision, point in zip(self.chosen, self._precisions, points, strict=True):
             waiting += self._at_point(int(place), precision, point, fits)
-            if len(waiting) * len(self.splits) >= self._at_once:
+            if len(waiting) * len(self.splits) >= at_once:
                 yield waiting
                 waiting = []
         yield waiting

@@ -69,15 +69,26 @@ class ManyMeasureKernel:
 
 def _measured(block: RowBlock, theta: Array, weights: Array | None) -> ManySums:
     """Return loss and gradient of M models for a block, whose rows have weights ``(M, m)``; None for 1."""
-    n_logits, n_models, n_columns = theta.shape
     design, prediction = predictions(block, theta)
-    row_loss, residual = prediction.loss_and_residual(np.tile(block.codes, n_models))
-    loss, by_model = row_loss.reshape(n_models, -1), residual.T.reshape(n_logits, n_models, -1)
+    losses, residuals = _losses_and_residuals(block, prediction, theta)
     if weights is not None:
-        by_model *= weights
-    gradient = design.transposed_product(by_model.reshape(n_logits * n_models, -1).T)
-    sums = np.add.reduce(loss, axis=1) if weights is None else np.einsum("ij,ij->i", weights, loss)
-    return ManySums(sums, gradient.reshape(n_logits, n_models, n_columns))
+        residuals *= weights
+    sums = np.add.reduce(losses, axis=1) if weights is None else np.einsum("ij,ij->i", weights, losses)
+    return ManySums(sums, _gradients(design, residuals))
+
+
+def _losses_and_residuals(block: RowBlock, prediction: Prediction, theta: Array) -> tuple[Array, Array]:
+    """Return the loss of each row by each of M models, ``(M, m)``, and its residuals, ``(q, M, m)``."""
+    n_logits, n_models = theta.shape[:2]
+    row_loss, residual = prediction.loss_and_residual(np.tile(block.codes, n_models))
+    return row_loss.reshape(n_models, -1), residual.T.reshape(n_logits, n_models, -1)
+
+
+def _gradients(design: Design, residuals: Array) -> Array:
+    """Return Σ r x of the weighted residuals of M models, ``(q, M, d)``."""
+    n_logits, n_models, n_rows = residuals.shape
+    gradients = design.transposed_product(residuals.reshape(n_logits * n_models, n_rows).T)
+    return gradients.reshape(n_logits, n_models, design.n_columns)
 
 
 @dataclass(frozen=True)
@@ -227,13 +238,12 @@ class PointsKernel:
         """Measure one block."""
         n_points, weight = self.thetas.shape[1], block.weight
         design, prediction = predictions(block, self.thetas)
-        row_loss, residual = prediction.loss_and_residual(np.tile(block.codes, n_points))
-        losses, residuals = row_loss.reshape(n_points, -1), residual.reshape(n_points, -1)
+        losses, residuals = _losses_and_residuals(block, prediction, self.thetas)
         variances = prediction.scores().diagonal().reshape(n_points, -1) * weight
         residuals *= weight
         return PointSums(
             losses @ weight,
-            design.transposed_product(residuals.T)[None],
+            _gradients(design, residuals),
             BlockInformation(design.grams(variances.T), design.n_columns),
             float(weight.sum()),
             losses.max(axis=1, initial=0.0, where=weight > 0.0),

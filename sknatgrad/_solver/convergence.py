@@ -11,6 +11,8 @@ from sknatgrad._solver.step import critical_damping
 from sknatgrad._solver.stopping import is_separated
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sknatgrad._solver.problem import DescentOptions, DescentProblem, State
     from sknatgrad._solver.records import Measured, NewtonDecrement, Step
     from sknatgrad._solver.step import Proposal
@@ -103,15 +105,15 @@ def measures_corrections(problem: DescentProblem, options: DescentOptions) -> bo
     return problem.corrections > 1 and options.learning_rate is None and options.rows_are_separated is None
 
 
-def is_unbounded(state: State, proposal: Proposal, problem: DescentProblem, options: DescentOptions) -> bool:
+def is_unbounded(
+    state: State, proposal: Proposal, problem: DescentProblem, rows_are_separated: Callable[[], bool]
+) -> bool:
     """Say whether F has vanished along a step, or the convergence test cannot verify it, because rows are separated.
 
     The descent would go on without an optimum, by steps that grow as F vanishes.
     """
-    if options.rows_are_separated is None:
-        return False
     vanished = critical_damping(proposal, state.damping.scale, problem.prior_precision) < VANISHED
-    return (vanished or bool(np.isinf(state.decrement))) and options.rows_are_separated()
+    return (vanished or bool(np.isinf(state.decrement))) and rows_are_separated()
 
 
 def is_slow(state: State, options: DescentOptions) -> bool:

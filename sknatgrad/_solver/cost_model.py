@@ -108,6 +108,11 @@ class Shape(NamedTuple):
         """Number of parameters, qd."""
         return self.n_logits * self.n_columns
 
+    @property
+    def n_values(self) -> float:
+        """Number of stored values of X, with the intercept, times q."""
+        return self.n_rows * self.stored_per_row * self.n_logits
+
     def fetch_seconds(self) -> float:
         """Return the time in which one pass fetches rows that are not in memory."""
         return 8.0 * self.n_rows * self.stored_per_row / OUT_OF_CORE_BANDWIDTH if self.out_of_core else 0.0

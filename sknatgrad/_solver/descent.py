@@ -96,7 +96,8 @@ def advance(state: State, problem: DescentProblem, options: DescentOptions) -> t
     damping = state.damping.at(state.point, problem.prior_precision, keep_largest=options.learning_rate is None)
     state = state._replace(damping=damping)
     proposal = _propose(state, problem, options)
-    if options.rows_are_separated is not None and is_unbounded(state, proposal, problem, options):
+    separated = options.rows_are_separated
+    if separated is not None and is_unbounded(state, proposal, problem, separated):
         return state, _step(state, Trial(proposal, state.point, accepted=False, gain=1.0), Outcome.unbounded)
     # the Newton step is None unless the test is passed
     state, newton = check_convergence(state, problem, options, proposal)

@@ -232,7 +232,7 @@ def _sample_plans(fisher: FisherName, shape: Shape, limits: Limits, *, direct: b
     order of the rows gave another subsample. Rows out of core are the exception, as each product costs as much as
     fetching them.
     """
-    if shape.n_rows * shape.stored_per_row * shape.n_logits < limits.min_sampled_values:
+    if shape.n_values < limits.min_sampled_values:
         return ()
     sizes = []
     n_rows = shape.n_rows // _sample_divisor(shape, limits, direct=direct)
