@@ -10,9 +10,6 @@ from inspect import signature
 # `check_param_validation` tests this mechanism.
 from sklearn.base import _fit_context as fit_context
 
-# A scorer that is made again needs its public function `make_scorer`, and its settings, which are private.
-from sklearn.metrics import get_scorer, make_scorer
-
 # The values of `_parameter_constraints`, which `_fit_context` reads.
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
@@ -29,7 +26,8 @@ except ImportError:  # public since scikit-learn 1.9
             raise ImportError(message)
 
 
-# what a scorer computes
+# What a scorer computes: without these private names of its settings, it cannot be made again. The functions that need
+# `sklearn.metrics` load it, as most fits use no scorer, and it takes 40 ms.
 SCORER_SETTINGS = ("_score_func", "_sign", "_kwargs", "_response_method")
 
 
@@ -39,6 +37,8 @@ def scorer_of_classes(scorer: object, classes: object) -> object:
     The private attributes of a scorer are its score function, sign, response method and keywords. Without them, such as
     for a function of the user, it is returned as it is.
     """
+    from sklearn.metrics import make_scorer  # noqa: PLC0415 - see SCORER_SETTINGS
+
     function = getattr(scorer, "_score_func", None)
     keywords = dict(getattr(scorer, "_kwargs", {}))
     parameters = {} if function is None else signature(function).parameters
@@ -55,6 +55,8 @@ def name_of_scorer(scorer: object, names: Iterable[str]) -> str | None:
 
     A scorer that requests sample weights is an object, and what it computes is in private attributes only.
     """
+    from sklearn.metrics import get_scorer  # noqa: PLC0415 - see SCORER_SETTINGS
+
     settings = [getattr(scorer, name, None) for name in SCORER_SETTINGS]
     for name in names:
         named = get_scorer(name)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Array, Labels, Matrix
     from sknatgrad._estimator.callbacks import Iteration
     from sknatgrad._inputs.configuration import Configuration
-    from sknatgrad._typing import Array, Labels, Matrix
 
     Scoring: TypeAlias = str | Callable[..., float] | None
 

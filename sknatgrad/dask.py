@@ -21,9 +21,9 @@ except ImportError as error:  # pragma: no cover - the tests have it
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from sknatgrad import NaturalGradientLogisticRegressionCV
 from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
-from sknatgrad._estimator.cv_classifier import NaturalGradientLogisticRegressionCV
 from sknatgrad._estimator.cv_scores import DEFAULT_SCORING, EVIDENCE, LOSS_BOUNDS
 from sknatgrad._estimator.cv_streamed import Settings, StreamedCrossValidation, StreamedEvaluation, check_scoring
 from sknatgrad._estimator.fit import build_objective, plan_fit, run_descent
@@ -66,11 +66,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Array, Matrix
     from sknatgrad._estimator.base import LogisticRegressionBase
     from sknatgrad._inputs.columns import Features
     from sknatgrad._inputs.dask_collections import Collection
     from sknatgrad._rows.dask_chunks import ClusterSource
-    from sknatgrad._typing import Array, Matrix
     from sknatgrad.inference import InferenceResult, InfluenceResult
     from sknatgrad.inference._covariance.options import Covariance, Weights
     from sknatgrad.inference._infer import Aliased

@@ -7,7 +7,7 @@ from pathlib import Path
 import sknatgrad
 
 PACKAGE = Path(sknatgrad.__file__).parent
-ORDER = ["_version", "_typing", "exceptions", "_sklearn", "_limits"]
+ORDER = ["_version", "_definitions", "exceptions", "_sklearn", "_limits"]
 ORDER += ["_rows", "_model", "_solver", "_inputs", "_estimator", "inference"]
 ORDER += ["plots", "callbacks", "onnx", "dask", "__init__"]
 OPTIONAL = {"matplotlib", "pandas", "polars", "dask", "onnx", "skl2onnx"}

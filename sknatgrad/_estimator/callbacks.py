@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Matrix
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._solver.objective import Objective
     from sknatgrad._solver.plan import Plan
     from sknatgrad._solver.problem import State
     from sknatgrad._solver.records import Measured, Step
-    from sknatgrad._typing import Matrix
 
     # the attributes of an estimator that is fitted to a state of the descent
     FittedAttributes: TypeAlias = Callable[[State], dict[str, object]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from sknatgrad._definitions import member_of
 from sknatgrad._estimator.base import LogisticRegressionBase
 from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._estimator.fit import build_objective, plan_fit, run_descent
@@ -19,11 +20,12 @@ from sknatgrad._sklearn import fit_context
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Matrix
     from sknatgrad._inputs.configuration import Batches, ClassWeight, RandomState
     from sknatgrad._model.metrics import FisherName
-    from sknatgrad._typing import Matrix
 
 
+@member_of("sknatgrad")
 class NaturalGradientLogisticRegression(LogisticRegressionBase):
     r"""Logistic regression, binary and multinomial, fitted by natural gradient descent.
 

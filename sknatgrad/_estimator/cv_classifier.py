@@ -10,6 +10,7 @@ from sklearn import get_config
 from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 
+from sknatgrad._definitions import member_of
 from sknatgrad._estimator.base import LogisticRegressionBase
 from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
@@ -39,16 +40,17 @@ from sknatgrad._sklearn import Interval, StrOptions, fit_context
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Labels, Matrix
     from sknatgrad._estimator.cv_search import Evaluate, Evaluated
     from sknatgrad._estimator.cv_task import CrossValidation, FoldTask
     from sknatgrad._inputs.configuration import Batches, ClassWeight, RandomState
     from sknatgrad._model.metrics import FisherName
-    from sknatgrad._typing import Labels, Matrix
 
 # parameters of the plain estimator that this one has not: C is chosen, and no fit follows another
 NOT_SHARED = ("C", "warm_start", "forgetting")
 
 
+@member_of("sknatgrad")
 class NaturalGradientLogisticRegressionCV(LogisticRegressionBase):
     r"""Logistic regression whose penalty is chosen by cross-validation.
 

@@ -19,9 +19,9 @@ from sknatgrad._model.layout import WarmStart, join
 from sknatgrad._model.recentring import recentred_theta
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._estimator.cv_task import FoldTask
     from sknatgrad._inputs.training_data import TrainingData
-    from sknatgrad._typing import Array
 
 # Length of an extrapolation in log C at most, in units of the distance of the two values that it is made from.
 MAX_EXTRAPOLATION = 1.0

@@ -12,8 +12,8 @@ from sknatgrad._estimator.cv_splits import Split, check_present
 from sknatgrad._rows.training_sets import GroupTotalsKernel, HashedNumbers, RowGroups, StoredNumbers
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Codes, Labels
     from sknatgrad._rows.training_sets import GroupTotals, RowNumbers
-    from sknatgrad._typing import Array, Codes, Labels
 
 # folds of `cv=None`, as of scikit-learn's splitters
 DEFAULT_FOLDS = 5

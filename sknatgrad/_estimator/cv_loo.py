@@ -16,9 +16,9 @@ from sknatgrad._solver.cost_model import Shape
 from sknatgrad._solver.leave_one_out import LeaveOneOutFits
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._estimator.cv_task import CrossValidation, FoldFits
     from sknatgrad._rows.memory import MemorySource
-    from sknatgrad._typing import Array
 
 # the value of `cv`
 LEAVE_ONE_OUT = "loo"

@@ -17,10 +17,10 @@ from sknatgrad._sklearn import name_of_scorer, scorer_of_classes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sknatgrad._definitions import Array, Codes, Labels, Mask
     from sknatgrad._estimator.cv_task import CrossValidation, FoldFits
     from sknatgrad._model.many_models import ScoreSums
     from sknatgrad._rows.memory import MemorySource
-    from sknatgrad._typing import Array, Codes, Labels, Mask
 
 DEFAULT_SCORING = "neg_log_loss"
 # the score of all rows that needs no test rows

@@ -24,8 +24,8 @@ from sknatgrad._solver.penalised_loss import PenalisedLoss
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sknatgrad._definitions import Array, Labels
     from sknatgrad._estimator.cv_task import CrossValidation, FoldFits, FoldTask
-    from sknatgrad._typing import Array, Labels
 
 # the value of `Cs` with which C is searched for
 AUTO = "auto"

@@ -15,7 +15,7 @@ from sknatgrad._model.class_labels import label_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sknatgrad._typing import Array, Codes, Labels, Matrix
+    from sknatgrad._definitions import Array, Codes, Labels, Matrix
 
 # orders of magnitude of C, from 1e-4 to 1e4, that a number of values covers: those of scikit-learn's `Cs`
 DEFAULT_RANGE = (-4.0, 4.0)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._estimator.cv_fits import fit_folds
 from sknatgrad._estimator.cv_folds import Folds
 from sknatgrad._estimator.cv_scores import EVIDENCE, FROM_SUMS, LOSS_BOUNDS, Scores, known_scoring
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Array, Codes, Labels
     from sknatgrad._estimator.cv_search import Evaluate
     from sknatgrad._estimator.cv_task import FoldFits
     from sknatgrad._estimator.fit_batches import FirstPass
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from sknatgrad._rows.memory import MemorySource
     from sknatgrad._rows.source import RowSource
     from sknatgrad._rows.threads import Workers
-    from sknatgrad._typing import Array, Codes, Labels
 
 
 def check_scoring(scoring: Any) -> str:
@@ -76,7 +77,7 @@ class Settings(NamedTuple):
             self.folds.check_length(n_rows)
 
 
-@dataclass(frozen=True)
+@record
 class StreamedCrossValidation:
     """What is fitted: rows that each pass reads again, their folds and the values of C."""
 

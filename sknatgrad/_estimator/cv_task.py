@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._estimator.cv_splits import counts_of
 from sknatgrad._inputs.rows import check_training_rows, refuse_infinite
 from sknatgrad._inputs.training_data import memory_data
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Array, Codes, Labels, Mask, Matrix
     from sknatgrad._estimator.cv_splits import Split
     from sknatgrad._inputs.training_data import TrainingData
     from sknatgrad._rows.threads import Workers
     from sknatgrad._rows.training_sets import TrainingSets
-    from sknatgrad._typing import Array, Codes, Labels, Mask, Matrix
 
 
 def hardly_penalises(C: float) -> bool:
@@ -118,7 +119,7 @@ def factors_of_sets(model: Any, classes: Labels, totals: Array) -> Array:
     return np.array([class_factors(model.class_weight, classes, of_set) for of_set in totals])
 
 
-@dataclass(frozen=True)
+@record
 class CrossValidation:
     """What is fitted: rows, their splits and the values of C."""
 

@@ -23,12 +23,12 @@ from sknatgrad._solver.stopping import FinalTolerance
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from sknatgrad._definitions import Array, Codes
     from sknatgrad._estimator.cv_task import FoldFits, FoldTask
     from sknatgrad._rows.memory import MemorySource
     from sknatgrad._rows.training_sets import TrainingSets
     from sknatgrad._solver.many_models import Pair, PenalisedPoint
     from sknatgrad._solver.path import PathPoint
-    from sknatgrad._typing import Array, Codes
 
 # Steps that `max_iter` allows at least where models are fitted together: it does not bound these steps, which are 2 to
 # 20 for each model.

@@ -34,6 +34,7 @@ from sknatgrad._solver.warm_up import starting_point, warm_up
 from sknatgrad.exceptions import SeparationWarning
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._estimator.callbacks import FitMonitor
     from sknatgrad._estimator.history import History
     from sknatgrad._inputs.configuration import Configuration
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from sknatgrad._solver.objective import Objective
     from sknatgrad._solver.plan import Plan
     from sknatgrad._solver.problem import DescentOptions, State
-    from sknatgrad._typing import Array
 
 
 # outcomes of a descent at which some rows may be separated, although it did not say so

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Array, Codes, Labels, Matrix
     from sknatgrad._inputs.configuration import Batches, Configuration
     from sknatgrad._inputs.training_data import TrainingData
     from sknatgrad._rows.threads import Workers
-    from sknatgrad._typing import Array, Codes, Labels, Matrix
 
 
 def check_batches(

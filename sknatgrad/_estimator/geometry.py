@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from sknatgrad._definitions import member_of
 from sknatgrad._inputs.checks import check_count, check_model
 from sknatgrad._inputs.labels import codes_of
 from sknatgrad._inputs.rows import check_rows
@@ -26,11 +27,12 @@ from sknatgrad._rows.threads import Workers
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Array, Matrix
     from sknatgrad._inputs.configuration import RandomState
     from sknatgrad._model.protocols import PooledInformation
-    from sknatgrad._typing import Array, Matrix
 
 
+@member_of("sknatgrad")
 @ignoring_underflow
 def fisher_information(  # noqa: PLR0913 - all but X are keywords
     estimator: Any,
@@ -138,6 +140,7 @@ def centred_fisher_information(  # noqa: PLR0913 - those of `fisher_information`
     return information.scaled(1.0 / len(seeds)) if len(seeds) > 1 else information, centres
 
 
+@member_of("sknatgrad")
 @ignoring_underflow
 def kl_divergence(estimator: Any, other: Any, X: Matrix, *, sample_weight: ArrayLike | None = None) -> float:
     r"""Return the mean Kullback-Leibler divergence between the predictions of two classifiers.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._definitions import member_of
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
 from sknatgrad._estimator.cv_fits import fit_folds
 from sknatgrad._estimator.cv_splits import Split, check_Cs
@@ -20,10 +21,11 @@ from sknatgrad._rows.threads import Workers
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Array, Codes, Labels, Matrix
     from sknatgrad._inputs.configuration import ClassWeight
-    from sknatgrad._typing import Array, Codes, Labels, Matrix
 
 
+@member_of("sknatgrad")
 class LogisticPath(NamedTuple):
     r"""Coefficients for several values of C, from the strongest penalty to the weakest.
 
@@ -79,6 +81,7 @@ class LogisticPath(NamedTuple):
     feature_names: Labels | None
 
 
+@member_of("sknatgrad")
 @ignoring_underflow
 def logistic_path(  # noqa: PLR0913 - all arguments but the data are keyword-only
     X: Matrix,

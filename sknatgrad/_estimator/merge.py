@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
+from sknatgrad._definitions import member_of
 from sknatgrad._estimator.fit import floating_type
 from sknatgrad._estimator.publish import posterior_attributes, publish
 from sknatgrad._estimator.stream import StreamState
@@ -32,16 +33,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Array, Matrix
     from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._model.expectations import Expectation
     from sknatgrad._model.prior import Prior
-    from sknatgrad._typing import Array, Matrix
 
 # relative difference allowed between the weights of the classes in the rows and in the models: rounding of the sums
 SAME_TOTALS = 1e-8
 
 
+@member_of("sknatgrad")
 @ignoring_underflow
 def merge(
     models: Sequence[NaturalGradientLogisticRegression],

@@ -34,13 +34,13 @@ from sknatgrad._solver.stopping import FinalTolerance
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Array, Labels, Matrix
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._model.layout import Layout
     from sknatgrad._model.prior import Prior
     from sknatgrad._rows.threads import Workers
     from sknatgrad._solver.objective import Objective
     from sknatgrad._solver.problem import DescentOptions
-    from sknatgrad._typing import Array, Labels, Matrix
 
 # A stream begins with the information of a mean row at even probabilities, times this share. Without it, a class not
 # seen yet, or a column that only one class has, would have no finite optimum. 1e-5 to 1e-2 give the same distance

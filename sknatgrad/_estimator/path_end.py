@@ -24,6 +24,7 @@ from sknatgrad._solver.penalised_loss import PenalisedLoss
 from sknatgrad._solver.stopping import is_separated
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._estimator.cv_task import CrossValidation, FoldFits, FoldTask
     from sknatgrad._model.kernels import Sums
     from sknatgrad._model.layout import Layout
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from sknatgrad._model.protocols import Structure
     from sknatgrad._rows.source import RowSource
     from sknatgrad._solver.records import Measured
-    from sknatgrad._typing import Array
 
 
 # Points, for each column of dense X, from which F of all of them is one product, and columns up to which: the pairs of

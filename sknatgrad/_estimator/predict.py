@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Array, Codes, Labels, Mask, Matrix
     from sknatgrad._inputs.configuration import RandomState
     from sknatgrad._limits import Limits
-    from sknatgrad._typing import Array, Codes, Labels, Mask, Matrix
 
 METHODS = ("probit", "monte_carlo")
 # logits of at most this size, and differences of two of them, are numbers of float32, the largest of which is 3e38

@@ -13,8 +13,8 @@ from sknatgrad._model.recentring import recentred_covariance
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from sknatgrad._definitions import Array
     from sknatgrad._model.protocols import PooledInformation
-    from sknatgrad._typing import Array
 
 # attributes that a fit or a stream sets besides the coefficients; not every one sets all of them
 RESULTS = (

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._definitions import member_of
 from sknatgrad._model.information import IdentityInformation
 from sknatgrad._model.quadratic import QuadraticApproximation
 from sknatgrad._rows.centring import centred, centres_of
@@ -13,9 +14,9 @@ from sknatgrad._rows.matrices import is_sparse, stored_bytes_per_row
 from sknatgrad._rows.source import LabelledRows, concatenated
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._limits import Limits
     from sknatgrad._model.layout import Layout
-    from sknatgrad._typing import Array
 
 # The first rows are stored and fitted together until there are this many in total and per coefficient, and this many of
 # each class seen per coefficient of the class; or until they take `first_rows_bytes` of the limits. The squared
@@ -31,6 +32,7 @@ CLASS_ROWS_PER_COEFFICIENT = 5
 MIN_CENTRED_ROWS = 8
 
 
+@member_of("sknatgrad")
 class StreamState(NamedTuple):
     """The state of a stream after some batches."""
 

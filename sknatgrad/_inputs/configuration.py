@@ -13,11 +13,11 @@ from sknatgrad._solver.problem import DescentOptions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from sknatgrad._definitions import Array, Labels
     from sknatgrad._limits import Limits
     from sknatgrad._model.metrics import FisherName
     from sknatgrad._model.prior import Prior
     from sknatgrad._rows.column_groups import ColumnGroups
-    from sknatgrad._typing import Array, Labels
 
     # of `fit_batches`: each batch is (X, y) or (X, y, sample_weight)
     Batches: TypeAlias = Iterable[object] | Callable[[], Iterable[object]]

@@ -28,9 +28,9 @@ from sknatgrad._rows.floating_point import underflow_ignored
 from sknatgrad._rows.source import LabelledRows
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Codes, DType, Labels, Matrix
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._inputs.training_data import TrainingData
-    from sknatgrad._typing import Array, Codes, DType, Labels, Matrix
 
 MATRIX = 2  # dimensions
 # a Dask array, dataframe or series, which have no types that mypy can check; or an array in memory

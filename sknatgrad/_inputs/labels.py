@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from sknatgrad._typing import Codes, Labels
+    from sknatgrad._definitions import Codes, Labels
 
 MIN_CLASSES = 2
 # Integer labels from a range of at most this many values are encoded by a table, which stays in the cache of a core,

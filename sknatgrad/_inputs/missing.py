@@ -11,7 +11,7 @@ import numpy as np
 from sknatgrad._model.class_labels import is_time_type
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Mask
+    from sknatgrad._definitions import Array, Mask
 
 # recognised by name, as pandas may not be installed
 _MISSING_TYPES = {"NoneType", "NAType", "NaTType", "MaskedConstant"}

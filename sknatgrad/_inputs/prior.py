@@ -15,10 +15,10 @@ from sknatgrad._model.prior import PRIOR_FORMS, Prior, gaussian_prior, posterior
 from sknatgrad._model.recentring import recentred_theta
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Labels
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._model.layout import Layout
     from sknatgrad._model.quadratic import QuadraticApproximation
-    from sknatgrad._typing import Array, Labels
 
 
 def configured_prior(estimator: Configuration, classes: Labels, centres: Array | None = None) -> Prior:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._inputs.labels import (
     MIN_CLASSES,
     codes_among,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from sknatgrad._typing import Array, Codes, DType, Labels, Matrix
+    from sknatgrad._definitions import Array, Codes, DType, Labels, Matrix
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def is_empty(X: Matrix, y: ArrayLike) -> bool:
     return n_rows == 0 and np.size(y) == 0
 
 
-@dataclass(frozen=True)
+@record
 class RowStatistics:
     """Statistics of some of the rows, which merge with those of others."""
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from sknatgrad._typing import Codes, Labels, Matrix
+    from sknatgrad._definitions import Codes, Labels, Matrix
 
 # kinds of numpy's types: of numbers, and of labels that scikit-learn returns unchanged
 NUMERIC_KINDS = "biuf"

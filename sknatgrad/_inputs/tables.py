@@ -19,7 +19,7 @@ from sknatgrad._model.class_labels import is_time_type
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sknatgrad._typing import Mask, Matrix
+    from sknatgrad._definitions import Mask, Matrix
 
 MATRIX = 2  # dimensions
 STRING_KINDS = "SUT"  # of numpy: bytes, and strings of fixed and of variable length

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from sknatgrad._definitions import record
 from sknatgrad._inputs.configuration import layout_of
 from sknatgrad._inputs.prior import absorbs_centres
 from sknatgrad._inputs.rows import check_training_rows, max_abs_value, overflow_advice, refuse_infinite
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Array, DType, Labels, Matrix
     from sknatgrad._inputs.configuration import Configuration
     from sknatgrad._inputs.row_statistics import RowStatistics
     from sknatgrad._model.layout import Layout
     from sknatgrad._rows.source import RowSource
     from sknatgrad._rows.threads import Workers
-    from sknatgrad._typing import Array, DType, Labels, Matrix
 
 
 # Values and weights of at most this size cannot overflow: a weight times a squared value is at most 1e300, and a sum of
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 OVERFLOW_SAFE = 1e100
 
 
-@dataclass(frozen=True)
+@record
 class TrainingData:
     """Rows with their labels and weights, and their properties before the descent."""
 

@@ -15,8 +15,8 @@ from sknatgrad._rows.sampling import class_totals
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Array, Codes, Labels
     from sknatgrad._inputs.configuration import ClassWeight
-    from sknatgrad._typing import Array, Codes, Labels
 
 
 ONE = np.ones(1)

@@ -15,8 +15,8 @@ import numpy as np
 from sknatgrad._model.score_covariance import MIN_COMPLEMENT, BinaryScores, ModelScores
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Codes
     from sknatgrad._model.protocols import Scores
-    from sknatgrad._typing import Array, Codes
 
 
 class Prediction(Protocol):

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-    from sknatgrad._typing import Labels
+    from sknatgrad._definitions import Labels
 
 # attoseconds, the smallest unit of numpy, in each unit that has a fixed length
 ATTOSECONDS = {

@@ -15,7 +15,7 @@ from sknatgrad._model.class_labels import label_index, label_name, label_names
 from sknatgrad._model.layout import BINARY
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Labels
+    from sknatgrad._definitions import Array, Labels
 
 
 class Contrasts(NamedTuple):

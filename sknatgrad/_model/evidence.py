@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array
+    from sknatgrad._definitions import Array
 
 
 def log_evidence(fisher: Array, prior: Array, penalised_loss: float) -> float:

@@ -16,7 +16,7 @@ from scipy import linalg
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sknatgrad._typing import Array, Codes
+    from sknatgrad._definitions import Array, Codes
 
 # relative error of one operation in float64
 UNIT_ROUNDOFF = 2.0**-53

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._model.score_covariance import BinaryScores, LabelScores
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Codes
     from sknatgrad._model.categorical import Prediction
     from sknatgrad._model.protocols import Scores
-    from sknatgrad._typing import Array, Codes
 
 # random numbers that Philox4x64 generates per value of its counter: Salmon et al. (2011)
 VALUES_PER_COUNT = 4
@@ -32,7 +32,7 @@ def label_scores(prediction: Prediction, codes: Codes) -> Scores:
     return BinaryScores(residual**2) if residual.shape[1] == 1 else LabelScores(residual)
 
 
-@dataclass(frozen=True)
+@record
 class TrueExpectation:
     """Labels as the model predicts them, in closed form."""
 
@@ -41,7 +41,7 @@ class TrueExpectation:
         return prediction.scores()
 
 
-@dataclass(frozen=True)
+@record
 class EmpiricalExpectation:
     """Labels as observed."""
 
@@ -50,7 +50,7 @@ class EmpiricalExpectation:
         return label_scores(prediction, codes)
 
 
-@dataclass(frozen=True)
+@record
 class SampledExpectation:
     """One label per row, drawn from the model.
 

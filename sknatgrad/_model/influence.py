@@ -8,11 +8,11 @@ diagnostics", for two classes). All of this is in the contrasts, whose W is regu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._model.categorical import predict, probabilities
 from sknatgrad._model.posterior import logit_covariance
 from sknatgrad._rows.design import Design
@@ -22,9 +22,9 @@ from sknatgrad._rows.source import concatenated as concatenated_rows
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sknatgrad._definitions import Array, Codes, Mask
     from sknatgrad._model.contrasts import Contrasts
     from sknatgrad._rows.source import Kernel, RowBlock
-    from sknatgrad._typing import Array, Codes, Mask
 
 # Bound of the error of the mean loss that may remain, nats: the mean of the bounds of the rows that are not fitted
 # again.
@@ -106,7 +106,7 @@ def concatenated(parts: tuple[RowInfluence, ...]) -> RowInfluence:
     return RowInfluence(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
-@dataclass(frozen=True)
+@record
 class InfluenceKernel:
     """The `RowInfluence` of the rows of a block, in parts."""
 
@@ -164,7 +164,7 @@ def scores_of(proba: Array) -> Array:
     return scores
 
 
-@dataclass(frozen=True)
+@record
 class ResponsesKernel:
     """The largest range of the changes of logits of some rows without each row of a block, in parts of ``(m,)``."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information.dense import DenseInformation
@@ -17,12 +17,12 @@ from sknatgrad._rows.matrices import as_float32
 from sknatgrad._rows.sampling import is_constant, largest_with_weight
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._model.categorical import Prediction
     from sknatgrad._model.expectations import Expectation
     from sknatgrad._model.protocols import RowScores, Scores
     from sknatgrad._model.score_covariance import ModelScores
     from sknatgrad._rows.source import RowBlock
-    from sknatgrad._typing import Array
 
 Pooled = TypeVar("Pooled", bound=PooledInformation)
 
@@ -34,7 +34,7 @@ class BlockScores(NamedTuple):
     true: Scores  # over the labels of the model: those of the true Fisher information
 
 
-@dataclass(frozen=True)
+@record
 class StoredScores:
     """Scores of all rows, stored when they were measured: q numbers a row, or twice that."""
 
@@ -49,7 +49,7 @@ class StoredScores:
         return StoredScores(tuple(of_block.as_float32() for of_block in self.blocks))
 
 
-@dataclass(frozen=True)
+@record
 class RecomputedScores:
     """Scores of all rows at θ, recomputed for every block: out of core, those of all rows may exceed memory."""
 
@@ -96,7 +96,7 @@ class Sums(NamedTuple, Generic[Pooled]):
     scores: tuple[BlockScores, ...] = ()  # of each block, if they are stored: q numbers a row, or twice that
 
 
-@dataclass(frozen=True)
+@record
 class MeasureKernel(Generic[Pooled]):
     """Loss, gradient and information at θ, in one pass."""
 
@@ -144,7 +144,7 @@ class MeasureKernel(Generic[Pooled]):
         )
 
 
-@dataclass(frozen=True)
+@record
 class InformationKernel(Generic[Pooled]):
     """The information of given scores in some structure."""
 
@@ -171,7 +171,7 @@ class LargestPairs(NamedTuple):
     total: float
 
 
-@dataclass(frozen=True)
+@record
 class LargestPairsKernel:
     """The contributions s_i p_ik ‖e_k − p_i‖² x_iᵀΛ⁻¹x_i to the trace of Λ⁻¹F, of more than two classes."""
 
@@ -205,7 +205,7 @@ class LargestPairsKernel:
         return LargestPairs(self._largest(np.concatenate([left.largest, right.largest])), left.total + right.total)
 
 
-@dataclass(frozen=True)
+@record
 class LowRankKernel:
     """The information with those pairs stored whose contribution exceeds a threshold."""
 
@@ -223,7 +223,7 @@ class LowRankKernel:
         return left.merge(right)
 
 
-@dataclass(frozen=True)
+@record
 class HalvesKernel:
     """The true Fisher information at θ of two halves of the rows: of every other row of a block, and of the rest."""
 
@@ -246,7 +246,7 @@ class HalvesKernel:
         return left[0].merge(right[0]), left[1].merge(right[1])
 
 
-@dataclass(frozen=True)
+@record
 class ShiftKernel:
     """The largest change, nats, of the difference of two logits of a row of positive weight along a step.
 
@@ -267,7 +267,7 @@ class ShiftKernel:
         return max(left, right)
 
 
-@dataclass(frozen=True)
+@record
 class SquaresKernel:
     """Σ s x² and Σ (s x²)² of every column; their ratio is a mean of s x² in which large values dominate."""
 
@@ -287,7 +287,7 @@ class SquaresKernel:
         return left + right
 
 
-@dataclass(frozen=True)
+@record
 class FisherProductKernel:
     """F v for several v at once, without forming F: logits of v, given scores applied, one transposed product.
 

@@ -18,8 +18,8 @@ from sknatgrad._rows.matrices import as_dense
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sknatgrad._definitions import Array, Labels, Matrix
     from sknatgrad._rows.column_groups import ColumnGroups
-    from sknatgrad._typing import Array, Labels, Matrix
 
 
 # classes that share one logit

@@ -6,11 +6,11 @@ one product, and are then taken as those of M m rows of one model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple
 
 import numpy as np
 
+from sknatgrad._definitions import Result, record
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.information.blocks import BlockInformation
 from sknatgrad._model.information.dense import DenseInformation
@@ -18,15 +18,14 @@ from sknatgrad._model.kernels import Sums
 from sknatgrad._rows.design import Design
 from sknatgrad._rows.matrices import pick_rows
 from sknatgrad._rows.training_sets import indices_of
-from sknatgrad._typing import Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sknatgrad._definitions import Array, Codes
     from sknatgrad._model.categorical import Prediction
     from sknatgrad._rows.source import Kernel, RowBlock
     from sknatgrad._rows.training_sets import RowGroups, RowNumbers, SetWeights
-    from sknatgrad._typing import Array, Codes
 
 
 class ManySums(NamedTuple):
@@ -40,7 +39,7 @@ class ManySums(NamedTuple):
         return ManySums(self.loss + other.loss, self.gradient + other.gradient)
 
 
-@dataclass(frozen=True)
+@record
 class ManyMeasureKernel:
     """Loss and gradient of several models, each of its own training set."""
 
@@ -91,7 +90,7 @@ def _gradients(design: Design, residuals: Array) -> Array:
     return gradients.reshape(n_logits, n_models, design.n_columns)
 
 
-@dataclass(frozen=True)
+@record
 class ManyInformationKernel:
     """The true Fisher information of several models as matrices, each of its own training set."""
 
@@ -117,7 +116,7 @@ def _information(design: Design, theta: Array, weight: Array) -> DenseInformatio
     return DenseInformation.of_block(design, predict(design.logits(theta)).scores(), weight)
 
 
-@dataclass(frozen=True)
+@record
 class ManyDiagonalKernel:
     """The diagonal of the true Fisher information of several models, each of its own training set."""
 
@@ -149,7 +148,7 @@ def predictions(block: RowBlock, theta: Array) -> tuple[Design, Prediction]:
     return design, predict(stacked)
 
 
-@dataclass(frozen=True)
+@record
 class GroupKernel(Generic[Result]):
     """Another kernel, applied to the rows of each group; None for a group without rows."""
 
@@ -183,7 +182,7 @@ def _part_of(block: RowBlock, rows: Codes) -> RowBlock | None:
     return block._replace(X=pick_rows(block.X, rows), codes=block.codes[rows], weight=block.weight[rows])
 
 
-@dataclass(frozen=True)
+@record
 class SeveralKernels(Generic[Result]):
     """Other kernels, each applied to every block, in one pass."""
 
@@ -228,7 +227,7 @@ class PointSums(NamedTuple):
         ]
 
 
-@dataclass(frozen=True)
+@record
 class PointsKernel:
     """Loss, gradient and true Fisher information of two classes at each of M points, by products of matrices."""
 
@@ -271,7 +270,7 @@ class ScoreSums(NamedTuple):
         return ScoreSums(self.loss + other.loss, self.correct + other.correct, self.weight + other.weight)
 
 
-@dataclass(frozen=True)
+@record
 class ScoreKernel:
     """Log loss and accuracy of several models."""
 
@@ -295,7 +294,7 @@ class ScoreKernel:
         return left.merge(right)
 
 
-@dataclass(frozen=True)
+@record
 class FoldScoreKernel:
     """Log loss and accuracy of the models of each fold on its rows."""
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array
+    from sknatgrad._definitions import Array
 
 
 def in_standard_errors(estimates: Array, standard_errors: Array) -> Array:

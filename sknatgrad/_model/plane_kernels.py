@@ -5,11 +5,11 @@ The latter read no values of X, so they take rows without columns, in blocks of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._model.categorical import predict
 from sknatgrad._rows.design import Design
 from sknatgrad._rows.sampling import is_constant, largest_with_weight
@@ -17,8 +17,8 @@ from sknatgrad._rows.sampling import is_constant, largest_with_weight
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sknatgrad._definitions import Array
     from sknatgrad._rows.source import RowBlock
-    from sknatgrad._typing import Array
 
 # numbers of all rows: an array of each block
 Parts = tuple["Array", ...]
@@ -29,7 +29,7 @@ def _rows(block: RowBlock) -> slice:
     return slice(block.start, block.start + block.codes.size)
 
 
-@dataclass(frozen=True)
+@record
 class LogitsKernel:
     """The logits of all rows at θ; reads X once."""
 
@@ -44,7 +44,7 @@ class LogitsKernel:
         return left + right
 
 
-@dataclass(frozen=True)
+@record
 class TransposedProductKernel:
     """Σ r_i x_i of numbers r of all rows, ``(1, d)``: of residuals, the gradient; reads X once."""
 
@@ -60,7 +60,7 @@ class TransposedProductKernel:
         return left + right
 
 
-@dataclass(frozen=True)
+@record
 class MomentsKernel:
     """Σ s x xᵀ, ``(d, d)``, in the precision of the blocks."""
 
@@ -85,7 +85,7 @@ class LikelihoodSums(NamedTuple):
     variances: Parts  # s p (1 − p)
 
 
-@dataclass(frozen=True)
+@record
 class LikelihoodKernel:
     """The `LikelihoodSums` at known logits."""
 
@@ -115,7 +115,7 @@ class LikelihoodKernel:
         )
 
 
-@dataclass(frozen=True)
+@record
 class CurvatureKernel:
     """vᵀF v of every two steps v, ``(j, j)``, from the logits of all rows along them."""
 
@@ -140,7 +140,7 @@ class PlaneSums(NamedTuple):
     curvature: Array  # (j, j)
 
 
-@dataclass(frozen=True)
+@record
 class PlaneKernel:
     """The `PlaneSums` at base + Σ c v, from logits alone."""
 

@@ -19,7 +19,7 @@ from sknatgrad._rows.memory import iter_blocks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sknatgrad._typing import Array, Mask, Matrix
+    from sknatgrad._definitions import Array, Mask, Matrix
 
 # A row leaves the row space of the data if its product with an undetermined direction exceeds this share of the sum of
 # absolute values in that product: far more than rounding, which is about 1e-15.

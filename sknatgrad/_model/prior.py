@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Array
     from sknatgrad._model.protocols import PooledInformation
-    from sknatgrad._typing import Array
 
 PRIOR_FORMS = (
     "pass (mean, precision), each a number or an array of shape (n_features,), (d,) with the intercept, or (q, d), or "

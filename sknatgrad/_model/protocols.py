@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._rows.design import Design
     from sknatgrad._rows.source import RowBlock
-    from sknatgrad._typing import Array
 
 
 class Scores(Protocol):

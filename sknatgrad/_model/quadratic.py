@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._definitions import member_of
 from sknatgrad._model.recentring import recentred_gradient, recentred_theta, shift_between
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._model.protocols import PooledInformation
-    from sknatgrad._typing import Array
 
 
+@member_of("sknatgrad")
 class QuadraticApproximation(NamedTuple):
     """The loss of the rows seen, as gᵀ(θ - θ₀) + ½ (θ - θ₀)ᵀ F (θ - θ₀), without any prior.
 

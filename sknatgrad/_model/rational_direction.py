@@ -25,7 +25,7 @@ from sknatgrad._model.separating_pairs import (
 )
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Codes
+    from sknatgrad._definitions import Array, Codes
 
     # (q, d), a direction of θ
     ExactDirection = tuple[tuple[Fraction, ...], ...]

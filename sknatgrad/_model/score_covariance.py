@@ -9,7 +9,7 @@ import numpy as np
 from sknatgrad._rows.matrices import as_float32
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Codes
+    from sknatgrad._definitions import Array, Codes
 
 # 1 - p is computed as it stands where it is at least this: the subtraction then loses 3 bits at most
 MIN_COMPLEMENT = 0.125

@@ -15,7 +15,7 @@ from scipy import optimize
 from sknatgrad._rows.matrices import beside_identity
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Codes, Mask, Matrix
+    from sknatgrad._definitions import Array, Codes, Mask, Matrix
 
 # Bounds on the entries of a direction, and the largest violation of a constraint that HiGHS allows: tried in this order
 # until it solves the program. Of 1,000 programs the first solved all and the second too; with an infinite bound and

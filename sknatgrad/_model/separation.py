@@ -29,17 +29,17 @@ Margins are differences of logits, and so in nats.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._model.categorical import predict, probabilities
 from sknatgrad._rows.design import Design
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._rows.source import RowBlock, RowSource
-    from sknatgrad._typing import Array
 
 # nats: the loss of a row whose own class has half of the probability
 SEPARATED_LOSS = math.log(2.0)
@@ -121,7 +121,7 @@ class StepStatistics(NamedTuple):
         return self.max_shift < MAX_SHIFT and (well_conditioned or resolved)
 
 
-@dataclass(frozen=True)
+@record
 class StepKernel:
     """The `StepStatistics` of rows; bounds of them where these suffice, without probabilities."""
 
@@ -155,7 +155,7 @@ class StepKernel:
         )
 
 
-@dataclass(frozen=True)
+@record
 class WrongProbabilityKernel:
     """Sums over rows with a positive margin: of the probabilities of the classes so separated, and of the weights."""
 
@@ -215,7 +215,7 @@ class SeparationStatistics(NamedTuple):
         return [int(j) for j in largest if shares[j] >= MIN_NAMED_SHARE * shares.max()]
 
 
-@dataclass(frozen=True)
+@record
 class SeparationKernel:
     """Statistics of the rows that a Newton step separates from another class."""
 

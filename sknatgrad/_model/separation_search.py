@@ -8,7 +8,7 @@ length takes programs of a few hundred rows, and passes over its rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import linalg
 
+from sknatgrad._definitions import record
 from sknatgrad._model.exact_arithmetic import exact_signs
 from sknatgrad._model.layout import BINARY
 from sknatgrad._model.rational_direction import direction_of, shifted
@@ -25,9 +26,9 @@ from sknatgrad._model.separation import MAX_WEAK_PRECISION, is_hardly_penalised
 from sknatgrad._rows.design import Design
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Codes
     from sknatgrad._model.rational_direction import ExactDirection
     from sknatgrad._rows.source import RowBlock, RowSource
-    from sknatgrad._typing import Array, Codes
 
 # Rows of the first program for each column, and rows that each pass may add to it for each column.
 FIRST_ROWS_PER_COLUMN = 8
@@ -127,7 +128,7 @@ class Rows(NamedTuple):
         return Rows(np.vstack([self.design, other.design]), np.append(self.codes, other.codes)).distinct()
 
 
-@dataclass(frozen=True)
+@record
 class SeparationSearch:
     """The search for a direction that separates rows of positive weight by class; it runs once, when it is needed."""
 
@@ -243,7 +244,7 @@ class SeparationSearch:
         return expanded
 
 
-@dataclass(frozen=True)
+@record
 class AllRowsKernel:
     """The rows of positive weight, dense."""
 
@@ -279,7 +280,7 @@ class Check(NamedTuple):
     violated: Rows  # distinct rows that have a negative margin, not all of them
 
 
-@dataclass(frozen=True)
+@record
 class CheckKernel:
     """The signs of all margins along a direction, exactly."""
 
@@ -358,7 +359,7 @@ def span_complement(design: Array, *, intercept: bool) -> Basis:
     return Basis(vectors[rank:].T, shift, exponent)
 
 
-@dataclass(frozen=True)
+@record
 class OutsideKernel:
     """Rows of positive weight outside the span of others: those that have a part in a basis."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from sknatgrad._definitions import record
 from sknatgrad._limits import Limits
 from sknatgrad._rows.centring import take_centred
 from sknatgrad._rows.memory import block_bounds, unconverted_blocks
@@ -12,16 +13,16 @@ from sknatgrad._rows.memory import block_bounds, unconverted_blocks
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sknatgrad._definitions import Array, Matrix, Result
     from sknatgrad._rows.memory import MemorySource
     from sknatgrad._rows.source import Kernel, LabelledRows, RowBlock
     from sknatgrad._rows.threads import Workers
-    from sknatgrad._typing import Array, Matrix, Result
 
     # X of a batch, first and last row of a block in it, and the block, whose X is still to be converted
     Item = tuple[Matrix, tuple[int, int], RowBlock]
 
 
-@dataclass(frozen=True)
+@record
 class BatchSource:
     """Batches of rows, read again in each pass; each is read while the previous one is processed."""
 

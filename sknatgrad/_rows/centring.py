@@ -20,7 +20,7 @@ from sknatgrad._rows.matrices import is_sparse, take_rows
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from sknatgrad._typing import Array, Mask, Matrix
+    from sknatgrad._definitions import Array, Mask, Matrix
 
 # Rows from which centres are taken: any value within the bulk of a column is as good as another. Sorting the columns of
 # 128 x 100 takes 18 us.

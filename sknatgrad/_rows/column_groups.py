@@ -16,7 +16,7 @@ import numpy as np
 from sknatgrad._rows.matrices import csr, is_sparse
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Codes, Mask, Matrix
+    from sknatgrad._definitions import Array, Codes, Mask, Matrix
 
 # Entries per column up to which the columns of a sparse matrix are counted. With more, few columns are empty or have a
 # single entry: of columns with 4 entries on average, at random, exp(-4) = 2 % and 7 %.

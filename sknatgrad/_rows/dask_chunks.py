@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import reduce
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import dask
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._limits import Limits
 from sknatgrad._rows.floating_point import as_caller, handling_for_tasks, underflow_ignored
 from sknatgrad._rows.memory import MemorySource
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
+    from sknatgrad._definitions import Array, Codes, Result
     from sknatgrad._rows.floating_point import Handling
     from sknatgrad._rows.source import Kernel, LabelledRows
-    from sknatgrad._typing import Array, Codes, Result
 
 # sums that one task merges: a tree of depth 2 for 64 chunks; a fit to 64 chunks of 2,000 x 20 takes 0.29 s with 4,
 # 0.28 with 8, 0.27 with 16
@@ -44,7 +45,7 @@ class ChunkError(ValueError):
     """An error in a chunk, whose message names the chunk. It has one argument, so that it can be pickled."""
 
 
-@dataclass(frozen=True)
+@record
 class Chunk:
     """A run of consecutive rows, still to be computed."""
 
@@ -54,7 +55,7 @@ class Chunk:
     first: int  # index of its first row in the whole data
 
 
-@dataclass(frozen=True)
+@record
 class ClusterSource:
     """Chunks of rows on the workers that hold them."""
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
+    from sknatgrad._definitions import Array, Codes, Matrix
     from sknatgrad._rows.source import RowBlock
-    from sknatgrad._typing import Array, Codes, Matrix
 
 # Float32 multiplications of a dense product that take as long as one of a sparse product. The Gram matrix of a sparse
 # block is therefore computed as a dense product if more than one value in √200 = 14 is stored. For 4,000 x 400 with one

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from sknatgrad._typing import Array, Bits, Codes, Matrix
+    from sknatgrad._definitions import Array, Bits, Codes, Matrix
 
 
 def is_sparse(X: Matrix) -> bool:

@@ -11,16 +11,17 @@ import os
 import threading
 import weakref
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._rows.centring import sample_step
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Matrix
+    from sknatgrad._definitions import Array, Matrix
 
 # rows that are compared, to verify that the file is the one that is mapped: the first, the middle and the last
 COMPARED_ROWS = 3
@@ -35,7 +36,7 @@ PAGE_BYTES = 2**12
 GAPPED_BYTES = 2**20
 
 
-@dataclass(frozen=True)
+@record
 class MemmapRows:
     """A table in a file, row after row, with or without gaps."""
 

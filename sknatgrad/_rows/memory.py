@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._limits import Limits
 from sknatgrad._rows.centring import centres_of, centres_of_sample, take_centred
 from sknatgrad._rows.design import Design
@@ -35,8 +36,8 @@ from sknatgrad._rows.threads import Workers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sknatgrad._definitions import Array, Codes, Matrix, Result
     from sknatgrad._rows.source import Kernel
-    from sknatgrad._typing import Array, Codes, Matrix, Result
 
 # numbers that exist at a time for each row and logit of a block: logits, probabilities, residuals and their temporaries
 TEMPORARIES = 8
@@ -89,7 +90,7 @@ def unconverted_blocks(
     ]
 
 
-@dataclass(frozen=True)
+@record
 class MemorySource:
     """Rows in memory. X keeps its type and order; each block is converted to float64 when it is used.
 

@@ -12,7 +12,7 @@ from sknatgrad._rows.sampling import MIN_ROWS_PER_CLASS
 from sknatgrad._rows.source import LabelledRows, concatenated
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Codes, Mask, Matrix
+    from sknatgrad._definitions import Array, Codes, Mask, Matrix
 
 
 class Sample(NamedTuple):

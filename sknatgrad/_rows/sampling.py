@@ -13,8 +13,8 @@ import numpy as np
 from sknatgrad._rows.matrices import csr, is_sparse
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Bits, Codes
     from sknatgrad._rows.source import LabelledRows
-    from sknatgrad._typing import Array, Bits, Codes
 
 # Rows of each class in a sample, or all rows of a class that has fewer. Fits in which a class has 300 of 60,000 rows
 # take 26 to 29 ms with 4 to 128.

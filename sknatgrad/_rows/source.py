@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from sknatgrad._definitions import Result, member_of, record
 from sknatgrad._rows.matrices import pick_rows, vstack
-from sknatgrad._typing import Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sknatgrad._typing import Array, Codes, Matrix
+    from sknatgrad._definitions import Array, Codes, Matrix
 
 
+@member_of("sknatgrad")
 class LabelledRows(NamedTuple):
     """Checked rows with their classes and weights."""
 
@@ -79,7 +79,7 @@ class RowSource(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@record
 class RowsKernel:
     """Some of the rows, in order, as their blocks have them."""
 

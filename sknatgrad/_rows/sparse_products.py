@@ -19,7 +19,7 @@ except ImportError:  # pragma: no cover - no version of scipy lacks it
     _sparsetools = None
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Matrix
+    from sknatgrad._definitions import Array, Matrix
 
 
 def add_product(X: Matrix, right: Array, to: Array) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, cast
 
 import numpy as np
 
+from sknatgrad._definitions import Result, record
 from sknatgrad._rows.sampling import reweighted
-from sknatgrad._typing import Result
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Bits, Codes
     from sknatgrad._rows.memory import MemorySource
     from sknatgrad._rows.source import Kernel, RowBlock, RowSource
-    from sknatgrad._typing import Array, Bits, Codes
 
 # Groups of rows, for each training set, up to which sums are kept for each group: k folds and all rows have k groups.
 # Each is a part of every block, which costs a few calls.
@@ -166,7 +166,7 @@ class GroupTotals(NamedTuple):
         return GroupTotals(self.n_rows + other.n_rows, self.weight + other.weight)
 
 
-@dataclass(frozen=True)
+@record
 class GroupTotalsKernel:
     """The totals of each group."""
 
@@ -191,7 +191,7 @@ class GroupTotalsKernel:
         return left.merge(right)
 
 
-@dataclass(frozen=True)
+@record
 class TrainingSetKernel(Generic[Result]):
     """Another kernel, of rows whose weights are those in one training set."""
 
@@ -207,7 +207,7 @@ class TrainingSetKernel(Generic[Result]):
         return self.kernel.merge(left, right)
 
 
-@dataclass(frozen=True)
+@record
 class TrainingSetSource:
     """The rows of another source that is out of core, with their weights in one training set."""
 

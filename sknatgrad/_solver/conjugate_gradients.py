@@ -12,9 +12,9 @@ from scipy import linalg
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sknatgrad._definitions import Array
     from sknatgrad._model.protocols import Precision
     from sknatgrad._solver.krylov import KrylovBasis
-    from sknatgrad._typing import Array
 
 # Largest number of products of one solve. An inexact step is a direction of descent, so the next step does the rest.
 # Halved and doubled: no change of digits at C of 1 and 1e6, whose longest solve takes 66.

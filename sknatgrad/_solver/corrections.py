@@ -17,9 +17,9 @@ from sknatgrad._solver.stopping import is_finite, is_rounding
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sknatgrad._definitions import Array
     from sknatgrad._solver.problem import DescentProblem
     from sknatgrad._solver.records import Measured, NewtonDecrement
-    from sknatgrad._typing import Array
 
 # Largest shift of a final step whose corrections are measured: F then changes by a tenth along any direction, and a
 # chord step leaves a hundredth of the gap even along one that a few rows inform alone.

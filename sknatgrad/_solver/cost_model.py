@@ -15,7 +15,7 @@ from sknatgrad._rows.matrices import stored_bytes_per_row
 from sknatgrad._rows.memory import TEMPORARIES
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Matrix
+    from sknatgrad._definitions import Matrix
 
 # Rough figures of two cores (AVX2, OpenBLAS 0.3.31, numpy 2.4).
 # additions and multiplications a second of a matrix product whose matrices are large in both dimensions

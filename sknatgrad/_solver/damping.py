@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._solver.records import Measured
-    from sknatgrad._typing import Array
 
 # Actual over predicted decrease, above which damping is reduced and below which it is raised: the values of MINPACK
 # (Moré 1978). With GOOD_GAIN at 0.5 or 0.9, or POOR_GAIN at 0.125 or 0.5, breast cancer at C = 1e10 takes 27 to 33

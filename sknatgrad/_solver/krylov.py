@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._definitions import record
+
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._model.protocols import Precision
-    from sknatgrad._typing import Array
 
 # Products of a solve from which its directions are recycled. Raw MNIST takes 918 products in all with 10, and 2,330
 # with 5, which is no better than without recycling (2,291): the directions of short solves carry little information.
@@ -64,7 +66,7 @@ class KrylovBasis:
         return (rest + coefficients @ directions).reshape(gradient.shape)
 
 
-@dataclass(frozen=True)
+@record
 class RecycledPreconditioner:
     """A preconditioner, corrected along the directions of an earlier solve."""
 

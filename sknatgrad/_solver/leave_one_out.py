@@ -6,12 +6,13 @@ needs no reading of the other rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DenseInformation
@@ -28,6 +29,7 @@ from sknatgrad._solver.stopping import FinalTolerance
 from sknatgrad._solver.warm_up import starting_point
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Codes, Mask, Result
     from sknatgrad._limits import Limits
     from sknatgrad._model.information.dense import DensePrecision
     from sknatgrad._model.kernels import Sums
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from sknatgrad._rows.source import Kernel, LabelledRows, RowBlock, RowSource
     from sknatgrad._solver.cost_model import Shape
     from sknatgrad._solver.plan import Plan
-    from sknatgrad._typing import Array, Codes, Mask, Result
 
 # Tolerance of fits without a row. The loss of a row that other rows outweigh a million times is then off by 1e-5 nats,
 # with 1e-6 by 0.8; breast cancer takes up to 10 % longer.
@@ -62,7 +63,7 @@ class RowsLeftOut(NamedTuple):
         return weights
 
 
-@dataclass(frozen=True)
+@record
 class SourceWithout:
     """The rows of another source but one, which has no weight."""
 
@@ -87,7 +88,7 @@ class SourceWithout:
         return SourceWithout(self.source.as_float32(), self.row)
 
 
-@dataclass(frozen=True)
+@record
 class LeaveOneOutFits:
     """The fits of one model to all rows but one."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._model.layout import zero_sum
 from sknatgrad._model.many_models import ManyDiagonalKernel, ManyInformationKernel, ManyMeasureKernel
 from sknatgrad._solver.stopping import LOSS_ROUNDING, MAX_REDUCTIONS
@@ -22,10 +23,10 @@ from sknatgrad._solver.stopping import LOSS_ROUNDING, MAX_REDUCTIONS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sknatgrad._definitions import Array, Codes, Mask
     from sknatgrad._model.information.dense import DensePrecision
     from sknatgrad._rows.source import RowSource
     from sknatgrad._rows.training_sets import SetWeights
-    from sknatgrad._typing import Array, Codes, Mask
 
 # Times that F of a model is computed. Newton's method takes 3 to 5 from the optimum of similar rows; a model that needs
 # more is left to another method, which has damping.
@@ -44,7 +45,7 @@ MAX_PAIRS = 10
 MIN_JUDGED = 4
 
 
-@dataclass(frozen=True)
+@record
 class ManyModels:
     """M models: the training set and the prior of each."""
 

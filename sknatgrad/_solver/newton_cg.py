@@ -17,18 +17,19 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._solver.conjugate_gradients import Status, conjugate_gradients
 from sknatgrad._solver.preconditioning import FactorCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sknatgrad._definitions import Array
     from sknatgrad._model.protocols import FactorisedPrecision, PreconditioningInformation
     from sknatgrad._solver.conjugate_gradients import Solution
     from sknatgrad._solver.krylov import RecycledDirections
     from sknatgrad._solver.preconditioning import PreconditionerOption, PreconditionerPolicy
     from sknatgrad._solver.stopping import FinalTolerance
-    from sknatgrad._typing import Array
 
 # Largest error of a step, as a share of its own decrease. Halved and doubled: digits takes 82 and 82 products for 78,
 # at C = 100 133 and 247 for 204; 5,000 x 300 30 and 34 for 34.
@@ -68,7 +69,7 @@ class FisherOperator(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@record
 class MatrixFreeInformation:
     """Fisher information at one point, which is known by its products and never stored."""
 
@@ -94,7 +95,7 @@ class MatrixFreeInformation:
         return self.solver.cache.precision(self.solver.information(self.operator, self.loss), shift)
 
 
-@dataclass(frozen=True)
+@record
 class MatrixFreePrecision:
     """Solves with F + I ⊗ diag(shift) by preconditioned conjugate gradients."""
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import IdentityInformation
 from sknatgrad._model.information.dense import DensePrecision
@@ -38,13 +39,13 @@ from sknatgrad._solver.stopping import LOSS_ROUNDING, ORDER_INDEPENDENT, FinalTo
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sknatgrad._definitions import Array
     from sknatgrad._model.prior import Prior
     from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation
     from sknatgrad._rows.source import RowSource
     from sknatgrad._solver.plan import Plan
     from sknatgrad._solver.records import Measured
     from sknatgrad._solver.step import Proposal
-    from sknatgrad._typing import Array
 
 
 # Corrections of a final step by the same factor. With 1, fits take an iteration more; with 3 as long as with 2.
@@ -69,7 +70,7 @@ class LatestFactor:
         return self._precision
 
 
-@dataclass(frozen=True)
+@record
 class DirectObjective(ObjectiveOfRows):
     """The metric is the true Fisher information, stored as a matrix at every point."""
 
@@ -121,7 +122,7 @@ class DirectObjective(ObjectiveOfRows):
         return self.penalised_loss.matrix(_stored(measured))
 
 
-@dataclass(frozen=True)
+@record
 class MatrixFreeObjective(ObjectiveOfRows):
     """The metric is the true Fisher information, known by its products."""
 
@@ -176,7 +177,7 @@ class MatrixFreeObjective(ObjectiveOfRows):
         return MatrixFreeInformation(operator, solver, measured.loss, self.final_tolerance)
 
 
-@dataclass(frozen=True)
+@record
 class OtherMetricObjective(ObjectiveOfRows):
     """The metric is not the true Fisher information F; a product with F takes a pass over the rows."""
 

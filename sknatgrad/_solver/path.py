@@ -9,11 +9,11 @@ first Newton step of each training set from the optimum of all rows needs no oth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import MeasureKernel
@@ -24,10 +24,10 @@ from sknatgrad._solver.stopping import MAX_REDUCTIONS, SUFFICIENT_SHARE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from sknatgrad._definitions import Array
     from sknatgrad._model.kernels import Sums
     from sknatgrad._rows.source import Kernel, RowSource
     from sknatgrad._rows.training_sets import RowGroups
-    from sknatgrad._typing import Array
 
 
 # Newton decrement up to which a point is near enough to the optimum of all rows: nats for each parameter, and a share
@@ -100,7 +100,7 @@ class PathPoint(NamedTuple):
     near: bool  # whether the decrement is small; else the steps failed
 
 
-@dataclass(frozen=True)
+@record
 class Path:
     """Follows the optima of all rows from one penalty to the next."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._model.information import DenseInformation
 from sknatgrad._model.kernels import (
     FisherProductKernel,
@@ -23,6 +24,7 @@ from sknatgrad._solver.preconditioning import FLOAT64_KEYS
 from sknatgrad._solver.records import Measured
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._model.expectations import Expectation
     from sknatgrad._model.information import LowRankInformation
     from sknatgrad._model.kernels import Sums
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from sknatgrad._model.protocols import PooledInformation, PreconditioningInformation, RowScores, Structure
     from sknatgrad._rows.source import RowSource
     from sknatgrad._solver.preconditioning import PreconditionerOption
-    from sknatgrad._typing import Array
 
 # Sums of squares in float32 below this have lost digits: terms of 1e-8 of a sum still count, and terms below 1e-38, the
 # smallest normal number of float32, have fewer digits.
@@ -41,7 +42,7 @@ MIN_SHARE = 0.9
 NO_SCORES = MetricScores.stored(())
 
 
-@dataclass(frozen=True)
+@record
 class PenalisedLoss:
     """J(θ) = Σ s_i ℓ_i(θ) + ½ (θ − μ)ᵀ (I ⊗ diag(λ) + F₀) (θ − μ), the loss of rows with a prior.
 
@@ -121,7 +122,7 @@ class PenalisedLoss:
         return self.information(measured.scores.true, DenseInformation)
 
 
-@dataclass(frozen=True)
+@record
 class ObjectiveOfRows:
     """What all objectives of rows with a prior answer the loop alike (`DescentProblem`)."""
 
@@ -142,7 +143,7 @@ class ObjectiveOfRows:
         return 0.0
 
 
-@dataclass(frozen=True)
+@record
 class RowsOperator:
     """The Fisher information of known scores at one point: the `FisherOperator` that `newton_cg` solves with."""
 

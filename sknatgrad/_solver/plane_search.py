@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 from scipy.linalg import lapack
 
+from sknatgrad._definitions import record
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DiagonalInformation
 from sknatgrad._model.kernels import Sums
@@ -44,6 +45,7 @@ from sknatgrad._solver.step import PARALLEL
 from sknatgrad._solver.stopping import LOSS_ROUNDING
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Codes
     from sknatgrad._model.prior import Prior
     from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation
     from sknatgrad._rows.memory import MemorySource
@@ -52,7 +54,6 @@ if TYPE_CHECKING:
     from sknatgrad._solver.records import Measured
     from sknatgrad._solver.step import Proposal
     from sknatgrad._solver.stopping import FinalTolerance
-    from sknatgrad._typing import Array, Codes
 
 # Bytes of a block in units of others, where a pass reads its values once: they need not stay in a cache. With one
 # thread 20,000 x 1,000 takes 154 ms with 1, 147 with 2, 4 and 8; with two threads 110, 100, 108 and 118.
@@ -110,7 +111,7 @@ class PlaneSearchMemory(QuasiNewtonMemory):
         return base.logits + along
 
 
-@dataclass(frozen=True)
+@record
 class PlaneSearchObjective(ObjectiveOfRows):
     """The metric is the diagonal of F at zero, updated by the gradients along the steps."""
 

@@ -19,8 +19,8 @@ from sknatgrad._model.information import (
 )
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Mask
     from sknatgrad._model.protocols import FactorisedPrecision, PreconditioningInformation
-    from sknatgrad._typing import Array, Mask
 
 # Products from which the observed rate of convergence is used. At 1 and 6, 12 correlated classes take 52 and 21
 # products for 58, 20,000 x 50 19 and 25 for 21, 5,000 x 300 33 and 36 for 34.

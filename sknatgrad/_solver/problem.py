@@ -9,10 +9,10 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sknatgrad._definitions import Array
     from sknatgrad._solver.damping import Damping
     from sknatgrad._solver.records import Direction, Measured, NewtonDecrement
     from sknatgrad._solver.step import Proposal
-    from sknatgrad._typing import Array
 
 
 class DescentProblem(Protocol):

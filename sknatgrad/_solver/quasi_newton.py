@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import DenseInformation, IdentityInformation
 from sknatgrad._model.information.dense import DensePrecision
@@ -35,13 +36,13 @@ from sknatgrad._solver.sampled_metric import (
 from sknatgrad._solver.stopping import MIN_TOLERANCE
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation
     from sknatgrad._rows.memory import MemorySource
     from sknatgrad._solver.plan import Plan
     from sknatgrad._solver.records import Measured
     from sknatgrad._solver.step import Proposal
     from sknatgrad._solver.stopping import FinalTolerance
-    from sknatgrad._typing import Array
 
 # Largest expected share of the error that a step leaves, for the sample to be used.
 MAX_CONTRACTION = 0.1
@@ -156,7 +157,7 @@ def _decrease(measured: Measured, move: Array) -> float:
     return -0.5 * float(np.vdot(measured.gradient, move))
 
 
-@dataclass(frozen=True)
+@record
 class QuasiNewtonObjective(ObjectiveOfRows):
     """The metric is the Fisher information of a sample, updated by the gradients along the steps.
 

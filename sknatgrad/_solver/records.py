@@ -10,9 +10,9 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sknatgrad._definitions import Array
     from sknatgrad._model.kernels import MetricScores
     from sknatgrad._model.protocols import Information
-    from sknatgrad._typing import Array
 
 
 class Measured(NamedTuple):

@@ -7,26 +7,26 @@ Statistics 12.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._limits import Limits
 from sknatgrad._model.quadratic import QuadraticApproximation
 from sknatgrad._solver.descent import descend
 from sknatgrad._solver.records import NewtonDecrement
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._model.protocols import PooledInformation
     from sknatgrad._solver.objective import Objective
     from sknatgrad._solver.problem import DescentOptions
     from sknatgrad._solver.records import Direction, Measured, Step
     from sknatgrad._solver.step import Proposal
-    from sknatgrad._typing import Array
 
 
-@dataclass(frozen=True)
+@record
 class RecursiveObjective:
     """J of one batch, whose prior contains the quadratic approximation to all batches before it.
 

@@ -17,10 +17,10 @@ from sknatgrad._model.information.symmetric import equilibrate
 from sknatgrad._model.kernels import HalvesKernel, MeasureKernel
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._model.prior import Prior
     from sknatgrad._model.protocols import PooledInformation
     from sknatgrad._rows.source import RowSource
-    from sknatgrad._typing import Array
 
 
 # Largest relative variance of the sum of s x² of a column in a sample of m rows drawn by influence, in units of d / m:

@@ -9,8 +9,8 @@ import numpy as np
 from sknatgrad._solver.damping import MIN_RAISED
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._solver.records import Direction, Measured
-    from sknatgrad._typing import Array
 
 # sin² of the angle between two moves, in the norm of the damped matrix, below which the second is dropped as parallel.
 # The relative rounding error of its coefficient is about eps / sin². Halved and doubled: no change.

@@ -10,8 +10,8 @@ import numpy as np
 from sknatgrad._model.separation import is_completely_separated
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._solver.records import Measured
-    from sknatgrad._typing import Array
 
 # share of the predicted decrease that the loss must fall for a step to be accepted: the sufficient decrease of Nocedal
 # and Wright (2006), section 3.1, with the decrease of the quadratic model in place of that of the slope

@@ -16,6 +16,7 @@ from sknatgrad._solver.quasi_newton import QuasiNewtonObjective
 from sknatgrad._solver.stopping import LOSS_ROUNDING, FinalTolerance
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._model.protocols import PooledInformation
     from sknatgrad._rows.memory import MemorySource
     from sknatgrad._rows.source import RowSource
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from sknatgrad._solver.plan import Plan
     from sknatgrad._solver.problem import DescentOptions
     from sknatgrad._solver.records import Measured
-    from sknatgrad._typing import Array
 
 # A subsample of m rows is solved until the Newton decrement, as a share of the loss, is this multiple of qd / 2m: the
 # statistical error of its optimum in nats a row, at a loss of about one nat a row. Solved further, coefficients of

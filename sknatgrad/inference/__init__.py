@@ -1,14 +1,19 @@
 """Standard errors, tests and intervals of a fitted logistic regression, from its Fisher information."""
 
+from typing import TYPE_CHECKING
+
+from sknatgrad._definitions import loader
 from sknatgrad.inference._hypothesis_tests.chi_squared import ChiSquared
 from sknatgrad.inference._infer import infer
-from sknatgrad.inference._influence.influence import influence
-from sknatgrad.inference._influence.result import InfluenceResult
 from sknatgrad.inference._result.aliased import AliasedColumn
 from sknatgrad.inference._result.marginal_effects import MarginalEffects
 from sknatgrad.inference._result.odds_ratios import OddsRatios
 from sknatgrad.inference._result.result import InferenceResult
 from sknatgrad.inference._result.summary import Summary
+
+if TYPE_CHECKING:
+    from sknatgrad.inference._influence.influence import influence
+    from sknatgrad.inference._influence.result import InfluenceResult
 
 __all__ = [
     "AliasedColumn",
@@ -22,7 +27,15 @@ __all__ = [
     "influence",
 ]
 
-_classes = (AliasedColumn, ChiSquared, InferenceResult, InfluenceResult, MarginalEffects, OddsRatios, Summary)
-for _public in (*_classes, infer, influence):
-    # pickles and documentation then name the public address
-    _public.__module__ = __name__
+# fits without a row need the modules for many models
+__getattr__ = loader(
+    __name__,
+    {
+        "InfluenceResult": "sknatgrad.inference._influence.result",
+        "influence": "sknatgrad.inference._influence.influence",
+    },
+)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

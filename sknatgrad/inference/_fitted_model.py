@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
-from sknatgrad._estimator.cv_classifier import NaturalGradientLogisticRegressionCV
 from sknatgrad._inputs.checks import check_model
 from sknatgrad._inputs.columns import INTERCEPT, column_indices, feature_names
 from sknatgrad._inputs.prior import configured_prior
@@ -24,8 +23,8 @@ from sknatgrad._rows.design import Design
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sknatgrad._definitions import Array, Codes, Labels, Matrix
     from sknatgrad._inputs.columns import Features
-    from sknatgrad._typing import Array, Codes, Labels, Matrix
 
 # The largest difference of a probability from that of the coefficients. Fits to float32 differ by 1e-7; another link
 # function by much more.
@@ -150,12 +149,17 @@ def logistic_regression(estimator: Any) -> Any:
 
 
 def _is_logistic_regression(estimator: object) -> bool:
-    own = NaturalGradientLogisticRegression, NaturalGradientLogisticRegressionCV
-    return isinstance(estimator, own) or _is_instance(estimator, "sklearn.linear_model", "LogisticRegression")
+    return isinstance(estimator, NaturalGradientLogisticRegression) or any(
+        _is_instance(estimator, module, name)
+        for module, name in (
+            ("sknatgrad._estimator.cv_classifier", "NaturalGradientLogisticRegressionCV"),
+            ("sklearn.linear_model", "LogisticRegression"),
+        )
+    )
 
 
 def _is_instance(estimator: object, module: str, name: str) -> bool:
-    """Say whether an estimator is of a class of scikit-learn, whose module it has then imported already.
+    """Say whether an estimator is of a class whose module it has then imported already.
 
     An import of `sklearn.linear_model` here would take 40 ms.
     """

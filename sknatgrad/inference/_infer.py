@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from sknatgrad._definitions import member_of
 from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._inputs.labels import codes_of
 from sknatgrad._inputs.notices import stacklevel_of_user
@@ -22,7 +23,6 @@ from sknatgrad.exceptions import InferenceWarning
 from sknatgrad.inference._bootstrap.checks import check_bootstrap
 from sknatgrad.inference._bootstrap.draws import Draws
 from sknatgrad.inference._bootstrap.intervals import sample_covariance
-from sknatgrad.inference._bootstrap.resamples import ResampledFits
 from sknatgrad.inference._covariance.dense import DenseCovariance
 from sknatgrad.inference._covariance.options import CovarianceOptions
 from sknatgrad.inference._covariance.protocol import mask_undetermined
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Array, Codes, Matrix
     from sknatgrad._inputs.columns import Features
     from sknatgrad._inputs.configuration import RandomState
-    from sknatgrad._typing import Array, Codes, Matrix
     from sknatgrad.inference._bootstrap.resamples import Resamples
     from sknatgrad.inference._covariance.options import Covariance, Weights
     from sknatgrad.inference._covariance.protocol import CoefficientCovariance
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 Aliased = Literal["drop", "nan"]
 
 
+@member_of("sknatgrad.inference")
 @ignoring_underflow
 def infer(  # noqa: PLR0913 - all but the data are keywords
     estimator: Any,
@@ -271,6 +272,8 @@ def infer_from_sums(  # noqa: PLR0913, PLR0917 - what is inferred, and how
 
 def _resamples(covariance: CoefficientCovariance, draws: Draws) -> Resamples:
     """Return the fits to the resamples."""
+    from sknatgrad.inference._bootstrap.resamples import ResampledFits  # noqa: PLC0415 - fits of many models, for these
+
     with Workers() as workers:
         return ResampledFits(covariance.fitted, covariance.row_sums, draws, workers).run()
 

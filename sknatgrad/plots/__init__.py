@@ -19,7 +19,3 @@ __all__ = [
     "ProbabilityIntervalDisplay",
     "RegularizationPathDisplay",
 ]
-
-# pickles, HTML and doctest name the public address
-for _name in __all__:
-    globals()[_name].__module__ = __name__

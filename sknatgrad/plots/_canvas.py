@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
 
-    from sknatgrad._typing import Labels
+    from sknatgrad._definitions import Labels
 
 # Each colour has a contrast of at least 3 with white and with #121212 (WCAG 2). Any two differ by at least 16 in
 # CIELAB, for people without colour blindness and, by the matrices of Machado, Oliveira and Fernandes (2009), with each

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from sknatgrad._definitions import member_of
 from sknatgrad._inputs.columns import INTERCEPT, column_indices
 from sknatgrad._model.class_labels import label_string
 from sknatgrad._rows.floating_point import underflow_ignored_in
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Array, Mask, Matrix
     from sknatgrad._inputs.columns import Features
-    from sknatgrad._typing import Array, Mask, Matrix
     from sknatgrad.inference import InferenceResult
 
 # inches: the margins, the height of a feature with one class, and that of each further class. tests/test_plots.py
@@ -51,6 +52,7 @@ FEW_DECADES = 2.0
 MANY_DECADES = 5.0
 
 
+@member_of("sknatgrad.plots")
 @underflow_ignored_in
 class CoefficientDisplay:
     """Coefficients, or odds ratios, with their intervals: a forest plot.

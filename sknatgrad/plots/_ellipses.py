@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 import numpy as np
 from scipy import linalg
 
+from sknatgrad._definitions import member_of
 from sknatgrad._estimator.geometry import centred_fisher_information
 from sknatgrad._inputs.checks import check_model
 from sknatgrad._inputs.columns import INTERCEPT, column_index, feature_names, listed
@@ -24,15 +25,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Array, Matrix
     from sknatgrad._inputs.columns import Features
     from sknatgrad._model.metrics import FisherName
-    from sknatgrad._typing import Array, Matrix
 
 Others = Literal["fixed", "free"]
 # points of a closed curve: every 1.5 degrees, with the first one repeated
 N_POINTS = 241
 
 
+@member_of("sknatgrad.plots")
 @underflow_ignored_in
 class FisherEllipseDisplay:
     r"""Ellipses of constant distance from two coefficients, in one or several metrics.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from sknatgrad._definitions import member_of
 from sknatgrad._inputs.checks import check_count
 from sknatgrad._rows.floating_point import underflow_ignored_in
 from sknatgrad.plots._canvas import axes, figure_height, label_text, reference_style, style
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sknatgrad.inference import InfluenceResult
 
 
+@member_of("sknatgrad.plots")
 @underflow_ignored_in
 class InfluenceDisplay:
     """Cook's distances of the most influential rows, the largest first, with leverage and residual of each.

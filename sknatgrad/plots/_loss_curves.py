@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from sknatgrad._definitions import member_of
 from sknatgrad._rows.floating_point import underflow_ignored_in
 from sknatgrad._solver.stopping import LOSS_ROUNDING, FinalTolerance
 from sknatgrad.plots._canvas import axes, figure_height, legend, marker, pyplot, reference_style, style
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-    from sknatgrad._typing import Array
+    from sknatgrad._definitions import Array
 
 Against = Literal["iteration", "seconds"]
 # parameters that define the objective
@@ -31,6 +32,7 @@ CURVE_MARKER_SIZE = 4.5
 MAX_NAMES_INSIDE = 5
 
 
+@member_of("sknatgrad.plots")
 @underflow_ignored_in
 class LossCurveDisplay:
     r"""Loss above the optimum of one or several fits, on a log scale.

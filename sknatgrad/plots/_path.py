@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import clone
 
+from sknatgrad._definitions import member_of
 from sknatgrad._estimator.cv_scores import Scores
 from sknatgrad._inputs.columns import feature_names
 from sknatgrad._rows.floating_point import underflow_ignored_in
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from matplotlib.legend import Legend
     from numpy.typing import ArrayLike
 
+    from sknatgrad._definitions import Array, Labels, Matrix
     from sknatgrad._estimator.cv_classifier import NaturalGradientLogisticRegressionCV
     from sknatgrad._estimator.logistic_path import LogisticPath
-    from sknatgrad._typing import Array, Labels, Matrix
 
 # features with a colour and a legend entry of their own; more lines cannot be followed
 MAX_COLOURED_FEATURES = 8
@@ -38,6 +39,7 @@ MAX_COLOURED_FEATURES = 8
 PANELS_PER_ROW = 3
 
 
+@member_of("sknatgrad.plots")
 @underflow_ignored_in
 class RegularizationPathDisplay:
     """Coefficients against C, the inverse strength of the penalty, with one panel per class.

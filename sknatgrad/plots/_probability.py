@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from sknatgrad._definitions import member_of
 from sknatgrad._inputs.checks import check_count, check_model
 from sknatgrad._inputs.columns import column_index, feature_names
 from sknatgrad._inputs.missing import objects_as_floats
@@ -34,13 +35,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-    from sknatgrad._typing import Array, Matrix
+    from sknatgrad._definitions import Array, Matrix
 
 # a legend of more classes is drawn beside the axes, since it would cover more than a corner of them
 MAX_CLASSES_INSIDE = 4
 DECILES = np.arange(1, 10) / 10
 
 
+@member_of("sknatgrad.plots")
 @underflow_ignored_in
 class ProbabilityIntervalDisplay:
     """Predicted probability of each class along one feature, with a band that shows its interval.

@@ -23,8 +23,8 @@ from sknatgrad._model.information.low_rank import LowRankInformation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sknatgrad._definitions import Array
     from sknatgrad._model.protocols import FactorisedPrecision, PooledInformation, PreconditioningInformation, Structure
-    from sknatgrad._typing import Array
 
 __all__ = [
     "BlockInformation",

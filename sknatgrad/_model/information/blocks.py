@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._model.information.symmetric import ridge_of
 from sknatgrad._model.recentring import recentred_gradient
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._model.protocols import Scores
     from sknatgrad._rows.design import Design
-    from sknatgrad._typing import Array
 
 # Rows whose weight in a class is less than this share of the class's largest are omitted: most rows matter to few
 # classes, and a preconditioner need not be exact. Fits of 6,000 x 60, 30 classes, take 9 or 10 steps and 220 to 260 ms
@@ -24,7 +24,7 @@ NEGLIGIBLE_SHARE = 1e-3
 RIDGE = 1e-10
 
 
-@dataclass(frozen=True)
+@record
 class BlockInformation:
     """The diagonal (d, d) blocks of F, Σ s_i E[r_ik²] x_i x_iᵀ, without the rows that are negligible in them."""
 
@@ -102,7 +102,7 @@ class BlockInformation:
         return BlockPrecision(0.5 * (inverse + inverse.transpose(0, 2, 1)), scale)
 
 
-@dataclass(frozen=True)
+@record
 class BlockPrecision:
     """The inverse of every block, in units of its own diagonal."""
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._model.information.diagonal import DiagonalPrecision
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Mask
     from sknatgrad._model.protocols import FactorisedPrecision, Scores
     from sknatgrad._rows.design import Design
-    from sknatgrad._typing import Array, Mask
 
 # Least variance of a column, as a share of its mean square. The intercept has none, but the sum with the mean row has
 # to have an inverse; the digits that solving loses are those of its inverse.
@@ -27,7 +27,7 @@ REDUNDANT, UNDETERMINED = 2.0, 7.0
 SEPARATED = 200.0
 
 
-@dataclass(frozen=True)
+@record
 class CentredDiagonalInformation:
     """F as if columns were uncorrelated, for each class: W m mᵀ + diag(Σ w (x − m)²), with w = s E[r²].
 
@@ -129,7 +129,7 @@ class CentredDiagonalInformation:
         return DiagonalPrecision(np.where(penalised, shift, self.squares + shift))
 
 
-@dataclass(frozen=True)
+@record
 class RankOnePrecision:
     """diag(D) + u uᵀ for each class; the solution is zero where D is, as u is zero there too."""
 

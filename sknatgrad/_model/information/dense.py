@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._definitions import member_of, record
 from sknatgrad._model.information.symmetric import factorise, ridge_of
 from sknatgrad._model.recentring import recentred_gradient
 from sknatgrad._rows.design import gil_free_matmul
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._model.information.symmetric import Factor
     from sknatgrad._model.protocols import Scores
     from sknatgrad._rows.design import Design
-    from sknatgrad._typing import Array
 
 # Bytes of the rows of the root of F, (m, qd), that exist at a time: as many as the X of a block. 2,000 x 50, 5 classes:
 # 5 ms with 2**20 to 2**24, 7 with 2**18.
 ROOT_BYTES = 2**22
 
 
-@dataclass(frozen=True)
+@member_of("sknatgrad")
+@record
 class DenseInformation:
     """F = Σ s_i E[r_i r_iᵀ] ⊗ x_i x_iᵀ, stored as one matrix."""
 

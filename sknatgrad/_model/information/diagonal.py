@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._definitions import member_of, record
+
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._model.protocols import Scores
     from sknatgrad._rows.design import Design
-    from sknatgrad._typing import Array
 
 # a smaller number is subnormal: it has lost digits, and the inverse of most overflows
 MIN_INVERTIBLE = np.finfo(np.float64).tiny
 
 
-@dataclass(frozen=True)
+@member_of("sknatgrad")
+@record
 class DiagonalInformation:
     """diag(F): Σ s_i E[r_ik²] x_ij², off-diagonal entries dropped."""
 
@@ -62,7 +64,7 @@ class DiagonalInformation:
         return DiagonalPrecision(self.entries + shift)
 
 
-@dataclass(frozen=True)
+@record
 class DiagonalPrecision:
     """A diagonal metric; the solution is zero where the metric is."""
 

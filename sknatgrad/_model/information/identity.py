@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._definitions import member_of, record
 from sknatgrad._model.information.diagonal import DiagonalPrecision
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._model.protocols import Scores
     from sknatgrad._rows.design import Design
-    from sknatgrad._typing import Array
 
 
-@dataclass(frozen=True)
+@member_of("sknatgrad")
+@record
 class IdentityInformation:
     """S·I: each row counts with its weight, so the undamped step is the gradient of the mean loss."""
 

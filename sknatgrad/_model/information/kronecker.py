@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._definitions import member_of, record
 from sknatgrad._model.information.symmetric import equilibrate, factorise, noise_floor
 from sknatgrad._model.recentring import recentred_gradient
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Mask
     from sknatgrad._model.information.symmetric import Factor
     from sknatgrad._model.protocols import Scores
     from sknatgrad._rows.design import Design
-    from sknatgrad._typing import Array, Mask
 
 
-@dataclass(frozen=True)
+@member_of("sknatgrad")
+@record
 class KroneckerInformation:
     """B ⊗ A / tr B with B = Σ s_i E[r_i r_iᵀ] and A = Σ s_i E‖r_i‖² x_i x_iᵀ.
 
@@ -94,7 +95,7 @@ class KroneckerInformation:
         return ProductPrecision(factorise(shares + 1.0 / n_logits**2), factorise(features))
 
 
-@dataclass(frozen=True)
+@record
 class ProductPrecision:
     """B⁻¹ ⊗ A⁻¹."""
 
@@ -110,7 +111,7 @@ class ProductPrecision:
         return max(self.features.norm_outside_range(gradient.T), self.classes.norm_outside_range(gradient))
 
 
-@dataclass(frozen=True)
+@record
 class KroneckerPrecision:
     """(U ⊗ W) diag(spectrum)⁻¹ (U ⊗ W)ᵀ."""
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.linalg import blas, lapack
 
+from sknatgrad._definitions import record
+
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Mask
     from sknatgrad._model.score_covariance import ModelScores
     from sknatgrad._rows.design import Design
-    from sknatgrad._typing import Array, Mask
 
 # Share of its information that a stored pair keeps in the diagonal. Every column with information then has a diagonal
 # above zero, and U Uᵀ is at most qd / share times as large, so that solving in float64 keeps a few digits. With 1e-4
@@ -22,7 +23,7 @@ KEPT_SHARE = 1e-8
 NEAR = 0.5
 
 
-@dataclass(frozen=True)
+@record
 class LowRankInformation:
     """I ⊗ diag(a) / q + U Uᵀ, where a column of U is √(s_i p_ik) (e_k − p_i) ⊗ x_i.
 

@@ -9,7 +9,7 @@ from scipy import linalg
 from scipy.linalg import blas, lapack
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Mask
+    from sknatgrad._definitions import Array, Mask
 
 
 # a coordinate is undetermined if its squared share of the null space is this or more: 1e-4 of a unit vector;

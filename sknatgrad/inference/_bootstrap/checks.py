@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from numbers import Integral
 
-from sknatgrad.inference._bootstrap.resamples import MIN_RESAMPLES
+# resamples that a covariance takes at least
+MIN_RESAMPLES = 2
 
 
 def check_bootstrap(n_resamples: object, features: object, aliased: str) -> None:

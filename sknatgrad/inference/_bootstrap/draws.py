@@ -10,8 +10,8 @@ from sklearn.utils import check_random_state
 from sknatgrad._rows.sampling import is_constant
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Codes, Mask
     from sknatgrad._inputs.configuration import RandomState
-    from sknatgrad._typing import Array, Codes, Mask
     from sknatgrad.inference._covariance.options import CovarianceOptions
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import special
 
+from sknatgrad._definitions import record
 from sknatgrad._model.categorical import predict
 from sknatgrad._rows.design import Design
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Codes
     from sknatgrad._model.contrasts import Contrasts
     from sknatgrad._rows.source import RowBlock
-    from sknatgrad._typing import Array, Codes
     from sknatgrad.inference._covariance.options import CovarianceOptions
     from sknatgrad.inference._fitted_model import FittedModel
     from sknatgrad.inference._row_sums.sums import RowSums
@@ -103,7 +103,7 @@ def _quantiles(params: Array, shares: Array) -> Array:
     return np.array(quantiles).reshape(shares.shape)
 
 
-@dataclass(frozen=True)
+@record
 class MomentsKernel:
     """Σ s l² and Σ s l³ over rows, l the infinitesimal change of each coefficient by a row: H⁻¹ u.
 

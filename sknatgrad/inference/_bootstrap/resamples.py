@@ -23,12 +23,13 @@ from sknatgrad._solver.problem import DescentOptions
 from sknatgrad._solver.records import Outcome
 from sknatgrad._solver.stopping import FinalTolerance
 from sknatgrad._solver.warm_up import starting_point
+from sknatgrad.inference._bootstrap.checks import MIN_RESAMPLES
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Codes, Mask
     from sknatgrad._model.information.dense import DensePrecision
     from sknatgrad._model.prior import Prior
     from sknatgrad._rows.threads import Workers
-    from sknatgrad._typing import Array, Codes, Mask
     from sknatgrad.inference._bootstrap.draws import Draws
     from sknatgrad.inference._fitted_model import FittedModel
     from sknatgrad.inference._row_sums.sums import RowSums
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 NEGLIGIBLE_ERROR = 1e-14
 # resamples that are fitted together: 1,000 of breast cancer, three columns, take 0.20 s with 50 to 200
 AT_ONCE = 100
-# resamples that a covariance takes at least
-MIN_RESAMPLES = 2
 
 
 class Resamples(NamedTuple):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._model.evidence import log_evidence
 from sknatgrad._model.information.symmetric import MAX_NULL_SHARE, factorise
 from sknatgrad._model.recentring import recentred_covariance
@@ -15,8 +16,8 @@ from sknatgrad.inference._covariance.protocol import mask_undetermined, step_len
 from sknatgrad.inference._row_sums.aliased import LinearDependence
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Mask
     from sknatgrad._model.information.symmetric import Factor
-    from sknatgrad._typing import Array, Mask
     from sknatgrad.inference._covariance.options import CovarianceOptions
     from sknatgrad.inference._fitted_model import FittedModel
     from sknatgrad.inference._row_sums.basis import ColumnBasis
@@ -41,7 +42,7 @@ class Inverse(NamedTuple):
     inflation: float  # of a variance by collinearity, the largest; infinite where H is singular
 
 
-@dataclass(frozen=True)
+@record
 class DenseCovariance:
     """The covariance of all coefficients, as a matrix; as `CoefficientCovariance`.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from sknatgrad._typing import Array, Codes
+    from sknatgrad._definitions import Array, Codes
     from sknatgrad.inference._row_sums.rows import RowCounts
 
 Weights = Literal["frequency", "sampling"]

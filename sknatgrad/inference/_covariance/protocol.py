@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Mask
+    from sknatgrad._definitions import Array, Mask
     from sknatgrad.inference._covariance.options import CovarianceOptions
     from sknatgrad.inference._fitted_model import FittedModel
     from sknatgrad.inference._row_sums.aliased import LinearDependence

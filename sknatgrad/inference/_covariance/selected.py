@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._model.expectations import TrueExpectation
 from sknatgrad._model.information import BlockInformation, DiagonalInformation, IdentityInformation, preconditioner_of
 from sknatgrad._model.information.symmetric import noise_floor
@@ -18,13 +18,13 @@ from sknatgrad.inference._covariance.protocol import mask_undetermined, step_len
 from sknatgrad.inference._row_sums.aliased import MIN_INDEPENDENT_SHARE
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Codes, Mask
     from sknatgrad._limits import Limits
     from sknatgrad._model.kernels import Sums
     from sknatgrad._model.protocols import PooledInformation, Precision, RowScores
     from sknatgrad._rows.source import RowSource
     from sknatgrad._solver.conjugate_gradients import Solution
     from sknatgrad._solver.cost_model import Shape
-    from sknatgrad._typing import Array, Codes, Mask
     from sknatgrad.inference._covariance.options import CovarianceOptions
     from sknatgrad.inference._fitted_model import FittedModel
     from sknatgrad.inference._row_sums.sums import RowSums
@@ -62,7 +62,7 @@ class Solved(NamedTuple):
     effective_dof: float
 
 
-@dataclass(frozen=True)
+@record
 class SelectedCovariance:
     """The covariance of selected columns, without a matrix of all coefficients; as `CoefficientCovariance`."""
 
@@ -174,7 +174,7 @@ class SelectedCovariance:
         return mask_undetermined(meat, determined)
 
 
-@dataclass(frozen=True)
+@record
 class _Solver:
     """Solves systems with H, one right-hand side after another."""
 

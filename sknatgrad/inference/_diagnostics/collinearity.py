@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sknatgrad._typing import Codes
+    from sknatgrad._definitions import Codes
     from sknatgrad.inference._covariance.protocol import CoefficientCovariance
     from sknatgrad.inference._row_sums.aliased import LinearDependence
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import optimize, special
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array
+    from sknatgrad._definitions import Array
 
 # Columns per row from which two classes are separable if no column has an effect: a half, less a margin in which the
 # equations are hard to solve.

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import special
 
+from sknatgrad._definitions import member_of
 from sknatgrad._model.information.symmetric import equilibrate
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array
+    from sknatgrad._definitions import Array
 
 # Eigenvalues of a covariance with a unit diagonal below this are rounding. 1e-14 to 1e-6 gave the same ranks in 90
 # tests of White and Wald.
 RANK_TOLERANCE = 1e-10
 
 
+@member_of("sknatgrad.inference")
 class ChiSquared(NamedTuple):
     """A test whose statistic is chi-squared under the hypothesis.
 

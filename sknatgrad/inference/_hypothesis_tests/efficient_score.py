@@ -9,7 +9,7 @@ import numpy as np
 from sknatgrad._model.information.symmetric import factorise
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Mask
+    from sknatgrad._definitions import Array, Mask
 
 # A score that retains less than this share of its variance depends linearly on the other scores: the rest is rounding,
 # at most 2e-15 for linear combinations of columns in 30 models. A column with 0.1 % of noise of its own retains 1e-6.

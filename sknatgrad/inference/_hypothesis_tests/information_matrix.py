@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._model.categorical import probabilities
 from sknatgrad._model.layout import BINARY
@@ -16,9 +16,9 @@ from sknatgrad.inference._hypothesis_tests.chi_squared import ChiSquared
 from sknatgrad.inference._hypothesis_tests.efficient_score import efficient_score
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Codes
     from sknatgrad._model.contrasts import Contrasts
     from sknatgrad._rows.source import RowBlock
-    from sknatgrad._typing import Array, Codes
     from sknatgrad.inference._row_sums.sums import RowSums
 
 
@@ -46,7 +46,7 @@ def information_matrix_test(row_sums: RowSums, centres: Array | None, *, every: 
     return ChiSquared.quadratic(*efficient_score(observed, covariance, covariance, tested))
 
 
-@dataclass(frozen=True)
+@record
 class IndicatorKernel:
     """Sums of v at the observed labels, and of E[v vᵀ]; v holds the score u of a row, and entries of u uᵀ - E[u uᵀ].
 

@@ -13,7 +13,7 @@ from sknatgrad.inference._hypothesis_tests.chi_squared import ChiSquared, numeri
 from sknatgrad.inference._hypothesis_tests.efficient_score import efficient_score
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Matrix
+    from sknatgrad._definitions import Array, Matrix
     from sknatgrad.inference._covariance.options import CovarianceOptions
     from sknatgrad.inference._row_sums.sums import RowSums
 

@@ -14,7 +14,7 @@ from sknatgrad.inference._hypothesis_tests.chi_squared import ChiSquared
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from sknatgrad._typing import Array, Codes
+    from sknatgrad._definitions import Array, Codes
     from sknatgrad.inference._covariance.options import CovarianceOptions
 
 MATRIX = 2  # dimensions

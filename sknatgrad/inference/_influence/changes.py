@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._rows.design import Design
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array
     from sknatgrad._model.influence import RowInfluence
     from sknatgrad._rows.source import RowBlock
-    from sknatgrad._typing import Array
     from sknatgrad.inference._covariance.dense import DenseCovariance
 
 
-@dataclass(frozen=True)
+@record
 class ChangesKernel:
     """The changes H⁻¹ (x ⊗ s G) of the coefficients without each row of a block, in parts of ``(m, k, d)``."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sknatgrad._definitions import member_of
 from sknatgrad._inputs.checks import check_covariance_size
 from sknatgrad._inputs.notices import stacklevel_of_user
 from sknatgrad._model.categorical import predict
@@ -31,11 +32,12 @@ from sknatgrad.inference._influence.result import InfluenceResult
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from sknatgrad._typing import Matrix
+    from sknatgrad._definitions import Matrix
     from sknatgrad.inference._fitted_model import FittedModel
     from sknatgrad.inference._row_sums.sums import RowSums
 
 
+@member_of("sknatgrad.inference")
 @ignoring_underflow
 def influence(estimator: Any, X: Matrix, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> InfluenceResult:
     r"""Return how much each row influences a fitted logistic regression, and the leave-one-out loss.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sknatgrad._definitions import member_of
 from sknatgrad._model.categorical import predict, probabilities
 from sknatgrad._model.class_labels import label_list
 from sknatgrad._model.layout import BINARY
@@ -17,12 +18,13 @@ from sknatgrad.inference._influence.changes import coefficient_changes
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from sknatgrad._definitions import Array, Codes, Mask
     from sknatgrad._model.influence import RowInfluence
-    from sknatgrad._typing import Array, Codes, Mask
     from sknatgrad.inference._covariance.dense import DenseCovariance
     from sknatgrad.inference._covariance.options import CovarianceOptions
 
 
+@member_of("sknatgrad.inference")
 @underflow_ignored_in
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class InfluenceResult:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._definitions import member_of
+
 if TYPE_CHECKING:
     from sknatgrad.inference._row_sums.aliased import LinearDependence
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 MAX_TERMS = 4
 
 
+@member_of("sknatgrad.inference")
 class AliasedColumn(NamedTuple):
     """A column that is a linear combination of the intercept and of earlier columns, and so is not in the model.
 

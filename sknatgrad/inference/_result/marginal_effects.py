@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._definitions import member_of, record
 from sknatgrad._inputs.checks import check_level
 from sknatgrad._model.categorical import probabilities
 from sknatgrad._model.layout import BINARY
@@ -17,12 +17,13 @@ from sknatgrad._rows.floating_point import underflow_ignored_in
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from sknatgrad._definitions import Array
     from sknatgrad._model.contrasts import Contrasts
     from sknatgrad._rows.source import RowBlock
-    from sknatgrad._typing import Array
     from sknatgrad.inference._row_sums.sums import RowSums
 
 
+@member_of("sknatgrad.inference")
 @underflow_ignored_in
 class MarginalEffects(NamedTuple):
     """Average marginal effects: the mean derivative of each class's probability with respect to each feature.
@@ -91,7 +92,7 @@ def average_effects(
     return MarginalEffects(tuple(labels[shown]), names[:n_features], effects[shown] / weight, np.sqrt(variance[shown]))
 
 
-@dataclass(frozen=True)
+@record
 class EffectsKernel:
     r"""Sums over rows of the effects s ∂p_k/∂x_j and of their derivatives with respect to β.
 

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._definitions import member_of
+
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array
+    from sknatgrad._definitions import Array
 
 
+@member_of("sknatgrad.inference")
 class OddsRatios(NamedTuple):
     """Odds ratios against the reference class, with intervals.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sknatgrad._definitions import member_of
 from sknatgrad._inputs.checks import check_level
 from sknatgrad._inputs.rows import check_further_columns
 from sknatgrad._model.class_labels import label_keys, label_list
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from sknatgrad._typing import Array, Matrix
+    from sknatgrad._definitions import Array, Matrix
     from sknatgrad.inference._bootstrap.resamples import Resamples
     from sknatgrad.inference._covariance.options import CovarianceOptions
     from sknatgrad.inference._fitted_model import FittedModel
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from sknatgrad.inference._row_sums.sums import RowSums
 
 
+@member_of("sknatgrad.inference")
 @underflow_ignored_in
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class InferenceResult:

@@ -8,13 +8,14 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from sknatgrad._definitions import member_of
 from sknatgrad._inputs.columns import INTERCEPT
 from sknatgrad._model.class_labels import label_name
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from sknatgrad._typing import Array
+    from sknatgrad._definitions import Array
     from sknatgrad.inference._covariance.options import CovarianceOptions
     from sknatgrad.inference._likelihood import Likelihood
 
@@ -133,6 +134,7 @@ def _formula(likelihood: Likelihood, options: CovarianceOptions) -> str:
     return FORMULAS[options.covariance].format(H=inverse, s="s²" if options.weights == "sampling" else "s")
 
 
+@member_of("sknatgrad.inference")
 @dataclass(frozen=True)
 class Summary:
     """The table of coefficients, as `print` and notebooks show it."""

@@ -20,7 +20,7 @@ from scipy.linalg import lapack
 from sknatgrad.inference._row_sums.basis import ColumnBasis, independent_shares
 
 if TYPE_CHECKING:
-    from sknatgrad._typing import Array, Codes, Mask
+    from sknatgrad._definitions import Array, Codes, Mask
 
 # Share of a column that must be independent of the accepted ones: that of R's glm by default.
 MIN_INDEPENDENT_SHARE = 1e-11

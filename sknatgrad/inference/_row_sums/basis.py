@@ -8,19 +8,18 @@ digits are lost once, in R.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Generic, NamedTuple
 
 import numpy as np
 from scipy.linalg import lapack
 
+from sknatgrad._definitions import Result, record
 from sknatgrad._rows.design import Design
-from sknatgrad._typing import Result
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Codes
     from sknatgrad._rows.source import Kernel, RowBlock
-    from sknatgrad._typing import Array, Codes
 
 
 class ColumnBasis(NamedTuple):
@@ -80,7 +79,7 @@ def independent_shares(factor: Array) -> Array:
     return shares
 
 
-@dataclass(frozen=True)
+@record
 class BasisKernel(Generic[Result]):
     """Another kernel, of rows in a basis of their columns."""
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic
 
 import numpy as np
 
+from sknatgrad._definitions import Result, record
 from sknatgrad._model.categorical import predict
 from sknatgrad._rows.design import Design
-from sknatgrad._typing import Result
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Codes
     from sknatgrad._rows.source import Kernel, RowBlock
-    from sknatgrad._typing import Array, Codes
 
 
-@dataclass(frozen=True)
+@record
 class GramKernel:
     """Σ s x xᵀ."""
 
@@ -31,7 +30,7 @@ class GramKernel:
         return left + right
 
 
-@dataclass(frozen=True)
+@record
 class TriangularFactorKernel:
     """R of √s X = Q R for the columns in some order: its products are the Gram matrix, but it is not squared.
 
@@ -62,7 +61,7 @@ class TriangularFactorKernel:
         return np.asarray(np.linalg.qr(np.vstack([left, right]), mode="r"))
 
 
-@dataclass(frozen=True)
+@record
 class WeightPowerKernel(Generic[Result]):
     """Another kernel, of rows with their weights to a power."""
 
@@ -78,7 +77,7 @@ class WeightPowerKernel(Generic[Result]):
         return self.kernel.merge(left, right)
 
 
-@dataclass(frozen=True)
+@record
 class ProjectedScoresKernel:
     """Σ s_i a_i a_iᵀ, a_i the products of a row's score with some directions of θ."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._inputs.weights import totals_of_all
 from sknatgrad._rows.centring import take_centred
 from sknatgrad._rows.design import Design
@@ -15,10 +15,10 @@ from sknatgrad._rows.memory import MemorySource
 from sknatgrad._solver.cost_model import Shape
 
 if TYPE_CHECKING:
+    from sknatgrad._definitions import Array, Codes, Matrix
     from sknatgrad._limits import Limits
     from sknatgrad._rows.source import RowBlock, RowSource
     from sknatgrad._rows.threads import Workers
-    from sknatgrad._typing import Array, Codes, Matrix
 
 
 class RowCounts(NamedTuple):
@@ -39,7 +39,7 @@ class RowCounts(NamedTuple):
         return cls(codes.size, n_weighted, float(weight.sum()), min_weight, class_weights)
 
 
-@dataclass(frozen=True)
+@record
 class RowCountsKernel:
     """The counts of rows that are not in memory."""
 
@@ -60,7 +60,7 @@ class RowCountsKernel:
         )
 
 
-@dataclass(frozen=True)
+@record
 class LabelsKernel:
     """The classes and the weights of rows, in parts."""
 
@@ -110,7 +110,7 @@ class InMemoryRows(NamedTuple):
         return Design.of(take_centred(pick_rows(self.X, chosen), 0, len(chosen), self.centres), n_columns)
 
 
-@dataclass(frozen=True)
+@record
 class OutOfCoreRows:
     """The rows of a fit that are not in memory: sums over them, but no single rows."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sknatgrad._definitions import record
 from sknatgrad._model.categorical import predict
 from sknatgrad._model.expectations import EmpiricalExpectation, TrueExpectation
 from sknatgrad._model.information import DenseInformation
@@ -27,11 +28,11 @@ from sknatgrad.inference._row_sums.rows import InMemoryRows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sknatgrad._definitions import Array, Codes, Mask, Result
     from sknatgrad._limits import Limits
     from sknatgrad._model.contrasts import Contrasts
     from sknatgrad._rows.design import Design
     from sknatgrad._rows.source import Kernel, RowSource
-    from sknatgrad._typing import Array, Codes, Mask, Result
     from sknatgrad.inference._row_sums.aliased import LinearDependence
     from sknatgrad.inference._row_sums.basis import ColumnBasis
     from sknatgrad.inference._row_sums.rows import AnyRows, RowCounts
@@ -50,7 +51,7 @@ class ContrastSums(NamedTuple):
         return self._replace(gradient=self.gradient[params], fisher=self.fisher[np.ix_(params, params)])
 
 
-@dataclass(frozen=True)
+@record
 class RowSums:
     """Sums over the rows of a fit at θ, in the K − 1 contrasts, of the j columns that are not aliased.
 
@@ -182,7 +183,7 @@ class RowSums:
         return float(-(present * np.log(present / present.sum())).sum())
 
 
-@dataclass(frozen=True)
+@record
 class ProjectedScores:
     """Sums of the scores of rows along some directions of θ, without a matrix of all coefficients."""
 
