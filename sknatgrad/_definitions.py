@@ -6,6 +6,7 @@ Shapes, everywhere: n rows, p features, K classes; q logits a row (1 for two cla
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, dataclass_transform
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Codes: TypeAlias = npt.NDArray[np.intp]
@@ -56,10 +57,12 @@ def member_of(package: str) -> Callable[[Member], Member]:
     return name
 
 
-def loader(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return the function ``__getattr__`` of a package that loads members when they are first used (PEP 562).
+def load_on_first_use(
+    package: str, public: Sequence[str], modules: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` of a package that loads members when they are first used (PEP 562).
 
-    `modules` has the module of each.
+    `public` are its public names, `modules` the module of each member that is loaded so.
     """
 
     def load(name: str) -> Any:
@@ -68,7 +71,10 @@ def loader(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
             raise AttributeError(message)
         member = getattr(import_module(modules[name]), name)
         # found at once from now on
-        setattr(import_module(package), name, member)
+        setattr(sys.modules[package], name, member)
         return member
 
-    return load
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *public})
+
+    return load, names

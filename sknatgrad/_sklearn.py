@@ -26,8 +26,7 @@ except ImportError:  # public since scikit-learn 1.9
             raise ImportError(message)
 
 
-# What a scorer computes: without these private names of its settings, it cannot be made again. The functions that need
-# `sklearn.metrics` load it, as most fits use no scorer, and it takes 40 ms.
+# what a scorer computes: a scorer that is made again needs its settings, which are private
 SCORER_SETTINGS = ("_score_func", "_sign", "_kwargs", "_response_method")
 
 
@@ -37,7 +36,7 @@ def scorer_of_classes(scorer: object, classes: object) -> object:
     The private attributes of a scorer are its score function, sign, response method and keywords. Without them, such as
     for a function of the user, it is returned as it is.
     """
-    from sklearn.metrics import make_scorer  # noqa: PLC0415 - see SCORER_SETTINGS
+    from sklearn.metrics import make_scorer  # noqa: PLC0415 - takes 40 ms, and most fits have no scorer
 
     function = getattr(scorer, "_score_func", None)
     keywords = dict(getattr(scorer, "_kwargs", {}))
@@ -55,7 +54,7 @@ def name_of_scorer(scorer: object, names: Iterable[str]) -> str | None:
 
     A scorer that requests sample weights is an object, and what it computes is in private attributes only.
     """
-    from sklearn.metrics import get_scorer  # noqa: PLC0415 - see SCORER_SETTINGS
+    from sklearn.metrics import get_scorer  # noqa: PLC0415 - takes 40 ms, and most fits have no scorer
 
     settings = [getattr(scorer, name, None) for name in SCORER_SETTINGS]
     for name in names:

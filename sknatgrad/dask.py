@@ -21,9 +21,9 @@ except ImportError as error:  # pragma: no cover - the tests have it
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sknatgrad import NaturalGradientLogisticRegressionCV
 from sknatgrad._estimator.callbacks import FitMonitor
 from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
+from sknatgrad._estimator.cv_classifier import NaturalGradientLogisticRegressionCV
 from sknatgrad._estimator.cv_scores import DEFAULT_SCORING, EVIDENCE, LOSS_BOUNDS
 from sknatgrad._estimator.cv_streamed import Settings, StreamedCrossValidation, StreamedEvaluation, check_scoring
 from sknatgrad._estimator.fit import build_objective, plan_fit, run_descent

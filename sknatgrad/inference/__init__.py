@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from sknatgrad._definitions import loader
+from sknatgrad._definitions import load_on_first_use
 from sknatgrad.inference._hypothesis_tests.chi_squared import ChiSquared
 from sknatgrad.inference._infer import infer
 from sknatgrad.inference._result.aliased import AliasedColumn
@@ -28,14 +28,9 @@ __all__ = [
 ]
 
 # fits without a row need the modules for many models
-__getattr__ = loader(
-    __name__,
-    {
-        "InfluenceResult": "sknatgrad.inference._influence.result",
-        "influence": "sknatgrad.inference._influence.influence",
-    },
-)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+_MANY_MODELS = {
+    "InfluenceResult": "sknatgrad.inference._influence.result",
+    "influence": "sknatgrad.inference._influence.influence",
+}
+if not TYPE_CHECKING:  # type checkers would take any name for a member
+    __getattr__, __dir__ = load_on_first_use(__name__, __all__, _MANY_MODELS)

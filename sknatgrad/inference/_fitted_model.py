@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
-from sknatgrad._estimator.classifier import NaturalGradientLogisticRegression
+from sknatgrad._estimator.base import LogisticRegressionBase
 from sknatgrad._inputs.checks import check_model
 from sknatgrad._inputs.columns import INTERCEPT, column_indices, feature_names
 from sknatgrad._inputs.prior import configured_prior
@@ -149,17 +149,12 @@ def logistic_regression(estimator: Any) -> Any:
 
 
 def _is_logistic_regression(estimator: object) -> bool:
-    return isinstance(estimator, NaturalGradientLogisticRegression) or any(
-        _is_instance(estimator, module, name)
-        for module, name in (
-            ("sknatgrad._estimator.cv_classifier", "NaturalGradientLogisticRegressionCV"),
-            ("sklearn.linear_model", "LogisticRegression"),
-        )
-    )
+    own = isinstance(estimator, LogisticRegressionBase)
+    return own or _is_instance(estimator, "sklearn.linear_model", "LogisticRegression")
 
 
 def _is_instance(estimator: object, module: str, name: str) -> bool:
-    """Say whether an estimator is of a class whose module it has then imported already.
+    """Say whether an estimator is of a class of scikit-learn, whose module it has then imported already.
 
     An import of `sklearn.linear_model` here would take 40 ms.
     """
